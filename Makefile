@@ -1,0 +1,42 @@
+# Every target makes .venv first; a machine with Python >= 3.11, git and make is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint vectors bench lock clean ready
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ready ## store a key as one user, collect it as another, see what the host sees
+	@$(BIN)/strongroom demo
+
+test: lint ## everything: lint, vectors, all tests; says what it could not run
+	@$(BIN)/python -m tools.node tests/idp
+	@$(BIN)/python spec/vectors/generate.py --check
+	@$(BIN)/pytest
+
+check: lint ## the daily loop: lint, types, import contracts, unit tests
+	@$(BIN)/pytest tests/unit
+
+lint: ready ## style, types and import contracts only
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "hint: .venv/bin/ruff format"; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+
+vectors: ready ## write spec/vectors anew
+	@$(BIN)/python spec/vectors/generate.py
+
+bench: ready ## measure; needs a quiet machine
+	@$(BIN)/python -m bench
+
+lock: ready ## newest versions of everything into uv.lock
+	@$(BIN)/python -m tools.lock
+	@$(PYTHON) -m tools.bootstrap
+
+clean: ## remove what was built
+	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist tests/idp/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ready:
+	@$(PYTHON) -m tools.bootstrap

@@ -1,0 +1,1 @@
+"""Evidence in, claims or a reasoned refusal out; pure."""

@@ -1,0 +1,1 @@
+"""Measured code: the Vault, the Authenticator and what both run on."""

@@ -1,0 +1,1 @@
+"""Decides OK or DENY; never sees a stored secret."""

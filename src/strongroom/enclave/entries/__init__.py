@@ -1,0 +1,1 @@
+"""One measured entry file per enclave and platform."""

@@ -1,0 +1,1 @@
+"""The port between enclave code and the machine, and its back ends."""

@@ -1,0 +1,54 @@
+"""The platform port: all that an enclave asks of the machine it runs on.
+
+Clock, randomness, quotes, sealing and outbound connections reach the services only through here. Which back end
+is used is fixed by the measured entry file, never by the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A quote and the collateral to appraise it with."""
+
+    quote: bytes
+    collateral: bytes
+
+
+class Platform(Protocol):
+    """One trusted execution environment."""
+
+    @property
+    def kind(self) -> Literal["sgx", "insecure-software"]:
+        """Platform kind as evidence names it."""
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """SHA-256 of the roots that peers of this platform may have besides the vendor's own; none on hardware."""
+
+    def now(self) -> float:
+        """The host's clock, unix seconds: untrusted, see `runtime.clock`."""
+
+    def random(self, size: int) -> bytes:
+        """Random bytes from the processor or the kernel that the enclave trusts."""
+
+    def quote(self, report_data: bytes) -> Quoted:
+        """A quote over exactly these 64 bytes."""
+
+    def sealing_key(self) -> bytes:
+        """32 bytes that only this exact measurement on this machine can get."""
+
+    def development_custodian(self) -> bytes | None:
+        """Seed (32 bytes) of the automatic custodian of development clusters; None on hardware, always."""
+
+    async def connect(self, host: str, port: int) -> Connection:
+        """A TCP connection to a numeric address. What may be called is decided by `runtime.egress`."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Numeric addresses of a name, as the host says (untrusted)."""

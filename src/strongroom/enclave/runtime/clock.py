@@ -1,0 +1,33 @@
+"""The clock floor: the host tells the time, so a time once proven past is never forgotten (RULES 24).
+
+Only dates that somebody other than a depositor vouches for may raise the floor: the collateral of verified
+quotes. Never a token: one provider with a token of the year 2500 would stop everybody.
+"""
+
+from __future__ import annotations
+
+from strongroom.enclave.platform.port import Platform
+from strongroom.protocol.errors import Number, Untrusted
+
+
+class Clock:
+    """Unix seconds from the host, never below the floor."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._floor = 0
+
+    @property
+    def floor(self) -> int:
+        return self._floor
+
+    def raise_floor(self, proven: int) -> None:
+        """Remember that `proven` is past. Never beyond the host's clock: wrong collateral must not stop us."""
+        self._floor = max(self._floor, min(proven, int(self._platform.now())))
+
+    def now(self) -> int:
+        """Raises `Untrusted` CLOCK when the host's clock is behind the floor."""
+        now = int(self._platform.now())
+        if now < self._floor:
+            raise Untrusted(Number.CLOCK, f"the host's clock is {self._floor - now} s behind a time proven past")
+        return now

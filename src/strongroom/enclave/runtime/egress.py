@@ -1,0 +1,273 @@
+"""Outbound HTTP of the Authenticator: TLS ends inside the enclave, and only public addresses are called (RULES 18).
+
+One request a connection, spoken with `h11`: by construction there are no redirects, no proxies from the
+environment, no cookies, no decompression and no connection that one tenant's definition opened for another's.
+
+Attacks stopped here:
+
+1. A depositor names an issuer inside the operator's network (metadata service, database): every address is checked
+   after resolution.
+2. DNS rebinding: what is connected to is the numeric address that was checked; nothing is resolved twice.
+3. A provider that drips bytes or never ends: one time-out over the whole exchange, a size limit while streaming,
+   and few calls at once to one host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from urllib.parse import urlencode, urlsplit
+from weakref import WeakValueDictionary
+
+import certifi
+import h11
+import msgspec
+
+from strongroom.enclave.platform.port import Connection, Platform
+from strongroom.protocol.errors import Number, Refused, Unavailable
+from strongroom.protocol.limits import MAX_PROVIDER_ANSWER, PROVIDER_TIMEOUT
+
+CALLS_PER_HOST: Final = 8
+CALLS: Final = 256
+
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_JSON: Final = re.compile(r"application/(?:[a-z0-9.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_READ: Final = 64 * 1024
+
+# Our own table: what `ipaddress` calls global changes with the version of Python, and is wrong here for multicast,
+# NAT64 and 6to4. IPv6 is refused outside 2000::/3, which also refuses every form of mapped IPv4.
+_NOT_PUBLIC_V4: Final = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/3", "168.63.129.16/32",  # the last: a public address by which Azure's hosts answer their guests
+    )
+)  # fmt: skip
+_PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC_V6: Final = tuple(
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a URL leads, as its text says."""
+
+    tls: bool
+    host: str
+    port: int
+    target: str
+    """Path and query."""
+
+    @property
+    def authority(self) -> str:
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider said. Nothing here is trusted."""
+
+    status: int
+    body: bytes
+
+    def parse(self, kind: type[T]) -> T:
+        """The JSON body as a `kind`. Raises `Unavailable` PROVIDER_UNAVAILABLE."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+            raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer is not the JSON expected") from None
+
+
+def verify_public(address: str) -> str:
+    """The normal form of a numeric address on the public Internet. Raises `Refused` DESTINATION_REFUSED."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise Refused(Number.DESTINATION_REFUSED, "not a numeric address") from None
+    if isinstance(parsed, ipaddress.IPv4Address):
+        public = not any(parsed in network for network in _NOT_PUBLIC_V4)
+    else:
+        public = parsed in _PUBLIC_V6 and not any(parsed in network for network in _NOT_PUBLIC_V6)
+    if not public:
+        raise Refused(Number.DESTINATION_REFUSED, "not a public address")
+    return str(parsed)
+
+
+def _verify_loopback(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise Refused(Number.DESTINATION_REFUSED, "not a numeric address") from None
+    if not parsed.is_loopback or parsed.version == 6 and parsed != ipaddress.IPv6Address("::1"):
+        raise Refused(Number.DESTINATION_REFUSED, "not a loopback address")
+    return str(parsed)
+
+
+@asynccontextmanager
+async def provider_deadline() -> AsyncIterator[None]:
+    """Everything inside takes at most PROVIDER_TIMEOUT seconds. Raises `Unavailable` PROVIDER_SLOW."""
+    try:
+        async with asyncio.timeout(PROVIDER_TIMEOUT):
+            yield
+    except TimeoutError:
+        raise Unavailable(Number.PROVIDER_SLOW) from None
+
+
+def public_roots() -> ssl.SSLContext:
+    """TLS with the roots of `certifi`, which are measured with the rest; never the machine's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+class Egress:
+    """Calls to external authenticators.
+
+    On the platform whose kind says `insecure-software`, loopback counts as public and may be called without TLS.
+    """
+
+    def __init__(self, platform: Platform, roots: ssl.SSLContext | None = None) -> None:
+        self._platform = platform
+        self._tls = roots or public_roots()
+        self._calls = asyncio.Semaphore(CALLS)
+        self._per_host: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def verify_url(self, url: str) -> Endpoint:
+        """Where `url` leads. Raises `Refused` DESTINATION_REFUSED unless it is an https URL (on the insecure
+        platform also http, for loopback) in the plainest form: no user, no fragment, no odd character."""
+        try:
+            if not re.fullmatch(r"[!-~]+", url) or set(url) & set('\\"<>^`{|}#'):
+                raise ValueError
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+            if "@" in parts.netloc or port == 0:
+                raise ValueError
+            if ":" in host:
+                ipaddress.IPv6Address(host)
+            elif not _HOST.fullmatch(host):
+                raise ValueError
+        except ValueError:
+            raise Refused(Number.DESTINATION_REFUSED, "not a plain URL") from None
+        if parts.scheme != "https" and not (parts.scheme == "http" and self._is_insecure):
+            raise Refused(Number.DESTINATION_REFUSED, "not an https URL")
+        tls = parts.scheme == "https"
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return Endpoint(tls, host, port or (443 if tls else 80), target)
+
+    async def get(self, url: str) -> Answer:
+        """GET. Raises `Refused` DESTINATION_REFUSED, `Unavailable` PROVIDER_UNAVAILABLE or PROVIDER_SLOW."""
+        return await self._call("GET", url, {}, b"")
+
+    async def post(self, url: str, form: Mapping[str, str], authorization: str) -> Answer:
+        """POST of a form; `authorization` is left out when empty. Raises as `get` does."""
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        if authorization:
+            headers["authorization"] = authorization
+        return await self._call("POST", url, headers, urlencode(form).encode())
+
+    @property
+    def _is_insecure(self) -> bool:
+        return self._platform.kind == "insecure-software"
+
+    async def _call(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        endpoint = self.verify_url(url)
+        host = self._per_host.setdefault(endpoint.host, asyncio.Semaphore(CALLS_PER_HOST))
+        # The host's own limit first: who waits for a slow host must not take a place from the others.
+        async with provider_deadline(), host, self._calls:
+            try:
+                return await self._exchange(endpoint, method, headers, body)
+            except (OSError, h11.ProtocolError) as error:
+                if isinstance(error, TimeoutError):
+                    raise
+                reason = f"{endpoint.host}: {type(error).__name__}"
+                raise Unavailable(Number.PROVIDER_UNAVAILABLE, reason) from None
+
+    async def _exchange(self, endpoint: Endpoint, method: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        reader, writer = await self._connect(endpoint)
+        try:
+            if endpoint.tls:
+                await writer.start_tls(self._tls, server_hostname=endpoint.host)
+            connection = h11.Connection(h11.CLIENT)
+            request = h11.Request(
+                method=method,
+                target=endpoint.target,
+                headers=[
+                    ("host", endpoint.authority),
+                    ("accept", "application/json"),
+                    ("accept-encoding", "identity"),
+                    ("connection", "close"),
+                    ("content-length", str(len(body))),
+                    *headers.items(),
+                ],
+            )
+            for event in (request, h11.Data(data=body), h11.EndOfMessage()):
+                writer.write(connection.send(event) or b"")
+            await writer.drain()
+            return await _read_answer(connection, reader)
+        finally:
+            writer.transport.abort()
+
+    async def _connect(self, endpoint: Endpoint) -> Connection:
+        failure: OSError = OSError("no address")
+        for address in await self._addresses(endpoint):
+            try:
+                return await self._platform.connect(address, endpoint.port)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    async def _addresses(self, endpoint: Endpoint) -> list[str]:
+        """Those addresses that may be called. Without TLS only loopback may, and only on the insecure platform."""
+        checks = [verify_public] if endpoint.tls else []
+        if self._is_insecure:
+            checks.append(_verify_loopback)
+        accepted: list[str] = []
+        refusal = Refused(Number.DESTINATION_REFUSED, "the name has no address")
+        for untrusted_address in await self._platform.resolve(endpoint.host, endpoint.port):
+            for check in checks:
+                try:
+                    accepted.append(check(untrusted_address))
+                    break
+                except Refused as error:
+                    refusal = error
+        if not accepted:
+            raise refusal
+        return accepted
+
+
+async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader) -> Answer:
+    status, body = 0, bytearray()
+    while True:
+        event = connection.next_event()
+        match event:
+            case h11.NEED_DATA:
+                connection.receive_data(await reader.read(_READ))
+            case h11.Response():
+                status = event.status_code
+                types = [value for name, value in event.headers if name == b"content-type"]
+                if 300 <= status < 400:
+                    raise Unavailable(Number.PROVIDER_UNAVAILABLE, "redirects are not followed")
+                if len(types) != 1 or not _JSON.fullmatch(types[0].decode("latin-1")):
+                    raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {status}, and the answer is not JSON")
+            case h11.Data():
+                body += event.data
+                if len(body) > MAX_PROVIDER_ANSWER:
+                    raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer is too large")
+            case h11.EndOfMessage():
+                return Answer(status, bytes(body))
+            case h11.ConnectionClosed() | h11.PAUSED:
+                raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer ended early")
+            case _:
+                continue  # 1xx

@@ -1,0 +1,164 @@
+"""The key ring of a cluster: genesis, and restart from the sealed copy (DESIGN §6, RULES 6 and 8).
+
+The ring is sealed under a fresh data key. That key is wrapped exactly twice: for this exact measurement by the
+platform's sealing key, and for the custodians. There is no third way in. A development cluster has one automatic
+custodian, kept by the insecure platform, so that a changed program can still open its database.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from strongroom.enclave.platform.port import Platform
+from strongroom.protocol.codec import Message, decode, encode
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
+from strongroom.protocol.evidence import Bytes32, Count, Custodian, Genesis, Role, cluster_id
+from strongroom.protocol.limits import MAX_MESSAGE
+from strongroom.protocol.primitives import (
+    Domain,
+    KemKey,
+    SigningKey,
+    derive_key,
+    digest,
+    kem_seal,
+    open_once,
+    seal_once,
+)
+
+RING_KEY: Final = digest(Domain.RING_HANDLE)
+"""Database key of the sealed ring: fixed, since nothing is known before it is open."""
+
+
+class Epoch(Message):
+    """One root key of the ring."""
+
+    number: Count
+    key: Bytes32
+
+
+class RingSecrets(Message):
+    """What is sealed."""
+
+    version: Literal[1]
+    cluster_scalar: Bytes32
+    handle_key: Bytes32
+    """Genesis secret behind record handles; does not turn with epochs (RULES 22)."""
+    epochs: Annotated[list[Epoch], Meta(min_length=1, max_length=1024)]
+    """Random and independent, oldest first."""
+
+
+class SealedRing(Message):
+    """The row in the database."""
+
+    version: Literal[1]
+    genesis: bytes
+    salt: Bytes32
+    platform_wrap: bytes
+    recovery_wraps: list[bytes]
+    """The data key, HPKE-sealed to each custodian's key."""
+    sealed: bytes
+
+
+class Ring:
+    """An open ring."""
+
+    def __init__(self, genesis: bytes, secrets: RingSecrets) -> None:
+        self.genesis: Final = genesis
+        self.statement: Final = decode(genesis, Genesis, limit=MAX_MESSAGE)
+        self.cluster_id: Final = cluster_id(genesis)
+        self.cluster_key: Final = SigningKey.from_scalar(secrets.cluster_scalar)
+        self.handle_key: Final = secrets.handle_key
+        self.epochs: Final = {epoch.number: epoch.key for epoch in secrets.epochs}
+        self.epoch: Final = secrets.epochs[-1].number
+        self._secrets = secrets
+        if self.cluster_key.public != self.statement.cluster_key:
+            raise Untrusted(Number.INTEGRITY, "the ring's cluster key is not the genesis statement's")
+
+    def seal(self, platform: Platform) -> bytes:
+        """The row to keep in the database."""
+        data_key, salt = platform.random(32), platform.random(32)
+        return encode(
+            SealedRing(
+                version=1,
+                genesis=self.genesis,
+                salt=salt,
+                platform_wrap=seal_once(
+                    derive_key(platform.sealing_key(), Domain.RING_WRAP, salt=salt), data_key, self.cluster_id
+                ),
+                recovery_wraps=[
+                    kem_seal(custodian.kem_key, data_key, Domain.RING_WRAP, self.cluster_id)
+                    for custodian in self.statement.custodians
+                ],
+                sealed=seal_once(
+                    derive_key(data_key, Domain.RING, salt=salt), encode(self._secrets), self.cluster_id
+                ),
+            )
+        )
+
+    def __repr__(self) -> str:
+        return "Ring(redacted)"
+
+
+def found_cluster(platform: Platform, role: Role, owner_key: bytes) -> Ring:
+    """Genesis. Raises `Misuse` on a platform without automatic custodian: there, custodians must be named."""
+    custodian_seed = platform.development_custodian()
+    if custodian_seed is None:
+        raise Misuse(Number.UNSUPPORTED, "genesis with named custodians is not available in this version")
+    cluster_key = SigningKey.generate()
+    genesis = Genesis(
+        version=1,
+        role=role,
+        cluster_key=cluster_key.public,
+        owner_key=owner_key,
+        custodians=[Custodian(name="automatic (development only)", kem_key=KemKey(custodian_seed).public)],
+        threshold=1,
+        approvers=[],
+        approvals=0,
+        witnesses=[],
+        cosignatures=0,
+        development=True,
+    )
+    secrets = RingSecrets(
+        version=1,
+        cluster_scalar=cluster_key.scalar,
+        handle_key=platform.random(32),
+        epochs=[Epoch(number=1, key=platform.random(32))],
+    )
+    return Ring(encode(genesis), secrets)
+
+
+def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Ring, bool]:
+    """The ring, and whether it must be sealed anew because only the automatic custodian could open it.
+
+    Raises `Untrusted` INTEGRITY when neither wrap opens: another machine, another program, or an altered row.
+    """
+    try:
+        row = decode(untrusted_row, SealedRing, limit=MAX_MESSAGE)
+        data_key, rewrap = _unwrap(platform, row)
+        secrets = decode(
+            open_once(derive_key(data_key, Domain.RING, salt=row.salt), row.sealed, cluster_id(row.genesis)),
+            RingSecrets,
+            limit=MAX_MESSAGE,
+        )
+        ring = Ring(row.genesis, secrets)
+    except (StrongroomError, ValueError):
+        raise Untrusted(
+            Number.INTEGRITY, "the key ring does not open on this machine with this program"
+        ) from None
+    if ring.statement.role != role:
+        raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {ring.statement.role}, not {role}")
+    return ring, rewrap
+
+
+def _unwrap(platform: Platform, row: SealedRing) -> tuple[bytes, bool]:
+    cluster = cluster_id(row.genesis)
+    try:
+        key = derive_key(platform.sealing_key(), Domain.RING_WRAP, salt=row.salt)
+        return open_once(key, row.platform_wrap, cluster), False
+    except Untrusted:
+        seed = platform.development_custodian()
+        if seed is None or not row.recovery_wraps:
+            raise
+        return KemKey(seed).open(row.recovery_wraps[0], Domain.RING_WRAP, cluster), True

@@ -1,0 +1,38 @@
+"""The Vault: keeps sealed records and releases them on the word of Authenticators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from strongroom.enclave.platform.port import Platform
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.identity import Identity
+from strongroom.enclave.runtime.link import HostLink
+from strongroom.enclave.runtime.peers import Peers
+from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.vault.decisions import Decider
+from strongroom.enclave.vault.deposit import Deposit
+from strongroom.enclave.vault.gate import Gate
+from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.records import Handles
+from strongroom.enclave.vault.release import Release
+from strongroom.enclave.vault.rows import RowSealer
+from strongroom.enclave.vault.service import VaultService
+from strongroom.enclave.vault.shelf import Shelf
+from strongroom.enclave.vault.writer import Writer
+
+
+def build_vault(
+    platform: Platform, clock: Clock, ring: Ring, identity: Identity, link: HostLink, config: Mapping[str, str]
+) -> VaultService:
+    """Wire the Vault's parts together. Every value of `config` is a claim already; the Vault itself reads none."""
+    handles = Handles(ring.handle_key)
+    sealer = RowSealer(platform, ring)
+    shelf = Shelf(sealer, handles, link.read)
+    writer = Writer(platform, sealer, link.read, link.commit)
+    peers = Peers(platform, clock, identity, link.post)
+    gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), shelf, writer)
+    release = Release(ring.cluster_id, peers, shelf, writer, gate)
+    intake = Intake(clock, peers)
+    deposit = Deposit(clock, ring.statement.owner_key, ring.epoch, handles, shelf, writer, gate, intake)
+    return VaultService(release, deposit)

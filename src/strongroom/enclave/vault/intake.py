@@ -1,0 +1,69 @@
+"""Instructions on their way in: every Authenticator they name must accept them (RULES 16).
+
+A mistake is a clear error at `store`, never a locked-out key later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.peers import Peers, is_lost_session
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
+from strongroom.protocol.instructions import AuthenticatorRef, instructions_digest, parse_instructions
+from strongroom.protocol.messages import Validate, Validated
+
+REMEMBERED: Final = 4096
+LIFE: Final = 600
+"""Seconds for which exactly these instructions count as validated. Nothing is released by this: it is not an OK."""
+
+
+class Intake:
+    """Checks instructions before they are sealed into a record."""
+
+    def __init__(self, clock: Clock, peers: Peers) -> None:
+        self._clock = clock
+        self._peers = peers
+        self._accepted: OrderedDict[bytes, int] = OrderedDict()
+
+    async def verify_instructions(self, data: bytes) -> None:
+        """Raises `Misuse` INSTRUCTIONS_INVALID, RULES_INVALID, METHOD_INVALID or LOCKS_OUT, `Untrusted`
+        AUTHENTICATOR_UNTRUSTED, or `Unavailable` when an Authenticator can't be asked."""
+        name = instructions_digest(data)
+        if self._accepted.get(name, 0) > self._clock.now():
+            return
+        instructions = parse_instructions(data)
+        permitted = await asyncio.gather(
+            *(self._validate_at(reference, data) for reference in instructions.authenticators)
+        )
+        clusters = {cluster for cluster, _ in permitted}
+        if len(clusters) < instructions.quorum:
+            raise Misuse(Number.INSTRUCTIONS_INVALID, "the authenticators are fewer distinct clusters than the quorum")
+        for action in ("update", "delete"):
+            if not instructions.permanent and not all(action in actions for _, actions in permitted):
+                raise Misuse(Number.LOCKS_OUT, f"no rule permits {action}")
+        self._accepted[name] = self._clock.now() + LIFE
+        if len(self._accepted) > REMEMBERED:
+            self._accepted.popitem(last=False)
+
+    async def _validate_at(self, reference: AuthenticatorRef, data: bytes) -> tuple[bytes, list[str]]:
+        try:
+            return await self._ask(reference, data)
+        except StrongroomError as error:
+            if not is_lost_session(error):
+                raise
+        return await self._ask(reference, data)
+
+    async def _ask(self, reference: AuthenticatorRef, data: bytes) -> tuple[bytes, list[str]]:
+        peer = await self._peers.get(reference.url, reference.policy)
+        try:
+            reply = await peer.ask(Validate(instructions=data))
+        except StrongroomError as error:
+            if is_lost_session(error):
+                self._peers.drop(peer)
+            raise
+        if not isinstance(reply, Validated):
+            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "not an answer to this request")
+        return peer.cluster_id, [str(action) for action in reply.permitted]

@@ -1,0 +1,153 @@
+"""What a record holds, and how the database finds it (`spec/records.md`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeVar
+
+from msgspec import Meta
+
+from strongroom.protocol.codec import Message, decode, encode
+from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.evidence import Bytes16, Bytes32, Count, UnixTime
+from strongroom.protocol.limits import ATTEMPTS, ATTEMPTS_WINDOW, MAX_MESSAGE
+from strongroom.protocol.messages import ById, ByName, OfNamespace, RecordFacts
+from strongroom.protocol.primitives import Domain, keyed_hash
+
+T = TypeVar("T", bound=Message)
+Principal = Annotated[str, Meta(max_length=512)]
+
+
+class Quota(Message):
+    """What a namespace allows; 0 allows nothing."""
+
+    max_records: Count
+    max_bytes: Count
+    max_records_per_identity: Count
+    max_bytes_per_identity: Count
+
+
+class LastWrite(Message):
+    """Makes a retry the same success: same request, same payload, same person (RULES 19)."""
+
+    request_id: Bytes16
+    payload: Bytes32
+    identity: Principal
+
+
+class Record(Message):
+    """Payload of a record's row. A tombstone keeps instructions and version, never the secret."""
+
+    kind: Literal["secret", "namespace"]
+    deleted: bool
+    namespace: str
+    secret: bytes
+    metadata: bytes
+    instructions: bytes
+    depositor: Principal
+    quota: Quota | None
+    created_at: UnixTime
+    updated_at: UnixTime
+    last: LastWrite
+
+    @property
+    def size(self) -> int:
+        """Bytes that count against a quota."""
+        return len(self.secret) + len(self.metadata) + len(self.instructions)
+
+    @property
+    def facts(self) -> bytes:
+        """Encoded `RecordFacts`: what the rules may know about this record."""
+        return encode(RecordFacts(kind=self.kind, depositor=self.depositor))
+
+
+class Usage(Message):
+    """Payload of a usage row: what a namespace, or one identity in it, has stored."""
+
+    records: Count
+    bytes: Count
+
+
+class Attempt(Message):
+    """Refused attempts of one identity on one record since `since`."""
+
+    identity: Principal
+    count: Count
+    since: UnixTime
+
+
+class Attempts(Message):
+    """Payload of the attempts row of a record: the most recent identities, oldest first."""
+
+    attempts: Annotated[list[Attempt], Meta(max_length=64)]
+
+    def is_throttled(self, identity: str, now: int) -> bool:
+        """True when this identity was refused too often; others are not hindered (RULES 21)."""
+        return any(
+            a.identity == identity and a.count >= ATTEMPTS and now < a.since + ATTEMPTS_WINDOW for a in self.attempts
+        )
+
+    def add(self, identity: str, now: int) -> Attempts:
+        """With one more refusal counted."""
+        live = [a for a in self.attempts if now < a.since + ATTEMPTS_WINDOW]
+        mine = next((a for a in live if a.identity == identity), Attempt(identity=identity, count=0, since=now))
+        others = [a for a in live if a.identity != identity][-63:]
+        return Attempts(attempts=[*others, Attempt(identity=identity, count=mine.count + 1, since=mine.since)])
+
+
+NO_ATTEMPTS: Final = Attempts(attempts=[])
+
+
+class LogEntry(Message):
+    """One decision in the access log. `identity` is empty when no ticket was accepted."""
+
+    at: UnixTime
+    handle: Bytes32
+    version: Count
+    action: str
+    identity: Principal
+    number: Count
+    """0 for OK, else the error number answered."""
+
+
+class LogBatch(Message):
+    """What one commit appends: sealed under run and sequence, chained to the batch before it in this run."""
+
+    run: Bytes16
+    sequence: Count
+    previous: Bytes32
+    unticketed: Count
+    """Requests without a valid ticket since the last batch: counted, not listed (RULES 21)."""
+    entries: list[LogEntry]
+
+
+class Handles:
+    """Database keys: keyed hashes, so names and ids never reach the host."""
+
+    def __init__(self, handle_key: bytes) -> None:
+        self._key = handle_key
+
+    def of(self, address: ById | ByName | OfNamespace) -> bytes:
+        """Row key (32 bytes) of a record."""
+        match address:
+            case ById(id=record_id):
+                return keyed_hash(self._key, Domain.RECORD_HANDLE, b"id", record_id)
+            case ByName(namespace=namespace, name=name):
+                return keyed_hash(self._key, Domain.RECORD_HANDLE, b"name", namespace.encode(), name.encode())
+            case OfNamespace(namespace=namespace):
+                return keyed_hash(self._key, Domain.NAMESPACE_HANDLE, namespace.encode())
+
+    def usage(self, namespace: str, identity: str) -> bytes:
+        """Row key of a usage row; identity "" is the namespace as a whole."""
+        return keyed_hash(self._key, Domain.USAGE_HANDLE, namespace.encode(), identity.encode())
+
+    def attempts(self, handle: bytes) -> bytes:
+        """Row key of the attempts row of a record."""
+        return keyed_hash(self._key, Domain.ATTEMPTS_HANDLE, handle)
+
+
+def parse_payload(payload: bytes, kind: type[T]) -> T:
+    """Decode the payload of an opened row."""
+    try:
+        return decode(payload, kind, limit=MAX_MESSAGE)
+    except Misuse:
+        raise Untrusted(Number.INTEGRITY, "a row of another format") from None

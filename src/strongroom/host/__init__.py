@@ -1,0 +1,1 @@
+"""Untrusted: carries sealed messages, keeps ciphertext."""

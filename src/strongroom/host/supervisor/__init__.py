@@ -1,0 +1,1 @@
+"""Starts enclaves and keeps them running."""

@@ -1,0 +1,1 @@
+"""What crosses the wire: messages, codec, every cryptographic call, errors by number."""

@@ -1,0 +1,230 @@
+"""Errors of the protocol: numbers cross the wire, words stay on each side.
+
+Four families, by who is to blame. The hundreds digit names the family, so that a client that does not know a
+number still knows what to do:
+
+* 1xx `Misuse`: the caller's own mistake. Correct the request.
+* 2xx `Refused`: the answer is no. Missing records and refused ones look alike (RULES 19).
+* 3xx `Untrusted`: evidence, integrity or freshness did not hold. Somebody lied; do not retry blindly.
+* 4xx `Unavailable`: a part that is not to be trusted anyway failed. Try again later.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+from typing import ClassVar
+
+
+@unique
+class Number(IntEnum):
+    """Error numbers as they cross the wire (`spec/errors.md`). A number keeps its meaning for ever."""
+
+    MALFORMED = 101
+    TOO_LARGE = 102
+    UNSUPPORTED = 103
+    UNKNOWN_SESSION = 104
+    REPLAYED = 105
+    NOT_PROVED = 106
+    CONFLICT = 107
+    INSTRUCTIONS_INVALID = 108
+    RULES_INVALID = 109
+    METHOD_INVALID = 110
+    LOCKS_OUT = 111
+    TICKET_MISSING = 112
+    TICKET_EXPIRED = 113
+    UNKNOWN_METHOD = 114
+    QUOTA_EXCEEDED = 115
+    STALE_KEY = 116
+
+    REFUSED = 201
+    THROTTLED = 202
+    SIGN_IN_REFUSED = 203
+    SIGN_IN_PENDING = 204
+    DESTINATION_REFUSED = 205
+    PEER_REFUSED = 206
+
+    EVIDENCE = 301
+    INTEGRITY = 302
+    AUTHENTICATOR_UNTRUSTED = 303
+    TOKEN_UNTRUSTED = 304
+    CLOCK = 305
+
+    BUSY = 401
+    STORE_UNAVAILABLE = 402
+    STORE_FULL = 403
+    AUTHENTICATOR_UNAVAILABLE = 404
+    PROVIDER_UNAVAILABLE = 405
+    PROVIDER_SLOW = 406
+    STOPPING = 407
+    INTERNAL = 408
+
+
+#: What each number means and what to do about it: `error:` and `hint:` of the command line.
+WORDS: dict[Number, tuple[str, str]] = {
+    Number.MALFORMED: (
+        "the message is not a well-formed message of this protocol",
+        "use a client of the same protocol version",
+    ),
+    Number.TOO_LARGE: ("the message exceeds a size limit", "send less in one request; spec/limits.md lists the limits"),
+    Number.UNSUPPORTED: (
+        "this version of the protocol or schema is not supported",
+        "use a client and a server of the same version",
+    ),
+    Number.UNKNOWN_SESSION: (
+        "the server does not know this session",
+        "open a new session; the client does so by itself once",
+    ),
+    Number.REPLAYED: (
+        "this message was received before, or is too old",
+        "send each message once; if you did, the network repeats messages",
+    ),
+    Number.NOT_PROVED: (
+        "the session's binding key is not proved yet",
+        "send the proof as the first message of a session",
+    ),
+    Number.CONFLICT: (
+        "the record is at another version than the one this request replaces",
+        "describe or collect the record, then repeat with its version",
+    ),
+    Number.INSTRUCTIONS_INVALID: ("the instructions are not valid", "compare them with spec/instructions.md"),
+    Number.RULES_INVALID: (
+        "the rules do not parse or do not fit the schema",
+        "check them with Policy.check(), which names the place",
+    ),
+    Number.METHOD_INVALID: (
+        "a sign-in method in the instructions is not valid",
+        "compare it with spec/instructions.md",
+    ),
+    Number.LOCKS_OUT: ("nobody could update or delete this record", "allow somebody to, or set permanent = true"),
+    Number.TICKET_MISSING: (
+        "no ticket of the Authenticator that the instructions name came with the request",
+        "sign in with that Authenticator first",
+    ),
+    Number.TICKET_EXPIRED: ("the ticket has expired", "sign in again"),
+    Number.UNKNOWN_METHOD: (
+        "the instructions have no such sign-in method",
+        "describe the record again and choose one that it lists",
+    ),
+    Number.QUOTA_EXCEEDED: (
+        "the namespace's quota is used up",
+        "delete records, or ask the namespace's owner for more",
+    ),
+    Number.STALE_KEY: ("the message is sealed to a key that has turned over", "fetch the evidence again and repeat"),
+    Number.REFUSED: (
+        "refused, or there is no such record",
+        "check the address and that you signed in as the right person",
+    ),
+    Number.THROTTLED: ("too many refused attempts", "wait a quarter of an hour"),
+    Number.SIGN_IN_REFUSED: (
+        "the sign-in provider refused the sign-in",
+        "sign in again, with an account that the provider knows",
+    ),
+    Number.SIGN_IN_PENDING: ("the sign-in is not finished", "finish it in the browser; the client keeps asking"),
+    Number.DESTINATION_REFUSED: (
+        "the sign-in provider's address is not one that an Authenticator may call",
+        "use a public https issuer",
+    ),
+    Number.PEER_REFUSED: (
+        "this request is answered to an attested Vault only",
+        "present a Vault's evidence made for this session",
+    ),
+    Number.EVIDENCE: ("the evidence was refused", "see the reason; do not send anything to this server"),
+    Number.INTEGRITY: (
+        "stored data failed its integrity check",
+        "tell the operator: the database was altered or belongs to another cluster",
+    ),
+    Number.AUTHENTICATOR_UNTRUSTED: (
+        "the Vault refused the evidence of an Authenticator that the instructions name",
+        "compare the Authenticator's measurement and cluster with the instructions",
+    ),
+    Number.TOKEN_UNTRUSTED: (
+        "the sign-in token failed a check",
+        "sign in again; if it persists the provider's settings differ from the method",
+    ),
+    Number.CLOCK: ("the server's clock is behind a time that is proven past", "the operator must set the clock"),
+    Number.BUSY: ("the server is busy", "try again in a moment"),
+    Number.STORE_UNAVAILABLE: (
+        "the database did not answer; nothing was changed that was not acknowledged",
+        "try again; the operator should look at the database",
+    ),
+    Number.STORE_FULL: ("the database has no space left; nothing was changed", "the operator must free disk space"),
+    Number.AUTHENTICATOR_UNAVAILABLE: (
+        "the Vault could not reach the Authenticator",
+        "try again; the Authenticator may be down",
+    ),
+    Number.PROVIDER_UNAVAILABLE: (
+        "the sign-in provider could not be reached or answered nonsense",
+        "try again; the provider may be down",
+    ),
+    Number.PROVIDER_SLOW: ("the sign-in provider did not answer in time", "try again later"),
+    Number.STOPPING: ("the server is stopping", "try again in a moment"),
+    Number.INTERNAL: (
+        "the server failed; nothing was changed that was not acknowledged",
+        "try again; the operator should look at the log",
+    ),
+}
+
+
+class StrongroomError(Exception):
+    """Root of all declared errors. `number` is what crosses the wire; `reason` stays on this side.
+
+    A reason never holds a secret, a token or a message body: exception texts end up in logs.
+    """
+
+    default: ClassVar[Number] = Number.INTERNAL
+
+    def __init__(self, number: Number | None = None, reason: str = "", *, index: int = 0, version: int = 0) -> None:
+        self.number = number or self.default
+        self.reason = reason
+        self.index = index
+        """Item of a batch, policy of the rules or method that the error is about."""
+        self.version = version
+        """CONFLICT: the record's current version."""
+        super().__init__(f"{self.error} [{int(self.number)}]")
+
+    @property
+    def error(self) -> str:
+        """One line: what is wrong."""
+        words = WORDS[self.number][0]
+        return f"{words}: {self.reason}" if self.reason else words
+
+    @property
+    def hint(self) -> str:
+        """One line: what to do."""
+        return WORDS[self.number][1]
+
+
+class Misuse(StrongroomError):
+    """The caller's own mistake (1xx)."""
+
+    default = Number.MALFORMED
+
+
+class Refused(StrongroomError):
+    """The answer is no (2xx)."""
+
+    default = Number.REFUSED
+
+
+class Untrusted(StrongroomError):
+    """Evidence, integrity or freshness did not hold (3xx)."""
+
+    default = Number.EVIDENCE
+
+
+class Unavailable(StrongroomError):
+    """Try again later (4xx)."""
+
+    default = Number.BUSY
+
+
+_FAMILIES: dict[int, type[StrongroomError]] = {1: Misuse, 2: Refused, 3: Untrusted, 4: Unavailable}
+
+
+def from_number(number: int, reason: str = "", *, index: int = 0, version: int = 0) -> StrongroomError:
+    """The error that a number from the wire stands for; an unknown number keeps its family if it has one."""
+    family = _FAMILIES.get(number // 100, Unavailable)
+    try:
+        return family(Number(number), reason, index=index, version=version)
+    except ValueError:
+        return family(reason=f"unknown error number {number}")

@@ -1,0 +1,159 @@
+"""The link between an enclave process and its host process: opaque bytes with a call number.
+
+`length (4, big-endian, of what follows) ‖ call id (4) ‖ operation (1) ‖ body`. Both sides call each other over one
+stream; an answer carries the call id of its call and operation OK or ERROR (body: error number, 2 bytes). The
+same framing serves a Unix socket and, on Nitro, a vsock. Host code may import this file and no other message.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cache
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.limits import MAX_FRAME
+
+HEADER: Final = 9
+MAX_BODY: Final = 16 * MAX_FRAME
+"""A group commit may hold several messages' worth of rows."""
+
+
+class Operation(IntEnum):
+    """What is called. Below 16: host calls enclave. From 16: enclave calls host."""
+
+    OK = 0
+    ERROR = 1
+    START = 2
+    """Once, first: body is a `Start`; answered when the enclave is ready to serve."""
+    EVIDENCE = 3
+    SESSION = 4
+    FRAME = 5
+    READ = 16
+    COMMIT = 17
+    POST = 18
+
+
+RowKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """How to start. Nothing here is trusted: a wrong value makes an enclave that no policy accepts."""
+
+    genesis: bool
+    """The database is new: found a cluster. False: unseal the existing ring, and fail if there is none."""
+    owner_key: bytes
+    """P-256 public key (65) of who makes namespaces; only read at genesis."""
+    config: dict[str, str]
+    """Configuration values that differ from the default; they become claims."""
+
+
+class Put(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Replace the row `key` (32 bytes) at version `replaces` (0: absent) by `sealed` at `version`."""
+
+    key: RowKey
+    replaces: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    version: Version
+    sealed: bytes
+
+
+class Commit(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """One transaction: all puts and log entries, or none. An answer OK means durable."""
+
+    puts: list[Put]
+    log: list[bytes]
+
+
+class Read(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Rows by key; the answer is a `Rows` with None for each that is absent."""
+
+    keys: list[RowKey]
+
+
+class Row(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    version: Version
+    sealed: bytes
+
+
+class Rows(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    rows: list[Row | None]
+
+
+class Post(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Carry opaque bytes to another enclave: POST (GET when `body` is None) to `url`, answer body back."""
+
+    url: str
+    body: bytes | None
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind, strict=True)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """A body of one of the types above."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """The inverse. Raises `Misuse` MALFORMED. Nothing digests these bytes, so any encoding of the message will do."""
+    try:
+        return _decoder(kind).decode(body)  # type: ignore[no-any-return]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
+        raise Misuse(Number.MALFORMED, "link body") from None
+
+
+class Frame(NamedTuple):
+    call: int
+    operation: int
+    body: bytes
+
+
+def pack(call: int, operation: int, body: bytes) -> bytes:
+    """One framed message. Raises `Misuse` TOO_LARGE above MAX_BODY."""
+    if len(body) > MAX_BODY:
+        raise Misuse(Number.TOO_LARGE, "link body")
+    return (5 + len(body)).to_bytes(4, "big") + call.to_bytes(4, "big") + bytes([operation]) + body
+
+
+class Splitter:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Frames completed by `data`. Raises `Misuse` when a length is out of bounds: the stream is lost then."""
+        buffer = self._buffer
+        buffer += data
+        frames: list[Frame] = []
+        at = 0
+        while len(buffer) - at >= HEADER:
+            size = int.from_bytes(buffer[at : at + 4], "big")
+            if not 5 <= size <= MAX_BODY + 5:
+                raise Misuse(Number.TOO_LARGE, "link frame out of bounds")
+            if len(buffer) - at < 4 + size:
+                break
+            call = int.from_bytes(buffer[at + 4 : at + 8], "big")
+            frames.append(Frame(call, buffer[at + 8], bytes(buffer[at + HEADER : at + 4 + size])))
+            at += 4 + size
+        del buffer[:at]
+        return frames
+
+
+def parse_start(body: bytes) -> Start:
+    """Raises `Misuse` MALFORMED."""
+    try:
+        return msgspec.msgpack.decode(body, type=Start)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Misuse(Number.MALFORMED, "not a start message") from None

@@ -1,0 +1,229 @@
+"""Rules: Cedar policies over the actions of a record, and the one check of them (`spec/rules.md`).
+
+The client checks with this very function before it sends, the Authenticator before it accepts or evaluates, so a
+mistake is a clear error while somebody is there to correct it, not a key that nobody can collect.
+
+Attacks stopped here:
+
+1. Cedar's parser recurses without a bound: a few hundred brackets overflow its stack and end the process, a long
+   `has a.a.a…` takes gigabytes. So structure is bounded by a lexer of our own before Cedar sees the text.
+2. `has` of an attribute that no schema knows is false without an error, so a misspelt `forbid` would never fire:
+   every attribute must be one of the schema.
+3. A policy that names a record would be evaluated for another record of the same batch: records can't be named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Final, cast, get_args
+
+import cedarpy
+import msgspec
+
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.instructions import Action
+from strongroom.protocol.limits import MAX_POLICIES, MAX_RULES
+
+RULES_SCHEMA_V1: Final = """\
+// Schema 1 of the rules in instructions. A published schema keeps its exact meaning for ever.
+// There is no time in the context: the host tells the time, so no rule may grant by its passing.
+
+// A principal's id is "METHOD:SUBJECT": hex digest of the complete sign-in method, and the provider's stable subject.
+entity Person;
+
+// The record asked for. Rules can't name one: they stand in it.
+entity Record;
+
+type Identity = {
+  principal: String,  // the same id as the principal's, to compare with record.depositor
+  method: String,     // 64 hex digits: digest of the complete method definition
+  issuer: String,
+  subject: String,
+  email?: String,     // verified, lower case, ASCII; absent otherwise
+  domain?: String,    // what follows the @ of email
+  groups: Set<String>,
+  hd?: String,
+  tid?: String,
+  oid?: String,
+  acr?: String,
+  amr: Set<String>,
+  auth_time?: Long,
+  channel: String,    // native, web or device
+  phishable: Bool,    // true: the user may have signed in for somebody else (device flow)
+};
+
+type RecordFacts = {
+  kind: String,       // secret or namespace
+  depositor: String,  // principal id of who stored it
+};
+
+action create, describe, collect, update, delete, audit, "set-quota", admin
+  appliesTo {
+    principal: Person,
+    resource: Record,
+    context: { identity: Identity, record: RecordFacts },
+  };
+"""
+
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+MAX_NESTING: Final = 20
+"""Brackets inside brackets. Cedar's parser needs about 12 KiB of stack for each."""
+MAX_PATH: Final = 8
+"""Attributes in one dotted path."""
+MAX_CONDITIONALS: Final = 64
+"""`if … then … else` expressions in one text."""
+
+_ATTRIBUTES: Final = frozenset(re.findall(r"(\w+)\??: ", RULES_SCHEMA_V1))
+
+# The lexer agrees with Cedar's on every text that it accepts: outside strings and comments only ASCII, a comment
+# ends at either newline character, control characters must be escaped.
+_TOKEN: Final = re.compile(
+    r"""(?P<space>[ \t\r\n]+|//[^\r\n]*)
+    |(?P<string>"(?:\\[ -~]|[^"\\\x00-\x1f\x7f])*")
+    |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<dot>\.)|(?P<end>;)
+    |(?P<other>[0-9]+|[-,:@=!<>&|+*?/%])""",
+    re.VERBOSE,
+)
+
+
+@cache
+def schema() -> cedarpy.Schema:
+    """The parsed schema."""
+    return cedarpy.Schema.from_str(RULES_SCHEMA_V1)
+
+
+def verify_rules(rules: str) -> list[Action]:
+    """The actions, sorted, that some policy permits to somebody. Raises `Misuse` RULES_INVALID with the index of
+    the policy that is wrong, or TOO_LARGE.
+
+    "Somebody" is a sound guess from above: a `permit` counts unless its condition is the literal `false` or an
+    unconditional `forbid` covers the action. Conditions that no identity can ever meet are not recognised.
+    """
+    if len(rules.encode("utf-8", "replace")) > MAX_RULES:
+        raise Misuse(Number.TOO_LARGE)
+    texts = _split(rules)
+    if not texts:
+        raise _invalid("there are no policies: nobody could ever be permitted anything")
+    if len(texts) > MAX_POLICIES:
+        raise _invalid(f"more than {MAX_POLICIES} policies", MAX_POLICIES)
+    policies = _parse(rules, texts)
+    permitted: set[Action] = set()
+    forbidden: set[Action] = set()
+    for index, policy in enumerate(policies):
+        _verify_names(policy, index)
+        if _is_never(policy):
+            continue
+        if policy["effect"] == "permit":
+            permitted |= _actions(policy)
+        elif not policy["conditions"] and _is_any(policy["principal"]) and _is_any(policy["resource"]):
+            forbidden |= _actions(policy)
+    _verify_types(rules)
+    if not permitted - forbidden:
+        raise _invalid("no policy permits anything to anybody")
+    return sorted(permitted - forbidden)
+
+
+def _invalid(reason: str, index: int = 0) -> Misuse:
+    return Misuse(Number.RULES_INVALID, f"policy {index}: {reason}", index=index)
+
+
+def _split(rules: str) -> list[str]:
+    """The text of each policy; bounds the structure on the way."""
+    texts: list[str] = []
+    at = start = nesting = path = conditionals = tokens = 0
+    while at < len(rules):
+        found = _TOKEN.match(rules, at)
+        if found is None:
+            line = rules.count("\n", 0, at) + 1
+            raise _invalid(f"line {line}: a character or a string that rules can't hold", len(texts))
+        at = found.end()
+        if found.lastgroup == "space":
+            continue
+        tokens += 1
+        path = path + (found.lastgroup == "dot") if found.lastgroup in ("dot", "word") else 0
+        nesting += (found.lastgroup == "open") - (found.lastgroup == "close")
+        conditionals += found.group() == "if"
+        if nesting > MAX_NESTING or path > MAX_PATH or conditionals > MAX_CONDITIONALS:
+            raise _invalid("nested too deeply", len(texts))
+        if found.lastgroup == "end":
+            texts.append(rules[start:at])
+            start, tokens = at, 0
+    return [*texts, rules[start:]] if tokens else texts
+
+
+def _parse(rules: str, texts: list[str]) -> list[dict[str, Any]]:
+    """Cedar's JSON form of each policy, in the order of the text."""
+    try:
+        document = msgspec.json.decode(cedarpy.policies_to_json_str(rules))
+    except RecursionError:
+        raise _invalid("an expression is too long") from None
+    except ValueError:
+        raise _parse_error(texts) from None
+    if document["templates"]:
+        raise _invalid("templates are not supported", min(map(_index, document["templates"])))
+    policies = document["staticPolicies"]
+    return [policies[name] for name in sorted(policies, key=_index)]
+
+
+def _parse_error(texts: list[str]) -> Misuse:
+    for index, text in enumerate(texts):
+        try:
+            cedarpy.PolicySet.from_str(text)
+        except ValueError as error:
+            return _invalid(f"does not parse: {error}", index)
+    return _invalid("the policies do not parse together")
+
+
+def _index(policy_id: str) -> int:
+    """Cedar numbers policies in the order of the text: policy0, policy1 …"""
+    return int(policy_id.removeprefix("policy") or 0)
+
+
+def _verify_types(rules: str) -> None:
+    """Strict validation: also refuses what could fail at evaluation, such as an unguarded optional attribute."""
+    result = cedarpy.validate_policies(rules, schema())
+    if not result.validation_passed:
+        error = min(result.errors, key=lambda error: _index(error.policy_id))
+        raise _invalid(error.error, _index(error.policy_id))
+
+
+def _verify_names(policy: dict[str, Any], index: int) -> None:
+    for key, value in _nodes(policy):
+        attribute = value.get("attr") if isinstance(value, dict) else None
+        if key in (".", "has") and attribute not in _ATTRIBUTES:
+            raise _invalid(f"unknown attribute {attribute!r}", index)
+        if key in ("entity", "__entity") and value["type"] == "Record":
+            raise _invalid("names a record", index)
+
+
+def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
+    """(key, value) of every map inside, without recursion."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield from node.items()
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _is_any(scope: dict[str, Any]) -> bool:
+    return scope["op"] in ("All", "is") and "in" not in scope
+
+
+def _is_never(policy: dict[str, Any]) -> bool:
+    return any(
+        condition["body"] == {"Value": condition["kind"] == "unless"} for condition in policy["conditions"]
+    )
+
+
+def _actions(policy: dict[str, Any]) -> set[Action]:
+    scope = policy["action"]
+    if scope["op"] == "All":
+        return set(ACTIONS)
+    entities = scope["entities"] if "entities" in scope else [scope["entity"]]
+    return {cast(Action, entity["id"]) for entity in entities} & set(ACTIONS)

@@ -1,0 +1,76 @@
+"""What every test gets: sockets off in tests/unit, asyncio for async tests, an account of what was skipped."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.idp import provider
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+NOTHING_SKIPPED = "STRONGROOM_NOTHING_SKIPPED"
+
+# What a test may ask for with @pytest.mark.needs(name): a function that says why it is missing, or None.
+NEEDS = {
+    "oidc": provider.missing,
+    "shared": lambda: None if SHARED.is_dir() else "../shared is not beside this clone",
+}
+MAY_BE_SKIPPED = {"shared"}  # it is no part of the repository
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    return "asyncio"
+
+
+class UnixSocketsOnly(socket.socket):
+    def __init__(self, family=-1, *args, **kwargs):
+        if family != socket.AF_UNIX and kwargs.get("fileno") is None and (len(args) < 3 or args[2] is None):
+            raise RuntimeError("sockets are off in tests/unit; a test that needs one belongs into tests/integration")
+        super().__init__(family, *args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def _sockets_off_in_unit_tests(request, monkeypatch):
+    if (ROOT / "tests" / "unit") in request.path.parents:
+        monkeypatch.setattr(socket, "socket", UnixSocketsOnly)
+
+
+def pytest_collection_modifyitems(items):
+    found = {name: reason() for name, reason in NEEDS.items()}
+    for item in items:
+        for name in [name for mark in item.iter_markers("needs") for name in mark.args]:
+            if found[name]:
+                item.add_marker(pytest.mark.skip(reason=f"group {name}: skipped because {found[name]}"))
+                if name in MAY_BE_SKIPPED:
+                    item.user_properties.append((NOTHING_SKIPPED, "excused"))
+
+
+def skipped(config):
+    return config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+
+
+def forbidden(reports):
+    """Whether something was skipped in a run that may not skip anything."""
+    strict = os.environ.get(NOTHING_SKIPPED) or os.environ.get("CI") == "true"
+    excused = (NOTHING_SKIPPED, "excused")
+    return bool(strict) and any(excused not in getattr(report, "user_properties", ()) for report in reports)
+
+
+def pytest_sessionfinish(session):
+    if session.exitstatus == pytest.ExitCode.OK and forbidden(skipped(session.config)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reports = skipped(config)
+    if not reports:
+        return
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in reports]
+    terminalreporter.section("what could not run")
+    for reason in sorted(set(reasons)):
+        terminalreporter.line(f"{reason} ({reasons.count(reason)} skipped)")
+    if forbidden(reports):
+        terminalreporter.line(f"error: this run may skip nothing (CI=true or {NOTHING_SKIPPED} is set)")

@@ -1,0 +1,56 @@
+"""Writes uv.lock and tests/idp/package-lock.json anew: newest versions, and no address of any package registry.
+
+A lock records where each file was found, which ties it to one registry or mirror. Here only names, exact versions and
+hashes are kept; every machine fetches from the registry that it is set up for. tools/bootstrap.py installs from it.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.node import commands
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = re.compile(r'"[a-z+]+://[^"]*"')
+
+
+def without_hosts(lock: str) -> str:
+    lock = re.sub(r'url = "[a-z+]+://[^"]*/([^"/]+)"', r'path = "\1"', lock)
+    lock = re.sub(r'registry = "[^"]*"', 'registry = "pypi"', lock)
+    if left := HOST.search(lock):
+        raise SystemExit(
+            f"error: uv.lock would name a host: {left.group()}\nhint: depend on a release, not on an address"
+        )
+    return lock
+
+
+def lock_python() -> None:
+    uv = Path(sys.executable).parent / "uv"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        subprocess.run([uv, "lock", "--directory", folder], check=True)
+        (ROOT / "uv.lock").write_text(without_hosts((folder / "uv.lock").read_text()))
+
+
+def lock_node(folder: Path) -> None:
+    found = commands()
+    if found is None:
+        raise SystemExit("error: no Node.js with npm\nhint: `make ready` installs one")
+    lock = folder / "package-lock.json"
+    lock.unlink(missing_ok=True)
+    subprocess.run([*found[1], "install", "--package-lock-only", "--silent"], cwd=folder, check=True)
+    content = json.loads(lock.read_text())
+    for package in content["packages"].values():
+        package.pop("resolved", None)
+        package.pop("funding", None)
+    lock.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    lock_python()
+    lock_node(ROOT / "tests" / "idp")
