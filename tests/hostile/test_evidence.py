@@ -167,6 +167,15 @@ def test_a_quote_of_another_kind_is_refused(version):
     refused(evidence, "not an SGX quote of version 3")
 
 
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 6])
+def test_a_quote_must_carry_its_own_certificate_chain(kind):
+    """Else the chain comes from the collateral, and the root was looked for elsewhere."""
+    at = CHAIN_AT - 6
+    assert PARSED.quote[at : at + 2] == b"\x05\x00"
+    evidence = CLUSTER.evidence(quote=lambda quote: quote[:at] + bytes([kind, 0]) + quote[at + 2 :])
+    refused(evidence, "does not carry its certificate chain")
+
+
 @pytest.mark.parametrize("collateral", [b"", b"{}", b"[]", b"\xff", b"null", b"[" * 60_000])
 def test_collateral_that_is_none_is_refused(collateral):
     refused(encode(changed(PARSED, collateral=collateral)), "the quote does not verify")

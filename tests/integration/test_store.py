@@ -94,7 +94,7 @@ async def test_a_conflict_undoes_its_own_commit_and_no_other_in_the_group(store,
 
 async def test_waiting_commits_share_one_transaction(store, tmp_path, hold):
     await store.commit(make(1))
-    traced = []
+    traced: list[str] = []
     store._write.set_trace_callback(traced.append)  # as SQLite saw it
     hold.execute("BEGIN IMMEDIATE")
     first = store.commit(make(2))
@@ -192,19 +192,24 @@ async def test_closing_finishes_what_was_begun(tmp_path):
     store.close()
 
 
+def killed_writer(path, first, seconds):
+    """Numbers that a writer acknowledged until it was killed."""
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.write_for_ever", str(path), str(first)], stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    acknowledged = writer.stdout.readline()
+    time.sleep(seconds)
+    writer.kill()
+    acknowledged += writer.communicate()[0]
+    return {int(line) for line in acknowledged.splitlines(keepends=True) if line.endswith(b"\n")}
+
+
 async def test_killed_writers_lose_nothing_acknowledged_and_leave_nothing_half(tmp_path):
     path = tmp_path / "rows.sqlite3"
     acknowledged = set()
     for life in range(6):
-        writer = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.write_for_ever", str(path), str(life * 1_000_000)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        acknowledged.add(int(writer.stdout.readline()))
-        await asyncio.sleep(0.05 + 0.03 * life)
-        writer.kill()
-        acknowledged |= {int(line) for line in writer.communicate()[0].splitlines(keepends=True) if line.endswith("\n")}
+        acknowledged |= killed_writer(path, life * 1_000_000, 0.05 + 0.03 * life)
     store = SqliteStore(path)
     for number in acknowledged:
         assert store.read([put.key for put in twins(number)]) == [Row(1, put.sealed) for put in twins(number)]

@@ -5,28 +5,41 @@ from __future__ import annotations
 from typing import Final
 
 MAX_EVIDENCE: Final = 128 * 1024
+"""What `GET /v1/evidence` answers, and evidence inside a `prove`."""
 MAX_HELLO: Final = 8 * 1024
-MAX_FRAME: Final = 2 * 1024 * 1024
-"""A whole frame: session id, counter, padded and sealed message."""
+"""A hello, and an answer."""
 MAX_MESSAGE: Final = 1024 * 1024
 """One message before padding."""
+MAX_FRAME: Final = 2 * MAX_MESSAGE + 40
+"""A whole frame: session id (16), counter (8), padded message, tag (16). Padding takes a longest message to 2 MiB."""
 
 MAX_SECRET: Final = 64 * 1024
+"""The secret of one record."""
 MAX_METADATA: Final = 4 * 1024
+"""What is kept and returned beside a secret."""
 MAX_INSTRUCTIONS: Final = 64 * 1024
+"""Encoded instructions of one record."""
 MAX_RULES: Final = 32 * 1024
+"""Cedar text of one record."""
 MAX_METHOD: Final = 16 * 1024
+"""One encoded method definition."""
 MAX_TICKET: Final = 4 * 1024
+"""The sealed part of a ticket, and a device-flow handle."""
 MAX_CAPSULE: Final = 80 * 1024
+"""The sealed method definitions of one record."""
 MAX_NAME: Final = 256
 """Characters of a record or namespace name."""
 
 MAX_BATCH: Final = 256
 """Items of one request."""
 MAX_AUTHENTICATORS: Final = 8
+"""Authenticators that one record's instructions name."""
 MAX_METHODS: Final = 16
+"""Sign-in methods of one record's instructions."""
 MAX_POLICIES: Final = 64
+"""Cedar policies of one record's rules."""
 MAX_TICKETS: Final = 8
+"""Tickets that come with one request."""
 
 KEY_PERIOD: Final = 3600
 """Seconds between turns of the attested HPKE key."""
@@ -35,17 +48,19 @@ KEY_OVERLAP: Final = 600
 MAX_EVIDENCE_AHEAD: Final = 2 * 3600
 """Seconds: a client refuses evidence that expires later than this from now (RULES 2)."""
 MAX_TICKET_LIFE: Final = 600
-"""Seconds (RULES 10)."""
+"""Seconds for which a ticket counts (RULES 10)."""
 DECISION_LIFE: Final = 30
 """Seconds for which one decision counts (RULES 15)."""
 PROVIDER_TIMEOUT: Final = 5.0
 """Seconds for all traffic of one call to an external authenticator (RULES 18)."""
 MAX_PROVIDER_ANSWER: Final = 256 * 1024
+"""One answer of an external authenticator."""
 WINDOW: Final = 64
-"""Frame counters below the highest seen that are still accepted, once each."""
+"""Frame counters that are still accepted, once each: the highest seen and those up to 63 below it."""
 MAX_SESSIONS: Final = 16_384
+"""Sessions of one server process; the oldest unproven one makes room."""
 MAX_SESSION_LIFE: Final = 3600
-"""Seconds."""
+"""Seconds for which a session is served at most."""
 ATTEMPTS: Final = 10
 """Refused attempts of one identity on one record within `ATTEMPTS_WINDOW` before it must wait."""
 ATTEMPTS_WINDOW: Final = 900

@@ -434,3 +434,14 @@ def decision_digest(request: bytes) -> bytes:
 def context_digest(facts: bytes) -> bytes:
     """Digest (32 bytes) of the exact bytes of record facts."""
     return digest(Domain.CONTEXT, facts)
+
+
+# --- Vault to Authenticator, carried by the client ------------------------------------------------------------
+
+
+class CapsuleContents(Message):
+    """What a capsule seals: HPKE to the Authenticator's attested key, info = the Vault's cluster id (RULES 9)."""
+
+    vault_cluster: Bytes32
+    methods: Annotated[list[MethodBytes], Meta(min_length=1, max_length=MAX_METHODS)]
+    """The complete definitions that stand in the record's instructions."""

@@ -134,6 +134,7 @@ def _split(rules: str) -> list[str]:
     """The text of each policy; bounds the structure on the way."""
     texts: list[str] = []
     at = start = nesting = path = conditionals = tokens = 0
+    previous: str | None = None
     while at < len(rules):
         found = _TOKEN.match(rules, at)
         if found is None:
@@ -143,7 +144,8 @@ def _split(rules: str) -> list[str]:
         if found.lastgroup == "space":
             continue
         tokens += 1
-        path = path + (found.lastgroup == "dot") if found.lastgroup in ("dot", "word") else 0
+        path = path + 1 if found.lastgroup == "dot" else path if found.lastgroup == "word" != previous else 0
+        previous = found.lastgroup
         nesting += (found.lastgroup == "open") - (found.lastgroup == "close")
         conditionals += found.group() == "if"
         if nesting > MAX_NESTING or path > MAX_PATH or conditionals > MAX_CONDITIONALS:
@@ -216,9 +218,7 @@ def _is_any(scope: dict[str, Any]) -> bool:
 
 
 def _is_never(policy: dict[str, Any]) -> bool:
-    return any(
-        condition["body"] == {"Value": condition["kind"] == "unless"} for condition in policy["conditions"]
-    )
+    return any(condition["body"] == {"Value": condition["kind"] == "unless"} for condition in policy["conditions"])
 
 
 def _actions(policy: dict[str, Any]) -> set[Action]:

@@ -38,6 +38,7 @@ KEY_ID: Final = 8
 SESSION_ID: Final = 16
 COUNTER: Final = 8
 SALT: Final = 32
+SEED: Final = 32
 TO_SERVER: Final = b"client to server"
 TO_CLIENT: Final = b"server to client"
 
@@ -90,9 +91,7 @@ def _answer_key(client_seed: bytes, hello: bytes, salt: bytes) -> bytes:
 class Channel:
     """One end of an established session: seals what it sends, opens what it receives, each counter once."""
 
-    def __init__(
-        self, session_id: bytes, seeds: bytes, transcript: bytes, *, sends: bytes, receives: bytes
-    ) -> None:
+    def __init__(self, session_id: bytes, seeds: bytes, transcript: bytes, *, sends: bytes, receives: bytes) -> None:
         self.session_id: Final = session_id
         self.transcript: Final = transcript
         self._sender = self._cipher(seeds, sends)
@@ -175,10 +174,10 @@ class ClientHandshake:
         plaintext = open_once(key, answer[SALT:], hashlib.sha256(self.hello).digest())
         message = decode(plaintext, Answer, limit=MAX_HELLO)
         server_seed = self._kem.open(message.sealed_seed, Domain.SERVER_SEED, message.session_id)
+        if len(server_seed) != SEED:
+            raise Untrusted(Number.INTEGRITY, "the server's seed has another length")
         transcript = transcript_digest(self._role, self._evidence, self.hello, answer)
-        return Channel(
-            message.session_id, self._seed + server_seed, transcript, sends=TO_SERVER, receives=TO_CLIENT
-        )
+        return Channel(message.session_id, self._seed + server_seed, transcript, sends=TO_SERVER, receives=TO_CLIENT)
 
 
 def answer_hello(

@@ -4,10 +4,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from strongroom.enclave.vault import build_vault
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.process import run
 from strongroom.enclave.runtime.enclave import Enclave
+from strongroom.enclave.vault import build_vault
 
 if __name__ == "__main__":
     platform = InsecureSoftware("vault", Path(sys.argv[1]))

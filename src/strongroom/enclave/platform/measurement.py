@@ -18,7 +18,7 @@ from strongroom.protocol.primitives import Domain, digest
 
 PRODUCT_IDS: Final[dict[Role, int]] = {"vault": 1, "authenticator": 2}
 
-_COMMON: Final = ("cryptography", "cffi", "pycparser", "dcap-qvl", "msgspec", "cedarpy", "h11", "certifi")
+_COMMON: Final = ("cryptography", "cffi", "pycparser", "dcap-qvl", "msgspec", "cedarpy", "h11", "certifi", "uvloop")
 CLOSURES: Final[dict[Role, tuple[str, ...]]] = {"vault": _COMMON, "authenticator": (*_COMMON, "joserfc")}
 """Installed distributions that each enclave may import, and theirs."""
 

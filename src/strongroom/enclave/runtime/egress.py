@@ -109,7 +109,7 @@ def _verify_loopback(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         raise Refused(Number.DESTINATION_REFUSED, "not a numeric address") from None
-    if not parsed.is_loopback or parsed.version == 6 and parsed != ipaddress.IPv6Address("::1"):
+    if not parsed.is_loopback or (parsed.version == 6 and parsed != ipaddress.IPv6Address("::1")):
         raise Refused(Number.DESTINATION_REFUSED, "not a loopback address")
     return str(parsed)
 

@@ -29,9 +29,7 @@ BUILD: Final = "0.1.0"
 class Identity:
     """Evidence of one enclave instance. A quote is made once a key period, never per request (RULES 21)."""
 
-    def __init__(
-        self, platform: Platform, clock: Clock, ring: Ring, role: Role, config: Mapping[str, str]
-    ) -> None:
+    def __init__(self, platform: Platform, clock: Clock, ring: Ring, role: Role, config: Mapping[str, str]) -> None:
         self.role: Final[Role] = role
         self.cluster_id: Final = ring.cluster_id
         self._platform = platform
@@ -74,9 +72,7 @@ class Identity:
 
     def peer_evidence(self, kem_key: bytes, binding_key: bytes, peer_evidence: bytes) -> bytes:
         """Evidence for one handshake as a client, refused anywhere else (RULES 4)."""
-        binding = PeerBinding(
-            purpose="decide", kem_key=kem_key, binding_key=binding_key, peer_evidence=peer_evidence
-        )
+        binding = PeerBinding(purpose="decide", kem_key=kem_key, binding_key=binding_key, peer_evidence=peer_evidence)
         now = self._clock.now()
         return self._make(self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
 
@@ -106,5 +102,3 @@ class Identity:
                 cluster_signature=self._ring.cluster_key.sign(Domain.CLAIMS_SIGNATURE, claims),
             )
         )
-
-

@@ -16,8 +16,7 @@ from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavaila
 from strongroom.protocol.link import Commit, Operation, Post, Put, Read, Row, Rows, Splitter, decode, encode, pack
 
 _CALLS: Final = {
-    int(operation): operation
-    for operation in (Operation.START, Operation.EVIDENCE, Operation.SESSION, Operation.FRAME)
+    int(operation): operation for operation in (Operation.START, Operation.EVIDENCE, Operation.SESSION, Operation.FRAME)
 }
 _OK: Final = int(Operation.OK)
 _ERROR: Final = int(Operation.ERROR)

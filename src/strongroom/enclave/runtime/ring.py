@@ -91,9 +91,7 @@ class Ring:
                     kem_seal(custodian.kem_key, data_key, Domain.RING_WRAP, self.cluster_id)
                     for custodian in self.statement.custodians
                 ],
-                sealed=seal_once(
-                    derive_key(data_key, Domain.RING, salt=salt), encode(self._secrets), self.cluster_id
-                ),
+                sealed=seal_once(derive_key(data_key, Domain.RING, salt=salt), encode(self._secrets), self.cluster_id),
             )
         )
 
@@ -144,9 +142,7 @@ def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Rin
         )
         ring = Ring(row.genesis, secrets)
     except (StrongroomError, ValueError):
-        raise Untrusted(
-            Number.INTEGRITY, "the key ring does not open on this machine with this program"
-        ) from None
+        raise Untrusted(Number.INTEGRITY, "the key ring does not open on this machine with this program") from None
     if ring.statement.role != role:
         raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {ring.statement.role}, not {role}")
     return ring, rewrap

@@ -131,9 +131,7 @@ class Decider:
         """The verdict of the quorum. Errors of single Authenticators become its number; nothing is raised but
         `Misuse` for instructions that do not parse. No OK is remembered."""
         instructions = parse_instructions(question.instructions)
-        pairs = [
-            (reference, ticket) for ticket in question.tickets for reference in instructions.authenticators
-        ]
+        pairs = [(reference, ticket) for ticket in question.tickets for reference in instructions.authenticators]
         answers = await asyncio.gather(*(self._ask(question, instructions, *pair) for pair in pairs))
         agreed: set[bytes] = set()
         identity, refusal = "", int(Number.TICKET_MISSING)
@@ -170,9 +168,7 @@ class Decider:
                 return b"", Decision(request_digest=bytes(32), number=int(error.number), identity=None)
         return None
 
-    async def _round_trip(
-        self, peer: Peer, question: Question, instructions: Instructions, ticket: Ticket
-    ) -> Decision:
+    async def _round_trip(self, peer: Peer, question: Question, instructions: Instructions, ticket: Ticket) -> Decision:
         request = encode(
             DecisionRequest(
                 request_id=self._platform.random(16),
@@ -203,9 +199,7 @@ class Decider:
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "an answer to another request")
         if self._clock.now() > asked_at + DECISION_LIFE:
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "a decision older than it may be")
-        if decision.number == 0 and (
-            decision.identity is None or decision.identity.method not in item.methods
-        ):
+        if decision.number == 0 and (decision.identity is None or decision.identity.method not in item.methods):
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "an OK that names nobody of these instructions")
         return decision
 

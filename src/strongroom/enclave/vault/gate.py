@@ -120,7 +120,5 @@ class Gate:
             now = self._clock.now()
             for current, (_, verdict, _) in zip(latest, counted, strict=True):
                 if verdict.number == int(Number.REFUSED):
-                    change.puts.append(
-                        self._shelf.put_attempts(current, current.attempts.add(verdict.identity, now))
-                    )
+                    change.puts.append(self._shelf.put_attempts(current, current.attempts.add(verdict.identity, now)))
             await self._writer.submit(change)

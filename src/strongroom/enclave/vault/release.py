@@ -24,7 +24,6 @@ from strongroom.protocol.messages import (
     Described,
     Item,
     ItemError,
-    OfNamespace,
     PublicMethod,
     SignInAt,
 )

@@ -54,8 +54,7 @@ class Shelf:
         keys = self.keys(handles)
         rows = await self._read(keys)
         return [
-            self._open(handle, rows[2 * at], keys[2 * at + 1], rows[2 * at + 1])
-            for at, handle in enumerate(handles)
+            self._open(handle, rows[2 * at], keys[2 * at + 1], rows[2 * at + 1]) for at, handle in enumerate(handles)
         ]
 
     async def find_one(self, handle: bytes) -> Found:

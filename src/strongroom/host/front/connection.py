@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            # A request that offers another protocol is answered in this one, and is the last.
+            # A GET that offers another protocol is answered in this one, and is the last.
             self._deaf, self._unparsed = True, b""
             if self._queue:
                 self._queue[-1].keep = False
@@ -296,6 +296,8 @@ class Connection(asyncio.Protocol):
         self._read_deadline = request.since + self.front.limits.request_seconds
         if request.route is None and method != b"OPTIONS" and (method, request.target) != (b"GET", _HEALTH):
             self._refuse(Number.MALFORMED, "405 Method Not Allowed" if request.target in _PATHS else "404 Not Found")
+        elif self._parser.should_upgrade() and method == b"POST":
+            self._refuse(Number.MALFORMED)  # the parser takes the body for the other protocol
         elif request.length > (request.route.limit if request.route else 0):
             self._refuse(Number.TOO_LARGE)
         elif request.expects and self._working is None and not self._queue and self._transport is not None:

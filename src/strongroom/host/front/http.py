@@ -80,6 +80,7 @@ class Front:
                 await self._deserted.wait()
         for connection in list(self.connections):
             connection.abort()
+        await self._deserted.wait()
         if self._sweeper is not None:
             self._sweeper.cancel()
 

@@ -160,4 +160,3 @@ class EnclaveLink(asyncio.Protocol):
 
 def _number(number: int) -> bytes:
     return int(number).to_bytes(2, "big")
-

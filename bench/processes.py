@@ -1,0 +1,53 @@
+"""Servers as processes of their own, and what they cost: CPU seconds and resident bytes from /proc."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def children(pid: int) -> list[int]:
+    """Pids of the direct children."""
+    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listing.split()]
+
+
+class Server:
+    """One `serve` process with its enclave process."""
+
+    def __init__(self, role: str, data: Path, platform: Path, *options: str) -> None:
+        self.role = role
+        began = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.serve", role, str(data), str(platform), *options],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the {role} did not start")
+        self.url: str = json.loads(line)["url"]
+        self.start_seconds = time.perf_counter() - began
+        self.pids = [self._process.pid, *children(self._process.pid)]
+
+    def cpu_seconds(self) -> list[float]:
+        """User and system time of the host process and of the enclave process."""
+        result = []
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            result.append((int(fields[11]) + int(fields[12])) / TICK)
+        return result
+
+    def resident_bytes(self) -> list[int]:
+        return [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self.pids]
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(20)

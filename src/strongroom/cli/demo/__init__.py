@@ -1,0 +1,1 @@
+"""`strongroom demo`: the whole, started, told and shown on this machine."""

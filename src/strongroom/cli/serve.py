@@ -1,0 +1,166 @@
+"""`strongroom serve vault` and `strongroom serve authenticator`: one role of one cluster on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from strongroom.cli import terminal
+from strongroom.cli.evidence import fetch_evidence, verify_any_cluster
+from strongroom.cli.terminal import Failure, bold_capitals, fail, printable, say, stderr
+from strongroom.client.keys import load_or_make_key
+from strongroom.host.supervisor.serve import CannotServe, Role, serve
+from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.link import Start
+
+app = typer.Typer(help="Run one role of a cluster on this machine, in front of everything that clients call.")
+
+BANNER = (
+    "INSECURE: there is no hardware under this enclave. Whoever runs this machine can read everything stored here. "
+    "For development only; clients refuse it unless their policy says so."
+)
+
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="Database of this instance; made at the first start.")
+]
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="ADDRESS:PORT", help="Where to listen; port 0 takes a free one.")
+]
+OwnerKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--owner-key",
+        metavar="FILE",
+        help="Key of who makes namespaces, fixed at the first start; made if absent. [default: DIR/owner.key]",
+    ),
+]
+Machine = Annotated[
+    Path | None,
+    typer.Option(
+        "--platform",
+        metavar="DIR",
+        help="What stands in for this machine's processor; both roles of a machine share it. "
+        "[default: in the user's state directory]",
+    ),
+]
+UntilEof = Annotated[
+    bool, typer.Option("--until-eof", help="Also stop when standard input ends: with the program that started this.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout when ready.")]
+
+
+@app.command("vault")
+def vault(
+    data: Data,
+    listen: Listen = "127.0.0.1:8400",
+    owner_key: OwnerKey = None,
+    platform: Machine = None,
+    until_eof: UntilEof = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a Vault: it keeps sealed records and releases them on the word of Authenticators."""
+    _serve("vault", data, listen, owner_key, platform, until_eof, as_json)
+
+
+@app.command("authenticator")
+def authenticator(
+    data: Data,
+    listen: Listen = "127.0.0.1:8401",
+    owner_key: OwnerKey = None,
+    platform: Machine = None,
+    until_eof: UntilEof = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
+    _serve("authenticator", data, listen, owner_key, platform, until_eof, as_json)
+
+
+def default_platform() -> Path:
+    """Where the machine's stand-in secret lives: XDG base directories, state."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "strongroom" / "insecure-platform"
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Address and port. Raises `Failure`."""
+    address, _, port = text.rpartition(":")
+    try:
+        parsed = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+        number = int(port)
+    except ValueError:
+        parsed, number = None, -1
+    if parsed is None or not 0 <= number <= 65535:
+        raise Failure(f"{text!r} is not an address to listen on", "write it as 127.0.0.1:8400 or [::1]:8400")
+    return str(parsed), number
+
+
+def _serve(
+    role: Role, data: Path, listen: str, owner_key: Path | None, platform: Path | None, until_eof: bool, as_json: bool
+) -> None:
+    host, port = parse_listen(listen)
+    stderr().print(bold_capitals(BANNER), soft_wrap=False)
+    with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = load_or_make_key(owner_key or data / "owner.key")
+    start = Start(genesis=False, owner_key=owner.public, config={})
+    try:
+        uvloop.run(_run(role, data, host, port, start, platform or default_platform(), until_eof, as_json))
+    except CannotServe as error:
+        raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
+
+
+async def _run(
+    role: Role, data: Path, host: str, port: int, start: Start, platform: Path, until_eof: bool, as_json: bool
+) -> None:
+    if until_eof:
+        _stop_at_end_of_stdin()
+    announcing: set[asyncio.Task[None]] = set()
+
+    def ready(url: str) -> None:
+        announcing.add(asyncio.create_task(_announce(role, url, as_json)))
+
+    await serve(role, data=data, host=host, port=port, start=start, on_ready=ready, platform=platform)
+    for task in announcing:
+        task.cancel()
+    say(f"{role} stopped", "dim")
+
+
+async def _announce(role: Role, url: str, as_json: bool) -> None:
+    """Ask our own front as a client would: what is printed is what clients get."""
+    try:
+        genuine = verify_any_cluster(await asyncio.to_thread(fetch_evidence, url), role)
+    except StrongroomError as error:
+        fail(f"this {role} shows evidence that clients refuse: {error.error}", error.hint)
+        return
+    measurement, cluster = genuine.measurement.hex(), genuine.claims.cluster_id.hex()
+    if as_json:
+        terminal.result_json({"role": role, "url": url, "cluster_id": cluster, "measurement": measurement})
+        sys.stdout.flush()
+        return
+    out = terminal.stdout()
+    out.print(f"{role} ready", style="bold green")
+    for name, value in (("url", url), ("cluster", cluster), ("measurement", measurement)):
+        out.print(f"  {name:<12} {printable(value)}")
+    say("Ctrl-C stops it", "dim")
+
+
+def _stop_at_end_of_stdin() -> None:
+    """However the program that started us ends, also by SIGKILL, its end of the pipe closes."""
+    loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
+
+    def readable() -> None:
+        if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(descriptor, readable)

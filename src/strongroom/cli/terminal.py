@@ -1,0 +1,85 @@
+"""What people see: plain lines, `error:` and `hint:`, tables. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from strongroom.protocol.errors import StrongroomError
+
+EXIT_MISUSE, EXIT_FAILED, EXIT_REFUSED, EXIT_UNTRUSTED, EXIT_UNAVAILABLE, EXIT_INTERRUPTED = 2, 1, 10, 11, 12, 130
+
+_EXIT_STATUS = {1: EXIT_MISUSE, 2: EXIT_REFUSED, 3: EXIT_UNTRUSTED, 4: EXIT_UNAVAILABLE}
+
+
+class Failure(Exception):
+    """A mistake that the command line itself finds, with what to do about it."""
+
+    def __init__(self, error: str, hint: str, *, status: int = EXIT_MISUSE) -> None:
+        self.error = error
+        self.hint = hint
+        self.status = status
+        super().__init__(error)
+
+
+def exit_status(error: StrongroomError) -> int:
+    """2 misuse, 10 refused, 11 untrusted, 12 unavailable: scripts tell them apart without reading."""
+    return _EXIT_STATUS.get(int(error.number) // 100, EXIT_FAILED)
+
+
+def stdout() -> Console:
+    # Made anew each time: tests and callers replace sys.stdout.
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def stderr() -> Console:
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def printable(untrusted_text: str) -> str:
+    """Control characters written out: a server's text must not move the cursor or rename the window."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in untrusted_text)
+
+
+def say(text: str = "", style: str = "") -> None:
+    """One line for people, on stderr."""
+    stderr().print(Text(printable(text), style=style))
+
+
+def result(text: str) -> None:
+    """One line of the result, on stdout."""
+    stdout().print(printable(text))
+
+
+def result_json(value: Mapping[str, Any]) -> None:
+    """The result for programs: one JSON object, on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
+
+
+def fail(error: str, hint: str) -> None:
+    """`error:` and `hint:`, on stderr."""
+    console = stderr()
+    console.print(Text.assemble(("error: ", "bold red"), printable(error)))
+    console.print(Text.assemble(("hint: ", "bold"), printable(hint)))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """A quiet table: a line under the head, nothing else."""
+    made = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    return made
+
+
+def bold_capitals(text: str) -> Text:
+    """Warnings are written in capitals by who words them: make them stand out."""
+    styled = Text(printable(text))
+    styled.highlight_regex(r"\b[A-Z]{2,}(?: [A-Z]{2,})+|\bDEVELOPMENT\b", "bold yellow")
+    return styled

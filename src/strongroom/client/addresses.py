@@ -1,0 +1,44 @@
+"""Addresses as people write them: 32 hex digits for a random id, `namespace/name` for a named record."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from strongroom.client.errors import BadInput
+from strongroom.protocol.limits import MAX_NAME
+from strongroom.protocol.messages import Address, ById, ByName
+
+_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
+
+
+def parse_address(text: str) -> Address:
+    """The address that `text` names. The first slash ends the namespace; a name may hold more. Raises `BadInput`."""
+    namespace, slash, name = text.partition("/")
+    if not slash:
+        if _ID.fullmatch(text):
+            return ById(id=bytes.fromhex(text))
+        raise BadInput(f"{text[:80]!r} is not an address", "write 32 hex digits, or namespace/name")
+    verify_name(namespace, "namespace")
+    verify_name(name, "name")
+    return ByName(namespace=namespace, name=name)
+
+
+def format_address(address: Address) -> str:
+    """The text that `parse_address` reads back."""
+    match address:
+        case ById(id=record_id):
+            return record_id.hex()
+        case ByName(namespace=namespace, name=name):
+            return f"{namespace}/{name}"
+
+
+def verify_name(name: str, what: str) -> None:
+    """Raises `BadInput` for a name that no record could be found under again."""
+    if not 1 <= len(name) <= MAX_NAME:
+        raise BadInput(f"a {what} has 1 to {MAX_NAME} characters", "choose another one")
+    if what == "namespace" and "/" in name:
+        raise BadInput(f"{name[:80]!r} can't be a namespace", "leave out the slash: it ends the namespace in addresses")
+    # Control characters, direction marks and lone surrogates make two different names look the same, or unprintable.
+    if not name.isprintable():
+        raise BadInput(f"{name[:80]!r} holds a character that can't be seen", "leave it out")

@@ -1,0 +1,81 @@
+"""What the operations of a Vault answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from strongroom.protocol.instructions import Audience, Channel
+from strongroom.protocol.messages import Address, Described
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A durable write: where, and the version it made. Keep the version to replace exactly this one later."""
+
+    address: Address
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A durable deletion. Copies that the host kept stay readable to the Vault until `epoch` leaves its key ring."""
+
+    address: Address
+    version: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A secret that the Vault released to you."""
+
+    secret: bytes = field(repr=False)
+    metadata: bytes = field(repr=False)
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """One record to create: see `AsyncVault.store`."""
+
+    secret: bytes = field(repr=False)
+    instructions: bytes = field(repr=False)
+    name: str | None = None
+    metadata: bytes = field(default=b"", repr=False)
+    replaces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to sign in, as the Vault shows it to whoever may describe."""
+
+    digest: bytes
+    """32 bytes; principals are filed under it."""
+    issuer: str
+    audiences: tuple[Audience, ...]
+    scopes: tuple[str, ...]
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Kinds of client that may use it."""
+        return tuple(audience.channel for audience in self.audiences)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One Authenticator where to sign in."""
+
+    url: str
+    cluster_id: bytes
+    capsule: bytes = field(repr=False)
+    """The method definitions, sealed to this Authenticator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How to sign in for a record or a namespace. Never the rules."""
+
+    authenticators: tuple[Place, ...]
+    quorum: int
+    """How many of the Authenticators must agree."""
+    methods: tuple[Method, ...]

@@ -1,0 +1,104 @@
+"""Device flow (RFC 8628), for where there is no browser. Off unless the method has a device audience (RULES 12).
+
+Why its facts are marked phishable: there is no nonce, no redirect and no verifier. Whoever starts a flow may send
+the code to somebody else, who sees the real provider's real page, types it in, and has signed in the sender. The
+handle binds the flow to the binding key that began it, which is the sender's. So builders of rules deny these facts
+unless they are asked for by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from strongroom.enclave.authenticator.methods import find_audience
+from strongroom.enclave.authenticator.oidc import Provider, ProviderError
+from strongroom.enclave.authenticator.tickets import Fact, Sealer
+from strongroom.enclave.runtime.egress import Egress, provider_deadline
+from strongroom.protocol.codec import Message
+from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
+from strongroom.protocol.evidence import Bytes32, SigningPublicKey, UnixTime
+from strongroom.protocol.messages import DeviceBegun
+from strongroom.protocol.primitives import Domain
+
+MAX_LIFE: Final = 900
+GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+class DeviceFlow(Message):
+    """What a handle seals: whose flow it is, and the code that only the Authenticator may redeem."""
+
+    binding_key: SigningPublicKey
+    vault_cluster: Bytes32
+    method: Bytes32
+    expires_at: UnixTime
+    device_code: Annotated[str, Meta(max_length=2048)]
+
+
+class _Started(msgspec.Struct):
+    device_code: Annotated[str, Meta(min_length=1, max_length=2048)]
+    user_code: Annotated[str, Meta(min_length=1, max_length=64)]
+    verification_uri: Annotated[str, Meta(max_length=512)]
+    expires_in: int | float
+    verification_uri_complete: Annotated[str, Meta(max_length=512)] = ""
+    interval: Annotated[int, Meta(ge=1, le=60)] = 5
+
+
+async def begin_device_flow(
+    provider: Provider, egress: Egress, sealer: Sealer, *, binding_key: bytes, vault_cluster: bytes, now: int
+) -> DeviceBegun:
+    """Raises `Misuse` UNKNOWN_METHOD when the method has no device audience or the provider no such flow,
+    otherwise as `Provider.begin`."""
+    audience = find_audience(provider.method, "device")
+    async with provider_deadline():
+        url = (await provider.metadata()).device_authorization_endpoint
+        if not url:
+            raise Misuse(Number.UNKNOWN_METHOD, "the provider offers no device flow")
+        started = (await provider.post(url, audience, {"scope": provider.scope})).parse(_Started)
+    # The client shows these to a person, or opens them.
+    egress.verify_url(started.verification_uri)
+    if started.verification_uri_complete:
+        egress.verify_url(started.verification_uri_complete)
+    if not started.user_code.isascii() or not started.user_code.isprintable() or not started.expires_in > 0:
+        raise Unavailable(Number.PROVIDER_UNAVAILABLE, "not a device flow")
+    expires_at = now + int(min(started.expires_in, MAX_LIFE))
+    flow = DeviceFlow(
+        binding_key=binding_key,
+        vault_cluster=vault_cluster,
+        method=provider.digest,
+        expires_at=expires_at,
+        device_code=started.device_code,
+    )
+    return DeviceBegun(
+        handle=sealer.seal(Domain.DEVICE_FLOW, flow),
+        user_code=started.user_code,
+        verification_uri=started.verification_uri,
+        verification_uri_complete=started.verification_uri_complete,
+        interval=started.interval,
+        expires_at=expires_at,
+    )
+
+
+def verify_handle(sealer: Sealer, untrusted_handle: bytes, *, binding_key: bytes, now: int) -> DeviceFlow:
+    """The flow behind a handle. Raises `Refused`, SIGN_IN_REFUSED when it has expired."""
+    flow = sealer.open(Domain.DEVICE_FLOW, untrusted_handle, DeviceFlow)
+    if flow.binding_key != binding_key:
+        raise Refused(reason="somebody else's device flow")
+    if now >= flow.expires_at:
+        raise Refused(Number.SIGN_IN_REFUSED, "the device flow has expired")
+    return flow
+
+
+async def poll_device_flow(provider: Provider, flow: DeviceFlow) -> Fact:
+    """Whom the user signed in as. Raises `Refused` SIGN_IN_PENDING or SIGN_IN_REFUSED, and as `Provider.redeem`."""
+    audience = find_audience(provider.method, "device")
+    try:
+        async with provider_deadline():
+            token = await provider.token(audience, {"grant_type": GRANT, "device_code": flow.device_code})
+            return await provider.identify(token, audience, None)
+    except ProviderError as error:
+        if error.reason in ("authorization_pending", "slow_down"):
+            raise Refused(Number.SIGN_IN_PENDING) from None
+        raise

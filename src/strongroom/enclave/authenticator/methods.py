@@ -1,0 +1,86 @@
+"""What a sign-in method must be before it is accepted at `store` and used at sign-in (RULES 11 and 13)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from strongroom.enclave.runtime.egress import Egress
+from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.instructions import Audience, Channel, OidcMethod
+
+_NATIVE_REDIRECT: Final = re.compile(r"http://127\.0\.0\.1(/[A-Za-z0-9/._~-]*)")
+_PORT: Final = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}(/.*)")
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
+_DOMAIN: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+_TEMPLATES: Final = ("common", "organizations")
+
+
+def verify_method(method: OidcMethod, egress: Egress) -> None:
+    """Raises `Misuse` METHOD_INVALID with the reason."""
+    _verify_issuer(method.public.issuer, egress)
+    audiences = method.public.audiences
+    for audience in audiences:
+        _verify_audience(audience, egress)
+    if len({audience.channel for audience in audiences}) != len(audiences):
+        raise _invalid("a channel has two audiences")
+    if len({audience.client_id for audience in audiences}) != len(audiences):
+        # Or a page could redeem what a native client was asked to confirm (RULES 11).
+        raise _invalid("a client id serves two channels")
+    if not all(_SCOPE.fullmatch(scope) for scope in method.public.scopes):
+        raise _invalid("a scope holds a character that scopes can't")
+    if not all(_DOMAIN.fullmatch(domain) for domain in method.email_domains):
+        raise _invalid("an e-mail domain is not a lower-case ASCII domain")
+
+
+def find_audience(method: OidcMethod, channel: Channel) -> Audience:
+    """Raises `Misuse` UNKNOWN_METHOD when the method has none for this channel."""
+    for audience in method.public.audiences:
+        if audience.channel == channel:
+            return audience
+    raise Misuse(Number.UNKNOWN_METHOD, f"the method has no {channel} audience")
+
+
+def verify_redirect(audience: Audience, redirect_uri: str) -> None:
+    """web: exactly the audience's; native: its own on any port (RFC 8252 §7.3). Raises `Misuse` MALFORMED."""
+    if audience.channel == "native":
+        found = _PORT.fullmatch(redirect_uri)
+        path = _NATIVE_REDIRECT.fullmatch(audience.redirect_uri)
+        fits = found is not None and path is not None and found[1] == path[1]
+    else:
+        fits = redirect_uri == audience.redirect_uri
+    if not fits:
+        raise Misuse(Number.MALFORMED, "the redirect URI is not the audience's")
+
+
+def _invalid(reason: str) -> Misuse:
+    return Misuse(Number.METHOD_INVALID, reason)
+
+
+def _verify_issuer(issuer: str, egress: Egress) -> None:
+    try:
+        endpoint = egress.verify_url(issuer)
+    except Refused as error:
+        raise _invalid(f"issuer: {error.reason}") from None
+    if "?" in issuer:
+        raise _invalid("issuer: has a query")
+    # Entra's issuers for any tenant stand first in the path; a Keycloak realm of such a name stands second.
+    if endpoint.target.split("/")[1] in _TEMPLATES or re.search("[{}]|%7b", issuer, re.IGNORECASE):
+        raise _invalid("issuer: stands for any tenant; name one")
+
+
+def _verify_audience(audience: Audience, egress: Egress) -> None:
+    if not audience.client_id or not audience.client_id.isascii() or not audience.client_id.isprintable():
+        raise _invalid("a client id is not printable ASCII")
+    match audience.channel:
+        case "native":
+            if not _NATIVE_REDIRECT.fullmatch(audience.redirect_uri):
+                raise _invalid("a native redirect URI is not http://127.0.0.1/PATH without a port")
+        case "web":
+            try:
+                egress.verify_url(audience.redirect_uri)
+            except Refused as error:
+                raise _invalid(f"web redirect URI: {error.reason}") from None
+        case "device":
+            if audience.redirect_uri:
+                raise _invalid("a device audience has a redirect URI")

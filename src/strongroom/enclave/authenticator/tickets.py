@@ -1,0 +1,110 @@
+"""Tickets: what a sign-in proved, sealed by the Authenticator to itself and carried by the client (RULES 10).
+
+Ticket = salt (32) ‖ AES-256-GCM of a `TicketContents`. Attacks stopped here: a ticket used with another binding key,
+at another Vault, after ten minutes, at another Authenticator, or altered; a device-flow handle used as a ticket.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeVar
+
+from msgspec import Meta
+
+from strongroom.enclave.platform.port import Platform
+from strongroom.protocol.codec import Message, decode, encode
+from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
+from strongroom.protocol.evidence import Bytes32, ShortText, SigningPublicKey, UnixTime
+from strongroom.protocol.instructions import Channel, Url
+from strongroom.protocol.limits import MAX_METHODS, MAX_TICKET, MAX_TICKET_LIFE
+from strongroom.protocol.messages import Ticket
+from strongroom.protocol.primitives import Domain, derive_key, equal, frame_parts, open_once, seal_once
+
+SALT: Final = 32
+
+
+class Fact(Message):
+    """What one sign-in proved about somebody. Empty text: not known."""
+
+    method: Bytes32
+    issuer: Url
+    subject: ShortText
+    email: ShortText
+    groups: list[ShortText]
+    hd: ShortText
+    tid: ShortText
+    oid: ShortText
+    acr: ShortText
+    amr: list[ShortText]
+    auth_time: UnixTime | None
+    channel: Channel
+    phishable: bool
+
+
+class TicketContents(Message):
+    """What a ticket says, and to whom it belongs."""
+
+    binding_key: SigningPublicKey
+    vault_cluster: Bytes32
+    expires_at: UnixTime
+    facts: Annotated[list[Fact], Meta(min_length=1, max_length=MAX_METHODS)]
+
+
+T = TypeVar("T", bound=Message)
+
+
+class Sealer:
+    """Seals what this Authenticator's cluster hands out and wants back."""
+
+    def __init__(self, platform: Platform, cluster_id: bytes, ticket_key: bytes) -> None:
+        self._platform = platform
+        self._cluster_id = cluster_id
+        self._ticket_key = ticket_key
+
+    def seal(self, domain: Domain, message: Message) -> bytes:
+        """salt (32) ‖ sealed message. The salt is fresh, so each key seals once."""
+        salt = self._platform.random(SALT)
+        return salt + seal_once(self._key(domain, salt), encode(message), frame_parts(domain, self._cluster_id))
+
+    def open(self, domain: Domain, untrusted_sealed: bytes, kind: type[T]) -> T:
+        """The inverse of `seal`. Raises `Refused`."""
+        salt, sealed = untrusted_sealed[:SALT], untrusted_sealed[SALT:]
+        try:
+            plaintext = open_once(self._key(domain, salt), sealed, frame_parts(domain, self._cluster_id))
+        except Untrusted:
+            raise Refused(reason=f"not a {domain.value} of this Authenticator") from None
+        return decode(plaintext, kind, limit=MAX_TICKET)
+
+    def issue_ticket(self, binding_key: bytes, vault_cluster: bytes, fact: Fact, now: int) -> tuple[Ticket, int]:
+        """The ticket and its expiry. Raises `Untrusted` TOKEN_UNTRUSTED when the facts are too many for one."""
+        expires_at = now + MAX_TICKET_LIFE
+        contents = TicketContents(
+            binding_key=binding_key, vault_cluster=vault_cluster, expires_at=expires_at, facts=[fact]
+        )
+        sealed = self.seal(Domain.TICKET, contents)
+        if len(sealed) > MAX_TICKET:
+            # Leaving some groups out would let a rule that forbids a group fail to fire.
+            raise Untrusted(
+                Number.TOKEN_UNTRUSTED,
+                "too many groups for a ticket; let the provider send only groups of this application",
+            )
+        return Ticket(authenticator=self._cluster_id, sealed=sealed), expires_at
+
+    def verify_ticket(
+        self, untrusted_ticket: Ticket, *, binding_key: bytes, vault_cluster: bytes, now: int
+    ) -> list[Fact]:
+        """The facts, if the ticket belongs to `binding_key` at `vault_cluster`. Raises `Misuse` TICKET_EXPIRED,
+        `Refused` for everything else."""
+        contents = self.open(Domain.TICKET, untrusted_ticket.sealed, TicketContents)
+        if (
+            untrusted_ticket.authenticator != self._cluster_id
+            or not equal(contents.binding_key, binding_key)
+            or not equal(contents.vault_cluster, vault_cluster)
+        ):
+            raise Refused(reason="somebody else's ticket")
+        # Later than any ticket may be: the host has wound its clock back.
+        if not now < contents.expires_at <= now + MAX_TICKET_LIFE:
+            raise Misuse(Number.TICKET_EXPIRED)
+        return contents.facts
+
+    def _key(self, domain: Domain, salt: bytes) -> bytes:
+        return derive_key(self._ticket_key, domain, self._cluster_id, salt=salt)
