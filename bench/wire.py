@@ -21,6 +21,15 @@ from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
 
 
+async def fetch_evidence(url: str) -> bytes:
+    """Evidence as it comes, not appraised."""
+    wire = Wire(url, "vault", None, None)  # type: ignore[arg-type]
+    await wire.connect()
+    evidence = await wire.request("GET", "/v1/evidence", b"")
+    wire.close()
+    return evidence
+
+
 class Wire:
     """One keep-alive connection and one session over it."""
 
@@ -32,9 +41,12 @@ class Wire:
         self._binding = binding
         self._replies: Any = VaultReply if role == "vault" else AuthenticatorReply
 
-    async def open(self) -> "Wire":
+    async def connect(self) -> None:
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
-        evidence = await self._request("GET", "/v1/evidence", b"")
+
+    async def open(self) -> "Wire":
+        await self.connect()
+        evidence = await self.request("GET", "/v1/evidence", b"")
         genuine = appraise(evidence, role=self._role, policy=self._policy, now=int(time.time())).genuine
         handshake = ClientHandshake(
             self._role,
@@ -44,7 +56,7 @@ class Wire:
             seed=os.urandom(32),
             kem_seed=os.urandom(32),
         )
-        self._channel = handshake.finish(await self._request("POST", "/v1/session", handshake.hello))
+        self._channel = handshake.finish(await self.request("POST", "/v1/session", handshake.hello))
         await self.ask(Prove(signature=self._binding.sign(Domain.PROOF, self._channel.transcript), evidence=None))
         return self
 
@@ -54,13 +66,13 @@ class Wire:
     async def ask(self, request: Message) -> Any:
         """One request, one reply; errors raise."""
         _, frame = self._channel.seal(encode(request))
-        _, plaintext = self._channel.open(await self._request("POST", "/v1/frame", frame))
+        _, plaintext = self._channel.open(await self.request("POST", "/v1/frame", frame))
         reply = decode(split_reply(plaintext)[1], self._replies, limit=MAX_MESSAGE)
         if isinstance(reply, Error):
             raise from_number(reply.number, index=reply.index, version=reply.version)
         return reply
 
-    async def _request(self, method: str, path: str, body: bytes) -> bytes:
+    async def request(self, method: str, path: str, body: bytes) -> bytes:
         head = f"{method} {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         status = await self._reader.readuntil(b"\r\n\r\n")

@@ -12,7 +12,6 @@ from domains import USES
 
 from strongroom.protocol import limits, rules
 from strongroom.protocol.errors import WORDS, Number
-from strongroom.protocol.primitives import Domain
 from wire import Type, classes, field_texts, plain, schema, texts_after
 
 SPEC = Path(__file__).resolve().parent.parent
@@ -108,8 +107,5 @@ def _limit_table(module: ModuleType) -> str:
 
 
 def _domain_table() -> str:
-    rows = []
-    for domain in Domain:
-        use, parts = USES[domain]
-        rows.append([f"`{domain.value}`", use, " ‖ ".join(name for name, _ in parts) or "none"])
-    return _table(["domain", "used by", "parts, in order"], rows)
+    rows = [[f"`{use.domain.value}`", use.by, " ‖ ".join(name for name, _ in use.parts) or "none"] for use in USES]
+    return _table(["domain", "used for", "parts, in order"], rows)

@@ -70,6 +70,15 @@ def fail(error: str, hint: str) -> None:
     console.print(Text.assemble(("hint: ", "bold"), printable(hint)))
 
 
+def confirm(question: str, *, hint: str) -> None:
+    """Ask on the terminal; anything but yes is no. Raises `Failure`, also where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise Failure("there is no terminal to confirm this on", hint)
+    stderr().print(f"{printable(question)} [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Failure("not confirmed", hint)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
     """A quiet table: a line under the head, nothing else."""
     made = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")

@@ -33,6 +33,15 @@ MAX_IDLE: Final = 256
 Egress = Sequence[IPv4Network | IPv6Network]
 LOOPBACK: Final[Egress] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
+# What `ipaddress` calls global (by version of Python) although it leads inwards: multicast, the address by which
+# Azure's hosts answer their guests, NAT64, Teredo and its like, 6to4.
+_NOT_PUBLIC: Final = tuple(
+    ip_network(network)
+    for network in (
+        "224.0.0.0/3", "168.63.129.16/32", "ff00::/8", "64:ff9b::/32", "2001::/23", "2002::/16",
+    )
+)  # fmt: skip
+
 _PATHS: Final = ("/v1/evidence", "/v1/session", "/v1/frame")
 _URL: Final = re.compile(r"[\x21-\x7e]{1,2048}")
 
@@ -152,7 +161,8 @@ class Courier:
         address = ip_address(text)
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
-        return (address.is_global and not address.is_multicast) or any(address in network for network in self._egress)
+        public = address.is_global and not any(address in network for network in _NOT_PUBLIC)
+        return public or any(address in network for network in self._egress)
 
     # --- the pools ----------------------------------------------------------------------------------------------
 

@@ -43,19 +43,21 @@ async def serve(
     port: int,
     start: Start,
     on_ready: Callable[[str], None],
+    platform: Path | None = None,
     entry: str | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight (at most 5 s) and end.
 
-    `data` is made if absent and belongs to this instance alone while it runs. Port 0 means a free one; `on_ready`
-    gets the front's URL. `start.genesis` is replaced by whether the database is new. `entry` is the measured entry
+    `data` is made if absent and belongs to this instance alone while it runs. Port 0 means a free one; `on_ready` gets
+    the front's URL. `platform` is the machine's state directory, which the enclaves of one machine share; by
+    default `data`/platform. `start.genesis` is replaced by whether the database is new. `entry` is the measured entry
     module, by default the insecure software platform's for `role`. Raises `CannotServe`.
     """
     entry = entry or f"strongroom.enclave.entries.insecure_software_{role}"
     stop = _stop_signals()
     _raise_file_limit()
     with _locked(data, role):
-        async with _enclave(entry, data, role) as (store, enclave):
+        async with _enclave(entry, data, platform or data / "platform") as (store, enclave):
             start = msgspec.structs.replace(start, genesis=store.empty())
             if not await _start(enclave, start, role, stop):
                 return
@@ -91,7 +93,6 @@ def _locked(data: Path, role: Role) -> Iterator[None]:
     """Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (data / "platform").mkdir(mode=0o700, exist_ok=True)
         lock = (data / "lock").open("a")
     except OSError as error:
         raise CannotServe(f"can't use the data directory {data}: {error.strerror}", "name another directory") from None
@@ -107,7 +108,7 @@ def _locked(data: Path, role: Role) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _enclave(entry: str, data: Path, role: Role) -> AsyncIterator[tuple[SqliteStore, EnclaveProcess]]:
+async def _enclave(entry: str, data: Path, platform: Path) -> AsyncIterator[tuple[SqliteStore, EnclaveProcess]]:
     """Store, courier and enclave process, ended in the opposite order."""
     try:
         store = SqliteStore(data / "strongroom.sqlite3")
@@ -117,7 +118,7 @@ async def _enclave(entry: str, data: Path, role: Role) -> AsyncIterator[tuple[Sq
         raise CannotServe(f"the database in {data} can't be opened", error.hint) from None
     courier = Courier(LOOPBACK)  # besides public addresses: this platform is for development
     try:
-        enclave = await EnclaveProcess.spawn(entry, data / "platform", store=store, carrier=courier)
+        enclave = await EnclaveProcess.spawn(entry, platform, store=store, carrier=courier)
         try:
             yield store, enclave
         finally:

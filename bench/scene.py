@@ -1,0 +1,148 @@
+"""A Vault, an Authenticator and an issuer on this machine, a namespace, and people with tickets."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.processes import Server
+from bench.wire import Wire, fetch_evidence
+from strongroom.attestation.policy import RolePolicy
+from strongroom.client.policy import oidc_method
+from strongroom.enclave.platform.insecure_software import InsecureSoftware
+from strongroom.enclave.platform.measurement import measure
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.protocol.codec import encode
+from strongroom.protocol.evidence import Role, parse_evidence
+from strongroom.protocol.instructions import AuthenticatorRef, Instructions, bound_nonce, method_digest
+from strongroom.protocol.messages import ById, CreateNamespace, Describe, OfNamespace, Redeem, Store, StoreItem, Ticket
+from strongroom.protocol.primitives import SigningKey
+from tests.support.issuer import CLIENT_ID, REDIRECT, Issuer
+
+RULES = """
+permit(principal, action in [Action::"collect"], resource)
+when { context.identity has email && context.identity.email == "bob@example.com" };
+permit(principal, action in [Action::"update", Action::"delete", Action::"audit"], resource)
+when { context.record.depositor == context.identity.principal };
+"""
+OPEN = 'permit(principal, action in [Action::"create", Action::"describe"], resource);'
+NAMESPACE = "bench"
+
+
+class Scene:
+    """Servers running, and how to use them."""
+
+    def __init__(self, vault: Server, authenticator: Server, issuer: Issuer, platform: InsecureSoftware) -> None:
+        self.vault = vault
+        self.authenticator = authenticator
+        self.issuer = issuer
+        self.platform = platform
+        self.method = oidc_method(issuer.url, CLIENT_ID)
+        self.clusters: dict[str, bytes] = {}
+
+    def policy(self, role: Role) -> RolePolicy:
+        return RolePolicy(
+            platforms=["insecure-software"],
+            insecure_roots=list(self.platform.roots),
+            measurements=[measure(role)],
+            signers=[],
+            clusters=[self.clusters[role]],
+            tcb_statuses=["UpToDate"],
+            refused_advisories=[],
+            min_tcb_evaluation=0,
+            config=[],
+        )
+
+    def instructions(self, rules: str, *, permanent: bool = False) -> bytes:
+        reference = AuthenticatorRef(url=self.authenticator.url, policy=encode(self.policy("authenticator")))
+        return encode(
+            Instructions(
+                schema_version=1,
+                authenticators=[reference],
+                quorum=1,
+                methods=[encode(self.method)],
+                rules=rules,
+                permanent=permanent,
+            )
+        )
+
+    async def wire(self, role: Role, binding: SigningKey) -> Wire:
+        url = self.vault.url if role == "vault" else self.authenticator.url
+        return await Wire(url, role, self.policy(role), binding).open()
+
+    async def ticket(self, binding: SigningKey, vault: Wire) -> Ticket:
+        """Sign in as bob."""
+        described: Any = await vault.ask(Describe(address=OfNamespace(namespace=NAMESPACE), tickets=[]))
+        desk = await self.wire("authenticator", binding)
+        digest, salt = method_digest(encode(self.method)), os.urandom(32)
+        self.issuer.nonce = bound_nonce(digest, binding.public, salt)
+        signed_in = await desk.ask(
+            Redeem(
+                vault_cluster=self.clusters["vault"],
+                capsule=described.authenticators[0].capsule,
+                method=digest,
+                channel="native",
+                redirect_uri=REDIRECT,
+                code="code",
+                code_verifier="v" * 43,
+                salt=salt,
+            )
+        )
+        desk.close()
+        return signed_in.ticket  # type: ignore[no-any-return]
+
+    def store(self, ticket: Ticket, ids: list[bytes], instructions: bytes, size: int = 1024) -> Store:
+        """A `store` of fresh records."""
+        return Store(
+            request_id=os.urandom(16),
+            namespace=NAMESPACE,
+            tickets=[ticket],
+            items=[
+                StoreItem(
+                    address=ById(id=name), replaces=0, secret=bytes(size), metadata=b"", instructions=instructions
+                )
+                for name in ids
+            ],
+        )
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        owner = SigningKey.generate()
+        platform = InsecureSoftware("vault", root / "platform")
+        servers = []
+        try:
+            for role in ("vault", "authenticator"):
+                servers.append(Server(role, root / role, root / "platform", owner.public.hex()))
+            async with Issuer(Clock(platform)).serving() as issuer:
+                found = Scene(servers[0], servers[1], issuer, platform)
+                for role, server in zip(("vault", "authenticator"), servers, strict=True):
+                    found.clusters[role] = await cluster_of(server.url)
+                wire = await found.wire("vault", owner)
+                big = 2**40
+                await wire.ask(
+                    CreateNamespace(
+                        request_id=os.urandom(16),
+                        namespace=NAMESPACE,
+                        replaces=0,
+                        instructions=found.instructions(OPEN, permanent=True),
+                        max_records=big,
+                        max_bytes=big,
+                        max_records_per_identity=big,
+                        max_bytes_per_identity=big,
+                    )
+                )
+                wire.close()
+                yield found
+        finally:
+            for server in servers:
+                server.stop()
+
+
+async def cluster_of(url: str) -> bytes:
+    """Cluster id that a server's evidence states; a benchmark trusts its own servers."""
+    return parse_evidence(await fetch_evidence(url))[1].cluster_id

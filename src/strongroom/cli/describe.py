@@ -1,0 +1,65 @@
+"""`strongroom describe`: how to sign in for a record or a namespace."""
+
+from __future__ import annotations
+
+from strongroom.cli import options
+from strongroom.cli.connection import choose_sign_in, run_with_vault
+from strongroom.cli.settings import load_settings
+from strongroom.cli.terminal import result_json, stdout, table
+from strongroom.client.addresses import parse_address
+from strongroom.client.results import Description
+from strongroom.protocol.messages import OfNamespace
+
+
+def describe(
+    address: options.DescribedArgument,
+    vault: options.VaultUrl = None,
+    trust: options.Trust = None,
+    config: options.Config = None,
+    issuer: options.Issuer = None,
+    no_browser: options.NoBrowser = False,
+    device: options.Device = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show how to sign in for a record or a namespace.
+
+    A random id is enough to see this; for a name you sign in first. The rules are shown to nobody.
+    """
+    settings = load_settings(config)
+    where = OfNamespace(namespace=address[:-1]) if address.endswith("/") else parse_address(address)
+    found = run_with_vault(
+        lambda opened: opened.describe(where),
+        settings=settings,
+        vault=vault,
+        trust=trust,
+        sign_in=choose_sign_in(no_browser=no_browser, device=device),
+        issuer=issuer,
+    )
+    if as_json:
+        result_json(_as_json(address, found))
+        return
+    out = stdout()
+    places = [(place.url, place.cluster_id.hex()) for place in found.authenticators]
+    out.print(table(("authenticator", "cluster"), places), soft_wrap=False)
+    out.print(f"{found.quorum} of {len(places)} must agree\n", style="dim")
+    methods = [(method.issuer, ", ".join(method.channels), " ".join(method.scopes)) for method in found.methods]
+    out.print(table(("sign-in provider", "from", "scopes"), methods), soft_wrap=False)
+
+
+def _as_json(address: str, found: Description) -> dict[str, object]:
+    return {
+        "address": address,
+        "quorum": found.quorum,
+        "authenticators": [
+            {"url": place.url, "cluster_id": place.cluster_id.hex()} for place in found.authenticators
+        ],
+        "methods": [
+            {
+                "digest": method.digest.hex(),
+                "issuer": method.issuer,
+                "channels": list(method.channels),
+                "scopes": list(method.scopes),
+            }
+            for method in found.methods
+        ],
+    }

@@ -1,0 +1,60 @@
+"""Options that several commands have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Defaults for these options. [default: ./strongroom.toml]"),
+]
+VaultUrl = Annotated[str | None, typer.Option("--vault", metavar="URL", help="The Vault.")]
+Trust = Annotated[
+    Path | None, typer.Option("--trust", metavar="FILE", help="Your trust policy; `trust pin` makes one.")
+]
+Namespace = Annotated[str | None, typer.Option("--namespace", metavar="NAME", help="Namespace to store in.")]
+RecordName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Name in the namespace. [default: a random id]")
+]
+InstructionsFile = Annotated[
+    Path | None,
+    typer.Option("--instructions", metavar="FILE", help="Authenticators and sign-in methods (instructions.toml)."),
+]
+For = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--for",
+        metavar="EMAIL",
+        help="Who may collect; repeat for more. Whoever stores may update, delete and audit.",
+    ),
+]
+Rules = Annotated[
+    Path | None, typer.Option("--rules", metavar="FILE", help="Rules of your own in Cedar, instead of --for.")
+]
+Issuer = Annotated[
+    str | None, typer.Option("--issuer", metavar="URL", help="Sign-in provider to use where there are several.")
+]
+NoBrowser = Annotated[
+    bool, typer.Option("--no-browser", help="Print the sign-in address instead of opening a browser.")
+]
+Device = Annotated[
+    bool, typer.Option("--device", help="Sign in on another device with a code, where the depositor allows it.")
+]
+Version = Annotated[
+    int | None, typer.Option("--version", min=1, metavar="N", help="Do it only if the record is at this version.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+AddressArgument = Annotated[
+    str, typer.Argument(metavar="ADDRESS", help="32 hex digits as `store` printed them, or NAMESPACE/NAME.")
+]
+DescribedArgument = Annotated[
+    str,
+    typer.Argument(metavar="ADDRESS", help="32 hex digits, or NAMESPACE/NAME, or NAMESPACE/ for the namespace."),
+]
+SecretArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="File that holds the secret; - for standard input.")
+]

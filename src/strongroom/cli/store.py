@@ -1,0 +1,65 @@
+"""`strongroom store`: hand a secret to the Vault, with instructions for whom to release it to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from strongroom.cli import options
+from strongroom.cli.connection import choose_sign_in, read_instructions, read_trust, run_with_vault
+from strongroom.cli.files import STDIN, read_input
+from strongroom.cli.settings import load_settings, needed
+from strongroom.cli.terminal import result, result_json, say
+from strongroom.client.addresses import format_address
+from strongroom.protocol.limits import MAX_SECRET
+
+
+def store(
+    secret: options.SecretArgument,
+    name: options.RecordName = None,
+    emails: options.For = None,
+    rules: options.Rules = None,
+    namespace: options.Namespace = None,
+    instructions: options.InstructionsFile = None,
+    vault: options.VaultUrl = None,
+    trust: options.Trust = None,
+    config: options.Config = None,
+    issuer: options.Issuer = None,
+    no_browser: options.NoBrowser = False,
+    device: options.Device = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Store a secret and print its address.
+
+    Everything is checked before anything is sent: the Vault's evidence against your trust policy, and the rules
+    against their schema.
+    """
+    settings = load_settings(config)
+    trust = needed(trust, settings.trust, "trust")
+    encoded = read_instructions(
+        needed(instructions, settings.instructions, "instructions"), read_trust(trust), emails, rules
+    )
+    into = needed(namespace, settings.namespace, "namespace")
+    sign_in = choose_sign_in(no_browser=no_browser, device=device)
+    data = read_input(secret, limit=MAX_SECRET, what="the secret")
+    receipt = run_with_vault(
+        lambda opened: opened.store(
+            data, namespace=into, instructions=encoded, name=name, metadata=file_metadata(secret)
+        ),
+        settings=settings,
+        vault=vault,
+        trust=trust,
+        sign_in=sign_in,
+        issuer=issuer,
+    )
+    address = format_address(receipt.address)
+    if as_json:
+        result_json({"address": address, "version": receipt.version})
+        return
+    say(f"stored {len(data):,} bytes as version {receipt.version}; the address is:", "dim")
+    result(address)
+
+
+def file_metadata(source: str) -> bytes:
+    """The file's name, sealed with the secret, so that who collects it knows what it was."""
+    return b"" if source == STDIN else json.dumps({"filename": Path(source).name}).encode()

@@ -1,0 +1,522 @@
+"""ID tokens and providers that lie, over real sockets: each must be refused with the number that says who is to blame."""
+
+import asyncio
+import json
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey, RSAKey
+
+from strongroom.client.policy import oidc_method
+from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
+from strongroom.enclave.runtime import egress
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
+from strongroom.protocol.instructions import bound_nonce
+from strongroom.protocol.messages import DeviceBegin, DevicePoll
+from strongroom.protocol.primitives import Domain, SigningKey, kem_seal
+from tests.support.issuer import CLIENT_ID, EC, ED, RSA, VAULT, Desk, Issuer, answer, base64url, public, sign
+from tests.support.world import Platform
+
+
+@pytest.fixture
+def platform(tmp_path):
+    return Platform("authenticator", tmp_path / "machine")
+
+
+@asynccontextmanager
+async def desk_at_issuer(platform):
+    clock = Desk(platform).clock
+    async with Issuer(clock).serving() as issuer:
+        yield Desk(platform, issuer), issuer
+
+
+@pytest.fixture
+async def place(platform):
+    async with desk_at_issuer(platform) as found:
+        yield found
+
+
+async def refusal(action, family, number):
+    with pytest.raises(family) as caught:
+        await action
+    assert caught.value.number is number
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(("alg", "kid", "key"), [("RS256", "rsa", RSA), ("ES256", "ec", EC), ("EdDSA", "ed", ED)])
+async def test_an_honest_token_of_each_algorithm_is_accepted(place, alg, kid, key):
+    desk, issuer = place
+    issuer.header, issuer.key = {"alg": alg, "kid": kid}, key
+    signed_in = await desk.sign_in()
+    assert (signed_in.subject, signed_in.email) == ("bob", "bob@example.com")
+
+
+async def test_begin_tells_where_to_go(place):
+    desk, issuer = place
+    issuer.metadata = {"authorization_response_iss_parameter_supported": True}
+    begun = await desk.begin()
+    assert (begun.authorization_endpoint, begun.client_id) == (f"{issuer.url}/auth", CLIENT_ID)
+    assert begun.scope == "openid email"
+    assert begun.iss_in_redirect is True
+
+
+async def test_the_secret_goes_to_the_provider_as_basic_and_only_there(place):
+    desk, issuer = place
+    desk.method = oidc_method(issuer.url, CLIENT_ID, client_secret="pass:word/é")
+    await desk.sign_in()
+    assert [headers.get("authorization", "").split(" ")[0] for headers in issuer.headers] == ["", "basic", ""]
+    assert not any("client_id" in form for form in issuer.forms)
+
+
+CLAIMS = {
+    "wrong iss": ({"iss": "https://evil.example"}, "iss"),
+    "iss with a slash more": ({"iss": "SLASH"}, "iss"),
+    "wrong aud": ({"aud": "somebody-else"}, "aud"),
+    "aud list without us": ({"aud": ["a", "b"]}, "aud"),
+    "several audiences without azp": ({"aud": [CLIENT_ID, "b"]}, "azp"),
+    "azp of another": ({"aud": [CLIENT_ID, "b"], "azp": "b"}, "azp"),
+    "azp of another with one audience": ({"azp": "b"}, "azp"),
+    "aud null": ({"aud": None}, "claims"),
+    "aud number": ({"aud": 7}, "claims"),
+    "nonce missing": ({"nonce": None}, "nonce"),
+    "nonce of another session": ({"nonce": "OTHER"}, "nonce"),
+    "nonce not text": ({"nonce": 7}, "claims"),
+    "expired": ({"exp": -120}, "expired"),
+    "exp missing": ({"exp": None}, "claims"),
+    "exp as text": ({"exp": "2999999999"}, "claims"),
+    "nbf in the future": ({"nbf": +120}, "not valid yet"),
+    "iat long ago": ({"iat": -1000}, "not issued just now"),
+    "iat in the future": ({"iat": +120}, "not issued just now"),
+    "sub empty": ({"sub": ""}, "sub"),
+    "sub too long": ({"sub": "x" * 256}, "sub"),
+    "sub missing": ({"sub": None}, "claims"),
+    "sub with a newline": ({"sub": "bob\nalice"}, "sub"),
+    "groups left out by the provider": ({"_claim_names": {"groups": "src1"}}, "groups"),
+    "more groups than a ticket holds": ({"groups": [f"group {n:0100}" for n in range(200)]}, "too many groups"),
+    "groups that are no texts": ({"groups": [1]}, "claims"),
+    "deep nesting": ({"email": json.loads("[" * 500 + "]" * 500)}, None),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+async def test_claims_that_do_not_hold_are_refused(place, name):
+    desk, issuer = place
+    claims, reason = CLAIMS[name]
+    claims = dict(claims)
+    if claims.get("iss") == "SLASH":
+        claims["iss"] = issuer.url + "/"
+    if claims.get("nonce") == "OTHER":
+        claims["nonce"] = bound_nonce(desk.digest, SigningKey.generate().public, desk.salt)
+    for time in ("exp", "nbf", "iat"):
+        if isinstance(claims.get(time), int):
+            claims[time] += issuer.clock.now()
+    issuer.claims = claims
+    if reason is None:
+        assert (await desk.sign_in()).email == ""
+    else:
+        assert reason in await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+@pytest.mark.parametrize("claims", [{"aud": [CLIENT_ID]}, {"aud": [CLIENT_ID, "b"], "azp": CLIENT_ID}])
+async def test_an_audience_list_that_names_us_is_accepted(place, claims):
+    desk, issuer = place
+    issuer.claims = claims
+    assert (await desk.sign_in()).subject == "bob"
+
+
+@pytest.mark.parametrize(
+    ("claims", "email"),
+    [
+        ({"email_verified": "true"}, ""),
+        ({"email_verified": 1}, ""),
+        ({"email_verified": False}, ""),
+        ({"email_verified": None}, ""),
+        ({"email_verified": None, "email": "b@corp.example"}, "b@corp.example"),
+        ({"email_verified": None, "email": "b@sub.corp.example"}, ""),
+        ({"email_verified": None, "email": "b@x@corp.example"}, ""),
+        ({"email_verified": False, "email": "b@corp.example"}, ""),
+        ({"email": "b\u043eb@example.com"}, ""),
+        ({"email": "\u212aate@example.com"}, ""),
+        ({"email": ["bob@example.com"]}, ""),
+        ({"email": "bob@example.com\n"}, ""),
+    ],
+)
+async def test_only_verified_ascii_addresses_become_facts(place, claims, email):
+    desk, issuer = place
+    desk.method = oidc_method(issuer.url, CLIENT_ID, email_domains=["corp.example"])
+    issuer.claims = claims
+    assert (await desk.sign_in()).email == email
+
+
+PEM = RSA.as_pem(private=False)
+HEADERS = {
+    "alg none": ({"alg": "none"}, None, "algorithm"),
+    "alg none with a key id": ({"alg": "none", "kid": "rsa"}, None, "algorithm"),
+    "alg NONE": ({"alg": "NONE", "kid": "rsa"}, None, "algorithm"),
+    "HS256 with the public key as secret": (
+        {"alg": "HS256", "kid": "rsa"},
+        PEM,
+        "algorithm",
+    ),
+    "RS512": ({"alg": "RS512", "kid": "rsa"}, RSA, "algorithm"),
+    "ES256 by the RSA key's id": ({"alg": "ES256", "kid": "rsa"}, EC, "no such key"),
+    "unknown kid": ({"alg": "RS256", "kid": "new"}, RSA, "no such key"),
+    "another key under a known id": ({"alg": "RS256", "kid": "rsa"}, RSAKey.generate_key(2048), "signature"),
+    "another EC key": ({"alg": "ES256", "kid": "ec"}, ECKey.generate_key("P-256"), "signature"),
+    "own key in the header": ({"alg": "ES256", "kid": "x", "jwk": public(EC)}, EC, "no such key"),
+    "critical extension": ({"alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": True}, RSA, "critical"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+async def test_signatures_that_do_not_hold_are_refused(place, name):
+    desk, issuer = place
+    header, key, reason = HEADERS[name]
+
+    def make() -> str:
+        now = issuer.clock.now()
+        claims = {"iss": issuer.url, "sub": "bob", "aud": CLIENT_ID, "iat": now, "exp": now + 60, "nonce": issuer.nonce}
+        if key is None:
+            parts = [base64url(json.dumps(part).encode()) for part in (header, claims)]
+            return ".".join([*parts, ""])
+        return sign(header, claims, key)
+
+    issuer.make_token = make
+    assert reason in await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+async def test_an_algorithm_that_the_method_does_not_list_is_refused(place):
+    desk, issuer = place
+    desk.method = oidc_method(issuer.url, CLIENT_ID, algorithms=["ES256"])
+    assert "algorithm" in await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+@pytest.mark.parametrize(
+    "members", [{"alg": "RS512"}, {"use": "enc"}, {"key_ops": ["sign"]}, {"e": "Ag"}, {"n": "AQAB"}]
+)
+async def test_a_key_for_another_use_does_not_verify(place, members):
+    desk, issuer = place
+    issuer.keys = [public(RSA, **{"kid": "rsa", **members})]
+    assert "no such key" in await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+async def test_a_flipped_bit_anywhere_is_refused(place):
+    desk, issuer = place
+    for position in range(0, 3):
+
+        def bend(position=position) -> str:
+            parts = issuer.token().split(".")
+            middle = len(parts[position]) // 2
+            letter = "A" if parts[position][middle] != "A" else "B"
+            parts[position] = parts[position][:middle] + letter + parts[position][middle + 1 :]
+            return ".".join(parts)
+
+        issuer.make_token = bend
+        await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+async def test_a_token_of_another_sessions_binding_key_is_refused(place):
+    desk, issuer = place
+    await desk.sign_in()
+    stolen = issuer.token()
+    issuer.make_token = lambda: stolen
+    desk.binding_key = SigningKey.generate().public
+    assert "nonce" in await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+async def test_a_token_for_another_definition_of_the_same_issuer_is_refused(place):
+    desk, issuer = place
+    await desk.sign_in()
+    stolen = issuer.token()
+    issuer.make_token = lambda: stolen
+    desk.method = oidc_method(issuer.url, CLIENT_ID, scopes=["openid"])
+    assert "nonce" in await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+async def test_two_definitions_of_one_issuer_share_nothing(place):
+    desk, issuer = place
+    await desk.sign_in()
+    desk.method = oidc_method(issuer.url, CLIENT_ID, scopes=["openid"])
+    await desk.sign_in()
+    assert issuer.calls["/jwks"] == issuer.calls["/.well-known/openid-configuration"] == 2
+
+
+async def test_rotated_keys_are_fetched_once_and_only_every_30_seconds(place, platform):
+    desk, issuer = place
+    await desk.sign_in()
+    new = RSAKey.generate_key(2048)
+    issuer.keys, issuer.key, issuer.header = [public(new, kid="new")], new, {"alg": "RS256", "kid": "new"}
+    await desk.sign_in()
+    assert issuer.calls["/jwks"] == 2
+    issuer.header = {"alg": "RS256", "kid": "invented"}
+    for _ in range(3):
+        await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+    assert issuer.calls["/jwks"] == 2
+    platform.ahead = REFETCH_INTERVAL + 1
+    await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+    assert issuer.calls["/jwks"] == 3
+
+
+async def test_a_withdrawn_key_is_refused_after_an_hour(place, platform):
+    desk, issuer = place
+    await desk.sign_in()
+    issuer.keys = []
+    platform.ahead = 3601
+    await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+
+@pytest.mark.parametrize("ahead", [3601, -10])
+async def test_keys_older_than_an_hour_deny_when_they_cannot_be_fetched(place, platform, ahead):
+    desk, issuer = place
+    await desk.sign_in()
+
+    async def fail(writer, headers):
+        await answer(writer, {}, 500)
+
+    issuer.routes["/jwks"] = fail
+    platform.ahead = ahead
+    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+
+
+async def test_the_providers_no_is_a_refusal_that_repeats_none_of_its_text(place):
+    desk, issuer = place
+
+    async def deny(writer, headers):
+        await answer(writer, {"error": "invalid_grant", "error_description": "code SECRET is used"}, 400)
+
+    issuer.routes["/token"] = deny
+    assert await refusal(desk.sign_in(), Refused, Number.SIGN_IN_REFUSED) == "invalid_grant"
+
+
+async def test_a_redirecting_token_endpoint_is_not_followed(place):
+    desk, issuer = place
+
+    async def redirect(writer, headers):
+        await answer(writer, {}, 307, f"location: {issuer.url}/elsewhere")
+
+    issuer.routes["/token"] = redirect
+    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+    assert issuer.calls["/elsewhere"] == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"x" * 300_000, b"[" * 100_000, b'{"keys": 7}', b"\xff\xfe", b"", b'{"keys": [' + b"{}," * 99 + b"{}]}"]
+)
+@pytest.mark.parametrize("path", ["/jwks", "/token", "/.well-known/openid-configuration"])
+async def test_nonsense_from_a_provider_is_unavailable(place, path, body):
+    desk, issuer = place
+
+    async def nonsense(writer, headers):
+        await answer(writer, body)
+
+    issuer.routes[path] = nonsense
+    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+
+
+async def test_html_is_not_json(place):
+    desk, issuer = place
+
+    async def page(writer, headers):
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    issuer.routes["/jwks"] = page
+    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+
+
+@pytest.mark.parametrize("path", ["/jwks", "/token", "/.well-known/openid-configuration"])
+@pytest.mark.parametrize("manner", ["silent", "dripping body", "dripping headers"])
+async def test_a_slow_or_dripping_provider_is_given_up(place, monkeypatch, path, manner):
+    desk, issuer = place
+    monkeypatch.setattr(egress, "PROVIDER_TIMEOUT", 0.3)
+
+    async def drip(writer, headers):
+        if manner == "dripping body":
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99999\r\n\r\n")
+        while True:
+            if manner != "silent":
+                writer.write(b" " if manner == "dripping body" else b"HTTP/1.1 100 Continue\r\n\r\n")
+                await writer.drain()
+            await asyncio.sleep(0.02)
+
+    issuer.routes[path] = drip
+    started = asyncio.get_running_loop().time()
+    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_SLOW)
+    assert asyncio.get_running_loop().time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://evil.example"},
+        {"issuer": None},
+        {"jwks_uri": 7},
+    ],
+)
+async def test_a_discovery_document_that_is_not_the_issuers_is_refused(place, metadata):
+    desk, issuer = place
+    issuer.metadata = metadata
+    await refusal(desk.begin(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://10.0.0.1/token",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "http://example.com/token",
+        "file:///etc/passwd",
+        "https://user@127.0.0.1/",
+        "https://127.0.0.1/#f",
+        "javascript:alert(1)",
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri"])
+async def test_endpoints_inside_the_network_are_not_called(place, endpoint, address, monkeypatch):
+    desk, issuer = place
+    calls = []
+
+    async def resolve(host, port):
+        return ["192.168.1.1" if host == "example.com" else host]
+
+    async def connect(host, port, original=desk.platform.connect):
+        calls.append(host)
+        return await original(host, port)
+
+    monkeypatch.setattr(desk.platform, "resolve", resolve)
+    monkeypatch.setattr(desk.platform, "connect", connect)
+    issuer.metadata = {endpoint: address}
+    await refusal(desk.sign_in(), Refused, Number.DESTINATION_REFUSED)
+    assert set(calls) <= {"127.0.0.1"}
+
+
+async def test_an_authorization_endpoint_that_is_no_https_address_is_not_shown(place):
+    desk, issuer = place
+    issuer.metadata = {"authorization_endpoint": "javascript:alert(1)"}
+    await refusal(desk.begin(), Refused, Number.DESTINATION_REFUSED)
+
+
+@pytest.mark.parametrize(
+    "redirect",
+    ["http://127.0.0.1/callback", "http://127.0.0.1:1/other", "http://127.0.0.1:80@evil.example/callback",
+     "http://localhost:1/callback", "https://evil.example/callback", "http://127.0.0.1:1/callback?x=1"],
+)  # fmt: skip
+async def test_a_native_redirect_is_the_audiences_own_on_loopback(place, redirect):
+    desk, _ = place
+    await refusal(desk.sign_in(redirect_uri=redirect), Misuse, Number.MALFORMED)
+
+
+async def test_a_channel_that_the_method_lacks_is_refused(place):
+    desk, _ = place
+    for channel in ("web", "device"):
+        await refusal(desk.begin(channel=channel), Misuse, Number.UNKNOWN_METHOD)
+
+
+async def test_a_method_that_stands_in_no_capsule_is_refused(place):
+    desk, _ = place
+    await refusal(desk.begin(method=b"x" * 32), Misuse, Number.UNKNOWN_METHOD)
+
+
+async def test_a_capsule_for_another_vault_does_not_open(place):
+    desk, _ = place
+    await refusal(desk.begin(vault_cluster=b"W" * 32), Untrusted, Number.INTEGRITY)
+
+
+async def test_a_provider_that_is_down_is_unavailable(platform):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        desk = Desk(platform)
+        desk.method = oidc_method(f"http://127.0.0.1:{unused.getsockname()[1]}", CLIENT_ID)
+        await refusal(desk.begin(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+
+
+async def test_the_sign_in_works_at_localhost_too(place):
+    desk, issuer = place
+    issuer.url = issuer.url.replace("127.0.0.1", "localhost")
+    desk.method = oidc_method(issuer.url, CLIENT_ID)
+    assert (await desk.sign_in()).subject == "bob"
+
+
+async def device_flow(desk, issuer, **started):
+    async def begin(writer, headers):
+        found = {"device_code": "dc", "user_code": "ABCD-EFGH", "verification_uri": f"{issuer.url}/device"}
+        await answer(writer, {**found, "expires_in": 600, **started})
+
+    issuer.metadata = {"device_authorization_endpoint": f"{issuer.url}/device_authorization"}
+    issuer.routes["/device_authorization"] = begin
+    desk.method = oidc_method(issuer.url, CLIENT_ID, device_client_id="tv")
+    request = DeviceBegin(vault_cluster=VAULT, capsule=desk.capsule(), method=desk.digest)
+    return await desk.service.handle(desk.caller(), request)
+
+
+async def test_the_device_flow_is_bound_to_who_began_it_and_marked_phishable(place, platform):
+    desk, issuer = place
+    begun = await device_flow(desk, issuer)
+    assert (begun.user_code, begun.interval) == ("ABCD-EFGH", 5)
+    poll = DevicePoll(capsule=desk.capsule(), handle=begun.handle)
+    honest = issuer.routes["/token"]
+
+    async def pending(writer, headers):
+        await answer(writer, {"error": "authorization_pending"}, 400)
+
+    issuer.routes["/token"] = pending
+    await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_PENDING)
+    issuer.routes["/token"], issuer.claims = honest, {"aud": "tv"}
+    owner, desk.binding_key = desk.binding_key, SigningKey.generate().public
+    await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.REFUSED)
+    desk.binding_key = owner
+    signed_in = await desk.service.handle(desk.caller(), poll)
+    facts = desk.service._sealer.verify_ticket(
+        signed_in.ticket, binding_key=owner, vault_cluster=VAULT, now=desk.clock.now()
+    )
+    assert [(fact.channel, fact.phishable) for fact in facts] == [("device", True)]
+    platform.ahead = 700
+    await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_REFUSED)
+
+
+async def test_the_device_flow_is_off_unless_the_method_allows_it(place):
+    desk, _ = place
+    request = DeviceBegin(vault_cluster=VAULT, capsule=desk.capsule(), method=desk.digest)
+    await refusal(desk.service.handle(desk.caller(), request), Misuse, Number.UNKNOWN_METHOD)
+
+
+@pytest.mark.parametrize(
+    "started", [{"verification_uri": "javascript:alert(1)"}, {"user_code": ""}, {"expires_in": -1}]
+)
+async def test_a_device_flow_that_would_fool_its_user_is_refused(place, started):
+    desk, issuer = place
+    with pytest.raises(StrongroomError):
+        await device_flow(desk, issuer, **started)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(), st.binary().map(base64url), st.tuples(*[st.binary().map(base64url)] * 3).map(".".join)))
+def test_any_text_as_id_token_gives_only_declared_errors(platform, text):
+    async def attempt():
+        async with desk_at_issuer(platform) as (desk, issuer):
+            issuer.make_token = lambda: text
+            await refusal(desk.sign_in(), Untrusted, Number.TOKEN_UNTRUSTED)
+
+    asyncio.run(attempt())
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=3000))
+def test_any_bytes_as_capsule_or_handle_give_only_declared_errors(platform, data):
+    desk = Desk(platform)
+    with pytest.raises(StrongroomError):
+        asyncio.run(desk.begin(capsule=data))
+    with pytest.raises(StrongroomError):
+        asyncio.run(desk.service.handle(desk.caller(), DevicePoll(capsule=desk.capsule(), handle=data)))
+
+
+async def test_a_capsule_with_another_content_is_refused(platform):
+    desk = Desk(platform)
+    wrong = kem_seal(desk.kem.public, encode(desk.method), Domain.CAPSULE, VAULT)
+    await refusal(desk.begin(capsule=wrong), Misuse, Number.MALFORMED)
