@@ -280,7 +280,9 @@ def nonces() -> Cases:
 
 
 def capsules() -> Cases:
-    kem = KemKey(fixed("authenticator kem seed"))
+    ratchet = fixed("authenticator ratchet")
+    seed = expand_key(ratchet, Domain.RATCHET_KEY)
+    kem = KemKey(seed)
     contents = CapsuleContents(vault_cluster=VAULT_CLUSTER, methods=[METHOD])
     prefix = key_id(kem.public)
 
@@ -291,7 +293,7 @@ def capsules() -> Cases:
     capsule = kept(
         name, "capsule", verify, lambda: prefix + kem_seal(kem.public, encode(contents), Domain.CAPSULE, VAULT_CLUSTER)
     )
-    base = {"seed": fixed("authenticator kem seed"), "vault_cluster": VAULT_CLUSTER, "capsule": capsule}
+    base = {"ratchet": ratchet, "seed": seed, "vault_cluster": VAULT_CLUSTER, "capsule": capsule}
     yield accepted(name, "what a Vault seals to an Authenticator", "open capsule", base, contents=contents)
     other = base | {"vault_cluster": fixed("other cluster")}
     yield refused(

@@ -1,4 +1,4 @@
-"""ID tokens and providers that lie, over real sockets: each must be refused with the number that says who is to blame."""
+"""ID tokens and providers that lie, over real sockets: refused with the number that says who is to blame."""
 
 import asyncio
 import json

@@ -469,4 +469,4 @@ def test_an_enclave_that_does_not_start_is_a_clear_message(tmp_path):
     host = host_process(tmp_path, "tests.support.no_such_entry")
     _, said = host.communicate(timeout=10)
     assert host.returncode == 1
-    assert "the vault enclave did not start" in said
+    assert "the vault enclave ended while starting (exit status 1)" in said

@@ -17,7 +17,16 @@ if __name__ == "__main__":
     entry = sys.argv[2] if len(sys.argv) > 2 else "tests.support.echo_enclave"
     try:
         asyncio.run(
-            serve("vault", data=Path(sys.argv[1]), platform=Path(sys.argv[1]), host="127.0.0.1", port=0, start=start, on_ready=ready, entry=entry)
+            serve(
+                "vault",
+                data=Path(sys.argv[1]),
+                platform=Path(sys.argv[1]),
+                host="127.0.0.1",
+                port=0,
+                start=start,
+                on_ready=ready,
+                entry=entry,
+            )
         )
     except CannotServe as error:
         print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)

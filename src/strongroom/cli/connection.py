@@ -17,7 +17,7 @@ from strongroom.cli.files import read_text
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.terminal import Failure
 from strongroom.client.instructions_file import parse_instructions_file
-from strongroom.client.policy import Policy
+from strongroom.client.policy import People, Policy
 from strongroom.client.sign_in import (
     BrowserSignIn,
     DeviceSignIn,
@@ -28,11 +28,13 @@ from strongroom.client.sign_in import (
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.instructions import Instructions, parse_instructions, parse_method
+from strongroom.protocol.instructions import Instructions, Method, parse_instructions, parse_method
 from strongroom.protocol.limits import MAX_INSTRUCTIONS, MAX_RULES
 from strongroom.protocol.primitives import SigningKey
 
 T = TypeVar("T")
+
+_INSTRUCTIONS_HINT = "it names authenticators and sign-in methods; `strongroom demo` makes one to look at"
 
 
 def read_trust(path: Path) -> TrustPolicy:
@@ -80,8 +82,7 @@ def read_instructions(path: Path, trust: TrustPolicy, emails: list[str] | None, 
     file itself. Raises `Failure` and `Misuse`."""
     if emails and rules:
         raise Failure("--for and --rules exclude each other", "write the addresses into the rules")
-    hint = "docs/howto/instructions.md shows one"
-    text = read_text(path, limit=MAX_INSTRUCTIONS, what="the instructions", hint=hint)
+    text = read_text(path, limit=MAX_INSTRUCTIONS, what="the instructions", hint=_INSTRUCTIONS_HINT)
     encoded = parse_instructions_file(text, authenticator=trust.authenticator)
     parsed = parse_instructions(encoded)
     if emails:
@@ -92,16 +93,33 @@ def read_instructions(path: Path, trust: TrustPolicy, emails: list[str] | None, 
     return encoded
 
 
+def namespace_instructions(path: Path, trust: TrustPolicy, emails: list[str], admins: list[str]) -> bytes:
+    """Instructions of a namespace: `emails` (nobody named: whoever signs in) may create, `admins` may change it.
+
+    Raises `Failure` and `Misuse`.
+    """
+    text = read_text(path, limit=MAX_INSTRUCTIONS, what="the instructions", hint=_INSTRUCTIONS_HINT)
+    parsed = parse_instructions(parse_instructions_file(text, authenticator=trust.authenticator))
+    rules = []
+    for method in map(parse_method, parsed.methods):
+        create = _people(emails, method) if emails else Policy.anyone_signed_in(method)
+        rules.append(Policy.namespace(create=create, admin=_people(admins, method) if admins else None))
+    # Without administrators it is the owner's key alone that changes the namespace.
+    return _with_rules(msgspec.structs.replace(parsed, permanent=not admins), reduce(or_, rules))
+
+
 def ordinary_rules(parsed: Instructions, emails: list[str]) -> Policy:
     """The named addresses may collect, by any of the methods; whoever stored may update, delete and audit."""
+    collectors = [_people(emails, parse_method(method)).may("collect") for method in parsed.methods]
+    return reduce(or_, collectors) | Policy.depositor_may("update", "delete", "audit")
+
+
+def _people(emails: list[str], method: Method) -> People:
     for email in emails:
         name, at, domain = email.partition("@")
         if not (name and at and "." in domain):
             raise Failure(f"{email!r} is not an e-mail address", "write it as somebody@example.com")
-    collectors = [
-        Policy.anyone_with_email(*emails, method=parse_method(method)).may("collect") for method in parsed.methods
-    ]
-    return reduce(or_, collectors) | Policy.depositor_may("collect", "update", "delete", "audit")
+    return Policy.anyone_with_email(*emails, method=method)
 
 
 def _with_rules(parsed: Instructions, rules: Policy) -> bytes:

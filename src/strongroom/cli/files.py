@@ -76,6 +76,17 @@ def write_new(path: Path, data: bytes, *, what: str) -> None:
         raise Failure(f"can't write {path}: {error.strerror}", "free some space, then repeat the command") from None
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of `path` (0600): either the old file is there or the whole new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    write_new(draft, data, what="this command")
+    try:
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise Failure(f"can't replace {path}: {error.strerror}", "name another file") from None
+
+
 def verify_can_create(path: Path, *, what: str) -> None:
     """Say so before the user signs in rather than after. Raises `Failure`."""
     if os.path.lexists(path):

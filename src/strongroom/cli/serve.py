@@ -15,14 +15,15 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
-from strongroom.cli.evidence import fetch_evidence, verify_any_cluster
+from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.terminal import Failure, bold_capitals, fail, printable, say, stderr
-from strongroom.client.keys import load_or_make_key
+from strongroom.client.keys import load_or_create_key
+from strongroom.client.session import fetch_evidence
 from strongroom.host.supervisor.serve import CannotServe, Role, serve
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.link import Start
 
-app = typer.Typer(help="Run one role of a cluster on this machine, in front of everything that clients call.")
+app = typer.Typer(help="Run a Vault or an Authenticator on this machine.", no_args_is_help=True)
 
 BANNER = (
     "INSECURE: there is no hardware under this enclave. Whoever runs this machine can read everything stored here. "
@@ -110,7 +111,7 @@ def _serve(
     stderr().print(bold_capitals(BANNER), soft_wrap=False)
     with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = load_or_make_key(owner_key or data / "owner.key")
+    owner = load_or_create_key(owner_key or data / "owner.key")
     start = Start(genesis=False, owner_key=owner.public, config={})
     try:
         uvloop.run(_run(role, data, host, port, start, platform or default_platform(), until_eof, as_json))
@@ -137,7 +138,7 @@ async def _run(
 async def _announce(role: Role, url: str, as_json: bool) -> None:
     """Ask our own front as a client would: what is printed is what clients get."""
     try:
-        genuine = verify_any_cluster(await asyncio.to_thread(fetch_evidence, url), role)
+        genuine = verify_any_cluster(await fetch_evidence(url), role)
     except StrongroomError as error:
         fail(f"this {role} shows evidence that clients refuse: {error.error}", error.hint)
         return

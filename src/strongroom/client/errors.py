@@ -24,11 +24,12 @@ class BadInput(Misuse):
 
 
 class Unreachable(Unavailable):
-    """No answer of a Strongroom server came back. `sent` says whether the request may have reached it."""
+    """No answer of a Strongroom server came back. A request may have been carried out nevertheless."""
 
-    def __init__(self, error: str, hint: str, *, sent: bool) -> None:
+    def __init__(self, error: str, hint: str, *, broken: bool) -> None:
         self._hint = hint
-        self.sent = sent
+        self.broken = broken
+        """The connection ended under a request, as idle ones do: repeating it at once may help."""
         super().__init__(Number.BUSY, error)
 
     @property

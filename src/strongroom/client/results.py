@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from strongroom.protocol.instructions import Audience, Channel
-from strongroom.protocol.messages import Address, Described
+from strongroom.protocol.messages import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,16 @@ class NewSecret:
     name: str | None = None
     metadata: bytes = field(default=b"", repr=False)
     replaces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """As whom you have just signed in."""
+
+    issuer: str
+    subject: str
+    email: str
+    """Verified address, or empty."""
 
 
 @dataclass(frozen=True, slots=True)

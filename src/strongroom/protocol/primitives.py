@@ -61,7 +61,6 @@ class Domain(Enum):
     FRAME = "frame"
     RING = "ring"
     RING_WRAP = "ring wrap"
-    HANDLE_KEY = "handle key"
     RECORD_HANDLE = "record handle"
     NAMESPACE_HANDLE = "namespace handle"
     USAGE_HANDLE = "usage handle"
@@ -84,14 +83,17 @@ class Domain(Enum):
     MEASUREMENT = "measurement"
     SYNTHETIC_PKI = "synthetic pki"
 
-    @property
-    def label(self) -> bytes:
-        return b"strongroom/v1 " + self.value.encode("ascii")
+    def __init__(self, purpose: str) -> None:
+        self.prefix = b"strongroom/v1 " + purpose.encode("ascii") + b"\x00"
+        """Label and its end: no label is the beginning of another one's framed parts."""
 
 
 def frame_parts(domain: Domain, *parts: bytes) -> bytes:
     """label ‖ 00 ‖ (length of part, 8 bytes big-endian ‖ part)*: injective, so no two lists of parts collide."""
-    return domain.label + b"\x00" + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    framed = domain.prefix
+    for part in parts:
+        framed += len(part).to_bytes(8, "big") + part
+    return framed
 
 
 def digest(domain: Domain, *parts: bytes) -> bytes:

@@ -9,14 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-import uvloop
-
 from strongroom.enclave.runtime.link import Handler, HostLink
 
 
 def run(build: Callable[[HostLink], Handler], *, link_fd: int) -> NoReturn:
     """Serve the host over the connected stream socket `link_fd` until it closes, then end the process."""
-    raise SystemExit(uvloop.run(_serve(build, link_fd)))
+    raise SystemExit(asyncio.run(_serve(build, link_fd)))
 
 
 async def _serve(build: Callable[[HostLink], Handler], link_fd: int) -> NoReturn:

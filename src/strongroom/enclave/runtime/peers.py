@@ -1,7 +1,7 @@
 """Sessions of this enclave, as a client, to other enclaves (RULES 4 and 5).
 
 The host's courier carries the bytes; nothing it does matters beyond availability. A session is kept under the
-digest of the complete policy that it was appraised under: a lax policy of one tenant never serves another's key.
+complete policy that it was appraised under: a lax policy of one tenant never serves another's key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavaila
 from strongroom.protocol.evidence import evidence_digest
 from strongroom.protocol.limits import MAX_EVIDENCE, MAX_MESSAGE
 from strongroom.protocol.messages import AuthenticatorReply, Error, Prove, Proved
-from strongroom.protocol.primitives import Domain, SigningKey, digest
+from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import Channel, ClientHandshake, split_reply
 
 Post = Callable[[str, bytes | None], Awaitable[bytes]]
@@ -75,23 +75,24 @@ class Peers:
         self._clock = clock
         self._identity = identity
         self._post = post
-        self._pool: OrderedDict[bytes, asyncio.Task[Peer]] = OrderedDict()
+        self._pool: OrderedDict[tuple[str, bytes], asyncio.Task[Peer]] = OrderedDict()
 
     async def get(self, url: str, policy: bytes) -> Peer:
         """A session to the Authenticator at `url`, accepted under the encoded `RolePolicy` `policy`.
 
         Raises `Untrusted` AUTHENTICATOR_UNTRUSTED, or `Unavailable`. Failures are not remembered.
         """
-        name = digest(Domain.POLICY, url.encode(), policy)
+        name = (url, policy)
         task = self._pool.get(name)
-        if task is not None and task.done() and (task.exception() or task.result().until <= self._clock.now()):
+        if task is not None and task.done():
+            if not task.exception() and task.result().until > self._clock.now():
+                return task.result()
             task = None
         if task is None:
-            task = asyncio.create_task(self._connect(url, policy))
-            self._pool[name] = task
+            task = self._pool[name] = asyncio.create_task(self._connect(url, policy))
+            self._pool.move_to_end(name)
             while len(self._pool) > MAX_PEERS:
                 self._pool.popitem(last=False)
-        self._pool.move_to_end(name)
         # Shielded: one caller's time-out must not tear the handshake away from the others who wait for it.
         return await asyncio.shield(task)
 

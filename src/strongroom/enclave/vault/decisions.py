@@ -13,9 +13,10 @@ Attacks stopped here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
@@ -44,8 +45,32 @@ from strongroom.protocol.messages import (
     decision_digest,
 )
 
+T = TypeVar("T")
+
 IN_FLIGHT: Final = 2
 """Round trips under way to one Authenticator; what comes meanwhile shares the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Instructions and the digests that decisions on them name."""
+
+    instructions: Instructions
+    digest: bytes
+    rules: bytes
+    methods: list[bytes]
+
+
+@lru_cache(maxsize=256)
+def plan_of(data: bytes) -> Plan:
+    """Parsed once for exactly these bytes (RULES 5). Raises `Misuse`."""
+    instructions = parse_instructions(data)
+    return Plan(
+        instructions,
+        instructions_digest(data),
+        rules_digest(instructions.rules),
+        [method_digest(method) for method in instructions.methods],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +96,13 @@ class Verdict:
     @property
     def allowed(self) -> bool:
         return self.number == 0
+
+
+async def at_once(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """`asyncio.gather`, without a task where there is nothing to gather."""
+    if len(work) == 1:
+        return [await work[0]]
+    return list(await asyncio.gather(*work))
 
 
 class _Line:
@@ -130,9 +162,9 @@ class Decider:
     async def decide(self, question: Question) -> Verdict:
         """The verdict of the quorum. Errors of single Authenticators become its number; nothing is raised but
         `Misuse` for instructions that do not parse. No OK is remembered."""
-        instructions = parse_instructions(question.instructions)
-        pairs = [(reference, ticket) for ticket in question.tickets for reference in instructions.authenticators]
-        answers = await asyncio.gather(*(self._ask(question, instructions, *pair) for pair in pairs))
+        plan = plan_of(question.instructions)
+        pairs = [(reference, ticket) for ticket in question.tickets for reference in plan.instructions.authenticators]
+        answers = await at_once([self._ask(question, plan, *pair) for pair in pairs])
         agreed: set[bytes] = set()
         identity, refusal = "", int(Number.TICKET_MISSING)
         for answer in answers:
@@ -145,12 +177,12 @@ class Decider:
                 agreed.add(cluster)
             else:
                 refusal = decision.number
-        if len(agreed) >= instructions.quorum and identity:
+        if len(agreed) >= plan.instructions.quorum and identity:
             return Verdict(0, identity)
         return Verdict(refusal, identity)
 
     async def _ask(
-        self, question: Question, instructions: Instructions, reference: AuthenticatorRef, ticket: Ticket
+        self, question: Question, plan: Plan, reference: AuthenticatorRef, ticket: Ticket
     ) -> tuple[bytes, Decision] | None:
         """(cluster id, decision), or None when the ticket is another Authenticator's."""
         for attempt in (1, 2):
@@ -159,7 +191,7 @@ class Decider:
                 peer = await self._peers.get(reference.url, reference.policy)
                 if peer.cluster_id != ticket.authenticator:
                     return None
-                return peer.cluster_id, await self._round_trip(peer, question, instructions, ticket)
+                return peer.cluster_id, await self._round_trip(peer, question, plan, ticket)
             except StrongroomError as error:
                 if peer is not None and is_lost_session(error):
                     self._forget(peer)
@@ -168,24 +200,24 @@ class Decider:
                 return b"", Decision(request_digest=bytes(32), number=int(error.number), identity=None)
         return None
 
-    async def _round_trip(self, peer: Peer, question: Question, instructions: Instructions, ticket: Ticket) -> Decision:
+    async def _round_trip(self, peer: Peer, question: Question, plan: Plan, ticket: Ticket) -> Decision:
         request = encode(
             DecisionRequest(
                 request_id=self._platform.random(16),
                 vault_cluster=self._cluster_id,
                 binding_key=question.binding_key,
                 action=question.action,
-                rules_digest=rules_digest(instructions.rules),
-                instructions_digest=instructions_digest(question.instructions),
+                rules_digest=plan.rules,
+                instructions_digest=plan.digest,
                 context_digest=context_digest(question.facts),
                 records=list(question.records),
             )
         )
         item = DecideItem(
             request=request,
-            schema_version=instructions.schema_version,
-            rules=instructions.rules,
-            methods=[method_digest(method) for method in instructions.methods],
+            schema_version=plan.instructions.schema_version,
+            rules=plan.instructions.rules,
+            methods=plan.methods,
             facts=question.facts,
             ticket=ticket,
         )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.decisions import Verdict
+from strongroom.enclave.vault.decisions import Verdict, at_once, plan_of
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.records import Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
-from strongroom.protocol.instructions import method_digest, parse_instructions, parse_method
+from strongroom.protocol.instructions import method_digest, parse_method
 from strongroom.protocol.messages import (
     ByName,
     CapsuleContents,
@@ -78,11 +77,11 @@ class Release:
             if isinstance(address, ByName):
                 # The same path as for a record that exists and refuses (RULES 19).
                 await self._gate.may_describe(caller, address.namespace, request.tickets)
-        decided = await asyncio.gather(
-            *(
+        decided = await at_once(
+            [
                 self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
                 for record, group in groups.values()
-            )
+            ]
         )
         for (_, group), answers in zip(groups.values(), decided, strict=True):
             verdicts |= {one.handle: verdict for one, verdict in zip(group, answers, strict=True)}
@@ -97,10 +96,10 @@ class Release:
         if record is None:
             self._writer.count_unticketed()
             raise Refused
-        instructions = parse_instructions(record.instructions)
+        instructions = plan_of(record.instructions).instructions
         contents = encode(CapsuleContents(vault_cluster=self._cluster_id, methods=instructions.methods))
-        reached = await asyncio.gather(
-            *(self._sign_in_at(one.url, one.policy, contents) for one in instructions.authenticators)
+        reached = await at_once(
+            [self._sign_in_at(one.url, one.policy, contents) for one in instructions.authenticators]
         )
         usable = [one for one in reached if isinstance(one, SignInAt)]
         for problem in reached:

@@ -17,7 +17,7 @@ from strongroom.host.front.http import Front
 from strongroom.host.store.sqlite import SchemaMismatch, SqliteStore
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
 from strongroom.host.supervisor.enclave import EnclaveProcess
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation, Start, encode
 
 Role = Literal["vault", "authenticator"]
@@ -139,6 +139,11 @@ async def _start(enclave: EnclaveProcess, start: Start, role: Role, stop: asynci
             raise CannotServe(f"the {role} enclave did not start within {START_SECONDS:.0f} s", "see its log")
         return starting.done()
     except StrongroomError as error:
+        if error.number == Number.STOPPING:
+            status = await enclave.wait()
+            raise CannotServe(
+                f"the {role} enclave ended while starting (exit status {status})", "see its log"
+            ) from None
         raise CannotServe(f"the {role} enclave did not start: {error.error}", error.hint) from None
     finally:
         starting.cancel()

@@ -1,0 +1,204 @@
+"""Attested sessions, the client's side: nothing is sent before the evidence was accepted (RULES 1 to 3).
+
+What a lying network can do here, and what stops it:
+
+1. Answer with another enclave's evidence, or its own: appraised under the client's policy, before the hello.
+2. Replay, swap or alter answers: each opens once, in this session, and names the request that it answers.
+3. Say that the session is lost: one new handshake, with evidence appraised anew; the second time it is an error.
+4. Say in clear what only an enclave may say, such as "refused": see `transport.Unsealed`.
+5. Lose an answer: the same bytes go out once more, under a new counter. Their request id makes that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from strongroom.attestation.appraisal import Appraisal, appraise
+from strongroom.attestation.policy import RolePolicy
+from strongroom.client.errors import Unreachable
+from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
+from strongroom.protocol.codec import Message, decode, encode
+from strongroom.protocol.errors import Misuse, Number, Untrusted, from_number
+from strongroom.protocol.evidence import Role
+from strongroom.protocol.limits import MAX_MESSAGE, MAX_SESSION_LIFE
+from strongroom.protocol.messages import AuthenticatorReply, Error, Prove, Proved, VaultReply
+from strongroom.protocol.primitives import Domain, SigningKey
+from strongroom.protocol.session import Channel, ClientHandshake, split_reply
+
+R = TypeVar("R")
+T = TypeVar("T", bound=Message)
+
+MARGIN: Final = 30
+"""Seconds before its end at which a session is replaced."""
+IN_FLIGHT: Final = CONNECTIONS
+"""Requests at once: half of the server's window, so that none falls out of it while others overtake it."""
+
+_REPLIES: Final[dict[Role, Any]] = {"vault": VaultReply, "authenticator": AuthenticatorReply}
+_LOST: Final = (Number.UNKNOWN_SESSION, Number.STALE_KEY)
+
+
+@dataclass(slots=True)
+class Session:
+    """A proved session."""
+
+    channel: Channel
+    appraisal: Appraisal
+    until: float
+    lost: bool = False
+    """The server says that it does not know it."""
+
+
+class AttestedServer:
+    """The server at `url` in one role, reached only through sessions with an enclave that `policy` accepts."""
+
+    def __init__(
+        self, url: str, *, role: Role, policy: RolePolicy, binding_key: SigningKey, now: Callable[[], float]
+    ) -> None:
+        self._role: Role = role
+        self._policy = policy
+        self._key = binding_key
+        self._now = now
+        self._transport = Transport(url)
+        self._places = asyncio.Semaphore(IN_FLIGHT)
+        self._opening: asyncio.Task[Session] | None = None
+
+    async def evidence(self) -> bytes:
+        """The server's current evidence, appraised by nobody yet."""
+        return await self._persist(self._fetch_evidence)
+
+    async def verify(self) -> Appraisal:
+        """Fetch evidence and appraise it; no session is opened. Raises `Untrusted` EVIDENCE with the reason."""
+        return self._appraise(await self.evidence())
+
+    async def appraisal(self) -> Appraisal:
+        """What the current session rests on; opens one if there is none."""
+        return (await self._persist(self._current)).appraisal
+
+    async def ask(self, request: Message, kind: type[T]) -> T:
+        """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`."""
+        message = encode(request)
+        if len(message) > MAX_MESSAGE:
+            raise Misuse(Number.TOO_LARGE)
+        reply = await self._persist(lambda: self._exchange(message))
+        if isinstance(reply, Error):
+            raise from_number(reply.number, index=reply.index, version=reply.version)
+        if not isinstance(reply, kind):
+            raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
+        return reply
+
+    async def aclose(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        await self._transport.aclose()
+
+    # --- repeating --------------------------------------------------------------------------------------------
+
+    async def _persist(self, attempt: Callable[[], Awaitable[R]]) -> R:
+        """`attempt`, repeated at most once for each reason for which repeating may help."""
+        excused: set[str] = set()
+        while True:
+            try:
+                return await attempt()
+            except Unsealed as error:
+                reason = "session" if error.number in _LOST else "replay" if error.number == Number.REPLAYED else ""
+                if not reason or reason in excused:
+                    raise error.as_error() from None
+                excused.add(reason)
+            except Unreachable as error:
+                if not error.broken or "network" in excused:
+                    raise
+                excused.add("network")
+
+    async def _exchange(self, message: bytes) -> Message:
+        session = await self._current()
+        try:
+            return await self._round_trip(session.channel, message)
+        except Unsealed as error:
+            session.lost = error.number in _LOST
+            raise
+
+    # --- one session ------------------------------------------------------------------------------------------
+
+    async def _current(self) -> Session:
+        """The session in use, or a new one; parallel requests share the handshake."""
+        if self._opening is None or self._ended(self._opening):
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # Shielded: one caller's time-out must not tear the handshake away from the others who wait for it.
+        return await asyncio.shield(self._opening)
+
+    def _ended(self, opening: asyncio.Task[Session]) -> bool:
+        if not opening.done():
+            return False
+        if opening.cancelled() or opening.exception() is not None:
+            return True
+        session = opening.result()
+        return session.lost or session.until <= self._now()
+
+    async def _open(self) -> Session:
+        appraisal = self._appraise(await self._fetch_evidence())
+        opened_at = self._now()
+        handshake = ClientHandshake(
+            self._role,
+            appraisal.genuine.evidence_digest,
+            appraisal.genuine.claims.kem_key,
+            self._key.public,
+            seed=secrets.token_bytes(32),
+            kem_seed=secrets.token_bytes(32),
+        )
+        answer = await self._transport.hello(handshake.hello)
+        try:
+            channel = handshake.finish(answer)
+        except (Misuse, Untrusted):
+            raise Untrusted(Number.INTEGRITY, "the answer to the hello is not from the attested enclave") from None
+        proof = Prove(signature=self._key.sign(Domain.PROOF, channel.transcript), evidence=None)
+        reply = await self._round_trip(channel, encode(proof))
+        if isinstance(reply, Error):
+            raise from_number(reply.number)
+        if not isinstance(reply, Proved):
+            raise Untrusted(Number.INTEGRITY, "the enclave did not take the proof")
+        until = min(appraisal.genuine.claims.expires_at, opened_at + MAX_SESSION_LIFE) - MARGIN
+        return Session(channel, appraisal, until)
+
+    async def _fetch_evidence(self) -> bytes:
+        try:
+            return await self._transport.evidence()
+        except Untrusted as error:
+            raise Untrusted(Number.EVIDENCE, error.reason) from None
+
+    def _appraise(self, evidence: bytes) -> Appraisal:
+        return appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
+
+    async def _round_trip(self, channel: Channel, message: bytes) -> Message:
+        async with self._places:
+            counter, frame = channel.seal(message)
+            answer = await self._transport.frame(frame)
+        try:
+            _, plaintext = channel.open(answer)
+        except (Misuse, Untrusted):
+            raise Untrusted(Number.INTEGRITY, "an answer was altered, repeated or taken from another session") from None
+        replies_to, reply = split_reply(plaintext)
+        if replies_to != counter:
+            raise Untrusted(Number.INTEGRITY, "the network gave the answer to another request")
+        try:
+            found: Message = decode(reply, _REPLIES[self._role], limit=MAX_MESSAGE)
+        except Misuse as error:
+            if error.number is Number.TOO_LARGE:
+                raise
+            raise Misuse(Number.UNSUPPORTED, "the enclave's answer is none that this version knows") from None
+        return found
+
+
+async def fetch_evidence(url: str) -> bytes:
+    """The evidence that the server at `url` shows now, appraised by nobody yet."""
+    transport = Transport(url)
+    try:
+        return await transport.evidence()
+    except Unsealed as error:
+        raise error.as_error() from None
+    finally:
+        await transport.aclose()
