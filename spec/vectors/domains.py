@@ -66,7 +66,6 @@ USES: tuple[Use, ...] = (
     Use(Domain.RING, "derive: key of the sealed ring"),
     Use(Domain.RING_WRAP, "derive: key of the platform's wrap of the ring"),
     Use(Domain.RING_WRAP, "HPKE info of a custodian's wrap of the ring", (CLUSTER,)),
-    Use(Domain.HANDLE_KEY, "reserved"),
     Use(
         Domain.RECORD_HANDLE,
         "keyed hash: handle of a record by id",

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -72,7 +73,7 @@ async def test_the_secret_goes_to_the_provider_as_basic_and_only_there(place):
     assert not any("client_id" in form for form in issuer.forms)
 
 
-CLAIMS = {
+CLAIMS: dict[str, tuple[dict[str, Any], str | None]] = {
     "wrong iss": ({"iss": "https://evil.example"}, "iss"),
     "iss with a slash more": ({"iss": "SLASH"}, "iss"),
     "wrong aud": ({"aud": "somebody-else"}, "aud"),
@@ -153,7 +154,7 @@ async def test_only_verified_ascii_addresses_become_facts(place, claims, email):
 
 
 PEM = RSA.as_pem(private=False)
-HEADERS = {
+HEADERS: dict[str, tuple[dict[str, Any], Any, str]] = {
     "alg none": ({"alg": "none"}, None, "algorithm"),
     "alg none with a key id": ({"alg": "none", "kid": "rsa"}, None, "algorithm"),
     "alg NONE": ({"alg": "NONE", "kid": "rsa"}, None, "algorithm"),

@@ -14,6 +14,7 @@ from strongroom.cli.terminal import bold_capitals, printable
 from strongroom.protocol.evidence import Role, parse_evidence
 from strongroom.protocol.primitives import fingerprint
 
+
 def claimed_role(untrusted_evidence: bytes) -> Role:
     """The role that evidence gives itself; appraisal in that role decides. Raises `Untrusted`."""
     return parse_evidence(untrusted_evidence)[1].role

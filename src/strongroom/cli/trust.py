@@ -17,9 +17,9 @@ from strongroom.cli.connection import read_trust
 from strongroom.cli.evidence import steps_table, verify_any_cluster
 from strongroom.cli.files import replace_file, write_new
 from strongroom.cli.settings import load_settings
-from strongroom.cli.terminal import Failure, confirm, say, stderr, stdout
+from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, confirm, say, stderr, stdout
 from strongroom.client.session import fetch_evidence
-from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import Role
 
 DEFAULT: Final = Path("trust.toml")
@@ -99,10 +99,10 @@ def _look(url: str, role: Role, insecure: bool) -> Genuine:
         return verify_any_cluster(asyncio.run(fetch_evidence(url)), role, software=insecure)
     except Untrusted as error:
         if not insecure and "software evidence" in error.reason:
-            raise Untrusted(
-                Number.EVIDENCE,
-                f"{url} shows software evidence, so whoever runs that machine can read everything; "
-                "for development, say --insecure",
+            raise Failure(
+                f"{url} shows software evidence: whoever runs that machine can read everything",
+                "to develop with it nevertheless, say --insecure",
+                status=EXIT_UNTRUSTED,
             ) from None
         raise
 

@@ -159,10 +159,8 @@ def _split(rules: str) -> list[str]:
 def _parse(rules: str, texts: list[str]) -> list[dict[str, Any]]:
     """Cedar's JSON form of each policy, in the order of the text."""
     try:
-        document = msgspec.json.decode(cedarpy.policies_to_json_str(rules))
-    except RecursionError:
-        raise _invalid("an expression is too long") from None
-    except ValueError:
+        document = _document(rules)
+    except (ValueError, RecursionError):
         raise _parse_error(texts) from None
     if document["templates"]:
         raise _invalid("templates are not supported", min(map(_index, document["templates"])))
@@ -170,12 +168,19 @@ def _parse(rules: str, texts: list[str]) -> list[dict[str, Any]]:
     return [policies[name] for name in sorted(policies, key=_index)]
 
 
+def _document(rules: str) -> Any:
+    """Raises ValueError or RecursionError."""
+    return msgspec.json.decode(cedarpy.policies_to_json_str(rules))
+
+
 def _parse_error(texts: list[str]) -> Misuse:
     for index, text in enumerate(texts):
         try:
-            cedarpy.PolicySet.from_str(text)
+            _document(text)
         except ValueError as error:
             return _invalid(f"does not parse: {error}", index)
+        except RecursionError:
+            return _invalid("an expression is too long", index)
     return _invalid("the policies do not parse together")
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from strongroom.attestation.appraisal import Genuine
 from strongroom.client.policy import Policy, instructions, oidc_method
-from strongroom.protocol.codec import encode
+from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused
 from strongroom.protocol.evidence import parse_evidence
-from strongroom.protocol.instructions import AuthenticatorRef, rules_digest
+from strongroom.protocol.instructions import AuthenticatorRef, Instructions, rules_digest
 from strongroom.protocol.messages import (
     Decide,
     DecideItem,
@@ -151,7 +151,7 @@ async def test_validate_says_what_anybody_may(desk):
     assert reply.permitted == ["collect", "delete", "update"]
 
 
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "http": {"issuer": "http://login.test"},
     "any Entra tenant": {"issuer": "https://login.microsoftonline.com/common/v2.0"},
     "any Entra organisation": {"issuer": "https://login.microsoftonline.com/organizations/v2.0"},
@@ -205,9 +205,6 @@ async def test_validate_names_the_policy(desk):
     with pytest.raises(Misuse) as caught:
         stored(rules=Policy(PERMIT + "permit ("))
     assert (caught.value.number, caught.value.index) == (Number.RULES_INVALID, 1)
-    from strongroom.protocol.codec import decode
-    from strongroom.protocol.instructions import Instructions
-
     bent = changed(decode(request, Instructions, limit=10**6), rules=PERMIT + "permit (")
     with pytest.raises(Misuse) as caught:
         await desk.service.handle(desk.caller(), Validate(instructions=encode(bent)))

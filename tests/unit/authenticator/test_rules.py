@@ -13,7 +13,7 @@ from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import rules_digest
 from strongroom.protocol.messages import RecordFacts
-from strongroom.protocol.rules import ACTIONS, RULES_SCHEMA_V1, verify_rules
+from strongroom.protocol.rules import ACTIONS, verify_rules
 from tests.support.evidence import changed
 
 BOB = Fact(
@@ -37,6 +37,9 @@ PERMIT = "permit (principal, action, resource);\n"
 
 def when(condition, effect="permit"):
     return f"{effect} (principal, action, resource) when {{ {condition} }};\n"
+
+
+OVERFLOWS = when("context.identity has auth_time && context.identity.auth_time + 9223372036854775807 > 0", "forbid")
 
 
 def decide(rules, *facts, action="collect", record=RECORD):
@@ -89,9 +92,7 @@ def test_one_fact_that_is_permitted_is_enough_and_is_the_one_named():
 
 def test_a_forbid_that_errors_does_not_vanish():
     # Cedar itself says Allow here: it skips the policy that overflows.
-    rules = PERMIT + when(
-        "context.identity has auth_time && context.identity.auth_time + 9223372036854775807 > 0", "forbid"
-    )
+    rules = PERMIT + OVERFLOWS
     assert verify_rules(rules) == sorted(ACTIONS)
     with pytest.raises(Refused, match="201"):
         decide(rules)
@@ -99,9 +100,7 @@ def test_a_forbid_that_errors_does_not_vanish():
 
 
 def test_an_error_with_one_fact_denies_them_all():
-    rules = PERMIT + when(
-        "context.identity has auth_time && context.identity.auth_time + 9223372036854775807 > 0", "forbid"
-    )
+    rules = PERMIT + OVERFLOWS
     with pytest.raises(Refused):
         decide(rules, changed(BOB, auth_time=None), BOB)
 
@@ -171,8 +170,8 @@ def test_too_many_policies_and_too_long_a_text_are_refused():
         ('permit (principal, action == Action::"collect", resource);', ["collect"]),
         ('permit (principal, action in [Action::"set-quota", Action::"audit"], resource);', ["audit", "set-quota"]),
         (PERMIT + 'forbid (principal, action == Action::"delete", resource);', sorted(set(ACTIONS) - {"delete"})),
-        (PERMIT + 'forbid (principal is Person, action, resource) when { context.identity.phishable };', sorted(ACTIONS)),
-        ('permit (principal, action == Action::"collect", resource); permit (principal, action, resource) unless { true };', ["collect"]),
+        (PERMIT + when("context.identity.phishable", "forbid"), sorted(ACTIONS)),
+        ('permit (principal, action == Action::"collect", resource);' + PERMIT[:-2] + " unless { true };", ["collect"]),
         ('@id("a") permit (principal, action == Action::"create", resource);' + "\r\n// end\r", ["create"]),
         (when('if context.identity has email then context.identity.email == "a" else if context.identity has hd then '
               'context.identity.hd == "b" else context.identity.subject == "c"'), sorted(ACTIONS)),
@@ -195,15 +194,14 @@ def test_no_rules_end_the_process(text):
     assert (done.returncode, done.stdout) == (0, "109\n"), done.stderr[-300:]
 
 
-@given(
-    st.text(alphabet=st.sampled_from('permit(){};when"\\/ \n\rprincipal,action=resource<x!&.€'), max_size=200)
-    | st.text()
-)
+PIECES = st.sampled_from(["permit", "(", ")", "{", "}", ";", '"', "\\", "//", "\n", "principal", ",", "when", "€"])
+
+
+@given(st.lists(PIECES).map(" ".join) | st.text())
 def test_any_text_as_rules_gives_only_declared_errors(text):
-    try:
+    with pytest.raises(StrongroomError) as caught:
         verify_rules(text)
-    except StrongroomError as error:
-        assert error.number in (Number.RULES_INVALID, Number.TOO_LARGE)
+    assert caught.value.number in (Number.RULES_INVALID, Number.TOO_LARGE)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
@@ -220,10 +218,3 @@ def test_parsed_rules_are_forgotten_when_they_are_too_many(monkeypatch):
         assert book.decide(rules_digest(rules), rules, "collect", RECORD, [BOB]).subject == "bob"
         assert book._size <= 1000
     assert 0 < len(book._parsed) < 10
-
-
-def test_schema_one_never_changes():
-    assert "datetime" not in RULES_SCHEMA_V1
-    assert {line.split(":")[0].strip(" ?") for line in RULES_SCHEMA_V1.splitlines() if line.startswith("  ") and ":" in line} >= {
-        "email", "phishable", "principal", "depositor", "kind",
-    }  # fmt: skip

@@ -87,7 +87,7 @@ def parse_keys(document: _Document) -> KeySet:
         try:
             jwk = msgspec.json.decode(raw, type=_Jwk)
             algorithm, key = _import(jwk)
-        except (msgspec.DecodeError, JoseError, ValueError, RecursionError):
+        except (JoseError, ValueError, RecursionError):
             continue
         if (jwk.kid, algorithm) in keys:
             raise Unavailable(Number.PROVIDER_UNAVAILABLE, "two keys of the provider have one id")

@@ -85,7 +85,7 @@ class Answer:
         """The JSON body as a `kind`. Raises `Unavailable` PROVIDER_UNAVAILABLE."""
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        except (ValueError, RecursionError):
             raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer is not the JSON expected") from None
 
 

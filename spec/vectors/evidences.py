@@ -1,0 +1,262 @@
+"""Vectors of evidence: what the claims, the genesis statement and the report data must say to one another, and one
+complete piece of evidence of the insecure software platform, with a quote, under many policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from case import Case, Cases, accepted, fixed, kept, refused, sign
+
+from strongroom.attestation.appraisal import appraise
+from strongroom.attestation.policy import RolePolicy, SignerRule, policy_digest
+from strongroom.enclave.platform.synthetic_pki import SyntheticPki
+from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
+from strongroom.protocol.codec import decode, encode
+from strongroom.protocol.errors import Number
+from strongroom.protocol.evidence import (
+    Claims,
+    ConfigValue,
+    Custodian,
+    Evidence,
+    Genesis,
+    PeerBinding,
+    cluster_id,
+    evidence_digest,
+    report_data,
+)
+from strongroom.protocol.limits import MAX_EVIDENCE, MAX_EVIDENCE_AHEAD
+from strongroom.protocol.primitives import Domain, KemKey, SigningKey, fingerprint
+from wire import to_json
+
+NOW = 1_790_000_000
+HERE = "evidence/"
+SCALAR = fixed("cluster scalar")
+KEY = SigningKey.from_scalar(SCALAR)
+KEM = KemKey(fixed("vault kem seed"))
+CONFIG = [ConfigValue(name="egress", value="loopback"), ConfigValue(name="Ä", value="")]
+
+
+def genesis(**fields: Any) -> bytes:
+    values = {
+        "version": 1,
+        "role": "vault",
+        "cluster_key": KEY.public,
+        "owner_key": SigningKey.from_scalar(fixed("owner scalar")).public,
+        "custodians": [Custodian(name="automatic", kem_key=KemKey(fixed("custodian seed")).public)],
+        "threshold": 1,
+        "approvers": [],
+        "approvals": 0,
+        "witnesses": [],
+        "cosignatures": 0,
+        "development": True,
+    }
+    return encode(Genesis(**values | fields))
+
+
+def claims(**fields: Any) -> bytes:
+    values = {
+        "version": 1,
+        "role": "vault",
+        "kem_key": KEM.public,
+        "expires_at": NOW + 3600,
+        "receipt_key": KEY.public,
+        "cluster_id": cluster_id(genesis()),
+        "config": CONFIG,
+        "build": "0.1.0",
+        "peer": None,
+    }
+    return encode(Claims(**values | fields))
+
+
+def statements() -> Cases:
+    """What can be checked without looking at the quote, besides the report data that it contains."""
+
+    def inputs(exact: bytes | None = None, **changes: Any) -> dict[str, Any]:
+        exact = claims() if exact is None else exact
+        return {
+            "role": "vault",
+            "now": NOW,
+            "clusters": [cluster_id(genesis())],
+            "config": CONFIG,
+            "claims": exact,
+            "genesis": genesis(),
+            "cluster_signature": sign(SCALAR, Domain.CLAIMS_SIGNATURE, exact),
+            "report_data": report_data(exact),
+        } | changes
+
+    yield accepted(
+        HERE + "claims",
+        "claims, genesis statement, signature and report data that fit",
+        "verify claims",
+        inputs(),
+        cluster_id=cluster_id(genesis()),
+        report_data=report_data(claims()),
+    )
+    latest = claims(expires_at=NOW + MAX_EVIDENCE_AHEAD)
+    yield accepted(HERE + "claims-two-hours-ahead", "expires as late as may be", "verify claims", inputs(latest))
+    twin = genesis(cluster_key=SigningKey.from_scalar(fixed("twin scalar")).public)
+    other_role = claims(role="authenticator")
+    peer = PeerBinding(
+        purpose="decide", kem_key=KEM.public, binding_key=KEY.public, peer_evidence=fixed("peer evidence")
+    )
+    other = sign(fixed("twin scalar"), Domain.CLAIMS_SIGNATURE, claims())
+    data = report_data(claims())
+    reverse = claims(config=CONFIG[::-1])
+    bad = {
+        "report-data-of-other-claims": (
+            "the quote was made over other claims: a genuine quote beside forged keys",
+            inputs(report_data=report_data(claims(build="0.1.1"))),
+        ),
+        "report-data-tail": ("the second half of the report data is not zero", inputs(report_data=data[:63] + b"\x01")),
+        "signed-by-another-cluster": (
+            "the statement names this cluster, the signature is another's",
+            inputs(cluster_signature=other),
+        ),
+        "signed-under-another-label": (
+            "signed under the label of report data",
+            inputs(cluster_signature=sign(SCALAR, Domain.REPORT_DATA, claims())),
+        ),
+        "twin-genesis": ("rerun genesis on public values: another key, so another id", inputs(genesis=twin)),
+        "twin-cluster": (
+            "complete evidence of another cluster",
+            inputs(
+                claims(cluster_id=cluster_id(twin)),
+                genesis=twin,
+                cluster_signature=sign(
+                    fixed("twin scalar"), Domain.CLAIMS_SIGNATURE, claims(cluster_id=cluster_id(twin))
+                ),
+            ),
+        ),
+        "no-cluster-in-policy": ("a policy that names no cluster accepts none", inputs(clusters=[])),
+        "other-role": ("an Authenticator in the Vault's place", inputs(other_role)),
+        "other-role-of-cluster": (
+            "the cluster was founded for another role",
+            inputs(
+                claims(cluster_id=cluster_id(genesis(role="authenticator"))),
+                genesis=genesis(role="authenticator"),
+                clusters=[cluster_id(genesis(role="authenticator"))],
+            ),
+        ),
+        "expired": ("expires now", inputs(claims(expires_at=NOW))),
+        "expires-too-late": (
+            "expires a second later than two hours ahead",
+            inputs(claims(expires_at=NOW + MAX_EVIDENCE_AHEAD + 1)),
+        ),
+        "made-for-a-peer": ("made for one handshake between enclaves", inputs(claims(peer=peer))),
+        "config-not-sorted": ("configuration values in another order", inputs(reverse, config=CONFIG[::-1])),
+        "config-twice": (
+            "a configuration value twice",
+            inputs(claims(config=[CONFIG[0], CONFIG[0]]), config=[CONFIG[0], CONFIG[0]]),
+        ),
+        "config-not-expected": ("a configuration value that the policy does not name", inputs(config=CONFIG[:1])),
+        "config-missing": ("a configuration value that the policy expects is missing", inputs(claims(config=CONFIG[:1]))),
+        "claims-malformed": ("claims with a byte after their end", inputs(claims() + b"\x00")),
+    }
+    for name, (what, given) in bad.items():
+        yield refused(HERE + name, what, "verify claims", given, Number.EVIDENCE, "evidence")
+
+
+def complete() -> Cases:
+    """Evidence with its quote."""
+    pki = SyntheticPki(fixed("pki seed"), NOW - 1000)
+    exact = claims()
+    measurement, signer = fixed("measurement"), fixed("signer")
+    policy = RolePolicy(
+        platforms=["insecure-software"],
+        insecure_roots=[],
+        measurements=[measurement],
+        signers=[],
+        clusters=[cluster_id(genesis())],
+        tcb_statuses=["UpToDate"],
+        refused_advisories=[],
+        min_tcb_evaluation=1,
+        config=CONFIG,
+    )
+
+    def root_of(evidence: bytes) -> bytes:
+        from strongroom.attestation.sgx import root_certificate
+
+        return fingerprint(root_certificate(decode(evidence, Evidence, limit=MAX_EVIDENCE).quote))
+
+    def with_root(evidence: bytes, **fields: Any) -> RolePolicy:
+        values = {name: getattr(policy, name) for name in policy.__struct_fields__}
+        return RolePolicy(**values | {"insecure_roots": [root_of(evidence)]} | fields)
+
+    def verify(evidence: bytes) -> bool:
+        found = appraise(evidence, role="vault", policy=with_root(evidence), now=NOW)
+        return decode(evidence, Evidence, limit=MAX_EVIDENCE).claims == exact and found.genuine.signer == signer
+
+    def make() -> bytes:
+        return encode(
+            Evidence(
+                version=1,
+                kind="insecure-software",
+                quote=synthetic_quote(pki, EnclaveReport(measurement, signer, 1, 2, report_data(exact))),
+                collateral=pki.collateral(NOW),
+                claims=exact,
+                genesis=genesis(),
+                cluster_signature=sign(SCALAR, Domain.CLAIMS_SIGNATURE, exact),
+            )
+        )
+
+    evidence = kept(HERE + "complete", "evidence", verify, make)
+    fitting = with_root(evidence)
+
+    def inputs(evidence: bytes | str = "@complete", now: int = NOW, role: str = "vault", **fields: Any) -> dict[str, Any]:
+        return {"evidence": evidence, "role": role, "now": now, "policy": to_json(with_root(whole, **fields))}
+
+    whole = evidence
+    yield accepted(
+        HERE + "complete",
+        "complete evidence of the insecure software platform, accepted by exact measurement",
+        "appraise",
+        inputs(evidence),
+        evidence_digest=evidence_digest(evidence),
+        policy_digest=policy_digest(fitting),
+        cluster_id=cluster_id(genesis()),
+        measurement=measurement,
+        signer=signer,
+        product_id=1,
+        svn=2,
+        kem_key=KEM.public,
+        signer_can_read=False,
+    )
+    yield accepted(
+        HERE + "complete-by-signer",
+        "accepted by signer, product and security version: the verdict must say that the signer can read",
+        "appraise",
+        inputs(measurements=[], signers=[SignerRule(signer=signer, product_id=1, min_svn=2)]),
+        measurement=measurement,
+        signer_can_read=True,
+    )
+    parsed = decode(evidence, Evidence, limit=MAX_EVIDENCE)
+    fields = {name: getattr(parsed, name) for name in parsed.__struct_fields__}
+    longer = encode(Evidence(**fields | {"quote": parsed.quote + b"\x00"}))
+    bent = encode(Evidence(**fields | {"quote": parsed.quote[:112] + b"\xff" + parsed.quote[113:]}))
+    bad = {
+        "quote-flipped": ("another measurement written into the quote", inputs(bent)),
+        "quote-trailing-byte": ("a byte after the quote's end, which no signature covers", inputs(longer)),
+        "quote-under-another-root": ("a root that the policy does not name", inputs(insecure_roots=[fixed("root")])),
+        "software-not-named": ("software evidence, and a policy that names hardware only", inputs(platforms=["sgx"])),
+        "no-platform": ("a policy that names no platform accepts none", inputs(platforms=[])),
+        "no-measurement": ("a policy that names neither measurement nor signer", inputs(measurements=[])),
+        "other-measurement": ("another program", inputs(measurements=[fixed("other measurement")])),
+        "signer-below-svn": (
+            "a security version below the floor",
+            inputs(measurements=[], signers=[SignerRule(signer=signer, product_id=1, min_svn=3)]),
+        ),
+        "signer-other-product": (
+            "another product of the signer",
+            inputs(measurements=[], signers=[SignerRule(signer=signer, product_id=2, min_svn=1)]),
+        ),
+        "tcb-status": ("a TCB status that the policy does not list", inputs(tcb_statuses=["OutOfDate"])),
+        "tcb-evaluation": ("TCB evaluation number below the floor", inputs(min_tcb_evaluation=2)),
+        "collateral-expired": ("collateral of last year", inputs(now=NOW + 365 * 86400)),
+        "complete-other-role": ("asked for an Authenticator", inputs(role="authenticator")),
+    }
+    for name, (what, given) in bad.items():
+        yield refused(HERE + name, what, "appraise", given, Number.EVIDENCE, "evidence")
+
+
+def every() -> list[Case]:
+    return [*statements(), *complete()]

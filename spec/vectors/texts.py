@@ -1,0 +1,91 @@
+"""Vectors of instructions and of rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from basics import INSTRUCTIONS, METHOD, RULES
+from case import Case, Cases, accepted, refused
+
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Number
+from strongroom.protocol.instructions import Instructions
+
+
+def instructions() -> Cases:
+    here, run = "instructions/", "parse instructions"
+    fields = {name: getattr(INSTRUCTIONS, name) for name in INSTRUCTIONS.__struct_fields__}
+
+    def changed(**changes: Any) -> bytes:
+        return encode(Instructions(**fields | changes))
+
+    yield accepted(here + "good", "one Authenticator, one method", run, {"instructions": encode(INSTRUCTIONS)})
+    twice = INSTRUCTIONS.authenticators * 2
+    yield accepted(here + "quorum-of-two", "two of two", run, {"instructions": changed(authenticators=twice, quorum=2)})
+    invalid = Number.INSTRUCTIONS_INVALID
+    later = encode(INSTRUCTIONS).replace(b"schema_version\x01", b"schema_version\x02")
+    bad = {
+        "quorum-too-large": ("two of one", changed(quorum=2), invalid),
+        "quorum-of-none": ("a quorum of zero", changed(quorum=0), invalid),
+        "no-authenticator": ("nobody to ask", changed(authenticators=[]), invalid),
+        "no-method": ("no way to sign in", changed(methods=[]), invalid),
+        "method-twice": ("a method listed twice", changed(methods=[METHOD, METHOD]), invalid),
+        "schema-of-tomorrow": ("a schema version that is not published", later, invalid),
+        "trailing-byte": ("a byte after the end", encode(INSTRUCTIONS) + b"\x00", invalid),
+        "method-not-encoded": ("a method that does not parse", changed(methods=[b"\x80"]), Number.METHOD_INVALID),
+        "method-of-tomorrow": (
+            "a kind of method that is not published",
+            changed(methods=[METHOD.replace(b"\xa4oidc", b"\xa4saml")]),
+            Number.METHOD_INVALID,
+        ),
+        "method-algorithm-none": (
+            "a method that accepts unsigned tokens",
+            changed(methods=[METHOD.replace(b"\xa5RS256", b"\xa4none")]),
+            Number.METHOD_INVALID,
+        ),
+    }
+    for name, (what, data, number) in bad.items():
+        yield refused(here + name, what, run, {"instructions": data}, number, "instructions")
+
+
+def rules() -> Cases:
+    here, run = "rules/", "verify rules"
+    yield accepted(here + "good", "a recipient by address, and the depositor", run, {"rules": RULES},
+                   permitted=["collect", "delete", "update"])  # fmt: skip
+    anything = "permit (principal, action, resource);"
+    every_action = sorted(["create", "describe", "collect", "update", "delete", "audit", "set-quota", "admin"])
+    yield accepted(here + "permit-all", "one policy for every action", run, {"rules": anything}, permitted=every_action)
+    forbid = anything + '\nforbid (principal, action == Action::"delete", resource);'
+    yield accepted(here + "forbid-one", "an unconditional forbid takes an action away from everybody", run,
+                   {"rules": forbid}, permitted=[a for a in every_action if a != "delete"])  # fmt: skip
+    email = 'context.identity.email == "a@b.example"'
+    bad = {
+        "empty": ("no policy", ""),
+        "comment-only": ("a comment and no policy", "// nobody"),
+        "not-cedar": ("does not parse", "permit everything;"),
+        "unknown-action": ("an action that the schema lacks", 'permit (principal, action == Action::"read", resource);'),
+        "unknown-attribute": (
+            "a misspelt attribute after `has` would make a forbid vanish",
+            anything + "\nforbid (principal, action, resource) when { context.identity has fishable };",
+        ),
+        "optional-unguarded": (
+            "an optional attribute without `has` could fail when it is evaluated",
+            f"permit (principal, action, resource) when {{ {email} }};",
+        ),
+        "record-by-name": (
+            "names a record: it would be evaluated for another of the same batch",
+            'permit (principal, action, resource == Record::"r");',
+        ),
+        "template": ("a template", "permit (principal == ?principal, action, resource);"),
+        "permits-nobody": ("only a forbid", "forbid (principal, action, resource);"),
+        "nested-too-deeply": (
+            "brackets that would overflow the parser's stack",
+            "permit (principal, action, resource) when { " + "(" * 500 + "true" + ")" * 500 + " };",
+        ),
+    }
+    for name, (what, text) in bad.items():
+        yield refused(here + name, what, run, {"rules": text}, Number.RULES_INVALID, "rules")
+
+
+def every() -> list[Case]:
+    return [*instructions(), *rules()]
