@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -21,11 +22,12 @@ def children(pid: int) -> list[int]:
 class Server:
     """One `serve` process with its enclave process."""
 
-    def __init__(self, role: str, data: Path, platform: Path, *options: str) -> None:
+    def __init__(self, role: str, data: Path, platform: Path, owner: str = "", port: int = 0) -> None:
         self.role = role
+        self._arguments = (data, platform, owner)
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.serve", role, str(data), str(platform), *options],
+            [sys.executable, "-m", "bench.serve", role, str(data), str(platform), owner, str(port)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -47,6 +49,19 @@ class Server:
 
     def resident_bytes(self) -> list[int]:
         return [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self.pids]
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    def again(self) -> "Server":
+        """The same data served anew at the same address, once this process has ended."""
+        data, platform, owner = self._arguments
+        return Server(self.role, data, platform, owner, self.port)
+
+    def ended(self) -> int:
+        """Exit status, waited for."""
+        return self._process.wait(20)
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)

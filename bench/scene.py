@@ -42,6 +42,12 @@ class Scene:
         self.method = oidc_method(issuer.url, CLIENT_ID)
         self.clusters: dict[str, bytes] = {}
 
+    def restart_vault(self) -> None:
+        self.vault = self.vault.again()
+
+    def restart_authenticator(self) -> None:
+        self.authenticator = self.authenticator.again()
+
     def policy(self, role: Role) -> RolePolicy:
         return RolePolicy(
             platforms=["insecure-software"],
@@ -114,10 +120,11 @@ async def scene() -> AsyncIterator[Scene]:
         root = Path(directory)
         owner = SigningKey.generate()
         platform = InsecureSoftware("vault", root / "platform")
-        servers = []
+        servers = [
+            Server(role, root / role, root / "platform", owner.public.hex()) for role in ("vault", "authenticator")
+        ]
+        found: Scene | None = None
         try:
-            for role in ("vault", "authenticator"):
-                servers.append(Server(role, root / role, root / "platform", owner.public.hex()))
             async with Issuer(Clock(platform)).serving() as issuer:
                 found = Scene(servers[0], servers[1], issuer, platform)
                 for role, server in zip(("vault", "authenticator"), servers, strict=True):
@@ -139,7 +146,7 @@ async def scene() -> AsyncIterator[Scene]:
                 wire.close()
                 yield found
         finally:
-            for server in servers:
+            for server in servers if found is None else (found.vault, found.authenticator):
                 server.stop()
 
 

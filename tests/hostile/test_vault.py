@@ -98,6 +98,17 @@ async def test_nothing_the_host_keeps_or_carries_can_be_read(world):
         assert word not in seen
 
 
+async def test_a_batch_larger_than_a_reply_is_released_in_parts_and_logged_as_it_is_released(world):
+    big = 64 * 1024
+    addresses = [(await stored(world, secret=bytes(big)))[0] for _ in range(20)]
+    bob = await world.client("bob")
+    results = await bob.collect(*addresses)
+    rest = [a for a, result in zip(addresses, results, strict=True) if isinstance(result, ItemError)]
+    assert {result.number for result in results if isinstance(result, ItemError)} == {int(Number.TOO_LARGE)}
+    assert 0 < len(rest) < 10
+    assert all(isinstance(result, Item) for result in await bob.collect(*rest))
+
+
 # --- the database lies ----------------------------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ class Policy:
     def check(self) -> list[Action]:
         """The actions, sorted, that the rules permit to somebody. Raises `Misuse` RULES_INVALID; its words name the
         policy (counted from 0) and the place."""
-        return verify_rules(self.cedar)
+        return verify_rules(self.cedar).permitted
 
     @staticmethod
     def anyone_with_email(*emails: str, issuer: str = "", method: Method | bytes = b"") -> People:

@@ -153,7 +153,7 @@ class Item(Message, tag="item", tag_field="result"):
 
 
 class ItemError(Message, tag="error", tag_field="result"):
-    """This address was not released."""
+    """This address was not released. TOO_LARGE: it did not fit into this reply; ask for it in another request."""
 
     number: ErrorNumber
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast, get_args
 
@@ -95,11 +96,20 @@ def schema() -> cedarpy.Schema:
     return cedarpy.Schema.from_str(RULES_SCHEMA_V1)
 
 
-def verify_rules(rules: str) -> list[Action]:
-    """The actions, sorted, that some policy permits to somebody. Raises `Misuse` RULES_INVALID with the index of
-    the policy that is wrong, or TOO_LARGE.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is known of rules that are valid."""
 
-    "Somebody" is a sound guess from above: a `permit` counts unless its condition is the literal `false` or an
+    permitted: list[Action]
+    """Sorted: actions that some policy permits to somebody."""
+    attributes: frozenset[str]
+    """Names of all attributes that the policies look at; no other can change a decision."""
+
+
+def verify_rules(rules: str) -> Rules:
+    """Raises `Misuse` RULES_INVALID with the index of the policy that is wrong, or TOO_LARGE.
+
+    In `permitted`, "somebody" is a sound guess from above: a `permit` counts unless its condition is the literal `false` or an
     unconditional `forbid` covers the action. Conditions that no identity can ever meet are not recognised.
     """
     if len(rules.encode("utf-8", "replace")) > MAX_RULES:
@@ -110,10 +120,11 @@ def verify_rules(rules: str) -> list[Action]:
     if len(texts) > MAX_POLICIES:
         raise _invalid(f"more than {MAX_POLICIES} policies", MAX_POLICIES)
     policies = _parse(rules, texts)
+    attributes: set[str] = set()
     permitted: set[Action] = set()
     forbidden: set[Action] = set()
     for index, policy in enumerate(policies):
-        _verify_names(policy, index)
+        attributes |= _verify_names(policy, index)
         if _is_never(policy):
             continue
         if policy["effect"] == "permit":
@@ -123,7 +134,7 @@ def verify_rules(rules: str) -> list[Action]:
     _verify_types(rules)
     if not permitted - forbidden:
         raise _invalid("no policy permits anything to anybody")
-    return sorted(permitted - forbidden)
+    return Rules(sorted(permitted - forbidden), frozenset(attributes))
 
 
 def _invalid(reason: str, index: int = 0) -> Misuse:
@@ -197,13 +208,21 @@ def _verify_types(rules: str) -> None:
         raise _invalid(error.error, _index(error.policy_id))
 
 
-def _verify_names(policy: dict[str, Any], index: int) -> None:
+def _verify_names(policy: dict[str, Any], index: int) -> set[str]:
+    """The attributes that a policy looks at."""
+    attributes: set[str] = set()
     for key, value in _nodes(policy):
-        attribute = value.get("attr") if isinstance(value, dict) else None
-        if key in (".", "has") and attribute not in _ATTRIBUTES:
-            raise _invalid(f"unknown attribute {attribute!r}", index)
-        if key in ("entity", "__entity") and value["type"] == "Record":
+        if key in (".", "has"):
+            attribute = value["attr"]
+            if attribute not in _ATTRIBUTES:
+                raise _invalid(f"unknown attribute {attribute!r}", index)
+            attributes.add(attribute)
+        elif key in ("entity", "__entity") and value["type"] == "Record":
             raise _invalid("names a record", index)
+        elif key == "Record":
+            # Compared with a whole record of the context it would look at attributes without naming them.
+            raise _invalid("record literals are not supported", index)
+    return attributes
 
 
 def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -93,7 +93,7 @@ def test_one_fact_that_is_permitted_is_enough_and_is_the_one_named():
 def test_a_forbid_that_errors_does_not_vanish():
     # Cedar itself says Allow here: it skips the policy that overflows.
     rules = PERMIT + OVERFLOWS
-    assert verify_rules(rules) == sorted(ACTIONS)
+    assert verify_rules(rules).permitted == sorted(ACTIONS)
     with pytest.raises(Refused, match="201"):
         decide(rules)
     assert decide(rules, changed(BOB, auth_time=None)).subject == "bob"
@@ -127,6 +127,7 @@ def test_unvalidated_rules_are_not_evaluated():
         (when("context.identity.phishable == 1"), "not compatible"),
         (when('resource == Record::"x"'), "names a record"),
         ('permit (principal, action, resource == Record::"x");', "names a record"),
+        (when('context.record == {"kind": "secret", "depositor": "d"}', "forbid"), "record literals"),
         ("permit (principal == ?principal, action, resource);", "templates"),
         ('permit (principal, action, resource) when { "\x00" == "" };', "can't hold"),
         ("permit (principal, action, resource) when { \u2028true };", "can't hold"),
@@ -158,7 +159,7 @@ def test_rules_that_permit_nobody_are_refused(empty):
 
 
 def test_too_many_policies_and_too_long_a_text_are_refused():
-    assert verify_rules(PERMIT * 64) == sorted(ACTIONS)
+    assert verify_rules(PERMIT * 64).permitted == sorted(ACTIONS)
     assert "more than" in index_of(PERMIT * 65)[1]
     index_of(PERMIT + "// " + "x" * 33_000, Number.TOO_LARGE)
 
@@ -178,7 +179,7 @@ def test_too_many_policies_and_too_long_a_text_are_refused():
     ],
 )  # fmt: skip
 def test_permitted_actions(rules, permitted):
-    assert verify_rules(rules) == permitted
+    assert verify_rules(rules).permitted == permitted
 
 
 @pytest.mark.parametrize("text", ["'('*15000", "'['*15000", "'!('*9000", "'{a:'*8000", "'context has a'+'.a'*15000"])
@@ -218,3 +219,11 @@ def test_parsed_rules_are_forgotten_when_they_are_too_many(monkeypatch):
         assert book.decide(rules_digest(rules), rules, "collect", RECORD, [BOB]).subject == "bob"
         assert book._size <= 1000
     assert 0 < len(book._parsed) < 10
+
+
+def test_leaving_out_what_rules_do_not_look_at_changes_nothing():
+    """Whole records can be compared with themselves only."""
+    for condition in ("context == context", "context.identity == context.identity", "[context].contains(context)"):
+        assert decide(when(condition)).subject == "bob"
+        with pytest.raises(Refused):
+            decide(PERMIT + when(condition, "forbid"))

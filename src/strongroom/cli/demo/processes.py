@@ -38,9 +38,13 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def ready(self) -> dict[str, Any]:
         """What the process says when it is ready. Raises `Failure` with the end of its log."""
-        assert self._process.stdout is not None
+        assert self._process.stdout is not None  # noqa: S101 (it is a pipe)
         deadline = time.monotonic() + READY_SECONDS
         text = b""
         while True:

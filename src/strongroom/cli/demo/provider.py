@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
-import threading
 import warnings
-from typing import Final, NoReturn
+from typing import Final
+
+from strongroom.cli.demo.leash import hold
 
 USERS: Final = ("alice", "bob", "mallory")
 CLIENT_ID: Final = "strongroom-demo"
@@ -35,14 +35,9 @@ def main() -> None:
 
     users = [User(sub=user, claims={"email": email_of(user), "email_verified": True}) for user in USERS]
     server = make_server("127.0.0.1", 0, app(user_claims=users, require_nonce=True), threaded=True)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    hold()
     print(json.dumps({"issuer": f"http://127.0.0.1:{server.server_port}"}), flush=True)
     server.serve_forever()
-
-
-def _end_with_stdin() -> NoReturn:
-    sys.stdin.buffer.read()
-    os._exit(0)
 
 
 if __name__ == "__main__":

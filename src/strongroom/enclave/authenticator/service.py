@@ -108,4 +108,4 @@ class AuthenticatorService:
                 verify_method(parse_method(definition), self._egress)
             except Misuse as error:
                 raise Misuse(error.number, error.reason, index=index) from None
-        return Validated(permitted=verify_rules(instructions.rules))
+        return Validated(permitted=verify_rules(instructions.rules).permitted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.service import Caller
@@ -14,6 +15,7 @@ from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import method_digest, parse_method
+from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import (
     ByName,
     CapsuleContents,
@@ -28,6 +30,10 @@ from strongroom.protocol.messages import (
 )
 from strongroom.protocol.primitives import Domain, kem_seal
 from strongroom.protocol.session import key_id
+
+
+MAX_RELEASE: Final = MAX_MESSAGE - 64 * 1024
+"""Bytes of secrets and metadata in one reply."""
 
 
 class Release:
@@ -50,9 +56,14 @@ class Release:
         async with self._writer.watching(handles) as watches:
             found = await self._shelf.find(handles)
             verdicts = await self._decide_apart(caller, request, found)
-            change, refusals = Change(), []
+            change, refusals, room = Change(), [], MAX_RELEASE
             for one in found:
                 verdict = verdicts[one.handle]
+                if verdict.allowed:
+                    room -= one.size
+                    if room < 0:
+                        # Before it is logged as released: the client asks for the rest in another request.
+                        verdict = verdicts[one.handle] = Verdict(int(Number.TOO_LARGE), verdict.identity)
                 entry = self._gate.entry("collect", one, verdict)
                 if verdict.allowed:
                     change.log.append(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from strongroom.enclave.vault.records import NO_ATTEMPTS, Attempts, Handles, Record, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
@@ -12,6 +13,10 @@ from strongroom.protocol.link import Put, Row
 from strongroom.protocol.messages import ById, ByName, OfNamespace, RecordRef
 
 Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
+
+
+READ_AT_ONCE: Final = 64
+"""Rows of one answer of the host: 64 of the largest (a quarter of a MiB) fit one frame of the link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,11 @@ class Found:
     @property
     def ref(self) -> RecordRef:
         return RecordRef(handle=self.handle, version=self.version)
+
+    @property
+    def size(self) -> int:
+        """Bytes that this record takes in a reply."""
+        return 0 if self.record is None else len(self.record.secret) + len(self.record.metadata) + 64
 
     @property
     def live(self) -> Record | None:
@@ -50,9 +60,11 @@ class Shelf:
         return [key for handle in handles for key in (handle, self._handles.attempts(handle))]
 
     async def find(self, handles: Sequence[bytes]) -> list[Found]:
-        """Records by handle, in order, in one round trip. Raises `Untrusted` INTEGRITY for a row that lies."""
+        """Records by handle, in order. Raises `Untrusted` INTEGRITY for a row that lies."""
         keys = self.keys(handles)
-        rows = await self._read(keys)
+        rows: list[Row | None] = []
+        for at in range(0, len(keys), READ_AT_ONCE):
+            rows += await self._read(keys[at : at + READ_AT_ONCE])
         return [
             self._open(handle, rows[2 * at], keys[2 * at + 1], rows[2 * at + 1]) for at, handle in enumerate(handles)
         ]

@@ -1,0 +1,93 @@
+"""What the demo plays on: a directory, and three servers on free loopback ports."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from strongroom.cli.demo.processes import Child
+from strongroom.cli.demo.provider import CLIENT_ID, CLIENT_SECRET
+from strongroom.cli.terminal import Failure
+
+COMMAND: Final = "strongroom"
+
+
+class Stage:
+    """Servers in `root`/servers, the clients' files in `root`/client; ends with everything stopped.
+
+    A directory that the demo made itself is removed at the end.
+    """
+
+    def __init__(self, data: Path | None) -> None:
+        self._temporary = data is None
+        self.root: Final = _make_root(data)
+        self.servers: Final = self.root / "servers"
+        self.client: Final = self.root / "client"
+        self._children: list[Child] = []
+        self.vault: dict[str, Any] = {}
+        self.authenticator: dict[str, Any] = {}
+        self.issuer = ""
+
+    def __enter__(self) -> Self:
+        self.client.mkdir(mode=0o700)
+        return self
+
+    def start(self) -> None:
+        """Start all three at once, and wait for each. Raises `Failure`."""
+        vault = self._serve("vault")
+        authenticator = self._serve("authenticator")
+        provider = self._child("sign-in provider", ["strongroom.cli.demo.provider"])
+        self.vault = vault.ready()
+        self.authenticator = authenticator.ready()
+        self.issuer = provider.ready()["issuer"]
+
+    def _serve(self, role: str) -> Child:
+        where = ["--data", str(self.servers / role), "--platform", str(self.servers / "platform")]
+        return self._child(
+            role, ["strongroom.cli", "serve", role, *where, "--listen", "127.0.0.1:0", "--until-eof", "--json"]
+        )
+
+    def _child(self, name: str, arguments: list[str]) -> Child:
+        child = Child(name, arguments)
+        self._children.append(child)
+        return child
+
+    def ended(self) -> Child | None:
+        """A server that has ended by itself, if any."""
+        return next((child for child in self._children if child.ended), None)
+
+    @property
+    def command(self) -> str:
+        """How to call this program from another terminal."""
+        beside = Path(sys.executable).with_name(COMMAND)
+        found = shutil.which(COMMAND)
+        if found is not None and Path(found).resolve() == beside.resolve():
+            return COMMAND
+        return str(beside)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self._children:
+            child.ask_to_stop()
+        for child in self._children:
+            child.stop()
+        if self._temporary:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _make_root(data: Path | None) -> Path:
+    if data is None:
+        return Path(tempfile.mkdtemp(prefix="strongroom-demo-"))
+    if data.exists() and any(data.iterdir()):
+        raise Failure(f"{data} is not empty", "the demo founds new clusters: name a new directory with --data")
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return data.resolve()
+
+
+INSTRUCTIONS: Final = """\
+"""

@@ -1,0 +1,62 @@
+"""How the demo speaks: numbered steps, names and values below each other, the time each step took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from strongroom.cli.terminal import printable
+
+_NAME = 15
+_INDENT = "   "
+
+
+class Teller:
+    """Writes to a console; a step's time runs from its title to the next `took`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._step = 0
+        self._since = time.perf_counter()
+
+    def step(self, title: str) -> None:
+        self._step += 1
+        self._console.print()
+        self._console.print(Text.assemble((f"{self._step}  ", "bold cyan"), (title, "bold")))
+        self._since = time.perf_counter()
+
+    def fact(self, name: str, value: str, note: str = "", *, style: str = "") -> None:
+        line = Text.assemble(_INDENT, (f"{name:<{_NAME}}", "cyan"), (printable(value), style))
+        if note:
+            line.append("  " + printable(note), "dim")
+        self._console.print(line)
+
+    def text(self, text: str, style: str = "") -> None:
+        self._console.print(Text(_INDENT + text, style=style))
+
+    def lines(self, lines: Iterable[str], style: str = "dim") -> None:
+        for line in lines:
+            self._console.print(Text(_INDENT + printable(line), style=style))
+
+    def output(self, lines: Iterable[str]) -> None:
+        """What a program printed, set apart."""
+        for line in lines:
+            self._console.print(Text.assemble(_INDENT, ("│ ", "dim"), printable(line)))
+
+    def took(self, what: str) -> None:
+        self.fact("took", milliseconds(time.perf_counter() - self._since), what, style="green")
+
+    def blank(self) -> None:
+        self._console.print()
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def short(digest: bytes) -> str:
+    """The beginning of a digest, enough to compare with another by eye."""
+    return f"{digest.hex()[:16]}…"
