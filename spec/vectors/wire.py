@@ -30,8 +30,9 @@ def classes() -> dict[str, type[Message]]:
     found: dict[str, type[Message]] = {}
     for module in MODULES:
         for name, value in vars(module).items():
-            if isinstance(value, type) and issubclass(value, Message) and value.__module__ == module.__name__:
-                found[name] = value
+            if isinstance(value, type) and issubclass(value, Message):
+                here = (value.__module__, value.__name__) == (module.__name__, name)  # neither imported nor an alias
+                found |= {name: value} if here else {}
     bases = {base for kind in found.values() for base in kind.__mro__[1:]}
     return {name: kind for name, kind in found.items() if kind not in bases}
 

@@ -50,9 +50,7 @@ def _as_json(address: str, found: Description) -> dict[str, object]:
     return {
         "address": address,
         "quorum": found.quorum,
-        "authenticators": [
-            {"url": place.url, "cluster_id": place.cluster_id.hex()} for place in found.authenticators
-        ],
+        "authenticators": [{"url": place.url, "cluster_id": place.cluster_id.hex()} for place in found.authenticators],
         "methods": [
             {
                 "digest": method.digest.hex(),

@@ -27,7 +27,9 @@ def verify_any_cluster(untrusted_evidence: bytes, role: Role, *, software: bool 
     """
     evidence, _, _ = parse_evidence(untrusted_evidence)
     if not software or evidence.kind != "insecure-software":
-        return verify_genuine(untrusted_evidence, role=role, platforms=("sgx",), insecure_roots=(), now=int(time.time()))
+        return verify_genuine(
+            untrusted_evidence, role=role, platforms=("sgx",), insecure_roots=(), now=int(time.time())
+        )
     root = fingerprint(root_certificate(evidence.quote))
     return verify_genuine(
         untrusted_evidence, role=role, platforms=("insecure-software",), insecure_roots=(root,), now=int(time.time())

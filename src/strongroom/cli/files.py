@@ -65,7 +65,9 @@ def write_new(path: Path, data: bytes, *, what: str) -> None:
             f"{path} exists already, and {what} never overwrites a file", "name another file, or move that one away"
         ) from None
     except OSError as error:
-        raise Failure(f"can't create {path}: {error.strerror}", "name a file in a directory that you may write") from None
+        raise Failure(
+            f"can't create {path}: {error.strerror}", "name a file in a directory that you may write"
+        ) from None
     try:
         with open(descriptor, "wb") as file:
             file.write(data)

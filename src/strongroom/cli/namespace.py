@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from strongroom.cli import options
-from strongroom.cli.connection import namespace_instructions, read_trust, run_with_vault
+from strongroom.cli.connection import namespace_instructions, run_with_vault
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import verify_name
@@ -68,7 +68,7 @@ def create(
     settings = load_settings(config)
     trust = needed(trust, settings.trust, "trust")
     file = needed(instructions, settings.instructions, "instructions")
-    encoded = namespace_instructions(file, read_trust(trust), emails or [], admins or [])
+    encoded = namespace_instructions(file(trust), emails or [], admins or [])
     version = run_with_vault(
         lambda opened: opened.create_namespace(
             name,

@@ -17,7 +17,7 @@ import uvloop
 from strongroom.cli import terminal
 from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.terminal import Failure, bold_capitals, fail, printable, say, stderr
-from strongroom.client.keys import load_or_create_key
+from strongroom.client.keys import load_or_make_key
 from strongroom.client.session import fetch_evidence
 from strongroom.host.supervisor.serve import CannotServe, Role, serve
 from strongroom.protocol.errors import StrongroomError
@@ -111,7 +111,7 @@ def _serve(
     stderr().print(bold_capitals(BANNER), soft_wrap=False)
     with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = load_or_create_key(owner_key or data / "owner.key")
+    owner = load_or_make_key(owner_key or data / "owner.key")
     start = Start(genesis=False, owner_key=owner.public, config={})
     try:
         uvloop.run(_run(role, data, host, port, start, platform or default_platform(), until_eof, as_json))

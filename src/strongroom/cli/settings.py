@@ -80,5 +80,3 @@ def _verify_owner(path: Path) -> None:
         raise Failure(
             f"others may write {path}, so it could name their server as yours", f"chown it to you and chmod o-w {path}"
         )
-
-

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from strongroom.cli import options
-from strongroom.cli.connection import choose_sign_in, read_instructions, read_trust, run_with_vault
+from strongroom.cli.connection import choose_sign_in, read_instructions, run_with_vault
 from strongroom.cli.files import STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import result, result_json, say
@@ -36,9 +36,7 @@ def store(
     """
     settings = load_settings(config)
     trust = needed(trust, settings.trust, "trust")
-    encoded = read_instructions(
-        needed(instructions, settings.instructions, "instructions"), read_trust(trust), emails, rules
-    )
+    encoded = read_instructions(needed(instructions, settings.instructions, "instructions")(trust), emails, rules)
     into = needed(namespace, settings.namespace, "namespace")
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
     data = read_input(secret, limit=MAX_SECRET, what="the secret")

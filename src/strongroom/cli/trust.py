@@ -13,12 +13,12 @@ from strongroom.attestation.appraisal import Genuine, Step
 from strongroom.attestation.policy import RolePolicy, TcbStatus, TrustPolicy
 from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.cli import options
-from strongroom.cli.connection import read_trust
 from strongroom.cli.evidence import steps_table, verify_any_cluster
 from strongroom.cli.files import replace_file, write_new
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, confirm, say, stderr, stdout
 from strongroom.client.session import fetch_evidence
+from strongroom.client.trust import load_trust
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import Role
 
@@ -37,7 +37,8 @@ Insecure = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 FileArgument = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="The policy. [default: as strongroom.toml says, else trust.toml]")
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="The policy. [default: as strongroom.toml says, else trust.toml]"),
 ]
 
 
@@ -61,17 +62,15 @@ def pin(
     """
     if output.exists() and not force:
         raise Failure(f"{output} exists already", "compare it first; --force replaces it")
-    seen = {"vault": _look(vault, "vault", insecure), "authenticator": _look(authenticator, "authenticator", insecure)}
-    for url, genuine in ((vault, seen["vault"]), (authenticator, seen["authenticator"])):
+    seen = (
+        look_at(vault, "vault", insecure=insecure),
+        look_at(authenticator, "authenticator", insecure=insecure),
+    )
+    for url, genuine in zip((vault, authenticator), seen, strict=True):
         say(f"{genuine.role} at {url}", "bold")
         stderr().print(steps_table(genuine.steps), soft_wrap=False)
         say()
-    policy = TrustPolicy(
-        version=1,
-        name="insecure-pinned" if any(genuine.kind == "insecure-software" for genuine in seen.values()) else "pinned",
-        vault=_pinned(seen["vault"]),
-        authenticator=_pinned(seen["authenticator"]),
-    )
+    policy = pin_exactly(*seen)
     if not yes:
         confirm(f"Trust exactly these, and write {output}?", hint=f"{output} was not written; --yes doesn't ask")
     text = format_trust_policy(policy).encode()
@@ -86,7 +85,7 @@ def pin(
 def show(file: FileArgument = None, config: options.Config = None) -> None:
     """Show a trust policy in words."""
     path = file or load_settings(config).trust or DEFAULT
-    policy = read_trust(path)
+    policy = load_trust(path)
     out = stdout()
     out.print(f"{path}: policy {policy.name}", style="bold")
     for role, accepted in (("vault", policy.vault), ("authenticator", policy.authenticator)):
@@ -94,7 +93,9 @@ def show(file: FileArgument = None, config: options.Config = None) -> None:
         out.print(_role_table(accepted), soft_wrap=False)
 
 
-def _look(url: str, role: Role, insecure: bool) -> Genuine:
+def look_at(url: str, role: Role, *, insecure: bool) -> Genuine:
+    """What answers at `url` now, verified to be some enclave of this role. Raises `Failure` for software evidence
+    unless `insecure`, and `Untrusted`."""
     try:
         return verify_any_cluster(asyncio.run(fetch_evidence(url)), role, software=insecure)
     except Untrusted as error:
@@ -105,6 +106,17 @@ def _look(url: str, role: Role, insecure: bool) -> Genuine:
                 status=EXIT_UNTRUSTED,
             ) from None
         raise
+
+
+def pin_exactly(vault: Genuine, authenticator: Genuine) -> TrustPolicy:
+    """A policy that accepts these two programs and clusters, and nothing else."""
+    software = "insecure-software" in (vault.kind, authenticator.kind)
+    return TrustPolicy(
+        version=1,
+        name="insecure-pinned" if software else "pinned",
+        vault=_pinned(vault),
+        authenticator=_pinned(authenticator),
+    )
 
 
 def _pinned(genuine: Genuine) -> RolePolicy:
@@ -130,7 +142,9 @@ def _role_table(accepted: RolePolicy) -> Table:
     def digests(values: list[bytes]) -> str:
         return "\n".join(value.hex() for value in values) or "none"
 
-    signers = [f"{rule.signer.hex()} product {rule.product_id} from version {rule.min_svn}" for rule in accepted.signers]
+    signers = [
+        f"{rule.signer.hex()} product {rule.product_id} from version {rule.min_svn}" for rule in accepted.signers
+    ]
     config = [f"{value.name} = {value.value!r}" for value in accepted.config]
     software = "insecure-software" in accepted.platforms
     steps = [
@@ -139,7 +153,9 @@ def _role_table(accepted: RolePolicy) -> Table:
         Step("measurements", digests(accepted.measurements), "exactly these programs"),
         Step("signers", "\n".join(signers) or "none", "EACH CAN READ what is stored" if signers else ""),
         Step("clusters", digests(accepted.clusters), "and only these clusters of them"),
-        Step("TCB statuses", ", ".join(accepted.tcb_statuses) or "none", "states of the processor that are good enough"),
+        Step(
+            "TCB statuses", ", ".join(accepted.tcb_statuses) or "none", "states of the processor that are good enough"
+        ),
         Step("refused advisories", ", ".join(accepted.refused_advisories) or "none", "known weaknesses that are not"),
         Step("TCB evaluation", str(accepted.min_tcb_evaluation), "lowest edition of the maker's assessment"),
         Step("configuration", "\n".join(config) or "all defaults", "anything else is refused"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from strongroom.cli import options
-from strongroom.cli.connection import choose_sign_in, read_instructions, read_trust, run_with_vault
+from strongroom.cli.connection import choose_sign_in, read_instructions, run_with_vault
 from strongroom.cli.files import read_input
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.store import file_metadata
@@ -46,16 +46,14 @@ def update(
     encoded = None
     if emails or rules or instructions:
         file = needed(instructions, settings.instructions, "instructions")
-        encoded = read_instructions(file, read_trust(trust), emails, rules)
+        encoded = read_instructions(file(trust), emails, rules)
     if secret is None and encoded is None:
         raise Failure("there is nothing to update", "name a FILE with the new secret, or who may collect with --for")
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
     data = None if secret is None else read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = None if secret is None else file_metadata(secret)
     receipt = run_with_vault(
-        lambda opened: opened.update(
-            where, secret=data, metadata=metadata, instructions=encoded, replaces=version
-        ),
+        lambda opened: opened.update(where, secret=data, metadata=metadata, instructions=encoded, replaces=version),
         settings=settings,
         vault=vault,
         trust=trust,

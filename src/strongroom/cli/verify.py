@@ -11,11 +11,11 @@ import typer
 
 from strongroom.attestation.appraisal import Step, appraise
 from strongroom.cli import options
-from strongroom.cli.connection import read_trust
 from strongroom.cli.evidence import claimed_role, steps_table, verify_any_cluster
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, printable, result_json, stdout
 from strongroom.client.session import fetch_evidence
+from strongroom.client.trust import load_trust
 from strongroom.protocol.errors import StrongroomError, Untrusted
 from strongroom.protocol.evidence import Role
 
@@ -43,7 +43,7 @@ def verify(
     """
     settings = load_settings(config)
     file = trust or settings.trust
-    policy = read_trust(file) if file else None
+    policy = load_trust(file) if file else None
     evidence = asyncio.run(fetch_evidence(url))
     steps: tuple[Step, ...] = ()
     refusal: StrongroomError | None = None

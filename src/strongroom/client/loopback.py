@@ -115,15 +115,15 @@ class RedirectListener:
         if self._server is not None:
             self._server.close()
         self._code.cancel()
-        # The page that says "thank you" may still be on its way.
-        await asyncio.wait(self._calls, timeout=1) if self._calls else None
-        for call in self._calls:
+        if self._calls:  # the page that says "thank you" may still be on its way
+            await asyncio.wait(self._calls, timeout=1)
+        for call in list(self._calls):
             call.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._calls.add(task)
+        if (task := asyncio.current_task()) is not None:
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -132,7 +132,6 @@ class RedirectListener:
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
             pass  # it was no browser, or it left
         finally:
-            self._calls.discard(task)
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()

@@ -43,6 +43,7 @@ class NewSecret:
     name: str | None = None
     metadata: bytes = field(default=b"", repr=False)
     replaces: int = 0
+    record_id: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

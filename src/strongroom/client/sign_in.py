@@ -176,7 +176,9 @@ class SignInDesk:
             for place in description.authenticators:
                 if tickets := self.find(ways):
                     return tickets
-                if any(cluster == place.cluster_id for cluster, method in self._live() if (cluster, method) in ways.pairs):
+                if any(
+                    cluster == place.cluster_id for cluster, method in self._live() if (cluster, method) in ways.pairs
+                ):
                     continue
                 try:
                     server = await self._appraised(place)

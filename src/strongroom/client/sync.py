@@ -1,1 +1,205 @@
-"""The face for programs without asyncio (SKELETON): `Vault` has the methods of `AsyncVault`, blocking."""
+"""The face for programs without asyncio: `Vault` has the methods of `AsyncVault`, blocking, for any thread.
+
+    with Vault(url, load_trust("trust.toml"), sign_in=BrowserSignIn()) as vault:
+        print(vault.collect("team/signing-key").version)
+
+One background thread runs the event loop, so calls from several threads share sessions and tickets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from strongroom.attestation.appraisal import Appraisal
+from strongroom.attestation.policy import TrustPolicy
+from strongroom.client.errors import BadInput
+from strongroom.client.results import Description, Erased, NewSecret, Person, Receipt, Released
+from strongroom.client.sign_in import DeviceSignIn, SignIn
+from strongroom.client.vault import Anywhere, AsyncVault
+from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.messages import Address
+from strongroom.protocol.primitives import SigningKey
+
+T = TypeVar("T")
+
+
+class Vault:
+    """`AsyncVault` for ordinary code; parameters, results and errors are described there. A context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        trust: TrustPolicy,
+        *,
+        binding_key: SigningKey | None = None,
+        sign_in: SignIn | DeviceSignIn | None = None,
+        issuer: str | None = None,
+        signed_in: Callable[[Person], None] = lambda person: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._vault = AsyncVault(
+            url, trust, binding_key=binding_key, sign_in=sign_in, issuer=issuer, signed_in=signed_in, now=now
+        )
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._calls: set[Future[Any]] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End calls that are under way in other threads, close all connections, end the background thread."""
+        with self._lock:
+            loop, self._loop, self._closed = self._loop, None, True
+            calls = list(self._calls)
+        if loop is None:
+            return
+        for call in calls:
+            call.cancel()
+        asyncio.run_coroutine_threadsafe(self._vault.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join()
+
+    def evidence(self) -> bytes:
+        return self._run(self._vault.evidence())
+
+    def verify(self) -> Appraisal:
+        return self._run(self._vault.verify())
+
+    def store(
+        self,
+        secret: bytes,
+        *,
+        namespace: str,
+        instructions: bytes,
+        name: str | None = None,
+        metadata: bytes = b"",
+        replaces: int = 0,
+        record_id: bytes | None = None,
+        request_id: bytes | None = None,
+    ) -> Receipt:
+        return self._run(
+            self._vault.store(
+                secret,
+                namespace=namespace,
+                instructions=instructions,
+                name=name,
+                metadata=metadata,
+                replaces=replaces,
+                record_id=record_id,
+                request_id=request_id,
+            )
+        )
+
+    def store_many(
+        self, items: Sequence[NewSecret], *, namespace: str, request_id: bytes | None = None
+    ) -> list[Receipt]:
+        return self._run(self._vault.store_many(items, namespace=namespace, request_id=request_id))
+
+    def collect(self, address: Address | str) -> Released:
+        return self._run(self._vault.collect(address))
+
+    def collect_many(self, addresses: Sequence[Address | str]) -> list[Released | StrongroomError]:
+        return self._run(self._vault.collect_many(addresses))
+
+    def update(
+        self,
+        address: Address | str,
+        *,
+        secret: bytes | None = None,
+        metadata: bytes | None = None,
+        instructions: bytes | None = None,
+        replaces: int | None = None,
+        request_id: bytes | None = None,
+    ) -> Receipt:
+        return self._run(
+            self._vault.update(
+                address,
+                secret=secret,
+                metadata=metadata,
+                instructions=instructions,
+                replaces=replaces,
+                request_id=request_id,
+            )
+        )
+
+    def delete(self, address: Address | str, *, replaces: int | None = None, request_id: bytes | None = None) -> Erased:
+        return self._run(self._vault.delete(address, replaces=replaces, request_id=request_id))
+
+    def describe(self, address: Anywhere | str) -> Description:
+        return self._run(self._vault.describe(address))
+
+    def create_namespace(
+        self,
+        name: str,
+        *,
+        instructions: bytes,
+        max_records: int,
+        max_bytes: int,
+        max_records_per_identity: int,
+        max_bytes_per_identity: int,
+        replaces: int = 0,
+        request_id: bytes | None = None,
+    ) -> int:
+        return self._run(
+            self._vault.create_namespace(
+                name,
+                instructions=instructions,
+                max_records=max_records,
+                max_bytes=max_bytes,
+                max_records_per_identity=max_records_per_identity,
+                max_bytes_per_identity=max_bytes_per_identity,
+                replaces=replaces,
+                request_id=request_id,
+            )
+        )
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            with self._lock:
+                call = asyncio.run_coroutine_threadsafe(work, self._started())
+                self._calls.add(call)
+        except BadInput:
+            work.close()
+            raise
+        try:
+            return call.result()
+        except BaseException:
+            call.cancel()  # Ctrl-C ends the wait; the work must end with it
+            raise
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise BadInput("this Vault is closed", "open a new one")
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run_loop, args=(self._loop,), name="strongroom", daemon=True)
+            self._thread.start()
+        return self._loop
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()

@@ -9,15 +9,50 @@ Every request carries a random id, and every write the version it replaces: what
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
-from strongroom.protocol.errors import Number
+from strongroom.attestation.appraisal import Appraisal
+from strongroom.attestation.policy import TrustPolicy
+from strongroom.client.addresses import parse_address, verify_name
+from strongroom.client.errors import BadInput
+from strongroom.client.results import Description, Erased, Method, NewSecret, Person, Place, Receipt, Released
+from strongroom.client.session import AttestedServer
+from strongroom.client.sign_in import DeviceSignIn, SignIn, SignInDesk, Ways
+from strongroom.protocol.codec import decode
+from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
+from strongroom.protocol.instructions import OidcPublic
+from strongroom.protocol.limits import MAX_BATCH, MAX_INSTRUCTIONS, MAX_METADATA, MAX_METHOD, MAX_SECRET, MAX_TICKETS
 from strongroom.protocol.messages import (
     Address,
+    ById,
+    ByName,
+    Collect,
+    Collected,
+    CreateNamespace,
+    Delete,
+    Deleted,
+    Describe,
+    Described,
+    Item,
+    NamespaceCreated,
     OfNamespace,
+    Store,
+    Stored,
+    StoreItem,
+    Ticket,
+    Update,
+    Updated,
 )
+from strongroom.protocol.primitives import SigningKey
 
 T = TypeVar("T")
+Answer = Coroutine[Any, Any, T]
 Anywhere = Address | OfNamespace
 
 REQUEST_ID: Final = 16
@@ -26,3 +61,402 @@ REMEMBERED: Final = 4096
 """Addresses whose ways to sign in are kept in mind."""
 
 _BAD_TICKET: Final = (Number.TICKET_MISSING, Number.TICKET_EXPIRED)
+
+
+class AsyncVault:
+    """The Vault at `url`, trusted only as far as `trust` says. An async context manager; parallel calls are fine.
+
+    `binding_key` is whom tickets and namespaces are bound to; a fresh one by default. `sign_in` is how the user is
+    brought to a provider, `issuer` which one when there is a choice. `signed_in` is told of each new sign-in. `now`
+    gives unix seconds.
+
+    All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
+    or the network lies, `Refused` for a no, `Misuse` for mistakes, `Unavailable` when it may work later.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        trust: TrustPolicy,
+        *,
+        binding_key: SigningKey | None = None,
+        sign_in: SignIn | DeviceSignIn | None = None,
+        issuer: str | None = None,
+        signed_in: Callable[[Person], None] = lambda person: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        key = binding_key or SigningKey.generate()
+        self._server = AttestedServer(url, role="vault", policy=trust.vault, binding_key=key, now=now)
+        self._desk = SignInDesk(trust, key, sign_in=sign_in, issuer=issuer, signed_in=signed_in, now=now)
+        self._ways: OrderedDict[Anywhere, Ways] = OrderedDict()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections. Tickets and session keys are forgotten."""
+        await self._desk.aclose()
+        await self._server.aclose()
+
+    # --- who is there -----------------------------------------------------------------------------------------
+
+    async def evidence(self) -> bytes:
+        """The Vault's current evidence, appraised by nobody yet."""
+        return await self._server.evidence()
+
+    async def verify(self) -> Appraisal:
+        """Fetch evidence and appraise it; no session is opened. Raises `Untrusted` EVIDENCE with the reason."""
+        return await self._server.verify()
+
+    # --- store ------------------------------------------------------------------------------------------------
+
+    async def store(
+        self,
+        secret: bytes,
+        *,
+        namespace: str,
+        instructions: bytes,
+        name: str | None = None,
+        metadata: bytes = b"",
+        replaces: int = 0,
+        record_id: bytes | None = None,
+        request_id: bytes | None = None,
+    ) -> Receipt:
+        """Create a record: under `name` in the namespace, or under `record_id` (16 random bytes, made by default).
+
+        `secret` has at most 64 KiB, `metadata` 4 KiB; `instructions` come from `client.policy` or
+        `client.instructions_file`. `replaces` is 0, or the version of a deleted record of that address. To repeat a
+        store whose outcome you don't know, give both ids again. Raises `Misuse` CONFLICT for an address in use.
+        """
+        item = NewSecret(secret, instructions, name, metadata, replaces, record_id)
+        return (await self.store_many([item], namespace=namespace, request_id=request_id))[0]
+
+    async def store_many(
+        self, items: Sequence[NewSecret], *, namespace: str, request_id: bytes | None = None
+    ) -> list[Receipt]:
+        """Create up to 256 records in one commit: all or none. Receipts are in the order of the items."""
+        verify_name(namespace, "namespace")
+        if not 1 <= len(items) <= MAX_BATCH:
+            raise BadInput(f"one store takes 1 to {MAX_BATCH} records", "store them in several calls")
+        parsed = [_store_item(item, namespace) for item in items]
+        request_id = _request_id(request_id)
+
+        async def attempt(tickets: list[Ticket]) -> Stored:
+            for item in parsed:
+                if item.replaces:  # who may re-create what was deleted, its own instructions say
+                    tickets = _merged(tickets, await self._tickets(item.address))
+            request = Store(request_id=request_id, namespace=namespace, tickets=tickets, items=parsed)
+            return await self._server.ask(request, Stored)
+
+        stored = await self._with_tickets(OfNamespace(namespace=namespace), attempt)
+        if len(stored.versions) != len(parsed):
+            raise Untrusted(Number.INTEGRITY, "the enclave answered for other records")
+        return [Receipt(item.address, version) for item, version in zip(parsed, stored.versions, strict=True)]
+
+    # --- collect ----------------------------------------------------------------------------------------------
+
+    async def collect(self, address: Address | str) -> Released:
+        """The secret at `address`, after a sign-in if need be. Raises `Refused` for a no and for what isn't there."""
+        where = _address(address)
+
+        async def attempt(tickets: list[Ticket]) -> Released:
+            result = (await self._collect([where], tickets))[where]
+            if isinstance(result, StrongroomError):
+                raise result
+            return result
+
+        return await self._with_tickets(where, attempt)
+
+    async def collect_many(self, addresses: Sequence[Address | str]) -> list[Released | StrongroomError]:
+        """Secrets, or why not, in the order of the addresses; as few round trips as the sign-ins allow.
+
+        Raises only what concerns the whole: no connection, no trust, no sign-in.
+        """
+        wanted = [_address(address) for address in addresses]
+        distinct = list(dict.fromkeys(wanted))
+        results: dict[Address, Released | StrongroomError] = {}
+        for start in range(0, len(distinct), MAX_BATCH):
+            results |= await self._collect_batch(distinct[start : start + MAX_BATCH])
+        return [results[where] for where in wanted]
+
+    async def _collect_batch(self, addresses: list[Address]) -> dict[Address, Released | StrongroomError]:
+        """All together with the tickets at hand; then once more those that turn out to need others.
+
+        Not one by one until it works: each refusal is counted against whoever signed in.
+        """
+        results: dict[Address, Released | StrongroomError] = {}
+        own: list[Ticket] | StrongroomError = []
+        while addresses and isinstance(own := await self._tickets_or_refusal(addresses[0]), StrongroomError):
+            results[addresses[0]] = own
+            addresses = addresses[1:]
+        if not addresses or isinstance(own, StrongroomError):
+            return results
+        presented = _merged(own, self._desk.all())
+        first = await self._collect(addresses, presented)
+        doubtful = [where for where, result in first.items() if self._is_doubtful(where, result, presented)]
+        found = await asyncio.gather(*(self._tickets_or_refusal(where) for where in doubtful))
+        again: dict[tuple[bytes, ...], tuple[list[Ticket], list[Address]]] = {}
+        for where, tickets in zip(doubtful, found, strict=True):
+            if isinstance(tickets, StrongroomError):
+                first[where] = tickets
+            elif any(ticket not in presented for ticket in tickets):
+                group = tuple(ticket.sealed for ticket in tickets)
+                again.setdefault(group, (tickets, []))[1].append(where)
+        for tickets, group_addresses in again.values():
+            first |= await self._collect(group_addresses, tickets)
+        return results | first
+
+    def _is_doubtful(self, where: Address, result: Released | StrongroomError, presented: list[Ticket]) -> bool:
+        """Whether other tickets might change the answer; forgets those that should have done and did not."""
+        if not isinstance(result, StrongroomError):
+            return False
+        ways = self._ways.get(where)
+        fitting = self._desk.find(ways) if ways else []
+        fits = bool(fitting) and all(ticket in presented for ticket in fitting)
+        if result.number in _BAD_TICKET:
+            self._desk.discard(fitting)
+            return True
+        return result.number is Number.REFUSED and not fits
+
+    async def _collect(
+        self, addresses: list[Address], tickets: list[Ticket]
+    ) -> dict[Address, Released | StrongroomError]:
+        request = Collect(request_id=secrets.token_bytes(REQUEST_ID), tickets=tickets, addresses=addresses)
+        try:
+            results = (await self._server.ask(request, Collected)).results
+        except Misuse as error:
+            if error.number is not Number.TOO_LARGE or len(addresses) == 1:
+                raise
+            half = len(addresses) // 2
+            return await self._collect(addresses[:half], tickets) | await self._collect(addresses[half:], tickets)
+        if len(results) != len(addresses):
+            raise Untrusted(Number.INTEGRITY, "the enclave answered for other records")
+        return {
+            where: Released(result.secret, result.metadata, result.version)
+            if isinstance(result, Item)
+            else from_number(result.number)
+            for where, result in zip(addresses, results, strict=True)
+        }
+
+    # --- update and delete ------------------------------------------------------------------------------------
+
+    async def update(
+        self,
+        address: Address | str,
+        *,
+        secret: bytes | None = None,
+        metadata: bytes | None = None,
+        instructions: bytes | None = None,
+        replaces: int | None = None,
+        request_id: bytes | None = None,
+    ) -> Receipt:
+        """Replace secret, metadata or instructions; None leaves as it is.
+
+        `replaces` is the version that you have seen, and CONFLICT is raised if somebody changed it since. Without
+        it, whatever is there is replaced.
+        """
+        where = _address(address)
+        if secret is None and metadata is None and instructions is None:
+            raise BadInput("there is nothing to update", "give a secret, metadata or instructions")
+        _verify_sizes(secret or b"", metadata or b"", instructions or b"")
+        request_id = _request_id(request_id)
+
+        def write(version: int, tickets: list[Ticket]) -> Answer[Updated]:
+            request = Update(
+                request_id=request_id,
+                address=where,
+                replaces=version,
+                tickets=tickets,
+                secret=secret,
+                metadata=metadata,
+                instructions=instructions,
+            )
+            return self._server.ask(request, Updated)
+
+        updated = await self._replacing(where, replaces, write)
+        if instructions is not None:
+            self._ways.pop(where, None)
+        return Receipt(where, updated.version)
+
+    async def delete(
+        self, address: Address | str, *, replaces: int | None = None, request_id: bytes | None = None
+    ) -> Erased:
+        """Erase the secret at once; `replaces` as for `update`. The address stays taken by a tombstone."""
+        where = _address(address)
+        request_id = _request_id(request_id)
+
+        def write(version: int, tickets: list[Ticket]) -> Answer[Deleted]:
+            request = Delete(request_id=request_id, address=where, replaces=version, tickets=tickets)
+            return self._server.ask(request, Deleted)
+
+        deleted = await self._replacing(where, replaces, write)
+        return Erased(where, deleted.version, deleted.epoch)
+
+    async def _replacing(
+        self, where: Address, replaces: int | None, write: Callable[[int, list[Ticket]], Answer[T]]
+    ) -> T:
+        """`write` over version `replaces`, or over the one that the Vault says is there."""
+        try:
+            return await self._with_tickets(where, lambda tickets: write(replaces or 0, tickets))
+        except Misuse as error:
+            if replaces is not None or error.number is not Number.CONFLICT or not error.version:
+                raise
+            current = error.version
+        return await self._with_tickets(where, lambda tickets: write(current, tickets))
+
+    # --- describe and namespaces ------------------------------------------------------------------------------
+
+    async def describe(self, address: Anywhere | str) -> Description:
+        """How to sign in for a record or a namespace. A random id is enough; for a name you sign in first."""
+        where = _address(address) if isinstance(address, str) else address
+        if isinstance(where, ByName):
+            described = await self._with_tickets(
+                OfNamespace(namespace=where.namespace), lambda tickets: self._describe(where, tickets)
+            )
+        else:
+            described = await self._describe(where, [])
+        description = _description(described)
+        self._ways[where] = self._desk.ways(description)
+        self._ways.move_to_end(where)
+        if len(self._ways) > REMEMBERED:
+            self._ways.popitem(last=False)
+        return description
+
+    async def create_namespace(
+        self,
+        name: str,
+        *,
+        instructions: bytes,
+        max_records: int,
+        max_bytes: int,
+        max_records_per_identity: int,
+        max_bytes_per_identity: int,
+        replaces: int = 0,
+        request_id: bytes | None = None,
+    ) -> int:
+        """Make a namespace, or replace its version `replaces`; the new version. Only for the cluster's owner: the
+        binding key must be the one that the genesis statement names. The limits are totals; 0 allows nothing."""
+        verify_name(name, "namespace")
+        _verify_sizes(b"", b"", instructions)
+        request = CreateNamespace(
+            request_id=_request_id(request_id),
+            namespace=name,
+            replaces=replaces,
+            instructions=instructions,
+            max_records=max_records,
+            max_bytes=max_bytes,
+            max_records_per_identity=max_records_per_identity,
+            max_bytes_per_identity=max_bytes_per_identity,
+        )
+        created = await self._server.ask(request, NamespaceCreated)
+        self._ways.pop(OfNamespace(namespace=name), None)
+        return created.version
+
+    # --- tickets ----------------------------------------------------------------------------------------------
+
+    async def _with_tickets(self, where: Anywhere, attempt: Callable[[list[Ticket]], Answer[T]]) -> T:
+        """`attempt` with tickets that fit `where`; once more if they had expired, or if others fit by now because
+        somebody changed the instructions."""
+        tickets = await self._tickets(where)
+        try:
+            return await attempt(tickets)
+        except (Misuse, Refused) as error:
+            if error.number in _BAD_TICKET:
+                self._desk.discard(tickets)
+            elif error.number is not Number.REFUSED:
+                raise
+            self._ways.pop(where, None)
+            others = await self._tickets(where)
+            if others == tickets:
+                raise
+        return await attempt(others)
+
+    async def _tickets(self, where: Anywhere) -> list[Ticket]:
+        """Tickets that fit `where`, after a sign-in if need be."""
+        ways = self._ways.get(where)
+        if ways is not None and (tickets := self._desk.find(ways)):
+            return tickets
+        try:
+            return await self._sign_in_for(where)
+        except Misuse as error:
+            if error.number is not Number.STALE_KEY:
+                raise
+        return await self._sign_in_for(where)  # the Authenticator's key turned while the capsule was on its way
+
+    async def _sign_in_for(self, where: Anywhere) -> list[Ticket]:
+        description = await self.describe(where)
+        vault = (await self._server.appraisal()).genuine.claims.cluster_id
+        return await self._desk.sign_in(description, vault)
+
+    async def _tickets_or_refusal(self, where: Address) -> list[Ticket] | StrongroomError:
+        """As `_tickets`; what concerns this one record only is returned, not raised."""
+        try:
+            return await self._tickets(where)
+        except Refused as error:
+            if error.number not in (Number.REFUSED, Number.THROTTLED):
+                raise
+            return error
+
+    def _describe(self, where: Anywhere, tickets: list[Ticket]) -> Answer[Described]:
+        return self._server.ask(Describe(address=where, tickets=tickets), Described)
+
+
+def _address(address: Address | str) -> Address:
+    return parse_address(address) if isinstance(address, str) else address
+
+
+def _request_id(given: bytes | None) -> bytes:
+    if given is not None and len(given) != REQUEST_ID:
+        raise BadInput(f"a request id has {REQUEST_ID} bytes", "draw them with secrets.token_bytes(16)")
+    return given or secrets.token_bytes(REQUEST_ID)
+
+
+def _verify_sizes(secret: bytes, metadata: bytes, instructions: bytes) -> None:
+    for what, value, limit in (
+        ("the secret", secret, MAX_SECRET),
+        ("the metadata", metadata, MAX_METADATA),
+        ("the instructions", instructions, MAX_INSTRUCTIONS),
+    ):
+        if len(value) > limit:
+            raise BadInput(f"{what} is longer than {limit:,} bytes", "store a key, and what it encrypts elsewhere")
+
+
+def _store_item(item: NewSecret, namespace: str) -> StoreItem:
+    _verify_sizes(item.secret, item.metadata, item.instructions)
+    if item.name is not None and item.record_id is not None:
+        raise BadInput("a record has a name or an id, not both", "leave one of them out")
+    if item.record_id is not None and len(item.record_id) != RECORD_ID:
+        raise BadInput(f"a record id has {RECORD_ID} bytes", "draw them with secrets.token_bytes(16)")
+    address: Address = ById(id=item.record_id or secrets.token_bytes(RECORD_ID))
+    if item.name is not None:
+        verify_name(item.name, "name")
+        address = ByName(namespace=namespace, name=item.name)
+    return StoreItem(
+        address=address,
+        replaces=item.replaces,
+        secret=item.secret,
+        metadata=item.metadata,
+        instructions=item.instructions,
+    )
+
+
+def _merged(first: Sequence[Ticket], more: Sequence[Ticket]) -> list[Ticket]:
+    """Each once, the first first, as many as one request takes."""
+    return [*first, *(ticket for ticket in more if ticket not in first)][:MAX_TICKETS]
+
+
+def _description(described: Described) -> Description:
+    methods = []
+    for method in described.methods:
+        try:
+            public = decode(method.public, OidcPublic, limit=MAX_METHOD)
+        except Misuse:
+            raise Misuse(Number.UNSUPPORTED, "a sign-in method that this version does not know") from None
+        methods.append(Method(method.digest, public.issuer, tuple(public.audiences), tuple(public.scopes)))
+    places = tuple(Place(one.url, one.cluster_id, one.capsule) for one in described.authenticators)
+    return Description(places, described.quorum, tuple(methods))

@@ -264,15 +264,18 @@ def verify_signature(public: bytes, signature: bytes, domain: Domain, *parts: by
 _SMALLEST_BUCKET: Final = 256
 
 
+def _bucket(size: int) -> int:
+    return max(_SMALLEST_BUCKET, 1 << size.bit_length())
+
+
 def pad(message: bytes) -> bytes:
     """ISO/IEC 7816-4 padding (80 00…) up to the next power of two, at least 256: sizes tell buckets only."""
-    size = max(_SMALLEST_BUCKET, 1 << len(message).bit_length())
-    return message + b"\x80" + bytes(size - len(message) - 1)
+    return (message + b"\x80").ljust(_bucket(len(message)), b"\x00")
 
 
 def unpad(padded: bytes) -> bytes:
     """The inverse of `pad`, given authentic bytes. Raises `Untrusted` unless they are exactly one padding."""
     message = padded.rstrip(b"\x00")
-    if not message.endswith(b"\x80") or pad(message[:-1]) != padded:
+    if not message.endswith(b"\x80") or len(padded) != _bucket(len(message) - 1):
         raise Untrusted(Number.INTEGRITY, "bad padding")
     return message[:-1]

@@ -109,8 +109,8 @@ class Rules:
 def verify_rules(rules: str) -> Rules:
     """Raises `Misuse` RULES_INVALID with the index of the policy that is wrong, or TOO_LARGE.
 
-    In `permitted`, "somebody" is a sound guess from above: a `permit` counts unless its condition is the literal `false` or an
-    unconditional `forbid` covers the action. Conditions that no identity can ever meet are not recognised.
+    In `permitted`, "somebody" is a guess from above: a `permit` counts unless its condition is the literal `false`
+    or an unconditional `forbid` covers the action. Conditions that no identity can ever meet are not recognised.
     """
     if len(rules.encode("utf-8", "replace")) > MAX_RULES:
         raise Misuse(Number.TOO_LARGE)

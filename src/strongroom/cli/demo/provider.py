@@ -18,7 +18,6 @@ from strongroom.cli.demo.leash import hold
 USERS: Final = ("alice", "bob", "mallory")
 CLIENT_ID: Final = "strongroom-demo"
 CLIENT_SECRET: Final = "strongroom-demo-secret"  # noqa: S105 (the provider takes any)
-CALLBACK: Final = "/callback"
 
 
 def email_of(user: str) -> str:

@@ -50,9 +50,7 @@ def forms_of(text: str) -> list[bytes]:
 
     plain = text.encode()
     # The characters of base64 that depend on neighbours are cut off at both ends.
-    in_base64 = [
-        b64encode(bytes(offset) + plain)[(0, 2, 3)[offset] :].rstrip(b"=")[:-1] for offset in range(3)
-    ]
+    in_base64 = [b64encode(bytes(offset) + plain)[(0, 2, 3)[offset] :].rstrip(b"=")[:-1] for offset in range(3)]
     return [plain, text.encode("utf-16-le"), plain.hex().encode(), *in_base64]
 
 

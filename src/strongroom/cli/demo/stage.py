@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from strongroom.cli.demo.processes import Child
-from strongroom.cli.demo.provider import CLIENT_ID, CLIENT_SECRET
 from strongroom.cli.terminal import Failure
 
 COMMAND: Final = "strongroom"

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
-import threading
-import time
-from base64 import b64encode
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import pyrage
 
@@ -21,10 +14,10 @@ from strongroom.attestation.policy import TrustPolicy
 from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.cli.connection import namespace_instructions, read_instructions
 from strongroom.cli.demo.browser import sign_in_as
-from strongroom.cli.demo.provider import CALLBACK, CLIENT_ID, CLIENT_SECRET, USERS, email_of
+from strongroom.cli.demo.provider import CLIENT_ID, CLIENT_SECRET, USERS, email_of
 from strongroom.cli.demo.search import forms_of, hexdump, sealed_rows, search
 from strongroom.cli.demo.stage import Stage
-from strongroom.cli.demo.teller import Teller, milliseconds, short
+from strongroom.cli.demo.teller import Teller, short
 from strongroom.cli.files import write_new
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_REFUSED, Failure
 from strongroom.cli.trust import look_at, pin_exactly
@@ -45,7 +38,10 @@ Alice
 """
 
 
-class SignInBySelf:
+COLLECT_SECONDS: Final = 30.0
+
+
+class SignInByItself:
     """Does in the browser what a person would do: names the user in the provider's form."""
 
     def __init__(self, user: str) -> None:
@@ -122,6 +118,15 @@ def _namespace(stage: Stage, teller: Teller, trust: TrustPolicy) -> None:
 def _instructions_file(stage: Stage) -> str:
     return f"""\
 # How requests for a record are authenticated. Who may do what is said at `strongroom store --for`.
+
+[[authenticator]]
+url = "{stage.authenticator["url"]}"
+
+[[method]]
+type = "oidc"
+issuer = "{stage.issuer}"
+client_id = "{CLIENT_ID}"
+client_secret = "{CLIENT_SECRET}"  # seen by the Authenticator only
 """
 
 
@@ -138,16 +143,125 @@ def _alice_stores(stage: Stage, teller: Teller, trust: TrustPolicy) -> str:
     teller.text("her instructions, checked before anything is sent:")
     teller.output(line for line in parse_instructions(encoded).rules.strip().splitlines() if line)
 
-    async def store() -> float:
-        async with AsyncVault(stage.vault["url"], trust, sign_in=SignInBySelf("alice")) as vault:
-            await vault.describe_namespace(NAMESPACE)
-            since = time.perf_counter()
-            receipt = await vault.store(
-                str(identity).encode(), namespace=NAMESPACE, name=NAME, instructions=encoded
-            )
-            teller.fact("stored as", ADDRESS, f"version {receipt.version}")
-            return time.perf_counter() - since
+    async def store() -> int:
+        async with AsyncVault(stage.vault["url"], trust, sign_in=SignInByItself("alice")) as vault:
+            receipt = await vault.store(str(identity).encode(), namespace=NAMESPACE, name=NAME, instructions=encoded)
+            return receipt.version
 
-    asyncio.run(store())
-    teller.took("signed in as alice, appraised, stored and durable")
+    version = asyncio.run(store())
+    teller.fact("stored as", ADDRESS, f"version {version}")
+    teller.took("evidence, session, signing in as alice, decision, durable commit")
     return str(identity)
+
+
+def _bob_collects(stage: Stage, teller: Teller) -> None:
+    teller.step("Bob collects it: another process, with a binding key of its own")
+    ran = _collect(stage, teller, "bob", "bob.key")
+    if ran.status != 0:
+        raise _wrong(f"bob was not given the key (exit status {ran.status})")
+    collected = stage.client / "bob.key"
+    mode = collected.stat().st_mode & 0o777
+    teller.fact("bob.key", f"{collected.stat().st_size} bytes", f"mode {mode:04o}")
+    identity = pyrage.x25519.Identity.from_str(collected.read_text().strip())
+    opened = pyrage.decrypt((stage.client / "letter.txt.age").read_bytes(), [identity])
+    if opened != LETTER.encode() or mode != 0o600:
+        raise _wrong("the letter did not come out as it went in")
+    teller.fact("letter.txt.age", "opens with it", "and is, byte for byte, what Alice wrote", style="green")
+    teller.took("the whole command, signing in as bob and decrypting included")
+
+
+def _mallory_tries(stage: Stage, teller: Teller) -> None:
+    teller.step("Mallory, whom nobody named, tries the same")
+    ran = _collect(stage, teller, "mallory", "mallory.key")
+    if ran.status != EXIT_REFUSED or (stage.client / "mallory.key").exists():
+        raise _wrong(f"mallory was not refused (exit status {ran.status})")
+    teller.fact("exit status", str(ran.status), "a record that does not exist looks just the same", style="green")
+    teller.took("the whole command, signing in as mallory included")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How `strongroom collect` ended."""
+
+    status: int
+    said: list[str]
+
+
+def _collect(stage: Stage, teller: Teller, user: str, output: str) -> Ran:
+    """Run `strongroom collect` as somebody would who types it, and do in the browser what `user` would."""
+    arguments = ["collect", ADDRESS, "--no-browser", "--output", output]
+    teller.text(f"$ strongroom {' '.join(arguments)}", "bold")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "strongroom.cli.demo.leash", *arguments],
+        cwd=stage.client,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    said: list[str] = []
+    try:
+        for line in process.stderr or ():
+            url = next((word for word in line.split() if word.startswith("http") and "state=" in word), "")
+            if url:
+                sign_in_as(user, url)
+                said.append(f"(here the demo opens the page and signs in as {user})")
+            elif line.strip():
+                said.append(line.strip())
+        status = process.wait(COLLECT_SECONDS)
+    finally:
+        process.kill()
+        process.communicate()
+    teller.output(said)
+    return Ran(status, said)
+
+
+def _what_the_host_holds(stage: Stage, teller: Teller, sealed: bytes, secret: str) -> None:
+    teller.step("What the host holds")
+    teller.text(f"the row of {ADDRESS} in servers/vault/strongroom.sqlite3, {len(sealed):,} bytes:")
+    teller.lines([*hexdump(sealed, 4), f"…     {len(sealed) - 64:,} bytes more"])
+    needles = {
+        "the key": [*forms_of(secret), *forms_of(secret.lower())],
+        email_of("bob"): forms_of(email_of("bob")),
+        email_of("alice"): forms_of(email_of("alice")),
+        f"the name “{NAME}”": forms_of(NAME),
+        "this row's first 32 bytes": [sealed[:32]],
+    }
+    searched = search(stage.servers, needles)
+    teller.text(f"a search through all {searched.size:,} bytes of {searched.files} files that the servers keep:")
+    for name, files in searched.found.items():
+        expected = needles[name] == [sealed[:32]]
+        if bool(files) != expected:
+            raise _wrong(f"{name} is {'in ' + ', '.join(files) if files else 'nowhere'}")
+        if expected:
+            teller.fact(name, f"in {files[0]}", "so the search does find what is there")
+        else:
+            teller.fact(name, "nowhere", "in plain, UTF-16, hex or base64", style="green")
+    teller.took("to search")
+    teller.text("On real hardware that is all there is. Here, without hardware, the file", "yellow")
+    teller.text("servers/platform/insecure-machine-secret opens everything: that is what INSECURE means.", "yellow")
+
+
+def how_to_go_on(stage: Stage, teller: Teller) -> None:
+    """What to type in another terminal."""
+    command = stage.command
+    teller.step("It stays up: go on in another terminal")
+    teller.commands(
+        (f"cd {stage.client}", ""),
+        (f"{command} collect {ADDRESS} -o my.key", "sign in as bob; then try mallory"),
+        ("age -d -i my.key letter.txt.age", "if you have age"),
+        (f"head -c 32 /dev/urandom | {command} store - --for {email_of('bob')}", "sign in as alice"),
+        (f"{command} describe {ADDRESS}", "how to sign in, never the rules"),
+        (f"{command} verify {stage.vault['url']}", "the chain of evidence"),
+    )
+    teller.text(f"The sign-in page asks for a user, one of {', '.join(USERS)}, and for no password.")
+    teller.text("Ctrl-C ends everything.", "bold")
+
+
+def _rows(stage: Stage) -> dict[bytes, bytes]:
+    return sealed_rows(stage.servers / "vault" / "strongroom.sqlite3")
+
+
+def _wrong(what: str) -> Failure:
+    return Failure(f"the demo did not go as it should: {what}", "please report this", status=EXIT_FAILED)

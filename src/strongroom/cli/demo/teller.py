@@ -49,8 +49,13 @@ class Teller:
     def took(self, what: str) -> None:
         self.fact("took", milliseconds(time.perf_counter() - self._since), what, style="green")
 
-    def blank(self) -> None:
-        self._console.print()
+    def commands(self, *commands: tuple[str, str]) -> None:
+        """To copy: each alone on its line, so that a double click or a triple one takes it whole."""
+        for command, note in commands:
+            line = Text.assemble(_INDENT, (command, "bold"))
+            if note:
+                line.append(f"   # {note}", "dim")
+            self._console.print(line)
 
 
 def milliseconds(seconds: float) -> str:

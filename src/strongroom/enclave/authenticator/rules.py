@@ -91,9 +91,10 @@ def _request(action: Action, record: RecordFacts, fact: Fact, attributes: frozen
         "auth_time": fact.auth_time,
     }
     known = required | {name: value for name, value in optional.items() if value not in ("", None)}
+    facts = {"kind": record.kind, "depositor": record.depositor}
     context = {
         "identity": {name: value for name, value in known.items() if name in attributes},
-        "record": {"kind": record.kind, "depositor": record.depositor},
+        "record": {name: value for name, value in facts.items() if name in attributes},
     }
     return {
         "principal": {"type": "Person", "id": principal},
