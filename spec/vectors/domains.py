@@ -110,11 +110,6 @@ USES: tuple[Use, ...] = (
     Use(Domain.RULES, "digest: rules", (("rules (UTF-8)", b"permit (principal, action, resource);"),)),
     Use(Domain.CONTEXT, "digest: record facts", _exact("facts")),
     Use(Domain.POLICY, "digest: trust policy of a role", _exact("policy")),
-    Use(
-        Domain.POLICY,
-        "digest: name of a pooled session",
-        (("URL (UTF-8)", b"https://auth.example"), ("policy, exact bytes", SMALL_MAP)),
-    ),
     Use(Domain.DECISION, "digest: decision request", _exact("request")),
     Use(Domain.NONCE, "digest: OIDC nonce", (METHOD, BINDING, ("salt (32)", _of(0x90, 32)))),
     Use(Domain.CAPSULE, "HPKE info of a capsule", (("Vault's cluster id (32)", _of(0xC0, 32)),)),

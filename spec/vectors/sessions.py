@@ -223,15 +223,16 @@ def _server(hello: bytes) -> Cases:
 def _client(fitting: dict[str, Any], hello: bytes, answer: bytes, reply: bytes) -> Cases:
     """What a client refuses in an answer, or in the first frame when one is given."""
     here = "handshake/"
-    theirs = OTHER.hello(here + "answer-to-another-hello-source")
+    source = here + "answer-to-another-client"
+    theirs = OTHER.hello(source)
+    foreign = OTHER.answer(source, theirs)
     yield accepted(
-        here + "answer-to-another-hello-source",
+        source,
         "a second client's handshake with the same server values",
         "answer",
-        OTHER.inputs(theirs, OTHER.answer(here + "answer-to-another-hello-source", theirs)),
+        OTHER.inputs(theirs, foreign),
         session_id=SESSION,
     )
-    foreign = OTHER.answer(here + "answer-to-another-hello-source", theirs)
     short = here + "answer-short-seed"
     moved = here + "answer-seed-of-another-session"
     bad = {

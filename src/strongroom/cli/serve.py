@@ -15,10 +15,8 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
-from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.terminal import Failure, bold_capitals, fail, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
-from strongroom.client.session import fetch_evidence
 from strongroom.host.supervisor.serve import CannotServe, Role, serve
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.link import Start
@@ -137,6 +135,9 @@ async def _run(
 
 async def _announce(role: Role, url: str, as_json: bool) -> None:
     """Ask our own front as a client would: what is printed is what clients get."""
+    from strongroom.cli.evidence import verify_any_cluster  # a client's libraries: not before it serves
+    from strongroom.client.session import fetch_evidence
+
     try:
         genuine = verify_any_cluster(await fetch_evidence(url), role)
     except StrongroomError as error:

@@ -30,7 +30,7 @@ class Unreachable(Unavailable):
         self._hint = hint
         self.broken = broken
         """The connection ended under a request, as idle ones do: repeating it at once may help."""
-        super().__init__(Number.BUSY, error)
+        super().__init__(Number.INTERNAL, error)
 
     @property
     def error(self) -> str:

@@ -53,6 +53,7 @@ from strongroom.protocol.primitives import SigningKey
 
 T = TypeVar("T")
 Answer = Coroutine[Any, Any, T]
+Result = Released | StrongroomError
 Anywhere = Address | OfNamespace
 
 REQUEST_ID: Final = 16
@@ -179,17 +180,17 @@ class AsyncVault:
         """
         wanted = [_address(address) for address in addresses]
         distinct = list(dict.fromkeys(wanted))
-        results: dict[Address, Released | StrongroomError] = {}
+        results: dict[Address, Result] = {}
         for start in range(0, len(distinct), MAX_BATCH):
             results |= await self._collect_batch(distinct[start : start + MAX_BATCH])
         return [results[where] for where in wanted]
 
-    async def _collect_batch(self, addresses: list[Address]) -> dict[Address, Released | StrongroomError]:
+    async def _collect_batch(self, addresses: list[Address]) -> dict[Address, Result]:
         """All together with the tickets at hand; then once more those that turn out to need others.
 
         Not one by one until it works: each refusal is counted against whoever signed in.
         """
-        results: dict[Address, Released | StrongroomError] = {}
+        results: dict[Address, Result] = {}
         own: list[Ticket] | StrongroomError = []
         while addresses and isinstance(own := await self._tickets_or_refusal(addresses[0]), StrongroomError):
             results[addresses[0]] = own
@@ -211,7 +212,7 @@ class AsyncVault:
             first |= await self._collect(group_addresses, tickets)
         return results | first
 
-    def _is_doubtful(self, where: Address, result: Released | StrongroomError, presented: list[Ticket]) -> bool:
+    def _is_doubtful(self, where: Address, result: Result, presented: list[Ticket]) -> bool:
         """Whether other tickets might change the answer; forgets those that should have done and did not."""
         if not isinstance(result, StrongroomError):
             return False
@@ -223,25 +224,20 @@ class AsyncVault:
             return True
         return result.number is Number.REFUSED and not fits
 
-    async def _collect(
-        self, addresses: list[Address], tickets: list[Ticket]
-    ) -> dict[Address, Released | StrongroomError]:
+    async def _collect(self, addresses: list[Address], tickets: list[Ticket]) -> dict[Address, Result]:
+        """One request; and further ones for what no longer fitted into the reply (TOO_LARGE)."""
         request = Collect(request_id=secrets.token_bytes(REQUEST_ID), tickets=tickets, addresses=addresses)
-        try:
-            results = (await self._server.ask(request, Collected)).results
-        except Misuse as error:
-            if error.number is not Number.TOO_LARGE or len(addresses) == 1:
-                raise
-            half = len(addresses) // 2
-            return await self._collect(addresses[:half], tickets) | await self._collect(addresses[half:], tickets)
+        results = (await self._server.ask(request, Collected)).results
         if len(results) != len(addresses):
             raise Untrusted(Number.INTEGRITY, "the enclave answered for other records")
-        return {
+        found: dict[Address, Result] = {
             where: Released(result.secret, result.metadata, result.version)
             if isinstance(result, Item)
             else from_number(result.number)
             for where, result in zip(addresses, results, strict=True)
         }
+        rest = [where for where, result in found.items() if _is_too_large(result)]
+        return found | await self._collect(rest, tickets) if 0 < len(rest) < len(addresses) else found
 
     # --- update and delete ------------------------------------------------------------------------------------
 
@@ -404,6 +400,10 @@ class AsyncVault:
 
     def _describe(self, where: Anywhere, tickets: list[Ticket]) -> Answer[Described]:
         return self._server.ask(Describe(address=where, tickets=tickets), Described)
+
+
+def _is_too_large(result: Result) -> bool:
+    return isinstance(result, StrongroomError) and result.number is Number.TOO_LARGE
 
 
 def _address(address: Address | str) -> Address:

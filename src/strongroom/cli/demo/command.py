@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from strongroom.cli.demo.stage import Stage
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, stdout
 
 Once = Annotated[bool, typer.Option("--once", help="End after the story instead of staying up.")]
@@ -30,18 +31,18 @@ def demo(once: Once = False, data: Data = None) -> None:
         raise Failure(
             "the demo's sign-in provider is not installed", "pip install 'strongroom[demo]'", status=EXIT_FAILED
         )
-    # Imported here: other commands need none of it, and start sooner.
-    from strongroom.cli.demo.stage import Stage
-    from strongroom.cli.demo.story import how_to_go_on, tell
-    from strongroom.cli.demo.teller import Teller
-
     signal.signal(signal.SIGTERM, _terminate)
     console = stdout()
     console.print("Strongroom: a key that only the people you name can read", style="bold")
     console.print(bold_capitals("INSECURE: this runs without hardware enclaves, to show how it works. Keep no real"))
     console.print("keys in it. Everything else below is real, and happens while you read.")
-    teller = Teller(console)
     with Stage(data) as stage:
+        stage.start()
+        # Imported here: other commands need none of it, and the servers start meanwhile.
+        from strongroom.cli.demo.story import how_to_go_on, tell
+        from strongroom.cli.demo.teller import Teller
+
+        teller = Teller(console)
         tell(stage, teller)
         if once:
             return

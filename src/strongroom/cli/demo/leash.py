@@ -11,8 +11,6 @@ import sys
 import threading
 from typing import NoReturn
 
-from strongroom.cli.main import main
-
 
 def hold() -> None:
     """End this process at once when standard input ends."""
@@ -27,5 +25,7 @@ def _end_with_stdin() -> NoReturn:
 
 
 if __name__ == "__main__":
+    from strongroom.cli.main import main
+
     hold()
     main(sys.argv[1:])

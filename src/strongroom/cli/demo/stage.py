@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +28,7 @@ class Stage:
         self.servers: Final = self.root / "servers"
         self.client: Final = self.root / "client"
         self._children: list[Child] = []
+        self.started_at = time.perf_counter()
         self.vault: dict[str, Any] = {}
         self.authenticator: dict[str, Any] = {}
         self.issuer = ""
@@ -36,12 +38,14 @@ class Stage:
         return self
 
     def start(self) -> None:
-        """Start all three at once, and wait for each. Raises `Failure`."""
-        vault = self._serve("vault")
-        authenticator = self._serve("authenticator")
+        """Start all three at once."""
         provider = self._child("sign-in provider", ["strongroom.cli.demo.provider"])
-        self.vault = vault.ready()
-        self.authenticator = authenticator.ready()
+        self._starting = (self._serve("vault"), self._serve("authenticator"), provider)
+
+    def wait(self) -> None:
+        """Wait until all are ready. Raises `Failure`."""
+        vault, authenticator, provider = self._starting
+        self.vault, self.authenticator = vault.ready(), authenticator.ready()
         self.issuer = provider.ready()["issuer"]
 
     def _serve(self, role: str) -> Child:
@@ -86,7 +90,3 @@ def _make_root(data: Path | None) -> Path:
         raise Failure(f"{data} is not empty", "the demo founds new clusters: name a new directory with --data")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return data.resolve()
-
-
-INSTRUCTIONS: Final = """\
-"""

@@ -66,11 +66,11 @@ def tell(stage: Stage, teller: Teller) -> None:
 
 def _servers(stage: Stage, teller: Teller) -> None:
     teller.step("Three servers start on this machine")
-    stage.start()
+    stage.wait()
     teller.fact("Vault", stage.vault["url"], "keeps sealed records")
     teller.fact("Authenticator", stage.authenticator["url"], "signs people in, never sees a secret")
     teller.fact("sign-in", stage.issuer, f"a development provider with {', '.join(USERS)}")
-    teller.took("until all were ready")
+    teller.took("until all were ready", since=stage.started_at)
 
 
 def _pin(stage: Stage, teller: Teller) -> TrustPolicy:
@@ -141,7 +141,8 @@ def _alice_stores(stage: Stage, teller: Teller, trust: TrustPolicy) -> str:
     teller.fact("letter", f"{len(LETTER)} bytes, as letter.txt.age {len(sealed_letter)} bytes")
     encoded = read_instructions(stage.client / "instructions.toml", trust, [email_of("bob")], None)
     teller.text("her instructions, checked before anything is sent:")
-    teller.output(line for line in parse_instructions(encoded).rules.strip().splitlines() if line)
+    rules = parse_instructions(encoded).rules.replace(" && ", "\n    && ")
+    teller.output(line for line in rules.splitlines() if line)
 
     async def store() -> int:
         async with AsyncVault(stage.vault["url"], trust, sign_in=SignInByItself("alice")) as vault:
@@ -166,8 +167,8 @@ def _bob_collects(stage: Stage, teller: Teller) -> None:
     opened = pyrage.decrypt((stage.client / "letter.txt.age").read_bytes(), [identity])
     if opened != LETTER.encode() or mode != 0o600:
         raise _wrong("the letter did not come out as it went in")
-    teller.fact("letter.txt.age", "opens with it", "and is, byte for byte, what Alice wrote", style="green")
-    teller.took("the whole command, signing in as bob and decrypting included")
+    teller.fact("decrypted", "letter.txt.age", "byte for byte what Alice wrote", style="green")
+    teller.took("the whole command, from its start to the decrypted letter")
 
 
 def _mallory_tries(stage: Stage, teller: Teller) -> None:
@@ -176,7 +177,7 @@ def _mallory_tries(stage: Stage, teller: Teller) -> None:
     if ran.status != EXIT_REFUSED or (stage.client / "mallory.key").exists():
         raise _wrong(f"mallory was not refused (exit status {ran.status})")
     teller.fact("exit status", str(ran.status), "a record that does not exist looks just the same", style="green")
-    teller.took("the whole command, signing in as mallory included")
+    teller.took("the whole command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +226,20 @@ def _what_the_host_holds(stage: Stage, teller: Teller, sealed: bytes, secret: st
         "the key": [*forms_of(secret), *forms_of(secret.lower())],
         email_of("bob"): forms_of(email_of("bob")),
         email_of("alice"): forms_of(email_of("alice")),
-        f"the name “{NAME}”": forms_of(NAME),
+        f"the name {NAME}": forms_of(NAME),
         "this row's first 32 bytes": [sealed[:32]],
     }
     searched = search(stage.servers, needles)
-    teller.text(f"a search through all {searched.size:,} bytes of {searched.files} files that the servers keep:")
+    teller.text(f"searched in all {searched.size:,} bytes of the {searched.files} files of the servers, as text, UTF-16, hex, base64:")
+    width = max(map(len, needles)) + 2
     for name, files in searched.found.items():
         expected = needles[name] == [sealed[:32]]
         if bool(files) != expected:
             raise _wrong(f"{name} is {'in ' + ', '.join(files) if files else 'nowhere'}")
         if expected:
-            teller.fact(name, f"in {files[0]}", "so the search does find what is there")
+            teller.fact(name, f"in {files[0]}", "so the search finds what is there", width=width)
         else:
-            teller.fact(name, "nowhere", "in plain, UTF-16, hex or base64", style="green")
+            teller.fact(name, "nowhere", style="green", width=width)
     teller.took("to search")
     teller.text("On real hardware that is all there is. Here, without hardware, the file", "yellow")
     teller.text("servers/platform/insecure-machine-secret opens everything: that is what INSECURE means.", "yellow")

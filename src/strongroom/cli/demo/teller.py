@@ -28,8 +28,8 @@ class Teller:
         self._console.print(Text.assemble((f"{self._step}  ", "bold cyan"), (title, "bold")))
         self._since = time.perf_counter()
 
-    def fact(self, name: str, value: str, note: str = "", *, style: str = "") -> None:
-        line = Text.assemble(_INDENT, (f"{name:<{_NAME}}", "cyan"), (printable(value), style))
+    def fact(self, name: str, value: str, note: str = "", *, style: str = "", width: int = _NAME) -> None:
+        line = Text.assemble(_INDENT, (f"{name:<{width}}", "cyan"), (printable(value), style))
         if note:
             line.append("  " + printable(note), "dim")
         self._console.print(line)
@@ -44,10 +44,14 @@ class Teller:
     def output(self, lines: Iterable[str]) -> None:
         """What a program printed, set apart."""
         for line in lines:
-            self._console.print(Text.assemble(_INDENT, ("│ ", "dim"), printable(line)))
+            text = Text(printable(line))
+            text.highlight_regex("^error:", "bold red")
+            text.highlight_regex("^hint:", "bold")
+            self._console.print(Text.assemble(_INDENT, ("│ ", "dim"), text))
 
-    def took(self, what: str) -> None:
-        self.fact("took", milliseconds(time.perf_counter() - self._since), what, style="green")
+    def took(self, what: str, *, since: float | None = None) -> None:
+        seconds = time.perf_counter() - (self._since if since is None else since)
+        self.fact("took", milliseconds(seconds), what, style="green")
 
     def commands(self, *commands: tuple[str, str]) -> None:
         """To copy: each alone on its line, so that a double click or a triple one takes it whole."""
