@@ -11,7 +11,7 @@ demo: ready ## store a key as one user, collect it as another, see what the host
 	@$(BIN)/strongroom demo
 
 test: lint ## everything: lint, vectors, all tests; says what it could not run
-	@$(BIN)/python -m tools.node tests/idp
+	@$(BIN)/python -m tools.node tests/idp tests/vectors/js
 	@$(BIN)/python spec/vectors/generate.py --check
 	@$(BIN)/pytest
 
@@ -35,7 +35,7 @@ lock: ready ## newest versions of everything into uv.lock
 	@$(PYTHON) -m tools.bootstrap
 
 clean: ## remove what was built
-	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist tests/idp/node_modules
+	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist tests/idp/node_modules tests/vectors/js/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ready:

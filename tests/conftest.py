@@ -7,14 +7,26 @@ from pathlib import Path
 import pytest
 
 from tests.idp import provider
+from tools.node import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 NOTHING_SKIPPED = "STRONGROOM_NOTHING_SKIPPED"
 
+
+def second_client_missing():
+    """Why the client in another language cannot run here, or None."""
+    if commands() is None:
+        return "there is no Node.js here (`make test` installs one)"
+    if not (ROOT / "tests" / "vectors" / "js" / "node_modules" / "@hpke").is_dir():
+        return "tests/vectors/js/node_modules is missing (`make test` installs it)"
+    return None
+
+
 # What a test may ask for with @pytest.mark.needs(name): a function that says why it is missing, or None.
 NEEDS = {
     "oidc": provider.missing,
+    "second-client": second_client_missing,
     "shared": lambda: None if SHARED.is_dir() else "../shared is not beside this clone",
 }
 MAY_BE_SKIPPED = {"shared"}  # it is no part of the repository

@@ -1,4 +1,4 @@
-"""Writes uv.lock and tests/idp/package-lock.json anew: newest versions, and no address of any package registry.
+"""Writes uv.lock and every package-lock.json anew: newest versions, and no address of any package registry.
 
 A lock records where each file was found, which ties it to one registry or mirror. Here only names, exact versions and
 hashes are kept; every machine fetches from the registry that it is set up for. tools/bootstrap.py installs from it.
@@ -54,3 +54,4 @@ def lock_node(folder: Path) -> None:
 if __name__ == "__main__":
     lock_python()
     lock_node(ROOT / "tests" / "idp")
+    lock_node(ROOT / "tests" / "vectors" / "js")

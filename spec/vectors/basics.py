@@ -6,6 +6,7 @@ import hashlib
 
 from case import Case, Cases, accepted, fixed, flipped, kept, refused, sign
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from wire import kinds
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
@@ -20,14 +21,6 @@ from strongroom.protocol.instructions import (
     instructions_digest,
     method_digest,
     rules_digest,
-)
-from strongroom.protocol.messages import (
-    CapsuleContents,
-    DecisionRequest,
-    RecordFacts,
-    RecordRef,
-    context_digest,
-    decision_digest,
 )
 from strongroom.protocol.primitives import (
     Domain,
@@ -89,13 +82,19 @@ def primitives() -> Cases:
         framed=frame_parts(Domain.HELLO, *PARTS),
     )
     yield accepted(
-        here + "framed-no-parts", "label and zero byte alone", "frame parts", {"domain": "ring handle", "parts": []},
+        here + "framed-no-parts",
+        "label and zero byte alone",
+        "frame parts",
+        {"domain": "ring handle", "parts": []},
         framed=frame_parts(Domain.RING_HANDLE),
-    )  # fmt: skip
+    )
     yield accepted(
-        here + "digest", "SHA-256 over framed parts", "digest", {"domain": "transcript", "parts": PARTS},
+        here + "digest",
+        "SHA-256 over framed parts",
+        "digest",
+        {"domain": "transcript", "parts": PARTS},
         digest=digest(Domain.TRANSCRIPT, *PARTS),
-    )  # fmt: skip
+    )
     key, salt = fixed("key"), fixed("salt")
     yield accepted(
         here + "keyed-hash",
@@ -153,14 +152,15 @@ def _kem() -> Cases:
     def verify(sealed: bytes) -> bool:
         return kem.open(sealed, Domain.CAPSULE, b"info") == b"secret"
 
-    sealed = kept(
-        here + "hpke", "sealed", verify, lambda: kem_seal(kem.public, b"secret", Domain.CAPSULE, b"info")
-    )
+    sealed = kept(here + "hpke", "sealed", verify, lambda: kem_seal(kem.public, b"secret", Domain.CAPSULE, b"info"))
     base = {"seed": fixed("kem seed"), "domain": "capsule", "parts": [b"info"]}
     yield accepted(
-        here + "hpke", "HPKE base mode, info = framed parts, no associated data", "hpke open", base | {"sealed": sealed},
+        here + "hpke",
+        "HPKE base mode, info = framed parts, no associated data",
+        "hpke open",
+        base | {"sealed": sealed},
         plaintext=b"secret",
-    )  # fmt: skip
+    )
     for name, what, change in (
         ("hpke-other-info", "opened with another part in the info", {"sealed": sealed, "parts": [b"Info"]}),
         ("hpke-other-domain", "opened under another domain", {"sealed": sealed, "domain": "hello"}),
@@ -228,34 +228,34 @@ def _padding() -> Cases:
 
 
 def digests() -> Cases:
-    rules = RULES.encode()
-    facts = encode(RecordFacts(kind="secret", depositor=f"{method_digest(METHOD).hex()}:alice"))
+    facts = encode(kinds.RecordFacts(kind="secret", depositor=f"{method_digest(METHOD).hex()}:alice"))
     request = encode(
-        DecisionRequest(
+        kinds.DecisionRequest(
             request_id=fixed("request id", 16),
             vault_cluster=VAULT_CLUSTER,
             binding_key=BINDING.public,
             action="collect",
             rules_digest=rules_digest(RULES),
             instructions_digest=instructions_digest(encode(INSTRUCTIONS)),
-            context_digest=context_digest(facts),
-            records=[RecordRef(handle=fixed("handle"), version=1)],
+            context_digest=kinds.context_digest(facts),
+            records=[kinds.RecordRef(handle=fixed("handle"), version=1)],
         )
     )
-    for name, value in (
-        ("method", method_digest(METHOD)),
-        ("instructions", instructions_digest(encode(INSTRUCTIONS))),
-        ("rules", rules_digest(RULES)),
-        ("context", context_digest(facts)),
-        ("decision", decision_digest(request)),
+    whole = encode(INSTRUCTIONS)
+    for name, exact, value in (
+        ("method", METHOD, method_digest(METHOD)),
+        ("instructions", whole, instructions_digest(whole)),
+        ("rules", RULES.encode(), rules_digest(RULES)),
+        ("context", facts, kinds.context_digest(facts)),
+        ("decision", request, kinds.decision_digest(request)),
     ):
-        exact = {
-            "method": METHOD, "instructions": encode(INSTRUCTIONS), "rules": rules, "context": facts, "decision": request
-        }[name]  # fmt: skip
         yield accepted(
-            f"digests/{name}", f"digest of exact bytes under the domain {name}", "digest of", {"domain": name,
-            "exact": exact}, digest=value,
-        )  # fmt: skip
+            f"digests/{name}",
+            f"digest of exact bytes under the domain {name}",
+            "digest of",
+            {"domain": name, "exact": exact},
+            digest=value,
+        )
 
 
 def nonces() -> Cases:
@@ -283,7 +283,7 @@ def capsules() -> Cases:
     ratchet = fixed("authenticator ratchet")
     seed = expand_key(ratchet, Domain.RATCHET_KEY)
     kem = KemKey(seed)
-    contents = CapsuleContents(vault_cluster=VAULT_CLUSTER, methods=[METHOD])
+    contents = kinds.CapsuleContents(vault_cluster=VAULT_CLUSTER, methods=[METHOD])
     prefix = key_id(kem.public)
 
     def verify(capsule: bytes) -> bool:
@@ -297,15 +297,24 @@ def capsules() -> Cases:
     yield accepted(name, "what a Vault seals to an Authenticator", "open capsule", base, contents=contents)
     other = base | {"vault_cluster": fixed("other cluster")}
     yield refused(
-        "capsule/of-another-vault", "sealed for another Vault's cluster", "open capsule", other, Number.INTEGRITY, "HPKE"
+        "capsule/of-another-vault",
+        "sealed for another Vault's cluster",
+        "open capsule",
+        other,
+        Number.INTEGRITY,
+        "HPKE",
     )
     bent = base | {"capsule": flipped(capsule, -1)}
     yield refused("capsule/flipped", "a bit flipped", "open capsule", bent, Number.INTEGRITY, "HPKE")
     stale = base | {"capsule": flipped(capsule, 0)}
     yield refused(
-        "capsule/key-turned-over", "sealed to a key that is no longer there", "open capsule", stale, Number.STALE_KEY,
+        "capsule/key-turned-over",
+        "sealed to a key that is no longer there",
+        "open capsule",
+        stale,
+        Number.STALE_KEY,
         "key id",
-    )  # fmt: skip
+    )
 
 
 def every() -> list[Case]:

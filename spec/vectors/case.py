@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from wire import to_json
 
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.primitives import Domain, frame_parts
-from wire import to_json
 
 VECTORS = Path(__file__).resolve().parent
 

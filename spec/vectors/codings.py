@@ -7,13 +7,12 @@ from typing import Any
 import msgspec
 from basics import INSTRUCTIONS, METHOD
 from case import Case, Cases, accepted, fixed, refused
-from wire import Type, classes, schema, to_json
+from wire import Type, classes, kinds, schema, to_json
 
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.instructions import OidcMethod
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.messages import ById, ByName, Collect, Describe, Stored, Ticket, Update
 
 SCHEMA = schema()["types"]
 HERE = "encoding/"
@@ -38,18 +37,29 @@ def good() -> Cases:
             ):
                 what = f"{name}, with everything" if rich else f"{name}, with as little as may be"
                 yield _good(f"good-{_dashed(name)}{suffix}", what, name, message)
-    yield _good("good-longest-name", "256 characters of four bytes each: text is measured in characters", "ByName",
-                ByName(namespace="🔑" * 256, name="a"))  # fmt: skip
+    yield _good(
+        "good-longest-name",
+        "256 characters of four bytes each: text is measured in characters",
+        "ByName",
+        kinds.ByName(namespace="🔑" * 256, name="a"),
+    )
     numbers = [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**53, 2**63 - 1]
-    yield _good("good-int-sizes", "each size of integer in its shortest form", "Stored", Stored(versions=numbers))
-    sizes = Collect(
+    yield _good("good-int-sizes", "each size of integer in its shortest form", "Stored", kinds.Stored(versions=numbers))
+    sizes = kinds.Collect(
         request_id=REQUEST,
-        tickets=[Ticket(authenticator=fixed("a"), sealed=bytes(size)) for size in (0, 255, 256, 4096)],
-        addresses=[ByName(namespace="n" * 31, name="n" * 32), *(ById(id=fixed(str(i), 16)) for i in range(15))],
+        tickets=[kinds.Ticket(authenticator=fixed("a"), sealed=bytes(size)) for size in (0, 255, 256, 4096)],
+        addresses=[
+            kinds.ByName(namespace="n" * 31, name="n" * 32),
+            *(kinds.ById(id=fixed(str(i), 16)) for i in range(15)),
+        ],
     )
     yield _good("good-size-borders", "each length of a bytes, text and list header", "Collect", sizes)
-    yield _good("good-not-normalised", "text is compared byte for byte: two ways to write é are two names", "Describe",
-                Describe(address=ByName(namespace="é", name="e\u0301"), tickets=[]))  # fmt: skip
+    yield _good(
+        "good-not-normalised",
+        "text is compared byte for byte: two ways to write é are two names",
+        "Describe",
+        kinds.Describe(address=kinds.ByName(namespace="é", name="e\u0301"), tickets=[]),
+    )
 
 
 def _good(name: str, what: str, kind: str, message: Any) -> Case:
@@ -61,7 +71,7 @@ def _dashed(name: str) -> str:
     return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
 
 
-def _sample(name: str, rich: bool) -> dict[str, Any]:  # noqa: FBT001
+def _sample(name: str, rich: bool) -> dict[str, Any]:
     described = SCHEMA[name]
     value: dict[str, Any] = {}
     if described["tag"]:
@@ -72,7 +82,7 @@ def _sample(name: str, rich: bool) -> dict[str, Any]:  # noqa: FBT001
     return value
 
 
-def _value(path: str, kind: Type, rich: bool, at: int) -> Any:  # noqa: FBT001
+def _value(path: str, kind: Type, rich: bool, at: int) -> Any:
     """`rich`: the first choice and some of everything; otherwise the last choice and as little as may be."""
     match kind["is"]:
         case "bytes":
@@ -146,17 +156,25 @@ def bad() -> Cases:
             head + tag + request + tickets + b"\xa9addresses\xdc\x01\x01" + ADDRESS * 257,
         ),
         "nil-for-list": ("nil instead of no tickets", head + tag + request + b"\xa7tickets\xc0" + addresses),
-        "list-longer-than-said": ("a header that promises more than there is", plain[:-1]),
-        "list-of-four-billion": ("a list header without the list", head + tag + request + b"\xa7tickets\xdd" + b"\xff" * 4),
+        "list-longer-than-it-is": (
+            "a list header that promises one more",
+            plain.replace(b"addresses\x91", b"addresses\x92"),
+        ),
+        "list-of-four-billion": (
+            "a list header without the list",
+            head + tag + request + b"\xa7tickets\xdd" + b"\xff" * 4,
+        ),
         "bytes-of-four-gigabytes": ("a bytes header without the bytes", plain[:25] + b"\xc6" + b"\xff" * 4),
         "wrong-type-deep-nesting": (
             "ten thousand lists in one another",
             head + tag + request + b"\xa7tickets" + b"\x91" * 10_000 + b"\xc0",
         ),
-        "unknown-deep-nesting": ("an unknown field with ten thousand maps", b"\x85" + plain[1:] + b"\xa4more"
-                                 + b"\x81\xa1a" * 10_000 + b"\xc0"),
+        "unknown-deep-nesting": (
+            "an unknown field with ten thousand maps",
+            b"\x85" + plain[1:] + b"\xa4more" + b"\x81\xa1a" * 10_000 + b"\xc0",
+        ),
         "extension": ("a timestamp extension for a list", head + tag + request + b"\xa7tickets\xd6\xff" + bytes(4)),
-    }  # fmt: skip
+    }
     for name, (what, message) in collects.items():
         yield _bad(name, what, "Collect", message)
     stored = {
@@ -182,20 +200,35 @@ def bad() -> Cases:
     }
     for name, (what, namespace) in texts.items():
         yield _bad(name, f"namespace {what}", "Describe", described % namespace)
-    swapped = encode(Update(
-        request_id=REQUEST, address=ById(id=REQUEST), replaces=1, tickets=[], secret=b"", metadata=None, instructions=None
-    )).replace(b"\xa2id\xa2id", b"\xa9namespace\xa2id")  # fmt: skip
+    swapped = encode(
+        kinds.Update(
+            request_id=REQUEST,
+            address=kinds.ById(id=REQUEST),
+            replaces=1,
+            tickets=[],
+            secret=b"",
+            metadata=None,
+            instructions=None,
+        )
+    ).replace(b"\xa2id\xa2id", b"\xa9namespace\xa2id")
     yield _bad("address-of-another-kind", "an id under the tag of a namespace", "Update", swapped)
-    yield _bad("tag-of-another-role", "a request to an Authenticator", "VaultRequest",
-               _encoded("Validate"))  # fmt: skip
+    yield _bad("tag-of-another-role", "a request to an Authenticator", "VaultRequest", _encoded("Validate"))
     yield _bad("reply-as-request", "a reply where a request must be", "VaultRequest", _encoded("Stored"))
-    yield _bad("other-version", "a hello of protocol version 2", "Hello",
-               _encoded("Hello").replace(b"\xa7version\x01", b"\xa7version\x02"))  # fmt: skip
+    yield _bad(
+        "other-version",
+        "a hello of protocol version 2",
+        "Hello",
+        _encoded("Hello").replace(b"\xa7version\x01", b"\xa7version\x02"),
+    )
     inputs = {"type": "Collect", "limit": len(plain) - 1, "message": plain}
     yield refused(
-        HERE + "bad-over-the-limit", "one byte more than the limit; refused before it is parsed", "decode", inputs,
-        Number.TOO_LARGE, "size",
-    )  # fmt: skip
+        HERE + "bad-over-the-limit",
+        "one byte more than the limit; refused before it is parsed",
+        "decode",
+        inputs,
+        Number.TOO_LARGE,
+        "size",
+    )
 
 
 def _encoded(name: str) -> bytes:

@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from case import Case, Cases, accepted, fixed, kept, refused, sign
+from wire import to_json
 
 from strongroom.attestation.appraisal import appraise
 from strongroom.attestation.policy import RolePolicy, SignerRule, policy_digest
+from strongroom.attestation.sgx import root_certificate
 from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
 from strongroom.protocol.codec import decode, encode
@@ -26,7 +28,6 @@ from strongroom.protocol.evidence import (
 )
 from strongroom.protocol.limits import MAX_EVIDENCE, MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey, fingerprint
-from wire import to_json
 
 NOW = 1_790_000_000
 HERE = "evidence/"
@@ -149,7 +150,10 @@ def statements() -> Cases:
             inputs(claims(config=[CONFIG[0], CONFIG[0]]), config=[CONFIG[0], CONFIG[0]]),
         ),
         "config-not-expected": ("a configuration value that the policy does not name", inputs(config=CONFIG[:1])),
-        "config-missing": ("a configuration value that the policy expects is missing", inputs(claims(config=CONFIG[:1]))),
+        "config-missing": (
+            "a configuration value that the policy expects is missing",
+            inputs(claims(config=CONFIG[:1])),
+        ),
         "claims-malformed": ("claims with a byte after their end", inputs(claims() + b"\x00")),
     }
     for name, (what, given) in bad.items():
@@ -174,8 +178,6 @@ def complete() -> Cases:
     )
 
     def root_of(evidence: bytes) -> bytes:
-        from strongroom.attestation.sgx import root_certificate
-
         return fingerprint(root_certificate(decode(evidence, Evidence, limit=MAX_EVIDENCE).quote))
 
     def with_root(evidence: bytes, **fields: Any) -> RolePolicy:
@@ -202,7 +204,9 @@ def complete() -> Cases:
     evidence = kept(HERE + "complete", "evidence", verify, make)
     fitting = with_root(evidence)
 
-    def inputs(evidence: bytes | str = "@complete", now: int = NOW, role: str = "vault", **fields: Any) -> dict[str, Any]:
+    def inputs(
+        evidence: bytes | str = "@complete", now: int = NOW, role: str = "vault", **fields: Any
+    ) -> dict[str, Any]:
         return {"evidence": evidence, "role": role, "now": now, "policy": to_json(with_root(whole, **fields))}
 
     whole = evidence

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import basics
-import domains
 import codings
+import domains
 import evidences
 import sessions
 import tables

@@ -7,11 +7,11 @@ from typing import Any
 
 from basics import BINDING
 from case import Case, Cases, accepted, fixed, flipped, kept, refused, sign
+from wire import kinds
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.evidence import Role
-from strongroom.protocol.messages import Prove, Proved
 from strongroom.protocol.primitives import (
     Domain,
     FrameCipher,
@@ -113,7 +113,7 @@ def handshakes() -> Cases:
     seeds = CLIENT.seed + SERVER_SEED
     proof = sign(BINDING.scalar, Domain.PROOF, transcript)
     plaintext = open_once(CLIENT.answer_key(hello), answer[32:], hashlib.sha256(hello).digest())
-    prove, proved = encode(Prove(signature=proof, evidence=None)), reply_message(0, encode(Proved()))
+    prove, proved = encode(kinds.Prove(signature=proof, evidence=None)), reply_message(0, encode(kinds.Proved()))
     first = frame(seeds, transcript, SESSION, TO_SERVER, 0, pad(prove))
     reply = frame(seeds, transcript, SESSION, TO_CLIENT, 0, pad(proved))
     fitting = CLIENT.inputs(hello, answer)
@@ -152,7 +152,10 @@ def handshakes() -> Cases:
     elsewhere = transcript_digest(ROLE, EVIDENCE, hello, flipped(answer, 0))
     bad = {
         "proof-by-another-key": ("a thief of a token signs", sign(fixed("other scalar"), Domain.PROOF, transcript)),
-        "proof-of-another-transcript": ("moved here from another session", sign(BINDING.scalar, Domain.PROOF, elsewhere)),
+        "proof-of-another-transcript": (
+            "moved here from another session",
+            sign(BINDING.scalar, Domain.PROOF, elsewhere),
+        ),
         "proof-of-another-role": (
             "made for a session with an Authenticator",
             sign(BINDING.scalar, Domain.PROOF, transcript_digest("authenticator", EVIDENCE, hello, answer)),
@@ -202,7 +205,12 @@ def _server(hello: bytes) -> Cases:
             "evidence digest",
         ),
         "hello-cut-short": ("nothing but a key id", {"hello": hello[:8]}, Number.INTEGRITY, "HPKE"),
-        "hello-too-large": ("larger than MAX_HELLO", {"hello": hello + bytes(8193 - len(hello))}, Number.TOO_LARGE, "size"),
+        "hello-too-large": (
+            "larger than MAX_HELLO",
+            {"hello": hello + bytes(8193 - len(hello))},
+            Number.TOO_LARGE,
+            "size",
+        ),
         "hello-of-another-version": (
             "protocol version 2",
             {"hello": sealed(here + "hello-of-another-version", version_2)},
@@ -269,7 +277,9 @@ def frames() -> Cases:
     here = "frames/"
     seeds, transcript = CLIENT.seed + SERVER_SEED, fixed("transcript of frames")
 
-    def made(counter: int, padded: bytes | None = None, *, session: bytes = SESSION, direction: bytes = TO_SERVER) -> bytes:
+    def made(
+        counter: int, padded: bytes | None = None, *, session: bytes = SESSION, direction: bytes = TO_SERVER
+    ) -> bytes:
         message = pad(f"request {counter}".encode()) if padded is None else padded
         return frame(seeds, transcript, session, direction, counter, message)
 
@@ -311,7 +321,12 @@ def frames() -> Cases:
     )
     bad: dict[str, tuple[str, dict[str, Any], Number, str]] = {
         "replayed": ("the same frame again", inputs(first, first), Number.REPLAYED, "window"),
-        "replayed-later": ("again after others", inputs(made(1), made(0), made(1), made(40)), Number.REPLAYED, "window"),
+        "replayed-later": (
+            "again after others",
+            inputs(made(1), made(0), made(1), made(40)),
+            Number.REPLAYED,
+            "window",
+        ),
         "replayed-same-counter": (
             "another message under a used counter",
             inputs(made(1, pad(b"other")), made(1)),
@@ -332,22 +347,36 @@ def frames() -> Cases:
             Number.INTEGRITY,
             "AES-GCM",
         ),
-        "other-direction": ("a frame sent back to who sent it", inputs(made(0, direction=TO_CLIENT)), Number.INTEGRITY,
-                            "AES-GCM"),
+        "other-direction": (
+            "a frame sent back to who sent it",
+            inputs(made(0, direction=TO_CLIENT)),
+            Number.INTEGRITY,
+            "AES-GCM",
+        ),
         "flipped-tag": ("a bit of the tag flipped", inputs(flipped(first, -1)), Number.INTEGRITY, "AES-GCM"),
-        "flipped-ciphertext": ("a bit of the ciphertext flipped", inputs(flipped(first, 24)), Number.INTEGRITY, "AES-GCM"),
+        "flipped-ciphertext": (
+            "a bit of the ciphertext flipped",
+            inputs(flipped(first, 24)),
+            Number.INTEGRITY,
+            "AES-GCM",
+        ),
         "flipped-counter": ("a bit of the counter flipped", inputs(flipped(first, 23)), Number.INTEGRITY, "AES-GCM"),
         "cut-short": ("shorter than session id, counter and tag", inputs(first[:39]), Number.MALFORMED, "size"),
         "header-only": ("no ciphertext", inputs(first[:24]), Number.MALFORMED, "size"),
         "unpadded": ("no padding", inputs(made(0, b"request")), Number.INTEGRITY, "padding"),
-        "padding-too-long": ("padded to 512 where 256 suffices", inputs(made(0, b"request\x80" + bytes(504))),
-                             Number.INTEGRITY, "padding"),
-    }  # fmt: skip
+        "padding-too-long": (
+            "padded to 512 where 256 suffices",
+            inputs(made(0, b"request\x80" + bytes(504))),
+            Number.INTEGRITY,
+            "padding",
+        ),
+    }
     for name, (what, given, number, layer) in bad.items():
         yield refused(here + name, what, "frame", given, number, layer)
     swapped = inputs(reply, direction=TO_CLIENT) | {"request": 8}
-    yield refused(here + "reply-to-another-request", "the host swapped two answers", "reply", swapped, Number.INTEGRITY,
-                  "reply")  # fmt: skip
+    yield refused(
+        here + "reply-to-another-request", "the host swapped two answers", "reply", swapped, Number.INTEGRITY, "reply"
+    )
     short = inputs(made(0, pad(bytes(7)), direction=TO_CLIENT), direction=TO_CLIENT) | {"request": 0}
     yield refused(here + "reply-without-counter", "seven bytes", "reply", short, Number.INTEGRITY, "reply")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 from domains import USES
+from wire import Type, classes, field_texts, plain, schema, texts_after
 
 from strongroom.protocol import limits, rules
 from strongroom.protocol.errors import WORDS, Number
-from wire import Type, classes, field_texts, plain, schema, texts_after
 
 SPEC = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

@@ -50,20 +50,33 @@ def instructions() -> Cases:
 
 def rules() -> Cases:
     here, run = "rules/", "verify rules"
-    yield accepted(here + "good", "a recipient by address, and the depositor", run, {"rules": RULES},
-                   permitted=["collect", "delete", "update"])  # fmt: skip
+    yield accepted(
+        here + "good",
+        "a recipient by address, and the depositor",
+        run,
+        {"rules": RULES},
+        permitted=["collect", "delete", "update"],
+    )
     anything = "permit (principal, action, resource);"
     every_action = sorted(["create", "describe", "collect", "update", "delete", "audit", "set-quota", "admin"])
     yield accepted(here + "permit-all", "one policy for every action", run, {"rules": anything}, permitted=every_action)
     forbid = anything + '\nforbid (principal, action == Action::"delete", resource);'
-    yield accepted(here + "forbid-one", "an unconditional forbid takes an action away from everybody", run,
-                   {"rules": forbid}, permitted=[a for a in every_action if a != "delete"])  # fmt: skip
+    yield accepted(
+        here + "forbid-one",
+        "an unconditional forbid takes an action away from everybody",
+        run,
+        {"rules": forbid},
+        permitted=[a for a in every_action if a != "delete"],
+    )
     email = 'context.identity.email == "a@b.example"'
     bad = {
         "empty": ("no policy", ""),
         "comment-only": ("a comment and no policy", "// nobody"),
         "not-cedar": ("does not parse", "permit everything;"),
-        "unknown-action": ("an action that the schema lacks", 'permit (principal, action == Action::"read", resource);'),
+        "unknown-action": (
+            "an action that the schema lacks",
+            'permit (principal, action == Action::"read", resource);',
+        ),
         "unknown-attribute": (
             "a misspelt attribute after `has` would make a forbid vanish",
             anything + "\nforbid (principal, action, resource) when { context.identity has fishable };",

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from types import ModuleType, UnionType
+from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any, get_args
 
 import msgspec
@@ -18,6 +18,8 @@ from strongroom.protocol.codec import Message
 
 MODULES: tuple[ModuleType, ...] = (evidence, policy, instructions, session, messages)
 """Where the messages are defined: the one place to change when they move."""
+kinds = SimpleNamespace(**{name: value for module in MODULES for name, value in vars(module).items()})
+"""Everything defined there, by name."""
 UNIONS = ("VaultRequest", "VaultReply", "AuthenticatorRequest", "AuthenticatorReply")
 SAFE = 2**53 - 1
 """The largest integer that every JSON parser keeps; larger ones are written as decimal text."""
@@ -38,7 +40,7 @@ def classes() -> dict[str, type[Message]]:
 
 
 def unions() -> dict[str, UnionType]:
-    return {name: vars(module)[name] for name in UNIONS for module in MODULES if name in vars(module)}
+    return {name: vars(kinds)[name] for name in UNIONS}
 
 
 def number(value: int) -> int | str:

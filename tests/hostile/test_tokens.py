@@ -17,7 +17,7 @@ from strongroom.enclave.runtime import egress
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import bound_nonce
-from strongroom.protocol.messages import DeviceBegin, DevicePoll
+from strongroom.protocol.messages import CapsuleContents, DeviceBegin, DevicePoll
 from strongroom.protocol.primitives import Domain, SigningKey, kem_seal
 from tests.support.issuer import CLIENT_ID, EC, ED, RSA, VAULT, Desk, Issuer, answer, base64url, public, sign
 from tests.support.world import Platform
@@ -300,7 +300,7 @@ async def test_a_redirecting_token_endpoint_is_not_followed(place):
         await answer(writer, {}, 307, f"location: {issuer.url}/elsewhere")
 
     issuer.routes["/token"] = redirect
-    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
+    assert "redirects" in await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
     assert issuer.calls["/elsewhere"] == 0
 
 
@@ -521,3 +521,10 @@ async def test_a_capsule_with_another_content_is_refused(platform):
     desk = Desk(platform)
     wrong = kem_seal(desk.kem.public, encode(desk.method), Domain.CAPSULE, VAULT)
     await refusal(desk.begin(capsule=wrong), Misuse, Number.MALFORMED)
+
+
+async def test_a_capsule_that_names_another_vault_inside_is_refused(platform):
+    desk = Desk(platform)
+    contents = CapsuleContents(vault_cluster=b"W" * 32, methods=[encode(desk.method)])
+    bent = kem_seal(desk.kem.public, encode(contents), Domain.CAPSULE, VAULT)
+    await refusal(desk.begin(capsule=bent), Refused, Number.REFUSED)

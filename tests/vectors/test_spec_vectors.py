@@ -1,23 +1,29 @@
 """Every vector of the specification against the implementation, and the specification against the code."""
 
+import asyncio
+import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from strongroom.attestation import policy
 from strongroom.attestation.appraisal import appraise
 from strongroom.attestation.policy import RolePolicy, policy_digest
-from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.door import Door
+from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.keys import TurningKey
 from strongroom.protocol import evidence, instructions, messages, primitives, rules, session
 from strongroom.protocol.codec import Message, decode, encode
@@ -34,10 +40,28 @@ SPEC = ROOT / "spec"
 VECTORS = SPEC / "vectors"
 FILES = sorted(VECTORS.rglob("*.json"))
 JS = ROOT / "tests" / "vectors" / "js"
+PLACES = (messages, instructions, evidence, session, policy)
+KINDS = SimpleNamespace(**{name: value for module in PLACES for name, value in vars(module).items()})
+"""Message types by name, wherever they are defined."""
 LAYERS = {
-    "AES-GCM", "HPKE", "answer", "encoding", "evidence", "evidence digest", "frame", "instructions", "key id", "padding",
-    "proof", "reply", "rules", "session id", "signature", "size", "window",
-}  # fmt: skip
+    "AES-GCM",
+    "HPKE",
+    "answer",
+    "encoding",
+    "evidence",
+    "evidence digest",
+    "frame",
+    "instructions",
+    "key id",
+    "padding",
+    "proof",
+    "reply",
+    "rules",
+    "session id",
+    "signature",
+    "size",
+    "window",
+}
 
 Inputs = dict[str, Any]
 
@@ -52,10 +76,6 @@ def parts_of(given: Inputs) -> tuple[Domain, list[bytes]]:
 
 def typed(kind: Any, value: Any) -> Any:
     """A message from its JSON form."""
-
-    def dec_hook(wanted: type, text: Any) -> Any:
-        raise NotImplementedError(wanted)
-
     return msgspec.convert(_bytes_in(msgspec.inspect.type_info(kind), value), kind, builtin_types=(bytes,))
 
 
@@ -73,13 +93,14 @@ def _bytes_in(kind: Any, value: Any) -> Any:
             inner = {field.encode_name: _bytes_in(field.type, value[field.encode_name]) for field in kind.fields}
             return ({kind.tag_field: value[kind.tag_field]} if kind.tag_field else {}) | inner
         case msgspec.inspect.UnionType():
-            if value is None:
-                return None
-            others = [one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType)]
-            fits = [one for one in others if not isinstance(one, msgspec.inspect.StructType) or value[one.tag_field] == one.tag]
-            (one,) = fits
-            return _bytes_in(one, value)
+            return _bytes_in(next(one for one in kind.types if _fits(one, value)), value)
     return value
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if value is not None and isinstance(kind, msgspec.inspect.StructType):
+        return kind.tag_field is None or bool(value[kind.tag_field] == kind.tag)
+    return isinstance(kind, msgspec.inspect.NoneType) == (value is None)
 
 
 # --- what is done with the inputs of each kind of vector: the outputs, or an error ------------------------------
@@ -141,8 +162,8 @@ def digest_of(given: Inputs) -> Inputs:
         "method": instructions.method_digest,
         "instructions": instructions.instructions_digest,
         "rules": lambda text: instructions.rules_digest(text.decode()),
-        "context": messages.context_digest,
-        "decision": messages.decision_digest,
+        "context": KINDS.context_digest,
+        "decision": KINDS.decision_digest,
     }
     return {"digest": functions[given["domain"]](exact)}
 
@@ -156,7 +177,7 @@ def open_capsule(given: Inputs) -> Inputs:
     capsule = unhex(given["capsule"])
     key = TurningKey(unhex(given["ratchet"]), 0).find(capsule, 0)
     contents = key.open(capsule[session.KEY_ID :], Domain.CAPSULE, unhex(given["vault_cluster"]))
-    return {"contents": decode(contents, messages.CapsuleContents, limit=MAX_MESSAGE)}
+    return {"contents": decode(contents, KINDS.CapsuleContents, limit=MAX_MESSAGE)}
 
 
 def decode_message(given: Inputs) -> Inputs:
@@ -165,9 +186,7 @@ def decode_message(given: Inputs) -> Inputs:
 
 
 def type_named(name: str) -> Any:
-    from strongroom.attestation import policy
-
-    return next(vars(module)[name] for module in (messages, instructions, evidence, session, policy) if name in vars(module))
+    return vars(KINDS)[name]
 
 
 def verify_claims(given: Inputs) -> Inputs:
@@ -187,22 +206,22 @@ def verify_claims(given: Inputs) -> Inputs:
         )
     )
     assert given["now"] == NOW
-    policy = cluster.policy(
+    accepted = cluster.policy(
         measurements=[bytes(32)],
         clusters=[unhex(one) for one in given["clusters"]],
         config=[evidence.ConfigValue(**one) for one in given["config"]],
     )
-    appraise(shown, role=given["role"], policy=policy, now=given["now"])
+    appraise(shown, role=given["role"], policy=accepted, now=given["now"])
     return {"cluster_id": evidence.cluster_id(unhex(given["genesis"])), "report_data": evidence.report_data(exact)}
 
 
 def appraise_evidence(given: Inputs) -> Inputs:
-    policy = typed(RolePolicy, given["policy"])
-    found = appraise(unhex(given["evidence"]), role=given["role"], policy=policy, now=given["now"])
+    accepted = typed(RolePolicy, given["policy"])
+    found = appraise(unhex(given["evidence"]), role=given["role"], policy=accepted, now=given["now"])
     genuine = found.genuine
     return {
         "evidence_digest": genuine.evidence_digest,
-        "policy_digest": policy_digest(policy),
+        "policy_digest": policy_digest(accepted),
         "cluster_id": genuine.claims.cluster_id,
         "measurement": genuine.measurement,
         "signer": genuine.signer,
@@ -211,3 +230,308 @@ def appraise_evidence(given: Inputs) -> Inputs:
         "kem_key": genuine.claims.kem_key,
         "signer_can_read": found.signer_can_read,
     }
+
+
+class Port:
+    """Clock and randomness of a platform; nothing else of it is used here."""
+
+    kind = "insecure-software"
+
+    def now(self) -> float:
+        return 1.0
+
+    def random(self, size: int) -> bytes:
+        return os.urandom(size)
+
+
+class Shown(Identity):
+    """An enclave whose current evidence has the digest that a vector states."""
+
+    def __init__(self, port: Any, ratchet: bytes, shown: bytes) -> None:
+        self.role = "vault"  # type: ignore[misc]
+        self._clock = Clock(port)
+        self._keys = TurningKey(ratchet, 0)
+        self._accepted = {shown: self._keys.expires_at}
+
+
+def hello(given: Inputs) -> Inputs:
+    """Through the door of an enclave, as a host would bring it."""
+    port: Any = Port()
+    identity = Shown(port, unhex(given["ratchet"]), unhex(given["shown"]))
+    service: Any = None  # no request gets that far
+    door = Door(port, Clock(port), identity, service)
+    asyncio.run(door.handle(Operation.SESSION, unhex(given["hello"])))
+    opened = session.open_hello(KemKey(unhex(given["server_kem_seed"])), unhex(given["hello"]))
+    return {"message": encode(opened)}
+
+
+def client_of(given: Inputs, server_kem_key: bytes, binding_key: bytes) -> ClientHandshake:
+    """The client of a vector, as if it had just sent the hello that stands there."""
+    client = ClientHandshake(
+        given["role"],
+        unhex(given["evidence"]),
+        server_kem_key,
+        binding_key,
+        seed=unhex(given["client_seed"]),
+        kem_seed=unhex(given["client_kem_seed"]),
+    )
+    client.hello = unhex(given["hello"])  # type: ignore[misc] # HPKE draws its own randomness: no two are alike
+    return client
+
+
+def answer(given: Inputs) -> Inputs:
+    client = client_of(given, KemKey(bytes(32)).public, SigningKey.from_scalar(bytes(31) + b"\x01").public)
+    channel = client.finish(unhex(given["answer"]))
+    if "frame" in given:
+        channel.open(unhex(given["frame"]))
+    return {"session_id": channel.session_id}
+
+
+def handshake(given: Inputs) -> Inputs:
+    """Both sides; what only a random signature tells apart is looked at by a test of its own."""
+    server = KemKey(unhex(given["server_kem_seed"]))
+    binding = SigningKey.from_scalar(unhex(given["binding_scalar"]))
+    client = client_of(given, server.public, binding.public)
+    channel = client.finish(unhex(given["answer"]))
+    opened = session.open_hello(server, client.hello)
+    seed, salt = opened.seed, unhex(given["salt"])
+    bound = hashlib.sha256(client.hello).digest()
+    answer_key = primitives.derive_key(seed, Domain.ANSWER, bound, salt=salt)
+    plaintext = primitives.open_once(answer_key, unhex(given["answer"])[32:], bound)
+    message = decode(plaintext, session.Answer, limit=MAX_MESSAGE)
+    assert message.session_id == channel.session_id == unhex(given["session_id"])
+    seeds, transcript = seed + unhex(given["server_seed"]), channel.transcript
+    return {
+        "server_kem_key": server.public,
+        "key_id": session.key_id(server.public),
+        "client_kem_key": client.kem_public,
+        "binding_key": binding.public,
+        "hello_message": encode(opened),
+        "answer_key": answer_key,
+        "answer_message": plaintext,
+        "transcript": transcript,
+        "key_to_server": primitives.derive_key(seeds, Domain.TRAFFIC, session.TO_SERVER, salt=transcript),
+        "key_to_client": primitives.derive_key(seeds, Domain.TRAFFIC, session.TO_CLIENT, salt=transcript),
+        "proved_message": session.reply_message(0, encode(KINDS.Proved())),
+    }
+
+
+def proof(given: Inputs) -> Inputs:
+    primitives.verify_signature(
+        unhex(given["binding_key"]), unhex(given["signature"]), Domain.PROOF, unhex(given["transcript"])
+    )
+    return {}
+
+
+def receiver(given: Inputs) -> Channel:
+    """A channel that has received what came before."""
+    other = {session.TO_SERVER: session.TO_CLIENT, session.TO_CLIENT: session.TO_SERVER}
+    direction = given["direction"].encode()
+    channel = Channel(
+        unhex(given["session_id"]),
+        unhex(given["seeds"]),
+        unhex(given["transcript"]),
+        sends=other[direction],
+        receives=direction,
+    )
+    for earlier in given["before"]:
+        with suppress(StrongroomError):
+            channel.open(unhex(earlier))
+    return channel
+
+
+def frame(given: Inputs) -> Inputs:
+    counter, message = receiver(given).open(unhex(given["frame"]))
+    return {"counter": str(counter), "message": message}
+
+
+def reply(given: Inputs) -> Inputs:
+    counter, plaintext = receiver(given).open(unhex(given["frame"]))
+    request, message = session.split_reply(plaintext)
+    if request != given["request"]:
+        raise Untrusted(Number.INTEGRITY)
+    return {"counter": str(counter), "message": message}
+
+
+def parse_instructions(given: Inputs) -> Inputs:
+    instructions.parse_instructions(unhex(given["instructions"]))
+    return {}
+
+
+def verify_rules(given: Inputs) -> Inputs:
+    return {"permitted": rules.verify_rules(given["rules"]).permitted}
+
+
+def code_challenge(given: Inputs) -> Inputs:
+    return {"digest": hashlib.sha256(given["verifier"].encode()).digest()}
+
+
+RUN: dict[str, Callable[[Inputs], Inputs]] = {
+    "frame parts": frame_parts,
+    "digest": digest,
+    "keyed hash": keyed_hash,
+    "derive key": derive_key,
+    "expand key": expand_key,
+    "open once": open_once,
+    "kem key": kem_key,
+    "hpke open": hpke_open,
+    "verify signature": verify_signature,
+    "unpad": unpad,
+    "digest of": digest_of,
+    "nonce": nonce,
+    "code challenge": code_challenge,
+    "open capsule": open_capsule,
+    "decode": decode_message,
+    "verify claims": verify_claims,
+    "appraise": appraise_evidence,
+    "hello": hello,
+    "answer": answer,
+    "handshake": handshake,
+    "proof": proof,
+    "frame": frame,
+    "reply": reply,
+    "parse instructions": parse_instructions,
+    "verify rules": verify_rules,
+}
+SIGNED = {"proof", "prove_message", "first_frame", "reply_frame"}
+"""Outputs of a handshake that `test_the_complete_run_is_proved` looks at."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A vector, with inputs of other vectors filled in."""
+    vector: dict[str, Any] = json.loads(path.read_text())
+    for name, value in vector["inputs"].items():
+        if isinstance(value, str) and value.startswith("@"):
+            vector["inputs"][name] = read(path.with_name(f"{value[1:]}.json"))["inputs"][name]
+    return vector
+
+
+def to_json(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.hex()
+        case Message():
+            return to_json(msgspec.to_builtins(value, builtin_types=(bytes,)))
+        case dict():
+            return {name: to_json(one) for name, one in value.items()}
+        case list():
+            return [to_json(one) for one in value]
+        case int() if value > 2**53 - 1:
+            return str(value)
+    return value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(VECTORS).as_posix())
+def test_vector(path):
+    vector = read(path)
+    run = RUN[vector["run"]]
+    if vector["expect"] == "accept":
+        outputs = to_json(run(vector["inputs"]))
+        wanted = {name: value for name, value in vector.get("outputs", {}).items() if name not in SIGNED}
+        assert {name: outputs[name] for name in wanted} == wanted
+    else:
+        assert vector["expect"]["layer"] in LAYERS
+        with pytest.raises(StrongroomError) as refusal:
+            run(vector["inputs"])
+        assert refusal.value.number == vector["expect"]["error"]
+
+
+def test_good_messages_have_one_encoding():
+    for path in FILES:
+        vector = read(path)
+        if vector["run"] == "decode" and vector["expect"] == "accept":
+            message = typed(type_named(vector["inputs"]["type"]), vector["outputs"]["value"])
+            assert encode(message).hex() == vector["inputs"]["message"], path
+
+
+def test_the_complete_run_is_proved():
+    vector = read(VECTORS / "handshake" / "complete.json")
+    given, outputs = vector["inputs"], vector["outputs"]
+    binding, transcript = unhex(outputs["binding_key"]), unhex(outputs["transcript"])
+    primitives.verify_signature(binding, unhex(outputs["proof"]), Domain.PROOF, transcript)
+    seeds = unhex(given["client_seed"]) + unhex(given["server_seed"])
+    session_id = unhex(given["session_id"])
+    ends = {"sends": session.TO_CLIENT, "receives": session.TO_SERVER}
+    server = Channel(session_id, seeds, transcript, **ends)
+    counter, message = server.open(unhex(outputs["first_frame"]))
+    assert (counter, message.hex()) == (0, outputs["prove_message"])
+    prove = decode(message, KINDS.VaultRequest, limit=MAX_MESSAGE)
+    assert prove == KINDS.Prove(signature=unhex(outputs["proof"]), evidence=None)
+    assert server.seal(unhex(outputs["proved_message"])) == (0, unhex(outputs["reply_frame"]))
+
+
+def test_every_error_a_vector_expects_has_words_in_the_specification():
+    table = (SPEC / "errors.md").read_text()
+    for path in FILES:
+        expect = read(path)["expect"]
+        if expect != "accept":
+            assert f"| {expect['error']} |" in table
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in SPEC.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_domain_in_use_stands_in_the_golden_file_with_its_use():
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    used = set(re.findall(r"Domain\.([A-Z_]+)\b", source))
+    golden = (VECTORS / "authenticated-bytes.txt").read_text()
+    reserved = set(re.findall(r"^\[(.+)\] reserved$", golden, re.MULTILINE))
+    for domain in Domain:
+        assert f"[{domain.value}]" in golden
+        assert (domain.name in used) != (domain.value in reserved), domain
+
+
+def test_nothing_has_drifted():
+    command = [sys.executable, str(VECTORS / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_drift_is_noticed(tmp_path):
+    copy = tmp_path / "spec"
+    shutil.copytree(SPEC, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    victim = copy / "vectors" / "nonce" / "nonce.json"
+    victim.write_text(victim.read_text().replace('"salt": "', '"salt": "00'))
+    (copy / "vectors" / "nonce" / "surplus.json").write_text("{}")
+    errors = copy / "errors.md"
+    errors.write_text(errors.read_text().replace("| 101 |", "| 100 |"))
+    command = [sys.executable, str(copy / "vectors" / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    for name in ("spec/vectors/nonce/nonce.json", "spec/vectors/nonce/surplus.json", "spec/errors.md"):
+        assert name in done.stderr
+
+
+@pytest.fixture(scope="module")
+def second_client():
+    """What the client in another language says: lines by their first word."""
+    found = commands()
+    assert found is not None
+    command = [*found[0], str(JS / "second_client.mjs"), str(SPEC)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    said: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        said.setdefault(word, []).append(rest)
+    return said
+
+
+@pytest.mark.needs("second-client")
+def test_a_second_client_reads_every_vector_alike(second_client):
+    left_out = {path for path in FILES if read(path)["run"] in ("verify rules", "appraise")}
+    assert set(second_client["ok"]) == {path.relative_to(VECTORS).as_posix() for path in FILES if path not in left_out}
+
+
+@pytest.mark.needs("second-client")
+def test_what_a_second_client_makes_is_accepted(second_client):
+    vector = read(VECTORS / "handshake" / "complete.json")
+    given, outputs = vector["inputs"], vector["outputs"]
+    (made,) = map(json.loads, second_client["made"])
+    opened = session.open_hello(KemKey(unhex(given["server_kem_seed"])), unhex(made["hello"]))
+    assert encode(opened).hex() == outputs["hello_message"]
+    binding, transcript = unhex(outputs["binding_key"]), unhex(outputs["transcript"])
+    primitives.verify_signature(binding, unhex(made["proof"]), Domain.PROOF, transcript)

@@ -90,5 +90,5 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
 def bold_capitals(text: str) -> Text:
     """Warnings are written in capitals by who words them: make them stand out."""
     styled = Text(printable(text))
-    styled.highlight_regex(r"\b[A-Z]{2,}(?: [A-Z]{2,})+|\bDEVELOPMENT\b", "bold yellow")
+    styled.highlight_regex(r"\b[A-Z]{2,}(?: [A-Z]{2,})+|\bDEVELOPMENT\b|\bINSECURE\b", "bold yellow")
     return styled

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from strongroom.attestation.appraisal import Appraisal, appraise
@@ -35,10 +36,38 @@ T = TypeVar("T", bound=Message)
 MARGIN: Final = 30
 """Seconds before its end at which a session is replaced."""
 IN_FLIGHT: Final = CONNECTIONS
-"""Requests at once: half of the server's window, so that none falls out of it while others overtake it."""
+"""Counters between the oldest unanswered request of a session and its newest: half a window, see `Window`."""
 
 _REPLIES: Final[dict[Role, Any]] = {"vault": VaultReply, "authenticator": AuthenticatorReply}
 _LOST: Final = (Number.UNKNOWN_SESSION, Number.STALE_KEY)
+
+
+class Window:
+    """Keeps frames that overtake each other within the receivers' windows, on both sides.
+
+    A packet lost and sent again can hold one frame up while hundreds pass. No request goes out while one that is
+    IN_FLIGHT counters older has no answer. So a request is overtaken by at most 31 others; and an answer by those to
+    at most 31 older and 31 newer requests, fewer than the 64 after which it would look like a replay.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._unanswered: dict[int, None] = {}
+        self._moved = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until the next frame may go out; it is under way while this is entered."""
+        while self._next - next(iter(self._unanswered), self._next) >= IN_FLIGHT:
+            await self._moved.wait()
+        number, self._next = self._next, self._next + 1
+        self._unanswered[number] = None
+        try:
+            yield
+        finally:
+            del self._unanswered[number]
+            self._moved.set()
+            self._moved.clear()
 
 
 @dataclass(slots=True)
@@ -48,6 +77,7 @@ class Session:
     channel: Channel
     appraisal: Appraisal
     until: float
+    window: Window = field(default_factory=Window)
     lost: bool = False
     """The server says that it does not know it."""
 
@@ -116,7 +146,7 @@ class AttestedServer:
     async def _exchange(self, message: bytes) -> Message:
         session = await self._current()
         try:
-            return await self._round_trip(session.channel, message)
+            return await self._round_trip(session, message)
         except Unsealed as error:
             session.lost = error.number in _LOST
             raise
@@ -155,14 +185,15 @@ class AttestedServer:
             channel = handshake.finish(answer)
         except (Misuse, Untrusted):
             raise Untrusted(Number.INTEGRITY, "the answer to the hello is not from the attested enclave") from None
+        until = min(appraisal.genuine.claims.expires_at, opened_at + MAX_SESSION_LIFE) - MARGIN
+        session = Session(channel, appraisal, until)
         proof = Prove(signature=self._key.sign(Domain.PROOF, channel.transcript), evidence=None)
-        reply = await self._round_trip(channel, encode(proof))
+        reply = await self._round_trip(session, encode(proof))
         if isinstance(reply, Error):
             raise from_number(reply.number)
         if not isinstance(reply, Proved):
             raise Untrusted(Number.INTEGRITY, "the enclave did not take the proof")
-        until = min(appraisal.genuine.claims.expires_at, opened_at + MAX_SESSION_LIFE) - MARGIN
-        return Session(channel, appraisal, until)
+        return session
 
     async def _fetch_evidence(self) -> bytes:
         try:
@@ -173,14 +204,15 @@ class AttestedServer:
     def _appraise(self, evidence: bytes) -> Appraisal:
         return appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
 
-    async def _round_trip(self, channel: Channel, message: bytes) -> Message:
-        async with self._places:
-            counter, frame = channel.seal(message)
+    async def _round_trip(self, session: Session, message: bytes) -> Message:
+        async with self._places, session.window.turn():
+            counter, frame = session.channel.seal(message)
             answer = await self._transport.frame(frame)
-        try:
-            _, plaintext = channel.open(answer)
-        except (Misuse, Untrusted):
-            raise Untrusted(Number.INTEGRITY, "an answer was altered, repeated or taken from another session") from None
+            try:
+                _, plaintext = session.channel.open(answer)
+            except (Misuse, Untrusted):
+                what = "an answer was altered, repeated or taken from another session"
+                raise Untrusted(Number.INTEGRITY, what) from None
         replies_to, reply = split_reply(plaintext)
         if replies_to != counter:
             raise Untrusted(Number.INTEGRITY, "the network gave the answer to another request")

@@ -130,8 +130,8 @@ WORDS: dict[Number, tuple[str, str]] = {
     ),
     Number.EVIDENCE: ("the evidence was refused", "see the reason; do not send anything to this server"),
     Number.INTEGRITY: (
-        "stored data failed its integrity check",
-        "tell the operator: the database was altered or belongs to another cluster",
+        "an integrity check failed: something was altered on its way or in the database",
+        "open a new session; if it persists, tell the operator that the database may have been altered",
     ),
     Number.AUTHENTICATOR_UNTRUSTED: (
         "the Vault refused the evidence of an Authenticator that the instructions name",

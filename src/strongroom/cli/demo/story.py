@@ -230,7 +230,7 @@ def _what_the_host_holds(stage: Stage, teller: Teller, sealed: bytes, secret: st
         "this row's first 32 bytes": [sealed[:32]],
     }
     searched = search(stage.servers, needles)
-    teller.text(f"searched in all {searched.size:,} bytes of the {searched.files} files of the servers, as text, UTF-16, hex, base64:")
+    teller.text(f"searched for, as text, UTF-16, hex and base64, in all {searched.size:,} bytes of the servers' files:")
     width = max(map(len, needles)) + 2
     for name, files in searched.found.items():
         expected = needles[name] == [sealed[:32]]

@@ -1,0 +1,186 @@
+"""A `World` on loopback: its enclaves answer over real HTTP, through networks that tests make lie.
+
+`Line.carry` is the network between one enclave and its clients; replace it. Raise `Cut` to drop the connection instead
+of answering. `ServedWorld` adds an OpenID Connect issuer and the SDK of people who sign in there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+
+from strongroom.attestation.policy import TrustPolicy
+from strongroom.client.policy import Policy, instructions, oidc_method
+from strongroom.client.vault import AsyncVault
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.instructions import AuthenticatorRef
+from strongroom.protocol.link import Operation
+from tests.support.issuer import CLIENT_ID, Issuer
+from tests.support.world import Instance, World
+
+OPERATIONS = {
+    ("GET", "/v1/evidence"): Operation.EVIDENCE,
+    ("POST", "/v1/session"): Operation.SESSION,
+    ("POST", "/v1/frame"): Operation.FRAME,
+}
+
+
+class Cut(Exception):
+    """The connection ends here, without an answer."""
+
+
+@asynccontextmanager
+async def listening(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """URL of a loopback server; what it still does at the end is cancelled."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client hung up, or the test is over
+        finally:
+            writer.close()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+class Line:
+    """The way from clients to one enclave."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.carry: Callable[[Operation, bytes], Awaitable[bytes]] = self.honestly
+        self.calls: list[Operation] = []
+        self.url = ""
+
+    async def honestly(self, operation: Operation, body: bytes) -> bytes:
+        return await self.instance.enclave.handle(operation, body)
+
+    def count(self, operation: Operation) -> int:
+        return self.calls.count(operation)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            method, path, _ = head.split(" ", 2)
+            headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            operation = OPERATIONS[method, path]
+            self.calls.append(operation)
+            try:
+                status, more, answer = 200, "", await self.carry(operation, body)
+            except StrongroomError as error:
+                number = int(error.number)
+                status, more, answer = 400, f"strongroom-error: {number}\r\n", number.to_bytes(2, "big")
+            except Cut:
+                return
+            writer.write(f"HTTP/1.1 {status} X\r\n{more}content-length: {len(answer)}\r\n\r\n".encode() + answer)
+            await writer.drain()
+
+
+class AtTheIssuer:
+    """A user in front of a browser: signs in as `who`, and follows the redirect."""
+
+    def __init__(self, issuer: Issuer, who: str) -> None:
+        self.issuer = issuer
+        self.who = who
+        self.urls: list[str] = []
+        self.extra: dict[str, str] = {}
+
+    async def authorize(self, url: str) -> None:
+        self.urls.append(url)
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        assert query["code_challenge_method"] == "S256"
+        assert query["client_id"] == CLIENT_ID
+        self.issuer.nonce = query["nonce"]
+        self.issuer.claims |= {"sub": self.who, "email": f"{self.who}@example.com"}
+        back = {"code": "a-code", "state": query["state"], "iss": self.issuer.url, **self.extra}
+        async with httpx.AsyncClient(trust_env=False) as browser:
+            page = await browser.get(f"{query['redirect_uri']}?{urlencode(back)}")
+        assert "a-code" not in page.text
+
+
+class ServedWorld:
+    """Everything that a client needs, at `vault.url` and `authenticator.url`."""
+
+    def __init__(self, world: World, issuer: Issuer) -> None:
+        self.world = world
+        self.issuer = issuer
+        self.vault = Line(world.vault)
+        self.authenticator = Line(world.authenticator)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, state: Path) -> AsyncIterator[ServedWorld]:
+        world = await World(state).start()
+        issuer = Issuer(Clock(world.authenticator.platform))
+        served = cls(world, issuer)
+        async with (
+            issuer.serving(),
+            listening(served.vault.serve) as served.vault.url,
+            listening(served.authenticator.serve) as served.authenticator.url,
+        ):
+            world.vault.host.routes[served.authenticator.url] = served.authenticator.honestly
+            served.method = oidc_method(issuer.url, CLIENT_ID)
+            await served.namespace("team")
+            yield served
+
+    @property
+    def trust(self) -> TrustPolicy:
+        return TrustPolicy(
+            version=1, name="insecure test", vault=self.world.policy("vault"), authenticator=self.world.policy()
+        )
+
+    def now(self) -> float:
+        return self.world.vault.platform.now()
+
+    def sdk(self, who: str | None = None, **options: Any) -> AsyncVault:
+        """The SDK of somebody who signs in as `who`."""
+        if who is not None:
+            options.setdefault("sign_in", AtTheIssuer(self.issuer, who))
+        return AsyncVault(self.vault.url, options.pop("trust", self.trust), now=self.now, **options)
+
+    def instructions(self, rules: Policy, **changes: Any) -> bytes:
+        reference = AuthenticatorRef(url=self.authenticator.url, policy=encode(self.world.policy()))
+        fields: dict[str, Any] = {"authenticators": [reference], "methods": [self.method], "rules": rules}
+        return instructions(**(fields | changes))
+
+    def for_(self, *people: str, method: Any = None) -> bytes:
+        """Instructions: these people may collect, whoever stored may do the rest."""
+        method = method or self.method
+        emails = [f"{person}@example.com" for person in people]
+        collectors = Policy.anyone_with_email(*emails, method=method).may("collect")
+        return self.instructions(collectors | Policy.depositor_may("update", "delete", "audit"), methods=[method])
+
+    async def namespace(self, name: str) -> int:
+        everybody = Policy.namespace(create=Policy.anyone_signed_in(self.method))
+        async with self.sdk(binding_key=self.world.owner) as owner:
+            return await owner.create_namespace(
+                name,
+                instructions=self.instructions(everybody, permanent=True),
+                max_records=1000,
+                max_bytes=10_000_000,
+                max_records_per_identity=1000,
+                max_bytes_per_identity=10_000_000,
+            )
