@@ -201,9 +201,10 @@ async def test_a_store_is_repeated_by_its_ids(served):
             await alice.store(SECRET, namespace="team", instructions=served.for_("bob"), **ids) for _ in range(2)
         ]
         assert receipts[0] == receipts[1]
-        assert await number_of(
-            alice.store(b"other", namespace="team", instructions=served.for_("bob"), **ids)
-        ) is Number.CONFLICT
+        assert (
+            await number_of(alice.store(b"other", namespace="team", instructions=served.for_("bob"), **ids))
+            is Number.CONFLICT
+        )
 
 
 async def test_the_owner_alone_makes_namespaces(served):

@@ -38,7 +38,9 @@ class Cut(Exception):
 
 
 @asynccontextmanager
-async def listening(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+async def listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
     """URL of a loopback server; what it still does at the end is cancelled."""
     tasks: set[asyncio.Task[Any]] = set()
 

@@ -1,0 +1,42 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.client.addresses import format_address, parse_address, verify_name
+from strongroom.client.errors import BadInput
+from strongroom.protocol.limits import MAX_NAME
+from strongroom.protocol.messages import ById, ByName
+
+printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=MAX_NAME)
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_an_id_reads_back(record_id):
+    assert parse_address(format_address(ById(id=record_id))) == ById(id=record_id)
+
+
+@given(printable.filter(lambda name: "/" not in name), printable)
+def test_a_name_reads_back_also_with_slashes_in_it(namespace, name):
+    address = ByName(namespace=namespace, name=name)
+    assert parse_address(format_address(address)) == address
+
+
+def test_capital_hex_is_the_same_id():
+    assert parse_address("AB" * 16) == ById(id=b"\xab" * 16)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "team/", "/key", "ab" * 15, "ab" * 17, "0x" + "ab" * 15, "team/a\nb", "te\x00am/key", "team/\u202efdp"]
+    + ["team/\ud800", "team/\u200b", f"team/{'x' * (MAX_NAME + 1)}", "ab" * 16 + "\n", " " + "ab" * 16],
+)
+def test_what_is_no_address_is_refused_with_a_hint(text):
+    with pytest.raises(BadInput) as caught:
+        parse_address(text)
+    assert caught.value.hint
+    assert caught.value.error.isprintable()
+
+
+def test_a_namespace_with_a_slash_could_not_be_addressed():
+    with pytest.raises(BadInput, match="can.t be a namespace"):
+        verify_name("a/b", "namespace")

@@ -1,0 +1,163 @@
+"""The parts of signing in that need no network."""
+
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.client.loopback import Expected, NotOurs, verify_redirect
+from strongroom.client.results import Description, Method, NewSecret, Place, Released
+from strongroom.client.sign_in import SignInDesk, Ways, _Held, authorization_url, verify_browser_url
+from strongroom.protocol.errors import StrongroomError, Untrusted
+from strongroom.protocol.instructions import Audience
+from strongroom.protocol.messages import Begun, Ticket
+from strongroom.protocol.primitives import SigningKey
+
+EXPECTED = Expected("/callback", "the-state", "https://login.example.com", iss_required=False)
+
+
+def begun(endpoint):
+    return Begun(
+        issuer="https://login.example.com",
+        authorization_endpoint=endpoint,
+        client_id="client & co",
+        redirect_uri="http://127.0.0.1/callback",
+        scope="openid email",
+        iss_in_redirect=True,
+    )
+
+
+def test_the_request_holds_state_nonce_and_the_challenge_but_never_the_verifier():
+    url = authorization_url(
+        begun("https://login.example.com/auth?tenant=a"),
+        "http://127.0.0.1:5000/callback",
+        state="s",
+        nonce="n",
+        verifier="v" * 43,
+    )
+    assert url.startswith("https://login.example.com/auth?tenant=a&")
+    assert parse_qs(urlsplit(url).query) == {
+        "tenant": ["a"],
+        "response_type": ["code"],
+        "client_id": ["client & co"],
+        "redirect_uri": ["http://127.0.0.1:5000/callback"],
+        "scope": ["openid email"],
+        "state": ["s"],
+        "nonce": ["n"],
+        "code_challenge": [urlsafe_b64encode(sha256(b"v" * 43).digest()).rstrip(b"=").decode()],
+        "code_challenge_method": ["S256"],
+    }
+    assert "v" * 43 not in url
+
+
+@pytest.mark.parametrize("url", ["https://login.example.com/auth?x=1", "http://127.0.0.1:3000/auth", "http://[::1]/a"])
+def test_web_pages_may_be_opened(url):
+    verify_browser_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "javascript:alert(1)", "file:///etc/passwd", "http://login.example.com/", "smb://server/share", "-private"]
+    + [
+        "https://",
+        "https://login.example.com/ --new-window",
+        "https://user@login.example.com",
+        "https://a/\n",
+        "data:,x",
+    ]
+    + ["ms-settings:", "https://login.example.com/#fragment", "HTTP://login.example.com", "https://a/`id`"],
+)
+def test_nothing_but_web_pages_is_opened(url):
+    with pytest.raises(Untrusted):
+        verify_browser_url(url)
+
+
+def test_without_iss_in_the_redirect_a_provider_that_sends_none_is_accepted():
+    assert verify_redirect("/callback?state=the-state&code=c", EXPECTED) == "c"
+    with pytest.raises(Untrusted):
+        verify_redirect("/callback?state=the-state&code=c&iss=https://other.example.com", EXPECTED)
+
+
+@given(st.text())
+def test_no_request_makes_anything_but_a_declared_outcome(target):
+    with pytest.raises((NotOurs, StrongroomError)):
+        verify_redirect(target, EXPECTED)
+
+
+@given(st.text(alphabet="abc=&%;+?#[]/:the-state\ud800é", max_size=60))
+def test_no_query_makes_anything_but_a_declared_outcome(query):
+    try:
+        code = verify_redirect(f"/callback?{query}", EXPECTED)
+    except (NotOurs, StrongroomError):
+        return
+    assert "the-state" in query
+    assert code
+
+
+# --- tickets --------------------------------------------------------------------------------------------------
+
+A, B = b"A" * 32, b"B" * 32
+M, N = b"M" * 32, b"N" * 32
+
+
+def desk(now=lambda: 0.0, issuer=None):
+    return SignInDesk(
+        None,  # type: ignore[arg-type]  # nothing is appraised here
+        SigningKey.generate(),
+        sign_in=None,
+        issuer=issuer,
+        signed_in=lambda person: None,
+        now=now,
+    )
+
+
+def hold(desk, cluster, method, until=100.0):
+    ticket = Ticket(authenticator=cluster, sealed=cluster[:1] + method[:1])
+    desk._held[cluster, method] = _Held(ticket, until)
+    return ticket
+
+
+def test_tickets_are_found_by_authenticator_and_method():
+    tickets = desk()
+    mine = hold(tickets, A, M)
+    hold(tickets, A, N)
+    hold(tickets, B, M)
+    assert tickets.find(Ways(frozenset({(A, M), (B, N)}), 1)) == [mine]
+    assert tickets.find(Ways(frozenset({(B, N)}), 1)) == []
+
+
+def test_a_quorum_counts_distinct_authenticators():
+    tickets = desk()
+    ways = Ways(frozenset({(A, M), (A, N), (B, M)}), 2)
+    hold(tickets, A, M)
+    hold(tickets, A, N)
+    assert tickets.find(ways) == []
+    hold(tickets, B, M)
+    assert len(tickets.find(ways)) == 3
+
+
+def test_tickets_end_and_are_discarded():
+    now = [0.0]
+    tickets = desk(now=lambda: now[0])
+    old, new = hold(tickets, A, M, until=10), hold(tickets, B, M, until=20)
+    assert tickets.all() == [new, old]
+    now[0] = 10
+    assert tickets.all() == [new]
+    tickets.discard([new])
+    assert tickets.all() == []
+
+
+def test_only_the_provider_that_the_user_wants_counts():
+    audience = Audience(channel="native", client_id="c", redirect_uri="http://127.0.0.1/callback")
+    methods = (Method(M, "https://one", (audience,), ()), Method(N, "https://two", (audience,), ()))
+    description = Description((Place("https://a", A, b""),), 1, methods)
+    assert desk().ways(description).pairs == {(A, M), (A, N)}
+    assert desk(issuer="https://two").ways(description).pairs == {(A, N)}
+
+
+def test_secrets_do_not_show():
+    for value in (Released(b"secret", b"secret", 1), NewSecret(b"secret", b"secret", metadata=b"secret")):
+        assert "secret" not in repr(value).replace("NewSecret", "")
