@@ -88,7 +88,8 @@ async def main() -> None:
     async with scene() as it:
         servers = [it.vault, it.authenticator]
         print(
-            f"start to ready: vault {it.vault.start_seconds:.2f} s, authenticator {it.authenticator.start_seconds:.2f} s"
+            f"start to ready: vault {it.vault.start_seconds:.2f} s, "
+            f"authenticator {it.authenticator.start_seconds:.2f} s"
         )
         binding = SigningKey.generate()
         first = await it.wire("vault", binding)

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 from strongroom.attestation.appraisal import appraise
 from strongroom.attestation.policy import RolePolicy
+from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import from_number
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.messages import AuthenticatorReply, Error, Prove, VaultReply
+from strongroom.protocol.messages import Error, Prove, VaultReply
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
 

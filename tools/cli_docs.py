@@ -45,7 +45,8 @@ exit status tells scripts who is to blame:
 | 130 | interrupted by Ctrl-C |
 | 1 | anything else |
 
-`strongroom.toml` in the current directory, or the file that `--config` names, holds defaults; its paths are relative to it:
+`strongroom.toml` in the current directory, or the file that `--config` names, holds defaults. Its paths are relative to
+it:
 
 ```toml
 vault = "https://vault.example.com"

@@ -37,7 +37,6 @@ def _exact(name: str) -> tuple[tuple[str, bytes], ...]:
 
 USES: tuple[Use, ...] = (
     Use(Domain.GENESIS, "digest: cluster id", _exact("genesis statement")),
-    Use(Domain.CLAIMS, "reserved", ()),
     Use(Domain.REPORT_DATA, "digest: first half of the report data", _exact("claims")),
     Use(Domain.CLAIMS_SIGNATURE, "signature by the cluster key", _exact("claims")),
     Use(Domain.EVIDENCE, "digest: what a hello says it accepted", _exact("evidence")),
@@ -96,7 +95,7 @@ USES: tuple[Use, ...] = (
             ("version (8, big-endian)", bytes(7) + b"\x02"),
         ),
     ),
-    Use(Domain.LOG_ENTRY, "digest: row key that a log batch is sealed under", (("run (16)", _of(0x60, 16)),)),
+    Use(Domain.LOG_RUN, "digest: row key that a log batch is sealed under", (("run (16)", _of(0x60, 16)),)),
     Use(Domain.LOG_ENTRY, "digest: chain of log batches", _exact("log batch")),
     Use(Domain.PAYLOAD, "digest: payload of `store`", (NAMESPACE, ("item, exact bytes", SMALL_MAP))),
     Use(

@@ -14,10 +14,10 @@ from joserfc.jwk import ECKey, RSAKey
 from strongroom.client.policy import oidc_method
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
 from strongroom.enclave.runtime import egress
+from strongroom.protocol.authenticator_messages import CapsuleContents, DeviceBegin, DevicePoll
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import bound_nonce
-from strongroom.protocol.messages import CapsuleContents, DeviceBegin, DevicePoll
 from strongroom.protocol.primitives import Domain, SigningKey, kem_seal
 from tests.support.issuer import CLIENT_ID, EC, ED, RSA, VAULT, Desk, Issuer, answer, base64url, public, sign
 from tests.support.world import Platform

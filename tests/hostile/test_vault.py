@@ -3,29 +3,19 @@
 import asyncio
 import os
 
+import msgspec
 import pytest
 
 from strongroom.enclave.runtime.enclave import Enclave
 from strongroom.enclave.runtime.ring import RING_KEY
+from strongroom.protocol.authenticator_messages import Decide, DecideItem, Validate
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.limits import ATTEMPTS
 from strongroom.protocol.link import Operation, Row, Start
 from strongroom.protocol.link import encode as encode_link
-from strongroom.protocol.messages import (
-    ById,
-    ByName,
-    Collect,
-    CreateNamespace,
-    Decide,
-    DecideItem,
-    Describe,
-    Item,
-    ItemError,
-    OfNamespace,
-    Validate,
-)
+from strongroom.protocol.messages import ById, ByName, Collect, CreateNamespace, Describe, Item, ItemError, OfNamespace
 from strongroom.protocol.primitives import SigningKey
 from tests.support.evidence import changed
 from tests.support.world import AUTHENTICATOR_URL, METHOD, OPERATIONS, Person, RawClient, World, for_bob, permit
@@ -421,6 +411,27 @@ async def test_rules_that_are_wrong_are_an_error_at_store(world, rules, number):
 async def test_instructions_that_let_nobody_in_need_to_say_so(world):
     alice = await world.client("alice")
     await alice.store(fresh(), SECRET, world.instructions(permit("collect"), permanent=True))
+
+
+async def test_instructions_of_another_schema_version_are_unsupported_never_ok(world):
+    alice = await world.client("alice")
+    newer = {**msgspec.msgpack.decode(world.instructions(for_bob())), "schema_version": 2, "new_field": 1}
+    got = await number_of(alice.store(fresh(), SECRET, msgspec.msgpack.encode(newer)))
+    assert got is Number.UNSUPPORTED
+
+
+async def test_an_error_names_the_item_and_the_place_in_its_rules(world):
+    alice = await world.client("alice")
+    items = [
+        StoreItem(address=fresh(), replaces=0, secret=b"", metadata=b"", instructions=instructions)
+        for instructions in (
+            world.instructions(for_bob()),
+            world.instructions(for_bob() + "permit(principal, action, resource) when { context.nonsense };"),
+        )
+    ]
+    with pytest.raises(Misuse) as caught:
+        await alice.ask(Store(request_id=bytes(16), namespace="team", tickets=alice.tickets, items=items))
+    assert (caught.value.number, caught.value.index, caught.value.place) == (Number.RULES_INVALID, 1, 2)
 
 
 async def test_an_update_of_instructions_is_checked_like_a_store(world):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from strongroom import Misuse, Refused, Unavailable, Untrusted, Vault
+from strongroom import Refused, Unavailable, Untrusted, Vault
 from strongroom.client import sign_in
 from strongroom.client.errors import BadInput
 from strongroom.client.loopback import Expected, RedirectListener
@@ -47,7 +47,7 @@ async def put(served, *recipients, who="alice", **options):
 async def test_one_stores_for_another_who_collects(served):
     receipt = await put(served, "bob", metadata=b"age identity")
     assert receipt.version == 1
-    people = []
+    people: list[Person] = []
     async with served.sdk("bob", signed_in=people.append) as bob:
         released = await bob.collect(receipt.address)
     assert (released.secret, released.metadata, released.version) == (SECRET, b"age identity", 1)
@@ -87,7 +87,7 @@ async def test_a_namespace_and_its_record_may_ask_for_different_sign_ins(served)
                 at = other if url.startswith(other.url) else served.issuer
                 await AtTheIssuer(at, "bob").authorize(url)
 
-        people = []
+        people: list[Person] = []
         async with served.sdk(sign_in=AtBoth(), signed_in=people.append) as bob:
             assert (await bob.collect("team/key")).secret == SECRET
         assert [person.issuer for person in people] == [served.issuer.url, other.url]
@@ -178,7 +178,7 @@ async def test_what_is_deleted_is_gone_and_can_be_put_back_by_its_owner(served):
 async def test_a_store_whose_answer_is_lost_takes_place_once(served):
     async with served.sdk("alice") as alice:
         await alice.store(SECRET, namespace="team", instructions=served.for_("bob"))
-        lost = []
+        lost: list[bytes] = []
 
         async def carry(operation, body):
             answer = await served.vault.honestly(operation, body)
@@ -270,7 +270,7 @@ async def test_a_changed_record_is_described_anew(served):
 async def test_servers_that_restart_during_a_sign_in_cost_another_description(served):
     """The capsule that the Vault made is sealed to a key that the Authenticator no longer has."""
     receipt = await put(served, "bob")
-    restarted = []
+    restarted: list[bool] = []
 
     async def carry(operation, body):
         if operation is Operation.SESSION and not restarted:
@@ -476,7 +476,7 @@ async def test_the_blocking_face_serves_several_threads(served):
             assert vault.describe(receipt.address).quorum == 1
             assert vault.describe(OfNamespace(namespace="team")).methods[0].issuer == served.issuer.url
             assert vault.verify().genuine.claims.role == "vault"
-            assert vault.collect_many([receipt.address])[0].secret == SECRET
+            assert vault.collect_many([receipt.address]) == [vault.collect(receipt.address)]
             with pytest.raises(Refused):
                 vault.update(receipt.address, secret=b"x")
         with pytest.raises(BadInput, match="closed"):

@@ -14,11 +14,11 @@ from strongroom.client.instructions_file import parse_instructions_file
 from strongroom.enclave.authenticator import tickets
 from strongroom.enclave.runtime import ring
 from strongroom.enclave.vault import records
-from strongroom.protocol import evidence, instructions, link, messages, session
+from strongroom.protocol import authenticator_messages, evidence, instructions, link, messages, session
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, StrongroomError, Untrusted
 
-MODULES = (policy, tickets, ring, records, evidence, instructions, messages, session)
+MODULES = (policy, tickets, ring, records, evidence, instructions, messages, authenticator_messages, session)
 TYPES = sorted(
     {
         kind
@@ -28,7 +28,12 @@ TYPES = sorted(
     },
     key=lambda kind: kind.__name__,
 )
-UNIONS = (messages.VaultRequest, messages.VaultReply, messages.AuthenticatorRequest, messages.AuthenticatorReply)
+UNIONS = (
+    messages.VaultRequest,
+    messages.VaultReply,
+    authenticator_messages.AuthenticatorRequest,
+    authenticator_messages.AuthenticatorReply,
+)
 LIMIT = 64 * 1024
 
 json_like = st.recursive(

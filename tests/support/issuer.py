@@ -23,9 +23,9 @@ from strongroom.client.policy import oidc_method
 from strongroom.enclave.authenticator.service import AuthenticatorService
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
+from strongroom.protocol.authenticator_messages import Begin, CapsuleContents, Redeem, SignedIn
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import OidcMethod, bound_nonce, method_digest
-from strongroom.protocol.messages import Begin, CapsuleContents, Redeem, SignedIn
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey, kem_seal
 from tests.support.world import Platform
 

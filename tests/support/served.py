@@ -21,7 +21,7 @@ from strongroom.client.vault import AsyncVault
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import StrongroomError
-from strongroom.protocol.instructions import AuthenticatorRef
+from strongroom.protocol.instructions import AuthenticatorRef, OidcMethod
 from strongroom.protocol.link import Operation
 from tests.support.issuer import CLIENT_ID, Issuer
 from tests.support.world import Instance, World
@@ -124,7 +124,9 @@ class AtTheIssuer:
 
 
 class ServedWorld:
-    """Everything that a client needs, at `vault.url` and `authenticator.url`."""
+    """Everything that a client needs, at `vault.url` and `authenticator.url`; people sign in by `method`."""
+
+    method: OidcMethod
 
     def __init__(self, world: World, issuer: Issuer) -> None:
         self.world = world

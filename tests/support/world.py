@@ -19,6 +19,7 @@ from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.enclave import Enclave
 from strongroom.enclave.vault import build_vault
+from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
@@ -35,7 +36,6 @@ from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Put, Row, Start
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.messages import (
-    AuthenticatorReply,
     Collect,
     CreateNamespace,
     Delete,
@@ -181,7 +181,7 @@ class RawClient:
         assert replies_to == counter
         reply = decode(message, self.replies, limit=MAX_MESSAGE)
         if isinstance(reply, Error):
-            raise from_number(reply.number, index=reply.index, version=reply.version)
+            raise from_number(reply.number, index=reply.index, place=reply.place, version=reply.version)
         return reply
 
 

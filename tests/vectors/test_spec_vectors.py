@@ -25,7 +25,7 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.door import Door
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.keys import TurningKey
-from strongroom.protocol import evidence, instructions, messages, primitives, rules, session
+from strongroom.protocol import authenticator_messages, evidence, instructions, messages, primitives, rules, session
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 from strongroom.protocol.limits import MAX_MESSAGE
@@ -40,7 +40,7 @@ SPEC = ROOT / "spec"
 VECTORS = SPEC / "vectors"
 FILES = sorted(VECTORS.rglob("*.json"))
 JS = ROOT / "tests" / "vectors" / "js"
-PLACES = (messages, instructions, evidence, session, policy)
+PLACES = (messages, authenticator_messages, instructions, evidence, session, policy)
 KINDS = SimpleNamespace(**{name: value for module in PLACES for name, value in vars(module).items()})
 """Message types by name, wherever they are defined."""
 LAYERS = {

@@ -38,7 +38,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Th
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 FileArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="The policy. [default: as strongroom.toml says, else trust.toml]"),
+    typer.Argument(metavar="FILE", help="The policy. [default: as strongroom.toml says, else trust.toml]"),
 ]
 
 

@@ -17,7 +17,7 @@ from strongroom.protocol.limits import MAX_SECRET
 
 NewSecret = Annotated[
     str | None,
-    typer.Argument(metavar="[FILE]", help="File that holds the new secret; - for standard input.", show_default=False),
+    typer.Argument(metavar="FILE", help="File that holds the new secret; - for standard input.", show_default=False),
 ]
 
 

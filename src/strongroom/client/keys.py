@@ -24,15 +24,11 @@ _ANOTHER: Final = "name another file for the key"
 def load_or_make_key(path: Path) -> SigningKey:
     """The key in `path`; made there (0600, its directory 0700) when there is none. Several processes may do so at
     once and get the same key. Raises `BadInput`."""
-    try:
-        return load_key(path)
-    except BadInput:
-        if os.path.lexists(path):
-            raise
-    try:
-        _make(path)
-    except OSError as error:
-        raise BadInput(f"can't make the key file {path}: {error.strerror}", _ANOTHER) from None
+    if not os.path.lexists(path):
+        try:
+            _make(path)
+        except OSError as error:
+            raise BadInput(f"can't make the key file {path}: {error.strerror}", _ANOTHER) from None
     return load_key(path)
 
 

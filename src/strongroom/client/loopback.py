@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Untrusted
 from strongroom.protocol.primitives import equal
@@ -62,11 +62,11 @@ def verify_redirect(untrusted_target: str, expected: Expected) -> str:
     Raises `NotOurs`; once the state is right, `Untrusted` TOKEN_UNTRUSTED for another issuer, and `Refused`
     SIGN_IN_REFUSED for what the provider calls an error.
     """
-    parts = urlsplit(untrusted_target)
-    if parts.path != expected.path:
+    path, _, text = untrusted_target.partition("?")
+    if path != expected.path or not text.isascii():
         raise NotOurs
     try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=32)
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=32)
     except ValueError:
         raise NotOurs from None
     query = dict(pairs)

@@ -22,11 +22,12 @@ from strongroom.attestation.appraisal import Appraisal, appraise
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.errors import Unreachable
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
+from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted, from_number
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.limits import MAX_MESSAGE, MAX_SESSION_LIFE
-from strongroom.protocol.messages import AuthenticatorReply, Error, Prove, Proved, VaultReply
+from strongroom.protocol.messages import Error, Prove, Proved, VaultReply
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import Channel, ClientHandshake, split_reply
 
@@ -115,7 +116,7 @@ class AttestedServer:
             raise Misuse(Number.TOO_LARGE)
         reply = await self._persist(lambda: self._exchange(message))
         if isinstance(reply, Error):
-            raise from_number(reply.number, index=reply.index, version=reply.version)
+            raise from_number(reply.number, index=reply.index, place=reply.place, version=reply.version)
         if not isinstance(reply, kind):
             raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
         return reply

@@ -25,10 +25,19 @@ from strongroom.client.loopback import Expected, RedirectListener
 from strongroom.client.results import Description, Method, Person, Place
 from strongroom.client.session import AttestedServer
 from strongroom.client.transport import is_loopback
+from strongroom.protocol.authenticator_messages import (
+    Begin,
+    Begun,
+    DeviceBegin,
+    DeviceBegun,
+    DevicePoll,
+    Redeem,
+    SignedIn,
+)
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Audience, Channel, bound_nonce
 from strongroom.protocol.limits import MAX_TICKET_LIFE, MAX_TICKETS
-from strongroom.protocol.messages import Begin, Begun, DeviceBegin, DeviceBegun, DevicePoll, Redeem, SignedIn, Ticket
+from strongroom.protocol.messages import Ticket
 from strongroom.protocol.primitives import SigningKey
 
 BROWSER_SECONDS: Final = 300.0
@@ -350,9 +359,12 @@ def verify_browser_url(url: str) -> None:
     The provider is a depositor's choice. Handing its words to the system's "open" must not start anything else.
     """
     plain = url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}#')
-    parts = urlsplit(url) if plain else None
-    secure = parts is not None and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url)))
-    if parts is None or not secure or not parts.hostname or "@" in parts.netloc:
+    try:
+        parts = urlsplit(url if plain else "")
+    except ValueError:
+        parts = urlsplit("")
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url))
+    if not secure or not parts.hostname or "@" in parts.netloc:
         raise Untrusted(Number.TOKEN_UNTRUSTED, "the sign-in provider names an address that is no web page")
 
 

@@ -25,7 +25,7 @@ FRAME_PATH: Final = "/v1/frame"
 
 _NETWORK: Final = "said by the network, not by the enclave"
 
-_BEFORE_THE_SESSION: Final = frozenset(
+_IN_CLEAR: Final = frozenset(
     {
         Number.MALFORMED,
         Number.TOO_LARGE,
@@ -36,10 +36,11 @@ _BEFORE_THE_SESSION: Final = frozenset(
         Number.INTEGRITY,
         Number.EVIDENCE,
         Number.CLOCK,
+        *(number for number in Number if number >= 400),
     }
 )
-"""Beside the 4xx, what a front or a door may say in clear. Everything else an enclave says inside the session only, so
-that no network can invent a refusal, a conflict or a missing ticket."""
+"""What a front or a door may say in clear. Everything else an enclave says inside the session only, so that no network
+can invent a refusal, a conflict or a missing ticket."""
 
 
 class Unsealed(Exception):
@@ -52,9 +53,7 @@ class Unsealed(Exception):
     def as_error(self) -> Misuse | Untrusted | Unavailable:
         """What to tell the user; never `Refused`, since only an enclave can refuse."""
         error = from_number(self.number, _NETWORK)
-        if isinstance(error, Misuse | Untrusted) and error.number in _BEFORE_THE_SESSION:
-            return error
-        if isinstance(error, Unavailable):
+        if self.number in _IN_CLEAR and isinstance(error, Misuse | Untrusted | Unavailable):
             return error
         return Unavailable(Number.INTERNAL, f"error {self.number}, {_NETWORK}")
 

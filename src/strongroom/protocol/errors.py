@@ -173,11 +173,15 @@ class StrongroomError(Exception):
 
     default: ClassVar[Number] = Number.INTERNAL
 
-    def __init__(self, number: Number | None = None, reason: str = "", *, index: int = 0, version: int = 0) -> None:
+    def __init__(
+        self, number: Number | None = None, reason: str = "", *, index: int = 0, place: int = 0, version: int = 0
+    ) -> None:
         self.number = number or self.default
         self.reason = reason
         self.index = index
-        """Item of a batch, policy of the rules or method that the error is about."""
+        """Item of the batch that the error is about."""
+        self.place = place
+        """RULES_INVALID: the policy, METHOD_INVALID: the method that it is about."""
         self.version = version
         """CONFLICT: the record's current version."""
         super().__init__(f"{self.error} [{int(self.number)}]")
@@ -221,10 +225,10 @@ class Unavailable(StrongroomError):
 _FAMILIES: dict[int, type[StrongroomError]] = {1: Misuse, 2: Refused, 3: Untrusted, 4: Unavailable}
 
 
-def from_number(number: int, reason: str = "", *, index: int = 0, version: int = 0) -> StrongroomError:
+def from_number(number: int, reason: str = "", *, index: int = 0, place: int = 0, version: int = 0) -> StrongroomError:
     """The error that a number from the wire stands for; an unknown number keeps its family if it has one."""
     family = _FAMILIES.get(number // 100, Unavailable)
     try:
-        return family(Number(number), reason, index=index, version=version)
+        return family(Number(number), reason, index=index, place=place, version=version)
     except ValueError:
         return family(reason=f"unknown error number {number}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from strongroom.protocol.codec import Message, decode
@@ -80,6 +81,7 @@ class Instructions(Message):
     """How requests for one record are authenticated and decided."""
 
     schema_version: Literal[1]
+    """A published schema keeps its exact meaning; any other number is UNSUPPORTED, never guessed at (RULES 16)."""
     authenticators: Annotated[list[AuthenticatorRef], Meta(min_length=1, max_length=MAX_AUTHENTICATORS)]
     quorum: Annotated[int, Meta(ge=1, le=MAX_AUTHENTICATORS)]
     methods: Annotated[list[Annotated[bytes, Meta(max_length=MAX_METHOD)]], Meta(min_length=1, max_length=MAX_METHODS)]
@@ -90,12 +92,17 @@ class Instructions(Message):
     """Must be true when the rules let nobody `update` or nobody `delete` (RULES 16)."""
 
 
+class _Versioned(msgspec.Struct):
+    schema_version: int
+
+
 def parse_instructions(data: bytes) -> Instructions:
-    """Decode and check what needs no library. Raises `Misuse` INSTRUCTIONS_INVALID or TOO_LARGE."""
+    """Decode and check what needs no library. Raises `Misuse` INSTRUCTIONS_INVALID, UNSUPPORTED or TOO_LARGE."""
     try:
+        _verify_schema_version(data)
         instructions = decode(data, Instructions, limit=MAX_INSTRUCTIONS)
     except Misuse as error:
-        if error.number is Number.TOO_LARGE:
+        if error.number in (Number.TOO_LARGE, Number.UNSUPPORTED):
             raise
         raise Misuse(Number.INSTRUCTIONS_INVALID, error.reason) from None
     if instructions.quorum > len(instructions.authenticators):
@@ -105,6 +112,18 @@ def parse_instructions(data: bytes) -> Instructions:
     for method in instructions.methods:
         parse_method(method)
     return instructions
+
+
+def _verify_schema_version(data: bytes) -> None:
+    """Before the rest is decoded: instructions of another schema have other fields."""
+    if len(data) > MAX_INSTRUCTIONS:
+        raise Misuse(Number.TOO_LARGE)
+    try:
+        version = msgspec.msgpack.decode(data, type=_Versioned).schema_version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Misuse(Number.MALFORMED) from None
+    if version != 1:
+        raise Misuse(Number.UNSUPPORTED, f"schema version {version}")
 
 
 def parse_method(data: bytes) -> Method:

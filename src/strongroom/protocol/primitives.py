@@ -46,7 +46,6 @@ class Domain(Enum):
     """Domain labels: no bytes authenticated for one purpose are ever valid for another."""
 
     GENESIS = "genesis"
-    CLAIMS = "claims"
     REPORT_DATA = "report data"
     CLAIMS_SIGNATURE = "claims signature"
     EVIDENCE = "evidence"
@@ -67,6 +66,7 @@ class Domain(Enum):
     ATTEMPTS_HANDLE = "attempts handle"
     RING_HANDLE = "ring handle"
     RECORD = "record"
+    LOG_RUN = "log run"
     LOG_ENTRY = "log entry"
     PAYLOAD = "payload"
     INSTRUCTIONS = "instructions"

@@ -138,7 +138,7 @@ def verify_rules(rules: str) -> Rules:
 
 
 def _invalid(reason: str, index: int = 0) -> Misuse:
-    return Misuse(Number.RULES_INVALID, f"policy {index}: {reason}", index=index)
+    return Misuse(Number.RULES_INVALID, f"policy {index}: {reason}", place=index)
 
 
 def _split(rules: str) -> list[str]:

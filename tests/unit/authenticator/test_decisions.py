@@ -6,11 +6,7 @@ import pytest
 
 from strongroom.attestation.appraisal import Genuine
 from strongroom.client.policy import Policy, instructions, oidc_method
-from strongroom.protocol.codec import decode, encode
-from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.evidence import parse_evidence
-from strongroom.protocol.instructions import AuthenticatorRef, Instructions, rules_digest
-from strongroom.protocol.messages import (
+from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
     DecisionRequest,
@@ -20,6 +16,10 @@ from strongroom.protocol.messages import (
     context_digest,
     decision_digest,
 )
+from strongroom.protocol.codec import decode, encode
+from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.evidence import parse_evidence
+from strongroom.protocol.instructions import AuthenticatorRef, Instructions, rules_digest
 from strongroom.protocol.primitives import SigningKey
 from tests.support.evidence import Cluster, changed
 from tests.support.issuer import Desk
@@ -189,7 +189,7 @@ async def test_methods_that_are_not_valid_are_named_by_their_index(hardware, nam
     request = Validate(instructions=stored(oidc_method("https://login.test", "c"), bad))
     with pytest.raises(Misuse) as caught:
         await hardware.service.handle(hardware.caller(), request)
-    assert (caught.value.number, caught.value.index) == (Number.METHOD_INVALID, 1)
+    assert (caught.value.number, caught.value.place) == (Number.METHOD_INVALID, 1)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ async def test_validate_names_the_policy(desk):
     request = stored()
     with pytest.raises(Misuse) as caught:
         stored(rules=Policy(PERMIT + "permit ("))
-    assert (caught.value.number, caught.value.index) == (Number.RULES_INVALID, 1)
+    assert (caught.value.number, caught.value.place) == (Number.RULES_INVALID, 1)
     bent = changed(decode(request, Instructions, limit=10**6), rules=PERMIT + "permit (")
     with pytest.raises(Misuse) as caught:
         await desk.service.handle(desk.caller(), Validate(instructions=encode(bent)))
-    assert (caught.value.number, caught.value.index) == (Number.RULES_INVALID, 1)
+    assert (caught.value.number, caught.value.place) == (Number.RULES_INVALID, 1)

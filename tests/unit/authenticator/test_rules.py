@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from strongroom.enclave.authenticator import rules as rules_module
 from strongroom.enclave.authenticator.rules import RuleBook
 from strongroom.enclave.authenticator.tickets import Fact
+from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import rules_digest
-from strongroom.protocol.messages import RecordFacts
 from strongroom.protocol.rules import ACTIONS, verify_rules
 from tests.support.evidence import changed
 
@@ -50,7 +50,7 @@ def index_of(rules, number=Number.RULES_INVALID):
     with pytest.raises(Misuse) as caught:
         verify_rules(rules)
     assert caught.value.number is number
-    return caught.value.index, caught.value.reason
+    return caught.value.place, caught.value.reason
 
 
 def test_an_ordinary_rule_decides():

@@ -27,8 +27,10 @@ def test_capital_hex_is_the_same_id():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "/", "team/", "/key", "ab" * 15, "ab" * 17, "0x" + "ab" * 15, "team/a\nb", "te\x00am/key", "team/\u202efdp"]
-    + ["team/\ud800", "team/\u200b", f"team/{'x' * (MAX_NAME + 1)}", "ab" * 16 + "\n", " " + "ab" * 16],
+    [
+        *("", "/", "team/", "/key", "ab" * 15, "ab" * 17, "0x" + "ab" * 15, "ab" * 16 + "\n", " " + "ab" * 16),
+        *("team/a\nb", "te\x00am/key", "team/\u202efdp", "team/\ud800", "team/\u200b", f"team/{'x' * (MAX_NAME + 1)}"),
+    ],
 )
 def test_what_is_no_address_is_refused_with_a_hint(text):
     with pytest.raises(BadInput) as caught:
@@ -38,5 +40,5 @@ def test_what_is_no_address_is_refused_with_a_hint(text):
 
 
 def test_a_namespace_with_a_slash_could_not_be_addressed():
-    with pytest.raises(BadInput, match="can.t be a namespace"):
+    with pytest.raises(BadInput, match="be a namespace"):
         verify_name("a/b", "namespace")

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from strongroom.client.policy import People, Policy, cedar_string, instructions, oidc_method
 from strongroom.enclave.authenticator.rules import RuleBook
+from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused
 from strongroom.protocol.instructions import AuthenticatorRef, method_digest, parse_instructions, rules_digest
-from strongroom.protocol.messages import RecordFacts
 from tests.support.evidence import changed
 from tests.unit.authenticator.test_rules import BOB, RECORD
 

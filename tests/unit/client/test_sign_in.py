@@ -5,15 +5,16 @@ from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strongroom.client.loopback import Expected, NotOurs, verify_redirect
 from strongroom.client.results import Description, Method, NewSecret, Place, Released
 from strongroom.client.sign_in import SignInDesk, Ways, _Held, authorization_url, verify_browser_url
+from strongroom.protocol.authenticator_messages import Begun
 from strongroom.protocol.errors import StrongroomError, Untrusted
 from strongroom.protocol.instructions import Audience
-from strongroom.protocol.messages import Begun, Ticket
+from strongroom.protocol.messages import Ticket
 from strongroom.protocol.primitives import SigningKey
 
 EXPECTED = Expected("/callback", "the-state", "https://login.example.com", iss_required=False)
@@ -60,15 +61,18 @@ def test_web_pages_may_be_opened(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["", "javascript:alert(1)", "file:///etc/passwd", "http://login.example.com/", "smb://server/share", "-private"]
-    + [
-        "https://",
-        "https://login.example.com/ --new-window",
-        "https://user@login.example.com",
-        "https://a/\n",
-        "data:,x",
-    ]
-    + ["ms-settings:", "https://login.example.com/#fragment", "HTTP://login.example.com", "https://a/`id`"],
+    [
+        *("", "javascript:alert(1)", "file:///etc/passwd", "smb://server/share", "-private", "data:,x", "ms-settings:"),
+        *("https://", "http://login.example.com/", "HTTP://login.example.com", "https://user@login.example.com"),
+        *(
+            "https://a/ --new-window",
+            "https://a/\n",
+            "https://a/#fragment",
+            "https://a/`id`",
+            'https://a/"',
+            "https://[a",
+        ),
+    ],
 )
 def test_nothing_but_web_pages_is_opened(url):
     with pytest.raises(Untrusted):
@@ -82,6 +86,8 @@ def test_without_iss_in_the_redirect_a_provider_that_sends_none_is_accepted():
 
 
 @given(st.text())
+@example("//[")
+@example("/callback?state=the-state&code=\ud800")
 def test_no_request_makes_anything_but_a_declared_outcome(target):
     with pytest.raises((NotOurs, StrongroomError)):
         verify_redirect(target, EXPECTED)

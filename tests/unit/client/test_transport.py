@@ -17,10 +17,17 @@ def test_urls_of_servers(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["", "vault.example.com", "ftp://vault.example.com", "https://", "https://:443", "file:///etc/passwd"]
-    + ["https://vault.example.com:99999", "https://vault.example.com:0", "https://user:pw@vault.example.com"]
-    + ["https://vault.example.com?x=1", "https://vault.example.com#x", "https://vault.example.com/\r\nhost: x"]
-    + ["https://vault.exämple.com", "https://vault.example.com/ ", "http://[::1", "https://vault.example.com\\@evil"],
+    [
+        *("", "vault.example.com", "ftp://vault.example.com", "https://", "https://:443", "file:///etc/passwd"),
+        *("https://vault.example.com:99999", "https://vault.example.com:0", "https://user:pw@vault.example.com"),
+        *("https://vault.example.com?x=1", "https://vault.example.com#x", "https://vault.example.com/\r\nhost: x"),
+        *(
+            "https://vault.exämple.com",
+            "https://vault.example.com/ ",
+            "http://[::1",
+            "https://vault.example.com\\@evil",
+        ),
+    ],
 )
 def test_what_is_no_url_of_a_server_is_refused(url):
     with pytest.raises(BadInput) as caught:
@@ -30,8 +37,10 @@ def test_what_is_no_url_of_a_server_is_refused(url):
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [("http://127.0.0.1:1", True), ("http://127.9.9.9", True), ("http://[::1]:1", True), ("http://localhost", True)]
-    + [("http://127.0.0.1.example.com", False), ("https://example.com", False), ("http://10.0.0.1", False)],
+    [
+        *((url, True) for url in ("http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:1", "http://localhost")),
+        *((url, False) for url in ("http://127.0.0.1.example.com", "https://example.com", "http://10.0.0.1")),
+    ],
 )
 def test_this_machine_is_told_from_others(url, expected):
     assert is_loopback(url) is expected

@@ -31,12 +31,14 @@ def demo(once: Once = False, data: Data = None) -> None:
         raise Failure(
             "the demo's sign-in provider is not installed", "pip install 'strongroom[demo]'", status=EXIT_FAILED
         )
-    signal.signal(signal.SIGTERM, _terminate)
-    console = stdout()
-    console.print("Strongroom: a key that only the people you name can read", style="bold")
-    console.print(bold_capitals("INSECURE: this runs without hardware enclaves, to show how it works. Keep no real"))
-    console.print("keys in it. Everything else below is real, and happens while you read.")
     with Stage(data) as stage:
+        signal.signal(signal.SIGTERM, _terminate)
+        console = stdout()
+        console.print("Strongroom: a key that only the people you name can read", style="bold")
+        console.print(
+            bold_capitals("INSECURE: this runs without hardware enclaves, to show how it works. Keep no real")
+        )
+        console.print("keys in it. Everything else below is real, and happens while you read.")
         stage.start()
         # Imported here: other commands need none of it, and the servers start meanwhile.
         from strongroom.cli.demo.story import how_to_go_on, tell

@@ -11,10 +11,7 @@ from strongroom.enclave.authenticator.rules import SCHEMA_VERSION, RuleBook, ide
 from strongroom.enclave.authenticator.tickets import Fact, Sealer
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
-from strongroom.protocol.codec import decode
-from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
-from strongroom.protocol.instructions import rules_digest
-from strongroom.protocol.messages import (
+from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
     Decision,
@@ -25,6 +22,9 @@ from strongroom.protocol.messages import (
     context_digest,
     decision_digest,
 )
+from strongroom.protocol.codec import decode
+from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
+from strongroom.protocol.instructions import rules_digest
 
 MAX_REQUEST = 64 * 1024
 MAX_FACTS = 4 * 1024

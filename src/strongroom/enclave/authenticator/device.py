@@ -17,10 +17,10 @@ from strongroom.enclave.authenticator.methods import find_audience
 from strongroom.enclave.authenticator.oidc import Provider, ProviderError
 from strongroom.enclave.authenticator.tickets import Fact, Sealer
 from strongroom.enclave.runtime.egress import Egress, provider_deadline
+from strongroom.protocol.authenticator_messages import DeviceBegun
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.evidence import Bytes32, SigningPublicKey, UnixTime
-from strongroom.protocol.messages import DeviceBegun
 from strongroom.protocol.primitives import Domain
 
 MAX_LIFE: Final = 900

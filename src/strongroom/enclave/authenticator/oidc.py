@@ -21,9 +21,9 @@ from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.enclave.authenticator.tokens import Expected, verify_id_token
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Answer, Egress, provider_deadline
+from strongroom.protocol.authenticator_messages import Begun, Redeem
 from strongroom.protocol.errors import Number, Refused, Unavailable
 from strongroom.protocol.instructions import Audience, Channel, OidcMethod, bound_nonce
-from strongroom.protocol.messages import Begun, Redeem
 
 MAX_PROVIDERS: Final = 256
 """Definitions remembered; the one not used for longest is forgotten first."""

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import cedarpy
 
 from strongroom.enclave.authenticator.tickets import Fact
+from strongroom.protocol.authenticator_messages import Identity, RecordFacts
 from strongroom.protocol.errors import Refused
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.messages import Identity, RecordFacts
 from strongroom.protocol.rules import verify_rules
 
 SCHEMA_VERSION: Final = 1

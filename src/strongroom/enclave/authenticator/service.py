@@ -14,11 +14,7 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.service import Caller
-from strongroom.protocol.codec import decode
-from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.instructions import method_digest, parse_instructions, parse_method
-from strongroom.protocol.limits import MAX_CAPSULE
-from strongroom.protocol.messages import (
+from strongroom.protocol.authenticator_messages import (
     AuthenticatorReply,
     AuthenticatorRequest,
     Begin,
@@ -26,12 +22,16 @@ from strongroom.protocol.messages import (
     Decide,
     DeviceBegin,
     DevicePoll,
-    Prove,
     Redeem,
     SignedIn,
     Validate,
     Validated,
 )
+from strongroom.protocol.codec import decode
+from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.instructions import method_digest, parse_instructions, parse_method
+from strongroom.protocol.limits import MAX_CAPSULE
+from strongroom.protocol.messages import Prove
 from strongroom.protocol.rules import verify_rules
 
 OpenCapsule = Callable[[bytes, bytes], bytes]
@@ -107,5 +107,5 @@ class AuthenticatorService:
             try:
                 verify_method(parse_method(definition), self._egress)
             except Misuse as error:
-                raise Misuse(error.number, error.reason, index=index) from None
+                raise Misuse(error.number, error.reason, place=index) from None
         return Validated(permitted=verify_rules(instructions.rules).permitted)

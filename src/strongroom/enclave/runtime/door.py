@@ -88,11 +88,11 @@ class Door:
                 raise Misuse(Number.NOT_PROVED)
             return await self._service.handle(session.caller, request)
         except StrongroomError as error:
-            return Error(number=int(error.number), index=error.index, version=error.version)
+            return Error(number=int(error.number), index=error.index, place=error.place, version=error.version)
         except Exception as error:
             # The outermost edge: a defect must answer a number, and its text may hold a secret.
             print(f"internal error: {type(error).__name__}", file=sys.stderr, flush=True)
-            return Error(number=int(Number.INTERNAL), index=0, version=0)
+            return Error(number=int(Number.INTERNAL), index=0, place=0, version=0)
 
     def _prove(self, session: Session, request: Prove) -> Proved:
         if session.caller is not None:

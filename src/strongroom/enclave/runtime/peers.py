@@ -16,11 +16,12 @@ from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.identity import Identity
+from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted, from_number
 from strongroom.protocol.evidence import evidence_digest
 from strongroom.protocol.limits import MAX_EVIDENCE, MAX_MESSAGE
-from strongroom.protocol.messages import AuthenticatorReply, Error, Prove, Proved
+from strongroom.protocol.messages import Error, Prove, Proved
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import Channel, ClientHandshake, split_reply
 
@@ -63,7 +64,7 @@ class Peer:
             raise Untrusted(Number.INTEGRITY, "answer to another request")
         reply: Message = decode(message, AuthenticatorReply, limit=MAX_MESSAGE)
         if isinstance(reply, Error):
-            raise from_number(reply.number, index=reply.index)
+            raise from_number(reply.number, place=reply.place)
         return reply
 
 

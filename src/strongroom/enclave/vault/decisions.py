@@ -21,6 +21,16 @@ from typing import Any, Final, TypeVar
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.peers import Peer, Peers, is_lost_session
+from strongroom.protocol.authenticator_messages import (
+    Decide,
+    DecideItem,
+    Decision,
+    DecisionRequest,
+    Decisions,
+    RecordRef,
+    context_digest,
+    decision_digest,
+)
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 from strongroom.protocol.instructions import (
@@ -33,17 +43,7 @@ from strongroom.protocol.instructions import (
     rules_digest,
 )
 from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_MESSAGE
-from strongroom.protocol.messages import (
-    Decide,
-    DecideItem,
-    Decision,
-    DecisionRequest,
-    Decisions,
-    RecordRef,
-    Ticket,
-    context_digest,
-    decision_digest,
-)
+from strongroom.protocol.messages import Ticket
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from strongroom.enclave.vault.records import Handles, LastWrite, Quota, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Charge, Watch, Writer, charges_for
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import Action
 from strongroom.protocol.messages import (
     ByName,
@@ -84,8 +84,8 @@ class Deposit:
     async def _verify_intake(self, at: int, item: StoreItem) -> None:
         try:
             await self._intake.verify_instructions(item.instructions)
-        except Misuse as error:
-            raise Misuse(error.number, error.reason, index=error.index or at) from None
+        except StrongroomError as error:
+            raise type(error)(error.number, error.reason, index=at, place=error.place) from None
 
     async def _store(self, caller: Caller, request: Store, handles: list[bytes]) -> None:
         namespace = self._shelf.handle(OfNamespace(namespace=request.namespace))

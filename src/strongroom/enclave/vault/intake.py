@@ -11,9 +11,9 @@ from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.peers import Peers, is_lost_session
+from strongroom.protocol.authenticator_messages import Validate, Validated
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.instructions import AuthenticatorRef, instructions_digest, parse_instructions
-from strongroom.protocol.messages import Validate, Validated
 
 REMEMBERED: Final = 4096
 LIFE: Final = 600

@@ -6,11 +6,12 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import Meta
 
+from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Bytes16, Bytes32, Count, UnixTime
 from strongroom.protocol.limits import ATTEMPTS, ATTEMPTS_WINDOW, MAX_MESSAGE
-from strongroom.protocol.messages import ById, ByName, OfNamespace, RecordFacts
+from strongroom.protocol.messages import ById, ByName, OfNamespace
 from strongroom.protocol.primitives import Domain, keyed_hash
 
 T = TypeVar("T", bound=Message)

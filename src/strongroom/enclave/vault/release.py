@@ -12,13 +12,13 @@ from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.records import Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Writer
+from strongroom.protocol.authenticator_messages import CapsuleContents
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import method_digest, parse_method
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import (
     ByName,
-    CapsuleContents,
     Collect,
     Collected,
     Describe,
@@ -30,7 +30,6 @@ from strongroom.protocol.messages import (
 )
 from strongroom.protocol.primitives import Domain, kem_seal
 from strongroom.protocol.session import key_id
-
 
 MAX_RELEASE: Final = MAX_MESSAGE - 64 * 1024
 """Bytes of secrets and metadata in one reply."""

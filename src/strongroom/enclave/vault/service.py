@@ -7,15 +7,7 @@ from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.release import Release
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
-from strongroom.protocol.messages import (
-    Collect,
-    CreateNamespace,
-    Delete,
-    Describe,
-    Store,
-    Update,
-    VaultRequest,
-)
+from strongroom.protocol.messages import Collect, CreateNamespace, Delete, Describe, Store, Update, VaultRequest
 
 
 class VaultService:

@@ -8,9 +8,10 @@ from typing import Final
 
 from strongroom.enclave.vault.records import NO_ATTEMPTS, Attempts, Handles, Record, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
+from strongroom.protocol.authenticator_messages import RecordRef
 from strongroom.protocol.codec import encode
 from strongroom.protocol.link import Put, Row
-from strongroom.protocol.messages import ById, ByName, OfNamespace, RecordRef
+from strongroom.protocol.messages import ById, ByName, OfNamespace
 
 Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
 

@@ -219,7 +219,7 @@ class Writer:
                 entries=entries,
             )
         )
-        key = digest(Domain.LOG_ENTRY, self._run)
+        key = digest(Domain.LOG_RUN, self._run)
         sealed = self._run + self._sequence.to_bytes(8, "big") + self._sealer.seal(key, self._sequence, batch)
         self._sequence += 1
         self._previous = digest(Domain.LOG_ENTRY, batch)

@@ -1,0 +1,317 @@
+"""The command line as people and scripts meet it: texts, exit statuses, files, and the whole round through servers."""
+
+import json
+import os
+import pty
+import stat
+
+import pytest
+
+from strongroom.cli.demo.stage import Stage
+from strongroom.cli.main import run
+from strongroom.protocol.limits import MAX_SECRET
+from tests.support.command import strongroom
+
+ADDRESS = "0" * 32
+INSTRUCTIONS = """
+[[authenticator]]
+url = "{authenticator}"
+[[method]]
+type = "oidc"
+issuer = "{issuer}"
+client_id = "strongroom-demo"
+client_secret = "any"
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    with Stage(tmp_path_factory.mktemp("cli") / "stage") as stage:
+        stage.start()
+        stage.wait()
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def home(stage):
+    """A client's directory: pinned by the command, settings written, a namespace opened by the owner."""
+    home = stage.client
+    servers = ("--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"])
+    pinned = strongroom("trust", "pin", *servers, "--insecure", "--yes", cwd=home)
+    assert pinned.status == 0, pinned.err
+    instructions = INSTRUCTIONS.format(authenticator=stage.authenticator["url"], issuer=stage.issuer)
+    (home / "instructions.toml").write_text(instructions)
+    (home / "strongroom.toml").write_text(
+        f'vault = "{stage.vault["url"]}"\ntrust = "trust.toml"\n'
+        'instructions = "instructions.toml"\nnamespace = "team"\n'
+    )
+    owner = stage.servers / "vault" / "owner.key"
+    created = strongroom("namespace", "create", "team", "--anyone", "--owner-key", owner, cwd=home)
+    assert created.status == 0, created.err
+    return home
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- mistakes that need no server -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "error", "hint"),
+    [
+        (["colect"], 2, "no such command 'colect'", "strongroom --help"),
+        (["collect", ADDRESS, "--no-such"], 2, "no such option", "strongroom collect --help"),
+        (["collect", "not-an-address", "-o", "f"], 2, "is not an address", "32 hex digits"),
+        (["collect", ADDRESS, "-o", "f"], 2, "--vault is missing", "strongroom.toml"),
+        (["collect", ADDRESS, "-o", "there"], 2, "exists already", "another file"),
+        (["collect", ADDRESS, "-o", "no/where"], 2, "can't create", "a directory that you may write"),
+        (["collect", ADDRESS, "--json"], 2, "--json would mix", "--output FILE"),
+        (["collect", ADDRESS, "-o", "f", "--print"], 2, "exclude each other", "choose one"),
+        (["collect", ADDRESS, "-o", "f", "--vault", "http://127.0.0.1:1"], 2, "--trust is missing", "give --trust"),
+        (["delete", ADDRESS], 2, "no terminal to confirm", "--yes"),
+        (["update", ADDRESS, "--trust", "there"], 2, "nothing to update", "--for"),
+        (["namespace", "create", "n", "--owner-key", "k"], 2, "who may create", "--anyone"),
+        (["namespace", "create", "a/b", "--anyone", "--owner-key", "k"], 2, "can't be a namespace", "slash"),
+        (["serve", "vault", "--data", "d", "--listen", "here"], 2, "not an address to listen on", "127.0.0.1:8400"),
+        (["trust", "show", "there"], 2, "trust policy", "strongroom trust pin"),
+        (["trust", "show"], 2, "can't read the trust policy", "strongroom trust pin"),
+        (["verify", "ftp://x"], 2, "not the URL of a server", "http"),
+        (["verify", "http://127.0.0.1:1"], 12, "can't be reached", "check the address"),
+        (["demo", "--data", "."], 2, "is not empty", "new directory"),
+    ],
+)
+def test_a_mistake_is_two_lines_and_a_status(here, capsys, arguments, status, error, hint):
+    (here / "there").write_text("this is no trust policy")
+    assert run(arguments) == status
+    captured = capsys.readouterr()
+    first, second = captured.err.strip().splitlines()[-2:]
+    assert first.startswith("error: ")
+    assert error in first
+    assert second.startswith("hint: ")
+    assert hint in second
+    assert captured.out == ""
+    assert sorted(path.name for path in here.iterdir()) == ["there"]
+
+
+def test_the_version_is_shown(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("strongroom 0.")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ('vualt = "http://x"', "unknown setting 'vualt'"),
+        ("vault = 3", "must be a text"),
+        ("vault = ", "is not TOML"),
+    ],
+)
+def test_wrong_settings_are_refused(here, capsys, settings, error):
+    (here / "strongroom.toml").write_text(settings)
+    assert run(["describe", ADDRESS]) == 2
+    assert error in capsys.readouterr().err
+
+
+def test_settings_that_others_may_write_are_refused(here, capsys):
+    (here / "strongroom.toml").write_text('vault = "http://attacker.example"')
+    (here / "strongroom.toml").chmod(0o666)
+    assert run(["describe", ADDRESS]) == 2
+    assert "others may write" in capsys.readouterr().err
+
+
+def test_a_servers_text_can_not_steer_the_terminal(capsys):
+    assert run(["collect", "\x1b[2J\x1b]0;owned\x07", "-o", "f"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+# --- secrets in and out ---------------------------------------------------------------------------------------
+
+
+def on_terminal(*arguments, cwd, stream):
+    ours, theirs = pty.openpty()
+    try:
+        return strongroom(*arguments, cwd=cwd, **{stream: theirs})
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_secret_is_not_typed_into_a_terminal(home):
+    ran = on_terminal("store", "-", "--for", "bob@example.com", cwd=home, stream="stdin")
+    assert ran.status == 2
+    assert "would be read from this terminal" in ran.err
+
+
+def test_a_secret_is_not_shown_on_a_terminal_unasked(home):
+    ran = on_terminal("collect", ADDRESS, cwd=home, stream="stdout")
+    assert ran.status == 2
+    assert "shown on this terminal" in ran.err
+    assert "--output FILE" in ran.err
+
+
+@pytest.mark.parametrize(("secret", "error"), [(b"", "is empty"), (bytes(MAX_SECRET + 1), "larger than 65,536 bytes")])
+def test_a_secret_of_a_wrong_size_is_refused_before_anybody_signs_in(home, secret, error):
+    ran = strongroom("store", "-", "--for", "bob@example.com", cwd=home, stdin=secret)
+    assert ran.status == 2
+    assert error in ran.err
+
+
+def test_a_secret_with_nobody_to_collect_it_is_refused(home):
+    ran = strongroom("store", "-", cwd=home, stdin=b"key")
+    assert ran.status == 2
+    assert "nobody may collect it" in ran.err
+
+
+# --- trust ----------------------------------------------------------------------------------------------------
+
+
+def test_software_evidence_is_pinned_only_by_its_name(stage, here):
+    servers = ("--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"])
+    ran = strongroom("trust", "pin", *servers, "--yes", cwd=here)
+    assert ran.status == 11
+    assert "say --insecure" in ran.err
+    assert not (here / "trust.toml").exists()
+
+
+def test_pinning_asks_and_does_not_overwrite(stage, home, here):
+    servers = ("--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"])
+    unasked = strongroom("trust", "pin", *servers, "--insecure", cwd=here)
+    assert unasked.status == 2
+    assert "no terminal to confirm" in unasked.err
+    assert not (here / "trust.toml").exists()
+    before = (home / "trust.toml").read_bytes()
+    again = strongroom("trust", "pin", *servers, "--insecure", "--yes", cwd=home)
+    assert again.status == 2
+    assert "--force" in again.err
+    assert strongroom("trust", "pin", *servers, "--insecure", "--yes", "--force", cwd=home).status == 0
+    assert (home / "trust.toml").read_bytes() == before
+
+
+def test_an_authenticator_is_not_pinned_as_a_vault(stage, here):
+    url = stage.authenticator["url"]
+    ran = strongroom("trust", "pin", "--vault", url, "--authenticator", url, "--insecure", "--yes", cwd=here)
+    assert ran.status == 11
+    assert "vault was expected" in ran.err
+
+
+def test_a_policy_is_shown(stage, home):
+    shown = strongroom("trust", "show", cwd=home)
+    assert shown.status == 0
+    text = shown.out.decode()
+    assert "insecure-pinned" in text
+    assert "NO HARDWARE" in text
+    assert stage.vault["measurement"][:32] in text
+    assert stage.authenticator["cluster_id"][:32] in text
+
+
+def test_evidence_is_verified_step_by_step(stage, home):
+    ran = strongroom("verify", stage.vault["url"], cwd=home)
+    assert ran.status == 0
+    assert "trusted: by trust.toml" in ran.out.decode()
+    assert "NO HARDWARE" in ran.out.decode()
+    found = json.loads(strongroom("verify", stage.vault["url"], "--json", cwd=home).out)
+    assert found["verdict"] == "trusted"
+    steps = {step["name"]: step["value"] for step in found["steps"]}
+    assert steps["accepted measurement"] == stage.vault["measurement"]
+    assert steps["accepted cluster"] == stage.vault["cluster_id"]
+
+
+def test_evidence_without_a_policy_is_never_called_trusted(stage, here):
+    ran = strongroom("verify", stage.vault["url"], cwd=here)
+    assert ran.status == 11
+    assert "not appraised" in ran.out.decode()
+
+
+def test_evidence_in_another_role_is_refused(stage, home):
+    ran = strongroom("verify", stage.authenticator["url"], "--role", "vault", "--json", cwd=home)
+    assert ran.status == 11
+    assert json.loads(ran.out)["number"] == 301
+    assert "vault was expected" in ran.err
+
+
+def test_another_cluster_is_refused_before_anything_is_sent(stage, home, here):
+    text = (home / "trust.toml").read_text().replace(stage.vault["cluster_id"], "00" * 32)
+    (here / "trust.toml").write_text(text)
+    ran = strongroom("collect", ADDRESS, "--vault", stage.vault["url"], "--trust", "trust.toml", cwd=here)
+    assert ran.status == 11
+    assert f"cluster {stage.vault['cluster_id']} is not one that the policy names" in ran.err
+
+
+# --- the whole round ------------------------------------------------------------------------------------------
+
+
+def test_a_secret_goes_round(home):
+    secret = os.urandom(48)
+    (home / "in.key").write_bytes(secret)
+    stored = strongroom("store", "in.key", "--for", "bob@example.com", "--json", cwd=home, user="alice")
+    assert stored.status == 0, stored.err
+    receipt = json.loads(stored.out)
+    address = receipt["address"]
+    assert receipt == {"address": address, "version": 1}
+    assert "signed in as alice@example.com" in stored.err
+
+    piped = strongroom("collect", address, cwd=home, user="bob")
+    assert (piped.status, piped.out) == (0, secret), piped.err
+    written = strongroom("collect", address, "-o", "out.key", "--json", cwd=home, user="bob")
+    assert written.status == 0, written.err
+    found = json.loads(written.out)
+    assert (found["size"], found["version"], found["metadata"]) == (48, 1, {"filename": "in.key"})
+    assert (home / "out.key").read_bytes() == secret
+    assert stat.S_IMODE((home / "out.key").stat().st_mode) == 0o600
+
+    refused = strongroom("collect", address, "-o", "stolen.key", cwd=home, user="mallory")
+    assert refused.status == 10
+    assert "error: refused, or there is no such record" in refused.err
+    assert not (home / "stolen.key").exists()
+    missing = strongroom("collect", ADDRESS, "-o", "stolen.key", cwd=home, user="mallory")
+    assert (missing.status, missing.err.splitlines()[-2:]) == (10, refused.err.splitlines()[-2:])
+
+    described = json.loads(strongroom("describe", address, "--json", cwd=home).out)
+    assert described["methods"][0]["channels"] == ["native"]
+    assert "bob@example.com" not in json.dumps(described)
+
+    updated = strongroom("update", address, "-", "--for", "mallory@example.com", cwd=home, user="alice", stdin=b"new")
+    assert updated.status == 0, updated.err
+    assert strongroom("collect", address, cwd=home, user="mallory").out == b"new"
+    assert strongroom("collect", address, cwd=home, user="bob").status == 10
+
+    stale = strongroom("delete", address, "--yes", "--version", "1", cwd=home, user="alice")
+    assert stale.status == 2
+    assert "another version" in stale.err
+    assert strongroom("delete", address, "--yes", cwd=home, user="mallory").status == 10
+    deleted = strongroom("delete", address, "--yes", "--json", cwd=home, user="alice")
+    assert deleted.status == 0, deleted.err
+    assert json.loads(deleted.out)["version"] == 3
+    assert strongroom("collect", address, cwd=home, user="mallory").status == 10
+
+
+def test_a_record_has_a_name(home):
+    stored = strongroom(
+        "store", "-", "--name", "tls/key", "--for", "bob@example.com", cwd=home, user="alice", stdin=b"k"
+    )
+    assert (stored.status, stored.out) == (0, b"team/tls/key\n"), stored.err
+    assert strongroom("collect", "team/tls/key", cwd=home, user="bob").out == b"k"
+    again = strongroom(*named, cwd=home, user="alice", stdin=b"k")
+    assert again.status == 2
+    assert "error: " in again.err
+
+
+def test_own_rules_are_checked_before_anything_is_sent(home):
+    (home / "rules.cedar").write_text(
+        'permit (principal, action == Action::"collect", resource) when { context.nope };'
+    )
+    ran = strongroom("store", "-", "--rules", "rules.cedar", cwd=home, stdin=b"k")
+    assert ran.status == 2
+    assert "rules do not parse" in ran.err
+
+
+def test_the_data_directory_serves_one_instance(stage, here):
+    data = stage.servers / "vault"
+    ran = strongroom("serve", "vault", "--data", data, "--platform", here / "p", "--listen", "127.0.0.1:0", cwd=here)
+    assert ran.status == 12
+    assert "INSECURE" in ran.err
+    assert "another vault runs on the data directory" in ran.err

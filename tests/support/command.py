@@ -1,0 +1,59 @@
+"""Runs the command line as people do: a process, its files, its standard streams, its browser."""
+
+import os
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "STRONGROOM_TEST_MARK"
+SECONDS = 60
+
+
+@dataclass
+class Ran:
+    status: int
+    out: bytes
+    err: str
+
+    def __post_init__(self) -> None:
+        assert "Traceback" not in self.err, self.err
+
+
+def environment(**more):
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "NO_COLOR": "1", **more}
+
+
+def strongroom(*arguments, cwd, user=None, stdin=b"", **streams):
+    """Run `strongroom ARGUMENTS`; a sign-in is done by `user`."""
+    browser = f"{sys.executable} -m tests.support.browse {user} %s" if user else "false %s"
+    done = subprocess.run(
+        [sys.executable, "-m", "strongroom.cli", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(BROWSER=browser),
+        timeout=SECONDS,
+        **({"input": stdin} if "stdin" not in streams else {}),
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+    )
+    return Ran(done.returncode, done.stdout or b"", (done.stderr or b"").decode())
+
+
+def marked():
+    """A mark that a process hands down to all that it starts."""
+    return {MARK: uuid.uuid4().hex}
+
+
+def alive(mark):
+    """Command lines of the processes that carry this mark."""
+    wanted = f"{MARK}={mark[MARK]}".encode()
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and wanted in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it ended meanwhile, or is somebody else's
+    return [line for line in found if line]
