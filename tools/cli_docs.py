@@ -8,7 +8,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 
-COMMANDS = (
+COMMANDS: tuple[list[str], ...] = (
     [],
     ["demo"],
     ["serve"],

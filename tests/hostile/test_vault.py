@@ -15,7 +15,18 @@ from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.limits import ATTEMPTS
 from strongroom.protocol.link import Operation, Row, Start
 from strongroom.protocol.link import encode as encode_link
-from strongroom.protocol.messages import ById, ByName, Collect, CreateNamespace, Describe, Item, ItemError, OfNamespace
+from strongroom.protocol.messages import (
+    ById,
+    ByName,
+    Collect,
+    CreateNamespace,
+    Describe,
+    Item,
+    ItemError,
+    OfNamespace,
+    Store,
+    StoreItem,
+)
 from strongroom.protocol.primitives import SigningKey
 from tests.support.evidence import changed
 from tests.support.world import AUTHENTICATOR_URL, METHOD, OPERATIONS, Person, RawClient, World, for_bob, permit

@@ -13,6 +13,7 @@ from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import verify_name
 from strongroom.client.keys import load_key
+from strongroom.client.trust import load_trust
 
 app = typer.Typer(help="Namespaces: who may create records, and how many.", no_args_is_help=True)
 
@@ -68,7 +69,7 @@ def create(
     settings = load_settings(config)
     trust = needed(trust, settings.trust, "trust")
     file = needed(instructions, settings.instructions, "instructions")
-    encoded = namespace_instructions(file(trust), emails or [], admins or [])
+    encoded = namespace_instructions(file, load_trust(trust), emails or [], admins or [])
     version = run_with_vault(
         lambda opened: opened.create_namespace(
             name,

@@ -11,6 +11,7 @@ from strongroom.cli.files import STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import result, result_json, say
 from strongroom.client.addresses import format_address
+from strongroom.client.trust import load_trust
 from strongroom.protocol.limits import MAX_SECRET
 
 
@@ -36,7 +37,8 @@ def store(
     """
     settings = load_settings(config)
     trust = needed(trust, settings.trust, "trust")
-    encoded = read_instructions(needed(instructions, settings.instructions, "instructions")(trust), emails, rules)
+    file = needed(instructions, settings.instructions, "instructions")
+    encoded = read_instructions(file, load_trust(trust), emails, rules)
     into = needed(namespace, settings.namespace, "namespace")
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
     data = read_input(secret, limit=MAX_SECRET, what="the secret")

@@ -13,6 +13,7 @@ from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.store import file_metadata
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import parse_address
+from strongroom.client.trust import load_trust
 from strongroom.protocol.limits import MAX_SECRET
 
 NewSecret = Annotated[
@@ -46,7 +47,7 @@ def update(
     encoded = None
     if emails or rules or instructions:
         file = needed(instructions, settings.instructions, "instructions")
-        encoded = read_instructions(file(trust), emails, rules)
+        encoded = read_instructions(file, load_trust(trust), emails, rules)
     if secret is None and encoded is None:
         raise Failure("there is nothing to update", "name a FILE with the new secret, or who may collect with --for")
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
