@@ -290,9 +290,8 @@ def test_a_secret_goes_round(home):
 
 
 def test_a_record_has_a_name(home):
-    stored = strongroom(
-        "store", "-", "--name", "tls/key", "--for", "bob@example.com", cwd=home, user="alice", stdin=b"k"
-    )
+    named = ("store", "-", "--name", "tls/key", "--for", "bob@example.com")
+    stored = strongroom(*named, cwd=home, user="alice", stdin=b"k")
     assert (stored.status, stored.out) == (0, b"team/tls/key\n"), stored.err
     assert strongroom("collect", "team/tls/key", cwd=home, user="bob").out == b"k"
     again = strongroom(*named, cwd=home, user="alice", stdin=b"k")

@@ -15,7 +15,7 @@ const SCHEMA = JSON.parse(readFileSync(join(SPEC, "messages.json"), "utf8"));
 const LEFT_OUT = new Set(["verify rules", "appraise"]);
 const { subtle } = globalThis.crypto;
 
-const MALFORMED = 101, TOO_LARGE = 102, REPLAYED = 105, INSTRUCTIONS_INVALID = 108, METHOD_INVALID = 110;
+const MALFORMED = 101, TOO_LARGE = 102, UNSUPPORTED = 103, REPLAYED = 105, INSTRUCTIONS_INVALID = 108, METHOD_INVALID = 110;
 const STALE_KEY = 116, EVIDENCE = 301, INTEGRITY = 302;
 const MAX_HELLO = 8192, MAX_FRAME = 2 * 1024 * 1024 + 40, MAX_MESSAGE = 1024 * 1024;
 const TWO_HOURS = 7200, WINDOW = 64n;
@@ -236,6 +236,15 @@ function typedMap(name, raw) {
 
 const encode = (message) => encoder().encode(message);
 
+/** One field of a map, before its other fields are known: instructions of another version have others. */
+function firstField(message, name) {
+  try {
+    return decoder().decode(message)[name];
+  } catch {
+    throw new Refused(MALFORMED);
+  }
+}
+
 function decode(message, name, limit = MAX_MESSAGE) {
   demand(message.length <= limit, TOO_LARGE);
   let raw;
@@ -411,7 +420,10 @@ const RUN = {
     return { counter, message: splitReply(message, given.request) };
   },
   "parse instructions": async (given) => {
-    const parsed = await orRefuse(INSTRUCTIONS_INVALID, () => decode(unhex(given.instructions), "Instructions"));
+    const bytes = unhex(given.instructions);
+    const version = await orRefuse(INSTRUCTIONS_INVALID, () => firstField(bytes, "schema_version"));
+    demand(version === 1n || version === 1, UNSUPPORTED);
+    const parsed = await orRefuse(INSTRUCTIONS_INVALID, () => decode(bytes, "Instructions"));
     demand(parsed.quorum <= parsed.authenticators.length, INSTRUCTIONS_INVALID);
     demand(new Set(parsed.methods.map(hex)).size === parsed.methods.length, INSTRUCTIONS_INVALID);
     for (const method of parsed.methods) await orRefuse(METHOD_INVALID, () => decode(method, "OidcMethod"));
