@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from strongroom.attestation.policy import TrustPolicy as TrustPolicy
     from strongroom.client.errors import BadInput as BadInput
     from strongroom.client.errors import Unreachable as Unreachable
+    from strongroom.client.files import load_instructions as load_instructions
+    from strongroom.client.files import load_trust as load_trust
     from strongroom.client.policy import Policy as Policy
     from strongroom.client.sign_in import BrowserSignIn as BrowserSignIn
     from strongroom.client.sync import Vault as Vault
-    from strongroom.client.trust import load_trust as load_trust
     from strongroom.client.vault import AsyncVault as AsyncVault
     from strongroom.protocol.errors import Misuse as Misuse
     from strongroom.protocol.errors import Refused as Refused
@@ -32,7 +33,8 @@ _HOMES = {
     "Unreachable": "client.errors",
     "Untrusted": "protocol.errors",
     "Vault": "client.sync",
-    "load_trust": "client.trust",
+    "load_instructions": "client.files",
+    "load_trust": "client.files",
 }
 
 

@@ -134,7 +134,7 @@ def test_a_servers_text_can_not_steer_the_terminal(capsys):
 def on_terminal(*arguments, cwd, stream):
     ours, theirs = pty.openpty()
     try:
-        return strongroom(*arguments, cwd=cwd, **{stream: theirs})
+        return strongroom(*arguments, cwd=cwd, terminal=(stream, theirs))
     finally:
         os.close(ours)
         os.close(theirs)

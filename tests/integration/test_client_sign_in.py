@@ -13,13 +13,15 @@ from strongroom.client.errors import BadInput
 from strongroom.client.loopback import Expected, RedirectListener
 from strongroom.client.policy import Policy, oidc_method
 from strongroom.client.results import NewSecret, Person, Released
+from strongroom.protocol.authenticator_messages import Begun, SignedIn
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation
-from strongroom.protocol.messages import ById, OfNamespace
+from strongroom.protocol.messages import ById, OfNamespace, Ticket
 from tests.idp.provider import NATIVE, Provider
 from tests.support.evidence import changed
 from tests.support.issuer import CLIENT_ID, Issuer
 from tests.support.served import AtTheIssuer, Cut, ServedWorld
+from tests.support.world import World
 
 SECRET = b"AGE-SECRET-KEY-1 is not for everybody"
 
@@ -250,6 +252,17 @@ async def test_a_ticket_that_only_the_server_thinks_expired_is_renewed_too(serve
         assert len(bob._desk._sign_in.urls) == 2
 
 
+async def test_after_signing_out_somebody_else_may_sign_in(served):
+    user = AtTheIssuer(served.issuer, "alice")
+    async with served.sdk(sign_in=user) as both:
+        receipt = await both.store(SECRET, namespace="team", instructions=served.for_("bob"))
+        assert await number_of(both.collect(receipt.address)) is Number.REFUSED
+        both.sign_out()
+        user.who = "bob"
+        assert (await both.collect(receipt.address)).secret == SECRET
+    assert len(user.urls) == 2
+
+
 async def test_a_changed_record_is_described_anew(served):
     other = Issuer(served.issuer.clock)
     async with other.serving(), served.sdk("alice") as alice:
@@ -265,6 +278,9 @@ async def test_a_changed_record_is_described_anew(served):
             changed_to = served.for_("bob", method=oidc_method(other.url, CLIENT_ID))
             await alice.update(receipt.address, instructions=changed_to)
             assert (await bob.collect(receipt.address)).version == 2
+            await alice.update(receipt.address, instructions=served.for_("bob"))
+            (released,) = await bob.collect_many([receipt.address])
+            assert released.version == 3
 
 
 async def test_servers_that_restart_during_a_sign_in_cost_another_description(served):
@@ -321,6 +337,44 @@ async def test_a_vault_at_the_authenticators_address_gets_no_sign_in(served):
         with pytest.raises(Untrusted, match="role vault"):
             await bob.collect(receipt.address)
         assert bob._desk._sign_in.urls == []
+
+
+async def test_another_authenticator_that_the_client_trusts_can_not_take_the_place(served, tmp_path):
+    receipt = await put(served, "bob")
+    other = await World(tmp_path / "state").start()
+    served.authenticator.carry = other.authenticator.enclave.handle
+    clusters = [served.world.authenticator_cluster, other.authenticator_cluster]
+    trust = changed(served.trust, authenticator=changed(served.trust.authenticator, clusters=clusters))
+    async with served.sdk("bob", trust=trust) as bob:
+        assert await number_of(bob.collect(receipt.address)) is Number.AUTHENTICATOR_UNTRUSTED
+        assert bob._desk._sign_in.urls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Begun, {"issuer": "https://login.attacker.example"}),
+        (Begun, {"client_id": "another"}),
+        (Begun, {"redirect_uri": "http://127.0.0.1/elsewhere"}),
+        (Begun, {"authorization_endpoint": "file:///etc/passwd"}),
+        (SignedIn, {"ticket": Ticket(authenticator=bytes(32), sealed=b"")}),
+    ],
+)
+async def test_what_an_authenticator_says_must_fit_what_the_vault_described(served, kind, fields):
+    """Both are attested; this catches a defect in either before a user signs in to something else."""
+    receipt = await put(served, "bob")
+    service = served.world.authenticator.enclave._door._service
+    honest = service.handle
+
+    async def handle(caller, request):
+        reply = await honest(caller, request)
+        return changed(reply, **fields) if isinstance(reply, kind) else reply
+
+    service.handle = handle
+    async with served.sdk("bob") as bob:
+        with pytest.raises(Untrusted):
+            await bob.collect(receipt.address)
+        assert len(bob._desk._sign_in.urls) == (kind is SignedIn)
 
 
 async def test_an_authenticator_that_is_down_is_named(served):
@@ -493,9 +547,11 @@ async def test_the_blocking_face_writes(served):
         user = AtTheIssuer(served.issuer, "alice")
         with Vault(served.vault.url, served.trust, sign_in=user, now=served.now) as vault:
             receipt = vault.store(SECRET, namespace="team", instructions=served.for_("alice"), name="blocking")
+            vault.sign_out()
             assert vault.update("team/blocking", metadata=b"m").version == 2
             assert vault.collect(receipt.address).metadata == b"m"
             assert vault.delete("team/blocking", replaces=2).version == 3
+            assert len(user.urls) == 2
 
     await asyncio.to_thread(work)
 

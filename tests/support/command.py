@@ -27,18 +27,22 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "NO_COLOR": "1", **more}
 
 
-def strongroom(*arguments, cwd, user=None, stdin=b"", **streams):
-    """Run `strongroom ARGUMENTS`; a sign-in is done by `user`."""
+def strongroom(*arguments, cwd, user=None, stdin=b"", terminal=None):
+    """Run `strongroom ARGUMENTS`; a sign-in is done by `user`. `terminal`: (stream, descriptor) to connect to one."""
     browser = f"{sys.executable} -m tests.support.browse {user} %s" if user else "false %s"
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "input": stdin}
+    if terminal is not None:
+        streams |= dict([terminal])
+        if terminal[0] == "stdin":
+            del streams["input"]
     done = subprocess.run(
         [sys.executable, "-m", "strongroom.cli", *map(str, arguments)],
         cwd=cwd,
         env=environment(BROWSER=browser),
         timeout=SECONDS,
-        **({"input": stdin} if "stdin" not in streams else {}),
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        **streams,
     )
-    return Ran(done.returncode, done.stdout or b"", (done.stderr or b"").decode())
+    return Ran(done.returncode, done.stdout or b"", done.stderr.decode())
 
 
 def marked():

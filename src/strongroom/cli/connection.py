@@ -25,7 +25,7 @@ from strongroom.client.sign_in import (
     PrintingSignIn,
     SignIn,
 )
-from strongroom.client.trust import load_trust
+from strongroom.client.files import load_trust
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Method, parse_instructions, parse_method

@@ -13,7 +13,7 @@ from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import verify_name
 from strongroom.client.keys import load_key
-from strongroom.client.trust import load_trust
+from strongroom.client.files import load_trust
 
 app = typer.Typer(help="Namespaces: who may create records, and how many.", no_args_is_help=True)
 

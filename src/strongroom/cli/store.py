@@ -11,7 +11,7 @@ from strongroom.cli.files import STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import result, result_json, say
 from strongroom.client.addresses import format_address
-from strongroom.client.trust import load_trust
+from strongroom.client.files import load_trust
 from strongroom.protocol.limits import MAX_SECRET
 
 

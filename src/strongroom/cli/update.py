@@ -13,7 +13,7 @@ from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.store import file_metadata
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import parse_address
-from strongroom.client.trust import load_trust
+from strongroom.client.files import load_trust
 from strongroom.protocol.limits import MAX_SECRET
 
 NewSecret = Annotated[

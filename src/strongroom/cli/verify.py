@@ -15,7 +15,7 @@ from strongroom.cli.evidence import claimed_role, steps_table, verify_any_cluste
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, printable, result_json, stdout
 from strongroom.client.session import fetch_evidence
-from strongroom.client.trust import load_trust
+from strongroom.client.files import load_trust
 from strongroom.protocol.errors import StrongroomError, Untrusted
 from strongroom.protocol.evidence import Role
 

@@ -154,8 +154,8 @@ class SignInDesk:
         return list(fitting.values())[:MAX_TICKETS] if enough else []
 
     def all(self) -> list[Ticket]:
-        """All live tickets that fit into one request, newest first."""
-        return [held.ticket for held in reversed(self._live().values())][:MAX_TICKETS]
+        """All live tickets, newest first."""
+        return [held.ticket for held in reversed(self._live().values())]
 
     def discard(self, tickets: Sequence[Ticket]) -> None:
         """Forget tickets that were refused."""

@@ -72,6 +72,12 @@ class Vault:
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
 
+    def sign_out(self) -> None:
+        async def sign_out() -> None:  # on the loop's thread, like everything that touches tickets
+            self._vault.sign_out()
+
+        self._run(sign_out())
+
     def evidence(self) -> bytes:
         return self._run(self._vault.evidence())
 

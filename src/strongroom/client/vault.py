@@ -104,6 +104,10 @@ class AsyncVault:
         await self._desk.aclose()
         await self._server.aclose()
 
+    def sign_out(self) -> None:
+        """Forget all tickets: what comes next is asked as whom the user signs in as then."""
+        self._desk.discard(self._desk.all())
+
     # --- who is there -----------------------------------------------------------------------------------------
 
     async def evidence(self) -> bytes:
@@ -199,7 +203,7 @@ class AsyncVault:
             return results
         presented = _merged(own, self._desk.all())
         first = await self._collect(addresses, presented)
-        doubtful = [where for where, result in first.items() if self._is_doubtful(where, result, presented)]
+        doubtful = [where for where, result in first.items() if self._is_doubtful(where, result)]
         found = await asyncio.gather(*(self._tickets_or_refusal(where) for where in doubtful))
         again: dict[tuple[bytes, ...], tuple[list[Ticket], list[Address]]] = {}
         for where, tickets in zip(doubtful, found, strict=True):
@@ -212,17 +216,14 @@ class AsyncVault:
             first |= await self._collect(group_addresses, tickets)
         return results | first
 
-    def _is_doubtful(self, where: Address, result: Result, presented: list[Ticket]) -> bool:
-        """Whether other tickets might change the answer; forgets those that should have done and did not."""
-        if not isinstance(result, StrongroomError):
+    def _is_doubtful(self, where: Address, result: Result) -> bool:
+        """Whether other tickets might change the answer; forgets what was known, and tickets that did not serve."""
+        if not isinstance(result, StrongroomError) or result.number not in (*_BAD_TICKET, Number.REFUSED):
             return False
-        ways = self._ways.get(where)
-        fitting = self._desk.find(ways) if ways else []
-        fits = bool(fitting) and all(ticket in presented for ticket in fitting)
-        if result.number in _BAD_TICKET:
-            self._desk.discard(fitting)
-            return True
-        return result.number is Number.REFUSED and not fits
+        ways = self._ways.pop(where, None)
+        if ways is not None and result.number in _BAD_TICKET:
+            self._desk.discard(self._desk.find(ways))
+        return True
 
     async def _collect(self, addresses: list[Address], tickets: list[Ticket]) -> dict[Address, Result]:
         """One request; and further ones for what no longer fitted into the reply (TOO_LARGE)."""

@@ -1,0 +1,96 @@
+"""The README tells the truth: its commands and its Python run against a demo, its quotations are the demo's words."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import ROOT, environment, marked
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PLACEHOLDER = "http://127.0.0.1:8400"
+ISSUER_PLACEHOLDER = "http://127.0.0.1:8402"
+
+
+class Demo:
+    """`strongroom demo`, up and waiting."""
+
+    def __init__(self, data):
+        self.client = data / "client"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "strongroom.cli", "demo", "--data", str(data)],
+            env=environment(**marked()),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+        while "Ctrl-C ends everything" not in self.said:
+            line = self.process.stdout.readline()
+            assert line, self.said
+            self.said += line
+        self.issuer = re.search(r"sign-in +(http://\S+)", self.said)[1]
+        self.vault = re.search(r"strongroom verify (http://\S+)", self.said)[1]
+
+    def run(self, arguments, user, **more):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        browser = f"{sys.executable} -m tests.support.browse {user} %s"
+        return subprocess.run(
+            arguments, cwd=self.client, env=environment(BROWSER=browser, PATH=path), capture_output=True, **more
+        )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    demo = Demo(tmp_path_factory.mktemp("readme") / "data")
+    yield demo
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(20) == 0
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_the_first_25_lines_say_what_who_and_how():
+    head = "\n".join(README.splitlines()[:25])
+    for said in ("who can read your keys?", "make demo", "make test", "the operator can"):
+        assert said in head.lower().replace("*", "")
+
+
+def test_what_it_quotes_of_the_demo_the_demo_says(demo):
+    block = next(body for language, body in BLOCKS if "make demo" in body and language == "console")
+    quoted = [line for line in block.splitlines() if line and not line.startswith("$")]
+    assert len(quoted) > 6
+    for line in quoted:
+        assert flat(line) in flat(demo.said)
+
+
+def test_its_commands_run(demo):
+    block = next(body for _, body in BLOCKS if "strongroom describe" in body)
+    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    assert len(commands) == 4
+    for command in commands:
+        user = re.search(r"sign in as (\w+)", command)
+        done = demo.run(command.replace(PLACEHOLDER, demo.vault), user[1] if user else "nobody", shell=True)
+        assert done.returncode == 0, done.stderr.decode()
+    assert len((demo.client / "first.key").read_bytes()) == 32
+
+
+def test_its_python_runs(demo):
+    (code,) = [body for language, body in BLOCKS if language == "python"]
+    assert PLACEHOLDER in code
+    assert ISSUER_PLACEHOLDER in code
+    code = code.replace(PLACEHOLDER, demo.vault).replace(ISSUER_PLACEHOLDER, demo.issuer)
+    done = demo.run([sys.executable, "-c", code], "alice")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.strip() == b"b'secret'"
+
+
+def test_its_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
