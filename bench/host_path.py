@@ -19,6 +19,7 @@ from strongroom.host.front.http import Front
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
 from strongroom.host.supervisor.enclave import EnclaveProcess
+from strongroom.protocol.link import Operation
 
 CLIENTS = 32
 
@@ -73,7 +74,7 @@ async def measure(name, body, seconds):
         url = await front.listen("127.0.0.1", 0)
         port = int(url.rsplit(":", 1)[1])
         if name.startswith("read"):
-            await enclave.call(5, b"make " + body[5:] + b"x" * 300)
+            await enclave.call(Operation.FRAME, b"make " + body[5:] + b"x" * 300)
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(target=load, args=(port, body, seconds, theirs))
         process.start()

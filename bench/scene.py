@@ -98,7 +98,7 @@ class Scene:
             )
         )
         desk.close()
-        return signed_in.ticket  # type: ignore[no-any-return]
+        return signed_in.ticket
 
     def store(self, ticket: Ticket, ids: list[bytes], instructions: bytes, size: int = 1024) -> Store:
         """A `store` of fresh records."""

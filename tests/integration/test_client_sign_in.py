@@ -86,7 +86,7 @@ async def test_a_namespace_and_its_record_may_ask_for_different_sign_ins(served)
 
         class AtBoth:
             async def authorize(self, url):
-                at = other if url.startswith(other.url) else served.issuer
+                at = other if url.startswith(other.url + "/") else served.issuer
                 await AtTheIssuer(at, "bob").authorize(url)
 
         people: list[Person] = []
@@ -124,7 +124,7 @@ async def test_a_batch_of_records_with_different_sign_ins(served):
 
         class AtBoth:
             async def authorize(self, url):
-                at = other if url.startswith(other.url) else served.issuer
+                at = other if url.startswith(other.url + "/") else served.issuer
                 await AtTheIssuer(at, "bob").authorize(url)
 
         async with served.sdk(sign_in=AtBoth()) as bob:
@@ -263,24 +263,23 @@ async def test_after_signing_out_somebody_else_may_sign_in(served):
     assert len(user.urls) == 2
 
 
-async def test_a_changed_record_is_described_anew(served):
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_changed_record_is_described_anew(served, many):
     other = Issuer(served.issuer.clock)
     async with other.serving(), served.sdk("alice") as alice:
         receipt = await alice.store(SECRET, namespace="team", instructions=served.for_("bob"))
 
         class AtBoth:
             async def authorize(self, url):
-                at = other if url.startswith(other.url) else served.issuer
+                at = other if url.startswith(other.url + "/") else served.issuer
                 await AtTheIssuer(at, "bob").authorize(url)
 
         async with served.sdk(sign_in=AtBoth()) as bob:
             await bob.collect(receipt.address)
             changed_to = served.for_("bob", method=oidc_method(other.url, CLIENT_ID))
             await alice.update(receipt.address, instructions=changed_to)
-            assert (await bob.collect(receipt.address)).version == 2
-            await alice.update(receipt.address, instructions=served.for_("bob"))
-            (released,) = await bob.collect_many([receipt.address])
-            assert released.version == 3
+            released = (await bob.collect_many([receipt.address]))[0] if many else await bob.collect(receipt.address)
+            assert released.version == 2
 
 
 async def test_servers_that_restart_during_a_sign_in_cost_another_description(served):

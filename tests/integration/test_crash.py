@@ -6,7 +6,7 @@ import signal
 
 from bench.scene import RULES, scene
 from strongroom.protocol.errors import Number, StrongroomError
-from strongroom.protocol.messages import ById, Collect, Item
+from strongroom.protocol.messages import Address, ById, Collect, Item
 from strongroom.protocol.primitives import SigningKey
 
 
@@ -41,7 +41,7 @@ async def test_kill_9_during_stores_loses_nothing_acknowledged():
         assert len(started) > len(acknowledged), "nothing was under way when it was killed"
         wire = await it.wire("vault", binding)
         for at in range(0, len(acknowledged), 128):
-            addresses = [ById(id=name) for name in acknowledged[at : at + 128]]
+            addresses: list[Address] = [ById(id=name) for name in acknowledged[at : at + 128]]
             reply = await wire.ask(Collect(request_id=os.urandom(16), tickets=[ticket], addresses=addresses))
             assert all(isinstance(result, Item) and result.version == 1 for result in reply.results)
         unknown = set(started) - set(acknowledged)

@@ -30,11 +30,17 @@ class Demo:
         )
         self.said = ""
         while "Ctrl-C ends everything" not in self.said:
+            assert self.process.stdout is not None
             line = self.process.stdout.readline()
             assert line, self.said
             self.said += line
-        self.issuer = re.search(r"sign-in +(http://\S+)", self.said)[1]
-        self.vault = re.search(r"strongroom verify (http://\S+)", self.said)[1]
+        self.issuer = self._find(r"sign-in +(http://\S+)")
+        self.vault = self._find(r"strongroom verify (http://\S+)")
+
+    def _find(self, pattern):
+        found = re.search(pattern, self.said)
+        assert found, pattern
+        return found[1]
 
     def run(self, arguments, user, **more):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

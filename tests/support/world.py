@@ -239,7 +239,7 @@ class World:
         cluster = vault_cluster or self.vault_cluster
         now = int(self.authenticator.platform.now())
         ticket, _ = service._sealer.issue_ticket(binding.public, cluster, fact, now)
-        return ticket  # type: ignore[no-any-return]
+        return ticket
 
     def instructions(self, rules: str, **changes: Any) -> bytes:
         """Encoded instructions with these Cedar rules, this world's Authenticator and `METHOD`."""
@@ -303,7 +303,7 @@ class Person(RawClient):
         return (await self.ask(request)).results
 
     async def update(self, address: Any, replaces: int, **changes: Any) -> Any:
-        fields = {"request_id": os.urandom(16), "secret": None, "metadata": None, "instructions": None}
+        fields: dict[str, Any] = {"request_id": os.urandom(16), "secret": None, "metadata": None, "instructions": None}
         fields |= {"tickets": self.tickets}
         return await self.ask(Update(address=address, replaces=replaces, **(fields | changes)))
 

@@ -15,7 +15,7 @@ from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli.files import read_text
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.terminal import Failure, say
-from strongroom.client.instructions_file import parse_instructions_file
+from strongroom.client.files import load_instructions, load_trust
 from strongroom.client.policy import People, Policy
 from strongroom.client.results import Person
 from strongroom.client.sign_in import (
@@ -25,16 +25,13 @@ from strongroom.client.sign_in import (
     PrintingSignIn,
     SignIn,
 )
-from strongroom.client.files import load_trust
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Method, parse_instructions, parse_method
-from strongroom.protocol.limits import MAX_INSTRUCTIONS, MAX_RULES
+from strongroom.protocol.limits import MAX_RULES
 from strongroom.protocol.primitives import SigningKey
 
 T = TypeVar("T")
-
-_INSTRUCTIONS_HINT = "it names authenticators and sign-in methods; `strongroom demo` makes one to look at"
 
 
 def choose_sign_in(*, no_browser: bool, device: bool) -> SignIn | DeviceSignIn:
@@ -74,13 +71,12 @@ def read_instructions(path: Path, trust: TrustPolicy, emails: list[str] | None, 
     file itself. Raises `Failure` and `Misuse`."""
     if emails and rules:
         raise Failure("--for and --rules exclude each other", "write the addresses into the rules")
-    text = read_text(path, limit=MAX_INSTRUCTIONS, what="the instructions", hint=_INSTRUCTIONS_HINT)
     chosen = None
     if emails:
-        chosen = ordinary_rules(parse_instructions_file(text, authenticator=trust.authenticator), emails)
+        chosen = ordinary_rules(load_instructions(path, trust), emails)
     elif rules:
         chosen = Policy(read_text(rules, limit=MAX_RULES, what="the rules", hint="write Cedar, see spec/rules.md"))
-    encoded = parse_instructions_file(text, authenticator=trust.authenticator, rules=chosen)
+    encoded = load_instructions(path, trust, chosen)
     if not parse_instructions(encoded).rules:
         raise Failure("nobody may collect it yet", "name them with --for EMAIL, or write rules and give --rules FILE")
     return encoded
@@ -95,8 +91,7 @@ def namespace_instructions(path: Path, trust: TrustPolicy, emails: list[str], ad
 
     Raises `Failure` and `Misuse`.
     """
-    text = read_text(path, limit=MAX_INSTRUCTIONS, what="the instructions", hint=_INSTRUCTIONS_HINT)
-    parsed = parse_instructions(parse_instructions_file(text, authenticator=trust.authenticator))
+    parsed = parse_instructions(load_instructions(path, trust))
     rules = []
     for method in map(parse_method, parsed.methods):
         create = _people(emails, method) if emails else Policy.anyone_signed_in(method)

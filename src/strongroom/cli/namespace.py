@@ -12,8 +12,8 @@ from strongroom.cli.connection import namespace_instructions, run_with_vault
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import verify_name
-from strongroom.client.keys import load_key
 from strongroom.client.files import load_trust
+from strongroom.client.keys import load_key
 
 app = typer.Typer(help="Namespaces: who may create records, and how many.", no_args_is_help=True)
 

@@ -17,8 +17,8 @@ from strongroom.cli.evidence import steps_table, verify_any_cluster
 from strongroom.cli.files import replace_file, write_new
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, confirm, say, stderr, stdout
-from strongroom.client.session import fetch_evidence
 from strongroom.client.files import load_trust
+from strongroom.client.session import fetch_evidence
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import Role
 

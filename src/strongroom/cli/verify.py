@@ -14,8 +14,8 @@ from strongroom.cli import options
 from strongroom.cli.evidence import claimed_role, steps_table, verify_any_cluster
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, printable, result_json, stdout
-from strongroom.client.session import fetch_evidence
 from strongroom.client.files import load_trust
+from strongroom.client.session import fetch_evidence
 from strongroom.protocol.errors import StrongroomError, Untrusted
 from strongroom.protocol.evidence import Role
 

@@ -19,8 +19,9 @@ def load_trust(path: str | Path) -> TrustPolicy:
     """The policy in a `trust.toml`. Raises `BadInput`, also for a file that everybody may write: whoever writes it
     says which servers get the secrets."""
     hint = "make one with: strongroom trust pin --vault URL --authenticator URL"
+    text = _read(path, MAX_TRUST_FILE, hint)
     try:
-        return parse_trust_policy(_read(path, MAX_TRUST_FILE, hint))
+        return parse_trust_policy(text)
     except Misuse as error:
         raise BadInput(f"{path}: {error.reason}", hint) from None
 
