@@ -7,7 +7,7 @@ import time
 import pytest
 
 from strongroom.client import transport
-from strongroom.client.errors import Unreachable
+from strongroom.client.errors import BadInput, Unreachable
 from strongroom.client.session import IN_FLIGHT, AttestedServer
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.authenticator_messages import Validate
@@ -464,6 +464,13 @@ async def test_a_server_that_drips_is_given_up(served, monkeypatch):
         with pytest.raises(Unreachable, match="in time"):
             await vault.verify()
     assert time.monotonic() - began < 2
+
+
+async def test_a_closed_vault_says_so(served):
+    async with served.sdk() as vault:
+        await vault.describe(TEAM)
+    with pytest.raises(BadInput, match="closed"):
+        await vault.describe(TEAM)
 
 
 async def test_evidence_reads_as_it_was_shown(served):

@@ -38,6 +38,18 @@ async def number_of(work):
     return caught.value.number
 
 
+class AtBoth:
+    """Signs in as `who` at whichever of two issuers is asked."""
+
+    def __init__(self, served, other, who):
+        self.users = [AtTheIssuer(other, who), AtTheIssuer(served.issuer, who)]
+        self.urls: list[str] = []
+
+    async def authorize(self, url):
+        self.urls.append(url)
+        await next(user for user in self.users if url.startswith(user.issuer.url + "/")).authorize(url)
+
+
 async def put(served, *recipients, who="alice", **options):
     async with served.sdk(who) as alice:
         return await alice.store(SECRET, namespace="team", instructions=served.for_(*recipients), **options)
@@ -84,13 +96,8 @@ async def test_a_namespace_and_its_record_may_ask_for_different_sign_ins(served)
         async with served.sdk("alice") as alice:
             await alice.store(SECRET, namespace="team", instructions=own, name="key")
 
-        class AtBoth:
-            async def authorize(self, url):
-                at = other if url.startswith(other.url + "/") else served.issuer
-                await AtTheIssuer(at, "bob").authorize(url)
-
         people: list[Person] = []
-        async with served.sdk(sign_in=AtBoth(), signed_in=people.append) as bob:
+        async with served.sdk(sign_in=AtBoth(served, other, "bob"), signed_in=people.append) as bob:
             assert (await bob.collect("team/key")).secret == SECRET
         assert [person.issuer for person in people] == [served.issuer.url, other.url]
 
@@ -122,12 +129,7 @@ async def test_a_batch_of_records_with_different_sign_ins(served):
             for instructions in (served.for_("bob"), served.for_("bob", method=oidc_method(other.url, CLIENT_ID))):
                 receipts.append(await alice.store(SECRET, namespace="team", instructions=instructions))
 
-        class AtBoth:
-            async def authorize(self, url):
-                at = other if url.startswith(other.url + "/") else served.issuer
-                await AtTheIssuer(at, "bob").authorize(url)
-
-        async with served.sdk(sign_in=AtBoth()) as bob:
+        async with served.sdk(sign_in=AtBoth(served, other, "bob")) as bob:
             results = await bob.collect_many([receipt.address for receipt in receipts])
     assert [type(result) for result in results] == [Released, Released]
 
@@ -175,6 +177,25 @@ async def test_what_is_deleted_is_gone_and_can_be_put_back_by_its_owner(served):
         assert await number_of(alice.store(b"again", **again)) is Number.CONFLICT
         assert (await alice.store(b"again", **again, replaces=erased.version)).version == 3
         assert (await bob.collect("team/key")).secret == b"again"
+
+
+async def test_putting_back_signs_in_as_the_deleted_record_asks(served):
+    other = Issuer(served.issuer.clock)
+    async with other.serving():
+        method = oidc_method(other.url, CLIENT_ID)
+        everything = Policy.anyone_with_email("alice@example.com", method=method).may("update", "delete")
+        put_there = {
+            "namespace": "team",
+            "name": "key",
+            "instructions": served.instructions(everything, methods=[method]),
+        }
+        async with served.sdk(sign_in=AtBoth(served, other, "alice")) as alice:
+            await alice.store(SECRET, **put_there)
+            await alice.delete("team/key")
+        user = AtBoth(served, other, "alice")
+        async with served.sdk(sign_in=user) as alice:
+            assert (await alice.store(b"again", **put_there, replaces=2)).version == 3
+    assert len(user.urls) == 2
 
 
 async def test_a_store_whose_answer_is_lost_takes_place_once(served):
@@ -269,12 +290,7 @@ async def test_a_changed_record_is_described_anew(served, many):
     async with other.serving(), served.sdk("alice") as alice:
         receipt = await alice.store(SECRET, namespace="team", instructions=served.for_("bob"))
 
-        class AtBoth:
-            async def authorize(self, url):
-                at = other if url.startswith(other.url + "/") else served.issuer
-                await AtTheIssuer(at, "bob").authorize(url)
-
-        async with served.sdk(sign_in=AtBoth()) as bob:
+        async with served.sdk(sign_in=AtBoth(served, other, "bob")) as bob:
             await bob.collect(receipt.address)
             changed_to = served.for_("bob", method=oidc_method(other.url, CLIENT_ID))
             await alice.update(receipt.address, instructions=changed_to)

@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
-from strongroom.cli.terminal import Failure, bold_capitals, fail, printable, say, stderr
+from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
 from strongroom.host.supervisor.serve import CannotServe, Role, serve
 from strongroom.protocol.errors import StrongroomError
@@ -122,15 +122,25 @@ async def _run(
 ) -> None:
     if until_eof:
         _stop_at_end_of_stdin()
-    announcing: set[asyncio.Task[None]] = set()
+    announcing: list[asyncio.Task[None]] = []
 
     def ready(url: str) -> None:
-        announcing.add(asyncio.create_task(_announce(role, url, as_json)))
+        task = asyncio.create_task(_announce(role, url, as_json))
+        task.add_done_callback(_stop_if_failed)
+        announcing.append(task)
 
     await serve(role, data=data, host=host, port=port, start=start, on_ready=ready, platform=platform)
     for task in announcing:
+        if task.done():
+            task.result()
         task.cancel()
     say(f"{role} stopped", "dim")
+
+
+def _stop_if_failed(task: asyncio.Task[None]) -> None:
+    """A server that can't say where it is must not look as if it were starting for ever."""
+    if not task.cancelled() and task.exception() is not None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _announce(role: Role, url: str, as_json: bool) -> None:
@@ -141,8 +151,7 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
     try:
         genuine = verify_any_cluster(await fetch_evidence(url), role)
     except StrongroomError as error:
-        fail(f"this {role} shows evidence that clients refuse: {error.error}", error.hint)
-        return
+        raise Failure(f"clients would refuse this {role}: {error.error}", error.hint, status=EXIT_FAILED) from None
     measurement, cluster = genuine.measurement.hex(), genuine.claims.cluster_id.hex()
     if as_json:
         terminal.result_json({"role": role, "url": url, "cluster_id": cluster, "measurement": measurement})

@@ -149,7 +149,7 @@ class AttestedServer:
         try:
             return await self._round_trip(session, message)
         except Unsealed as error:
-            session.lost = error.number in _LOST
+            session.lost |= error.number in _LOST
             raise
 
     # --- one session ------------------------------------------------------------------------------------------

@@ -117,6 +117,8 @@ class Transport:
 
     async def _call(self, method: str, path: str, body: bytes | None, limit: int) -> bytes:
         """Raises `Unsealed`, `Unreachable`, and `Untrusted` INTEGRITY for an answer of more than `limit` bytes."""
+        if self._client.is_closed:
+            raise BadInput("this Vault is closed", "open a new one")
         headers = {"content-type": "application/octet-stream"} if body is not None else {}
         try:
             async with (
