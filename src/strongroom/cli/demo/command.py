@@ -49,8 +49,11 @@ def demo(once: Once = False, data: Data = None) -> None:
         if once:
             return
         how_to_go_on(stage, teller)
-        while (ended := stage.ended()) is None:
-            time.sleep(0.5)
+        try:
+            while (ended := stage.ended()) is None:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return  # what it said would end it
         raise Failure(f"the demo's {ended.name} ended by itself", "run the demo again", status=EXIT_FAILED)
 
 
