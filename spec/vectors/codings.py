@@ -21,7 +21,7 @@ REQUEST = fixed("request id", 16)
 #: Fields whose bytes hold another message.
 INSIDE = {
     ("Instructions", "methods"): [METHOD],
-    ("CapsuleContents", "methods"): [METHOD],
+    ("Enclose", "methods"): [METHOD],
     ("StoreItem", "instructions"): encode(INSTRUCTIONS),
     ("CreateNamespace", "instructions"): encode(INSTRUCTIONS),
     ("PublicMethod", "public"): encode(decode(METHOD, OidcMethod, limit=MAX_MESSAGE).public),

@@ -111,7 +111,7 @@ USES: tuple[Use, ...] = (
     Use(Domain.POLICY, "digest: trust policy of a role", _exact("policy")),
     Use(Domain.DECISION, "digest: decision request", _exact("request")),
     Use(Domain.NONCE, "digest: OIDC nonce", (METHOD, BINDING, ("salt (32)", _of(0x90, 32)))),
-    Use(Domain.CAPSULE, "HPKE info of a capsule", (("Vault's cluster id (32)", _of(0xC0, 32)),)),
+    Use(Domain.CAPSULE, "derive: key of a capsule; its associated data", (CLUSTER,)),
     Use(Domain.TICKET, "expand: the tickets' root key"),
     Use(Domain.TICKET, "derive: key of a ticket; associated data of a ticket", (CLUSTER,)),
     Use(Domain.DEVICE_FLOW, "derive: key of a device-flow handle; its associated data", (CLUSTER,)),

@@ -48,6 +48,12 @@ def instructions() -> Cases:
         yield refused(here + name, what, run, {"instructions": data}, number, "instructions")
 
 
+def _one_of(issuers: int) -> str:
+    """A policy of 2 × issuers + 22 words, strings, numbers and signs."""
+    listed = ",".join(['"a"'] * issuers)
+    return f"permit (principal, action, resource) when {{ [{listed}].contains(context.identity.issuer) }};\n"
+
+
 def rules() -> Cases:
     here, run = "rules/", "verify rules"
     yield accepted(
@@ -69,6 +75,13 @@ def rules() -> Cases:
         permitted=[a for a in every_action if a != "delete"],
     )
     email = 'context.identity.email == "a@b.example"'
+    yield accepted(
+        here + "longest",
+        "4 000 words, strings, numbers and signs, 1 000 a policy",
+        run,
+        {"rules": _one_of(489) * 4},
+        permitted=every_action,
+    )
     bad = {
         "empty": ("no policy", ""),
         "comment-only": ("a comment and no policy", "// nobody"),
@@ -81,6 +94,28 @@ def rules() -> Cases:
             "a misspelt attribute after `has` would make a forbid vanish",
             anything + "\nforbid (principal, action, resource) when { context.identity has fishable };",
         ),
+        "attribute-of-another-type": (
+            "`has` of an attribute that another type has is false without an error: a forbid would vanish",
+            anything + "\nforbid (principal, action, resource) when { context has phishable && context.phishable };",
+        ),
+        "attribute-of-a-person": (
+            "people have no attributes",
+            anything + "\nforbid (principal, action, resource) when { principal has email };",
+        ),
+        "tag": (
+            "nothing has tags",
+            anything + '\nforbid (principal, action, resource) when { principal.hasTag("a") };',
+        ),
+        "person-in-person": (
+            "people are in nothing",
+            anything + '\nforbid (principal in Person::"x", action, resource);',
+        ),
+        "compares-two-types": (
+            "a person is never a record",
+            anything + "\nforbid (principal, action, resource) when { principal == resource };",
+        ),
+        "policy-too-long": ("1 002 words, strings, numbers and signs in one policy", _one_of(490)),
+        "too-long": ("4 080 of them in all", _one_of(397) * 5),
         "optional-unguarded": (
             "an optional attribute without `has` could fail when it is evaluated",
             f"permit (principal, action, resource) when {{ {email} }};",

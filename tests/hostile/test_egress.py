@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -176,6 +176,39 @@ async def test_tls_ends_inside_the_enclave_and_verifies(platform, tmp_path):
             with pytest.raises(Unavailable) as caught:
                 await Egress(platform, trusted).get(call)
             assert caught.value.number is Number.PROVIDER_UNAVAILABLE
+
+
+async def test_what_a_host_puts_in_before_tls_begins_is_not_read_as_the_answer(platform, tmp_path):
+    platform.addresses = ("127.0.0.1",)
+    context, roots = certificate(tmp_path, "login.example")
+    injected = asyncio.Event()
+
+    async def meddle(reader, writer):
+        forged = b'{"forged": 1}'
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(forged)}\r\n\r\n"
+        writer.write(head.encode() + forged)
+        await writer.drain()
+        injected.set()
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await writer.start_tls(context)
+            await reader.readuntil(b"\r\n\r\n")
+            await hello(writer)
+        writer.close()
+
+    connect = platform.connect
+
+    async def connect_slowly(host, port):
+        """As long as the code between connecting and TLS never waits, a host must be lucky; it is here."""
+        connection = await connect(host, port)
+        await injected.wait()
+        await asyncio.sleep(0.05)
+        return connection
+
+    platform.connect = connect_slowly
+    listening = await asyncio.start_server(meddle, "127.0.0.1", 0)
+    with pytest.raises(Unavailable, match="before TLS"):
+        await Egress(platform, roots).get(f"https://login.example:{listening.sockets[0].getsockname()[1]}/")
+    listening.close()
 
 
 async def test_a_large_answer_over_tls_arrives_whole(platform, tmp_path):

@@ -12,15 +12,32 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
 from strongroom.client.policy import oidc_method
+from strongroom.enclave.authenticator import device
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
+from strongroom.enclave.authenticator.tickets import CapsuleContents, Sealer
 from strongroom.enclave.runtime import egress
-from strongroom.protocol.authenticator_messages import CapsuleContents, DeviceBegin, DevicePoll
-from strongroom.protocol.codec import encode
+from strongroom.protocol.authenticator_messages import DeviceBegin, DevicePoll, Enclose
+from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import bound_nonce
-from strongroom.protocol.primitives import Domain, SigningKey, kem_seal
-from tests.support.issuer import CLIENT_ID, EC, ED, RSA, VAULT, Desk, Issuer, answer, base64url, public, sign
+from strongroom.protocol.messages import SignInAt
+from strongroom.protocol.primitives import Domain, SigningKey
+from tests.support.issuer import (
+    AUTHENTICATOR,
+    CLIENT_ID,
+    EC,
+    ED,
+    RSA,
+    VAULT,
+    Desk,
+    Issuer,
+    answer,
+    base64url,
+    public,
+    sign,
+)
 from tests.support.world import Platform
+from tests.unit.authenticator.test_decisions import VAULT_PEER, peer
 
 
 @pytest.fixture
@@ -424,9 +441,10 @@ async def test_a_method_that_stands_in_no_capsule_is_refused(place):
     await refusal(desk.begin(method=b"x" * 32), Misuse, Number.UNKNOWN_METHOD)
 
 
-async def test_a_capsule_for_another_vault_does_not_open(place):
+async def test_a_capsule_for_another_vault_is_refused(place):
     desk, _ = place
-    await refusal(desk.begin(vault_cluster=b"W" * 32), Untrusted, Number.INTEGRITY)
+    await refusal(desk.begin(vault_cluster=b"W" * 32), Refused, Number.REFUSED)
+    await refusal(desk.begin(capsule=desk.capsule(vault=b"W" * 32)), Refused, Number.REFUSED)
 
 
 async def test_a_provider_that_is_down_is_unavailable(platform):
@@ -469,6 +487,7 @@ async def test_the_device_flow_is_bound_to_who_began_it_and_marked_phishable(pla
     issuer.routes["/token"] = pending
     await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_PENDING)
     issuer.routes["/token"], issuer.claims = honest, {"aud": "tv"}
+    platform.ahead = 5
     owner, desk.binding_key = desk.binding_key, SigningKey.generate().public
     await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.REFUSED)
     desk.binding_key = owner
@@ -517,14 +536,80 @@ def test_any_bytes_as_capsule_or_handle_give_only_declared_errors(platform, data
         asyncio.run(desk.service.handle(desk.caller(), DevicePoll(capsule=desk.capsule(), handle=data)))
 
 
-async def test_a_capsule_with_another_content_is_refused(platform):
-    desk = Desk(platform)
-    wrong = kem_seal(desk.kem.public, encode(desk.method), Domain.CAPSULE, VAULT)
-    await refusal(desk.begin(capsule=wrong), Misuse, Number.MALFORMED)
+async def test_nobody_but_this_authenticator_makes_its_capsules(place):
+    """A stranger's capsule would make the enclave call issuers and client ids of his choice."""
+    desk, issuer = place
+    methods, now = [encode(desk.method)], desk.clock.now()
+    contents = CapsuleContents(vault_cluster=VAULT, methods=methods, expires_at=now + 60)
+    genuine = desk.capsule()
+    for capsule in (
+        encode(contents),
+        Sealer(desk.platform, b"B" * 32, desk.ticket_key).seal_capsule(methods, VAULT, now),
+        Sealer(desk.platform, AUTHENTICATOR, b"u" * 32).seal_capsule(methods, VAULT, now),
+        desk.sealer.seal(Domain.TICKET, contents),
+        genuine[:-1] + bytes([genuine[-1] ^ 1]),
+    ):
+        await refusal(desk.begin(capsule=capsule), Refused, Number.REFUSED)
+    assert not issuer.calls
+    assert (await desk.begin(capsule=genuine)).issuer == issuer.url
 
 
-async def test_a_capsule_that_names_another_vault_inside_is_refused(platform):
+async def test_a_capsule_ends_after_an_hour_or_when_the_clock_is_wound_back(place):
+    desk, _ = place
+    capsule = desk.capsule()
+    for ahead in (3600, -60):
+        desk.platform.ahead = ahead
+        await refusal(desk.begin(capsule=capsule), Misuse, Number.STALE_KEY)
+
+
+async def test_only_an_appraised_vault_gets_a_capsule_and_it_names_that_vault(place):
+    desk, issuer = place
+    request = Enclose(methods=[encode(desk.method)])
+    for caller in (None, peer("authenticator")):
+        await refusal(desk.service.handle(desk.caller(caller), request), Refused, Number.PEER_REFUSED)
+    enclosed = await desk.service.handle(desk.caller(VAULT_PEER), request)
+    await refusal(desk.begin(capsule=enclosed.capsule), Refused, Number.REFUSED)
+    begun = await desk.begin(capsule=enclosed.capsule, vault_cluster=VAULT_PEER.claims.cluster_id)
+    assert begun.issuer == issuer.url
+
+
+async def test_the_largest_definitions_fit_into_a_capsule(platform):
     desk = Desk(platform)
-    contents = CapsuleContents(vault_cluster=b"W" * 32, methods=[encode(desk.method)])
-    bent = kem_seal(desk.kem.public, encode(contents), Domain.CAPSULE, VAULT)
-    await refusal(desk.begin(capsule=bent), Refused, Number.REFUSED)
+    request = Enclose(methods=[b"m" * 16_384] * 3 + [b"n" * 16_000])
+    capsule = (await desk.service.handle(desk.caller(VAULT_PEER), request)).capsule
+    assert len(decode(encode(SignInAt(url="", cluster_id=VAULT, capsule=capsule)), SignInAt, limit=10**6).capsule)
+    begin = desk.begin(capsule=capsule, vault_cluster=VAULT_PEER.claims.cluster_id)
+    await refusal(begin, Misuse, Number.UNKNOWN_METHOD)
+
+
+async def test_a_device_flow_is_polled_no_faster_than_the_provider_asks(place, platform):
+    """One stranger's poll in a loop would have the provider block this Authenticator for everybody."""
+    desk, issuer = place
+    begun = await device_flow(desk, issuer, interval=7)
+    other = await device_flow(desk, issuer, interval=7)
+
+    async def pending(writer, headers):
+        await answer(writer, {"error": "authorization_pending"}, 400)
+
+    issuer.routes["/token"] = pending
+    for ahead, handle, calls in (
+        (0, begun, 1), (0, begun, 1), (6, begun, 1), (6, other, 2), (8, begun, 3), (9, begun, 3)
+    ):  # fmt: skip
+        platform.ahead = ahead
+        poll = DevicePoll(capsule=desk.capsule(), handle=handle.handle)
+        await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_PENDING)
+        assert issuer.calls["/token"] == calls
+
+
+def test_flows_whose_pace_is_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr(device, "MAX_POLLS", 3)
+    polls = device.DevicePolls()
+    flow = device.DeviceFlow(
+        binding_key=SigningKey.generate().public, vault_cluster=VAULT, method=bytes(32), expires_at=99, device_code="c",
+        interval=5,
+    )  # fmt: skip
+    for n in range(10):
+        polls.verify_pace(bytes([n]), flow, 1)
+        assert len(polls._next) <= 3
+    with pytest.raises(Refused):
+        polls.verify_pace(b"\x09", flow, 5)

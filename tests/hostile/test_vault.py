@@ -8,8 +8,11 @@ import pytest
 
 from strongroom.enclave.runtime.enclave import Enclave
 from strongroom.enclave.runtime.ring import RING_KEY
-from strongroom.protocol.authenticator_messages import Decide, DecideItem, Validate
-from strongroom.protocol.codec import encode
+from strongroom.enclave.vault.decisions import _Line
+from strongroom.enclave.vault.records import LogBatch
+from strongroom.enclave.vault.writer import MAX_GROUP_BYTES
+from strongroom.protocol.authenticator_messages import Decide, DecideItem, Decision, Decisions, Enclose, Validate
+from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.limits import ATTEMPTS
@@ -26,8 +29,9 @@ from strongroom.protocol.messages import (
     OfNamespace,
     Store,
     StoreItem,
+    Ticket,
 )
-from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.primitives import Domain, SigningKey, digest
 from tests.support.evidence import changed
 from tests.support.world import AUTHENTICATOR_URL, METHOD, OPERATIONS, Person, RawClient, World, for_bob, permit
 
@@ -117,7 +121,7 @@ async def test_swapped_payloads_of_two_records_are_refused(world):
     (one, row_one), (_, row_two) = await stored(world), await stored(world, secret=b"another secret")
     rows = world.vault.host.rows
     rows[row_one], rows[row_two] = rows[row_two], rows[row_one]
-    assert await number_of((await world.client("bob")).collect(one)) is Number.INTEGRITY
+    assert await collect_error(await world.client("bob"), one) is Number.INTEGRITY
 
 
 async def test_a_record_with_lax_instructions_can_not_lend_them_to_another(world):
@@ -125,7 +129,7 @@ async def test_a_record_with_lax_instructions_can_not_lend_them_to_another(world
     victim, row_victim = await stored(world)
     _, row_hers = await stored(world, permit("collect", "update", "delete"))
     world.vault.host.rows[row_victim] = world.vault.host.rows[row_hers]
-    assert await number_of((await world.client("mallory")).collect(victim)) is Number.INTEGRITY
+    assert await collect_error(await world.client("mallory"), victim) is Number.INTEGRITY
 
 
 async def test_an_older_version_of_a_row_under_the_newer_number_is_refused(world):
@@ -134,7 +138,7 @@ async def test_an_older_version_of_a_row_under_the_newer_number_is_refused(world
     alice = await world.client("alice")
     await alice.update(address, 1, instructions=world.instructions(for_bob() + permit("collect", email="eve@x.org")))
     world.vault.host.rows[key] = Row(2, old.sealed)
-    assert await number_of((await world.client("bob")).collect(address)) is Number.INTEGRITY
+    assert await collect_error(await world.client("bob"), address) is Number.INTEGRITY
 
 
 @pytest.mark.parametrize("position", [0, 1, 4, 5, 36, 37, 100, -1])
@@ -144,14 +148,14 @@ async def test_a_flipped_bit_in_a_row_is_refused(world, position):
     bent = bytearray(row.sealed)
     bent[position] ^= 1
     world.vault.host.rows[key] = Row(row.version, bytes(bent))
-    assert await number_of((await world.client("bob")).collect(address)) is Number.INTEGRITY
+    assert await collect_error(await world.client("bob"), address) is Number.INTEGRITY
 
 
 @pytest.mark.parametrize("row", [Row(1, b""), Row(1, bytes(36)), Row(2**63, bytes(300)), Row(0, bytes(300))])
 async def test_a_row_of_nonsense_is_refused(world, row):
     address, key = await stored(world)
     world.vault.host.rows[key] = row
-    assert await number_of((await world.client("bob")).collect(address)) is Number.INTEGRITY
+    assert await collect_error(await world.client("bob"), address) is Number.INTEGRITY
 
 
 async def test_rows_of_another_cluster_do_not_open(world, tmp_path):
@@ -160,7 +164,7 @@ async def test_rows_of_another_cluster_do_not_open(world, tmp_path):
     address, key = await stored(world)
     _, foreign_key = await stored(other)
     world.vault.host.rows[key] = other.vault.host.rows[foreign_key]
-    assert await number_of((await world.client("bob")).collect(address)) is Number.INTEGRITY
+    assert await collect_error(await world.client("bob"), address) is Number.INTEGRITY
 
 
 async def test_a_ring_of_another_machine_or_altered_does_not_open(world, tmp_path):
@@ -279,6 +283,186 @@ async def test_missing_and_refused_look_alike(world):
     assert await number_of(stranger.describe(OfNamespace(namespace="nowhere"))) is Number.REFUSED
 
 
+async def test_a_stranger_learns_of_no_name_by_any_ticket(world, tmp_path):
+    """No ticket, an expired one, another Authenticator's, a refused one: known and unknown names answer alike."""
+    alice = await world.client("alice")
+    known, gone = ByName(namespace="team", name="known"), ByName(namespace="team", name="gone")
+    for name in (known, gone):
+        await alice.store(name, SECRET, world.instructions(for_bob()))
+    await alice.delete(gone, 1)
+    unknown = ByName(namespace="team", name="unknown")
+    world.authenticator.platform.ahead = world.vault.platform.ahead = 700
+    expired = alice.tickets[0]
+    other = await World(tmp_path / "other").start()
+    stranger = await world.client()
+    for ticket in (None, expired, other.ticket("alice", stranger.binding, vault_cluster=world.vault_cluster)):
+        stranger.tickets = [] if ticket is None else [ticket]
+        for name in (known, gone, unknown):
+            assert await collect_error(stranger, name) is Number.REFUSED
+            assert await number_of(stranger.update(name, 1, secret=b"")) is Number.REFUSED
+            assert await number_of(stranger.delete(name, 1)) is Number.REFUSED
+            assert await number_of(stranger.describe(name)) is Number.REFUSED
+    # Who may describe is told what to do.
+    bob = await world.client("bob")
+    assert await bob.collect(known) == [Item(1, SECRET, b"")]
+
+
+async def test_the_log_names_who_was_permitted_not_who_was_shown_along(world):
+    address, _ = await stored(world)
+    bob = await world.client("bob")
+    bob.tickets = [world.ticket("victim", bob.binding), *bob.tickets]
+    await bob.collect(address)
+    (entry,) = last_batch(world).entries
+    assert entry.identity.endswith(":bob")
+
+
+def last_batch(world):
+    sealed = world.vault.host.log[-1]
+    sealer = world.vault.enclave._door._service._release._shelf._sealer
+    run, sequence = sealed[:16], int.from_bytes(sealed[16:24], "big")
+    payload = sealer.open(digest(Domain.LOG_RUN, run), Row(sequence, sealed[24:]))
+    return decode(payload, LogBatch, limit=2**20)
+
+
+async def test_a_gap_in_the_log_that_a_failed_commit_left_is_named_by_the_next_batch(world):
+    address, _ = await stored(world)
+    bob = await world.client("bob")
+    await bob.collect(address)
+    before = last_batch(world)
+    world.vault.host.fail_commit = Unavailable(Number.STORE_UNAVAILABLE)
+    await number_of(bob.collect(address))
+    world.vault.host.fail_commit = None
+    await bob.collect(address)
+    after = last_batch(world)
+    assert after.sequence == before.sequence + 2
+    assert len(after.abandoned) == 1
+    assert after.previous == digest(Domain.LOG_ENTRY, encode(before))
+
+
+async def test_refusals_at_once_are_all_counted_and_logged(world):
+    address, _ = await stored(world)
+    mallory = await world.client("mallory")
+    before = sum(1 for _ in world.vault.host.log)
+    results = await asyncio.gather(*(mallory.collect(address) for _ in range(30)))
+    assert {result.number for (result,) in results} == {int(Number.REFUSED)}
+    batches = len(world.vault.host.log) - before
+    assert batches < 30
+    entries = []
+    for at in range(batches):
+        sealed = world.vault.host.log[before + at]
+        world.vault.host.log.append(sealed)
+        entries += last_batch(world).entries
+        world.vault.host.log.pop()
+    assert len(entries) == 30
+
+
+class Gated:
+    """A peer that answers when it is let."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+        self.frames = []
+
+    async def ask(self, request):
+        self.frames.append(request.items)
+        await self.gate.wait()
+        return Decisions(decisions=[Decision(bytes(32), 0, None) for _ in request.items])
+
+
+QUESTION = DecideItem(request=b"", schema_version=1, rules="", methods=[], facts=b"", ticket=Ticket(bytes(32), b""))
+
+
+async def test_a_question_asked_as_the_round_trips_end_is_not_forgotten():
+    """Both trips end in one turn of the loop, and the next question comes before their call-backs."""
+    peer = Gated()
+    line = _Line(peer)  # type: ignore[arg-type]
+
+    async def twice():
+        await line.ask(b"bob", QUESTION)
+        return await line.ask(b"bob", QUESTION)
+
+    first, second = asyncio.create_task(twice()), asyncio.create_task(line.ask(b"eve", QUESTION))
+    await asyncio.sleep(0.01)
+    peer.gate.set()
+    await asyncio.wait_for(asyncio.gather(first, second), 2)
+
+
+async def test_instructions_of_a_stranger_make_the_vault_call_nobody(world):
+    called = []
+    honest = world.vault.host.post_honestly
+
+    async def listen(url, body):
+        called.append(url)
+        return await honest(url, body)
+
+    world.vault.host.carry = listen
+    references = [AuthenticatorRef(url=f"http://tarpit{n}.test", policy=encode(world.policy())) for n in range(8)]
+    stranger = await world.client()
+    trap = world.instructions(for_bob(), authenticators=references)
+    assert await number_of(stranger.store(fresh(), b"", trap)) is Number.TICKET_MISSING
+    assert await number_of(stranger.store(fresh(), b"", trap, namespace="nowhere")) is Number.REFUSED
+    address, _ = await stored(world)
+    called.clear()
+    assert await number_of(stranger.update(address, 1, instructions=trap)) is Number.TICKET_MISSING
+    assert [url for url in called if "tarpit" in url] == []
+
+
+async def test_garbage_tickets_cost_no_question(world):
+    address, _ = await stored(world)
+    bob = await world.client("bob")
+    honest, frames = world.vault.host.post_honestly, []
+
+    async def listen(url, body):
+        frames.append(url)
+        return await honest(url, body)
+
+    world.vault.host.carry = listen
+    bob.tickets = [changed(bob.tickets[0], authenticator=os.urandom(32)) for _ in range(8)]
+    assert await collect_error(bob, address) is Number.TICKET_MISSING
+    assert frames == []
+
+
+async def test_one_clients_hundred_questions_do_not_hold_up_anothers_one():
+    """Taken in turn by client, not in order of arrival."""
+    peer = Gated()
+    line = _Line(peer)  # type: ignore[arg-type]
+    flood = [asyncio.create_task(line.ask(b"mallory", QUESTION)) for _ in range(2000)]
+    await asyncio.sleep(0.01)
+    his = changed(QUESTION, facts=b"bob's")
+    bob = asyncio.create_task(line.ask(b"bob", his))
+    await asyncio.sleep(0.01)
+    peer.gate.set()
+    await asyncio.gather(bob, *flood)
+    assert len(peer.frames) > 6
+    assert his in [item for frame in peer.frames[:3] for item in frame]
+
+
+async def test_a_group_of_large_changes_is_cut_to_what_the_link_carries(world):
+    sizes = []
+    honest = world.vault.host.commit
+
+    async def weigh(puts, log):
+        sizes.append(sum(len(put.sealed) for put in puts) + sum(map(len, log)))
+        return await honest(puts, log)
+
+    world.vault.host.commit = weigh
+    await world.namespace("big", max_bytes=10**9, max_bytes_per_identity=10**9)
+    await world.vault.start()
+    alice = await world.client("alice")
+    instructions = world.instructions(for_bob() + "// " + "x" * 30_000)
+    await asyncio.gather(*(alice.store(fresh(), bytes(64 * 1024), instructions, namespace="big") for _ in range(160)))
+    assert max(sizes) <= MAX_GROUP_BYTES + 512 * 1024
+    assert sum(sizes) > MAX_GROUP_BYTES
+
+
+async def test_a_damaged_row_takes_no_other_along(world):
+    (good, _), (bad, key) = await stored(world), await stored(world)
+    world.vault.host.rows[key] = Row(1, bytes(300))
+    bob = await world.client("bob")
+    results = await bob.collect(good, bad)
+    assert [getattr(result, "number", 0) for result in results] == [0, Number.INTEGRITY]
+
+
 async def test_many_writers_of_one_record_never_lose_an_update(world):
     address, _ = await stored(world)
     alice = await world.client("alice")
@@ -340,15 +524,35 @@ async def test_quota_counts_records_and_bytes_exactly_even_at_once(world):
     assert (len(refused), len(results) - len(refused)) == (3, 3)
 
 
-async def test_quota_per_identity_leaves_room_for_others_and_delete_gives_it_back(world):
+async def test_quota_per_identity_leaves_room_for_others(world):
     await world.namespace("fair", max_records_per_identity=1)
     alice, bob = await world.client("alice"), await world.client("bob")
-    instructions, address = world.instructions(for_bob()), fresh()
-    await alice.store(address, b"x", instructions, namespace="fair")
+    instructions = world.instructions(for_bob())
+    await alice.store(fresh(), b"x", instructions, namespace="fair")
     assert await number_of(alice.store(fresh(), b"x", instructions, namespace="fair")) is Number.QUOTA_EXCEEDED
     await bob.store(fresh(), b"x", instructions, namespace="fair")
-    await alice.delete(address, 1)
-    await alice.store(fresh(), b"x", instructions, namespace="fair")
+
+
+async def test_tombstones_count_so_a_loop_of_store_and_delete_does_not_fill_the_database(world):
+    await world.namespace("loop", max_records=3)
+    alice, instructions = await world.client("alice"), world.instructions(for_bob())
+    names = [ByName(namespace="loop", name=str(n)) for n in range(4)]
+    for name in names[:3]:
+        await alice.store(name, bytes(1000), instructions, namespace="loop")
+        await alice.delete(name, 1)
+    assert await number_of(alice.store(names[3], b"", instructions, namespace="loop")) is Number.QUOTA_EXCEEDED
+    await alice.store(names[0], bytes(1000), instructions, namespace="loop", replaces=2)
+    assert await number_of(alice.store(names[3], b"", instructions, namespace="loop")) is Number.QUOTA_EXCEEDED
+
+
+async def test_quotas_follow_who_was_permitted_not_who_was_shown_along(world):
+    await world.namespace("own", max_records_per_identity=1, create=permit("create", email="mallory@example.com"))
+    mallory, instructions = await world.client("mallory"), world.instructions(for_bob())
+    await mallory.store(fresh(), b"", instructions, namespace="own")
+    own = mallory.tickets
+    for puppet in ("one", "two"):
+        mallory.tickets = [world.ticket(puppet, mallory.binding), *own]
+        assert await number_of(mallory.store(fresh(), b"", instructions, namespace="own")) is Number.QUOTA_EXCEEDED
 
 
 async def test_growing_by_update_counts_against_the_quota(world):
@@ -698,7 +902,8 @@ async def test_every_kind_of_garbage_at_the_door_is_a_declared_error(world):
     assert await number_of(client.ask_bytes(bytes(1024 * 1024 + 1))) is Number.TOO_LARGE
 
 
-async def test_validate_is_open_but_harmless(world):
+async def test_only_an_appraised_vault_has_rules_validated_and_methods_enclosed(world):
+    """Else a stranger keeps the Authenticator busy with the heaviest rules, or has it call providers of his choice."""
     client = await RawClient(world.authenticator).open()
-    reply = await client.ask(Validate(instructions=world.instructions(for_bob())))
-    assert reply.permitted == ["audit", "collect", "delete", "update"]
+    for request in (Validate(instructions=world.instructions(for_bob())), Enclose(methods=[b"m"])):
+        assert await number_of(client.ask(request)) is Number.PEER_REFUSED

@@ -21,12 +21,13 @@ from joserfc.jws import JWSRegistry
 from strongroom.attestation.appraisal import Genuine
 from strongroom.client.policy import oidc_method
 from strongroom.enclave.authenticator.service import AuthenticatorService
+from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
-from strongroom.protocol.authenticator_messages import Begin, CapsuleContents, Redeem, SignedIn
+from strongroom.protocol.authenticator_messages import Begin, Redeem, SignedIn
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import OidcMethod, bound_nonce, method_digest
-from strongroom.protocol.primitives import Domain, KemKey, SigningKey, kem_seal
+from strongroom.protocol.primitives import SigningKey
 from tests.support.world import Platform
 
 CLIENT_ID = "strongroom"
@@ -147,11 +148,9 @@ class Desk:
         self.platform = platform
         self.issuer = issuer
         self.clock = Clock(platform)
-        self.kem = KemKey(b"k" * 32)
         self.ticket_key = b"t" * 32
-        self.service = AuthenticatorService(
-            platform, self.clock, AUTHENTICATOR, self.ticket_key, lambda c, v: self.kem.open(c, Domain.CAPSULE, v)
-        )
+        self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key)
+        self.sealer = Sealer(platform, AUTHENTICATOR, self.ticket_key)
         self.binding_key = SigningKey.generate().public
         self.salt = b"s" * 32
         self.method = oidc_method(issuer.url, CLIENT_ID) if issuer else oidc_method("https://login.test", CLIENT_ID)
@@ -160,8 +159,8 @@ class Desk:
         return Caller(binding_key=self.binding_key, peer=peer)
 
     def capsule(self, *methods: OidcMethod, vault: bytes = VAULT) -> bytes:
-        contents = CapsuleContents(vault_cluster=vault, methods=[encode(m) for m in methods or (self.method,)])
-        return kem_seal(self.kem.public, encode(contents), Domain.CAPSULE, vault)
+        """What an appraised Vault of cluster `vault` gets for these methods."""
+        return self.sealer.seal_capsule([encode(m) for m in methods or (self.method,)], vault, self.clock.now())
 
     @property
     def digest(self) -> bytes:

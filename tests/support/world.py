@@ -261,8 +261,8 @@ class World:
             client.tickets = [self.ticket(person, client.binding)]
         return client
 
-    async def namespace(self, name: str = "team", **quota: int) -> None:
-        """A namespace in which anybody signed in may create and describe."""
+    async def namespace(self, name: str = "team", *, create: str = "", **quota: int) -> None:
+        """A namespace in which anybody signed in may create and describe, or who the rules `create` say."""
         owner = RawClient(self.vault, self.owner)
         await owner.open()
         fields = {
@@ -276,7 +276,7 @@ class World:
                 request_id=os.urandom(16),
                 namespace=name,
                 replaces=0,
-                instructions=self.instructions(permit("create", "describe"), permanent=True),
+                instructions=self.instructions(create or permit("create", "describe"), permanent=True),
                 **fields,
             )
         )

@@ -173,13 +173,6 @@ def nonce(given: Inputs) -> Inputs:
     return {"nonce": instructions.bound_nonce(method, binding_key, salt)}
 
 
-def open_capsule(given: Inputs) -> Inputs:
-    capsule = unhex(given["capsule"])
-    key = TurningKey(unhex(given["ratchet"]), 0).find(capsule, 0)
-    contents = key.open(capsule[session.KEY_ID :], Domain.CAPSULE, unhex(given["vault_cluster"]))
-    return {"contents": decode(contents, KINDS.CapsuleContents, limit=MAX_MESSAGE)}
-
-
 def decode_message(given: Inputs) -> Inputs:
     kind = type_named(given["type"])
     return {"value": decode(unhex(given["message"]), kind, limit=given["limit"])}
@@ -380,7 +373,6 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "digest of": digest_of,
     "nonce": nonce,
     "code challenge": code_challenge,
-    "open capsule": open_capsule,
     "decode": decode_message,
     "verify claims": verify_claims,
     "appraise": appraise_evidence,

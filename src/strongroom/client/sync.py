@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -49,7 +49,6 @@ class Vault:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._calls: set[Future[Any]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -63,14 +62,9 @@ class Vault:
         """End calls that are under way in other threads, close all connections, end the background thread."""
         with self._lock:
             loop, self._loop, self._closed = self._loop, None, True
-            calls = list(self._calls)
-        if loop is None:
-            return
-        for call in calls:
-            call.cancel()
-        asyncio.run_coroutine_threadsafe(self._vault.aclose(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        self._thread.join()
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
 
     def sign_out(self) -> None:
         async def sign_out() -> None:  # on the loop's thread, like everything that touches tickets
@@ -176,36 +170,39 @@ class Vault:
         try:
             with self._lock:
                 call = asyncio.run_coroutine_threadsafe(work, self._started())
-                self._calls.add(call)
         except BadInput:
             work.close()
             raise
         try:
             return call.result()
+        except CancelledError:
+            raise BadInput("this Vault was closed during the call", "open a new one, and repeat the call") from None
         except BaseException:
             call.cancel()  # Ctrl-C ends the wait; the work must end with it
             raise
-        finally:
-            with self._lock:
-                self._calls.discard(call)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._closed:
             raise BadInput("this Vault is closed", "open a new one")
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_run_loop, args=(self._loop,), name="strongroom", daemon=True)
+            arguments = (self._loop, self._vault)
+            self._thread = threading.Thread(target=_run_loop, args=arguments, name="strongroom", daemon=True)
             self._thread.start()
         return self._loop
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop, vault: AsyncVault) -> None:
     asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+    loop.run_forever()
+    loop.run_until_complete(_end(vault))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+async def _end(vault: AsyncVault) -> None:
+    calls = asyncio.all_tasks() - {asyncio.current_task()}
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    await vault.aclose()

@@ -190,8 +190,20 @@ class Validated(Tagged, tag="validated"):
     """Sorted: actions that some policy permits to somebody."""
 
 
-AuthenticatorRequest = Prove | Begin | Redeem | DeviceBegin | DevicePoll | Decide | Validate
-AuthenticatorReply = Proved | Begun | SignedIn | DeviceBegun | Decisions | Validated | Error
+class Enclose(Tagged, tag="enclose"):
+    """At `describe`: seal these complete definitions, so that the client can carry them here (RULES 9)."""
+
+    methods: Annotated[list[MethodBytes], Meta(min_length=1, max_length=MAX_METHODS)]
+
+
+class Enclosed(Tagged, tag="enclosed"):
+    """Opaque to everybody but this Authenticator's cluster; names the Vault cluster of the session that asked."""
+
+    capsule: Capsule
+
+
+AuthenticatorRequest = Prove | Begin | Redeem | DeviceBegin | DevicePoll | Decide | Validate | Enclose
+AuthenticatorReply = Proved | Begun | SignedIn | DeviceBegun | Decisions | Validated | Enclosed | Error
 
 
 def decision_digest(request: bytes) -> bytes:
@@ -202,14 +214,3 @@ def decision_digest(request: bytes) -> bytes:
 def context_digest(facts: bytes) -> bytes:
     """Digest (32 bytes) of the exact bytes of record facts."""
     return digest(Domain.CONTEXT, facts)
-
-
-# --- Vault to Authenticator, carried by the client ------------------------------------------------------------
-
-
-class CapsuleContents(Message):
-    """What a capsule seals: HPKE to the Authenticator's attested key, info = the Vault's cluster id (RULES 9)."""
-
-    vault_cluster: Bytes32
-    methods: Annotated[list[MethodBytes], Meta(min_length=1, max_length=MAX_METHODS)]
-    """The complete definitions that stand in the record's instructions."""

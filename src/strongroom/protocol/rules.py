@@ -6,9 +6,11 @@ mistake is a clear error while somebody is there to correct it, not a key that n
 Attacks stopped here:
 
 1. Cedar's parser recurses without a bound: a few hundred brackets overflow its stack and end the process, a long
-   `has a.a.a…` takes gigabytes. So structure is bounded by a lexer of our own before Cedar sees the text.
-2. `has` of an attribute that no schema knows is false without an error, so a misspelt `forbid` would never fire:
-   every attribute must be one of the schema.
+   `has a.a.a…` takes gigabytes, `1+1+1…` half a second of everybody's time. So structure and length are bounded by a
+   lexer of our own before Cedar sees the text.
+2. Cedar types some conditions as false without an error, and a `forbid` with one would never fire: `has` of an
+   attribute that exactly this type does not have, tags, `principal in` (people are in nothing), things of two types
+   compared. So each of these is refused, whatever the attribute is called elsewhere.
 3. A policy that names a record would be evaluated for another record of the same batch: records can't be named.
 """
 
@@ -75,8 +77,23 @@ MAX_PATH: Final = 8
 """Attributes in one dotted path."""
 MAX_CONDITIONALS: Final = 64
 """`if … then … else` expressions in one text."""
+MAX_TOKENS: Final = 4_000
+"""Words, strings, numbers and signs of one text."""
+MAX_POLICY_TOKENS: Final = 1_000
+"""The same, of one policy."""
 
-_ATTRIBUTES: Final = frozenset(re.findall(r"(\w+)\??: ", RULES_SCHEMA_V1))
+_TYPES: Final = {
+    name: frozenset(re.findall(r"^  (\w+)\??:", members, re.MULTILINE))
+    for name, members in re.findall(r"^type (\w+) = \{\n(.*?)^\};", RULES_SCHEMA_V1, re.MULTILINE | re.DOTALL)
+}
+_ATTRIBUTES: Final = {
+    "context": frozenset({"identity", "record"}),
+    "context.identity": _TYPES["Identity"],
+    "context.record": _TYPES["RecordFacts"],
+}
+"""What may stand after `.` or `has`, by what stands before it. Nothing else has attributes."""
+_ENTITIES: Final = {"principal": "Person", "action": "Action", "resource": "Record"}
+_COMPARISONS: Final = ("==", "!=", "contains", "containsAll", "containsAny")
 
 # The lexer agrees with Cedar's on every text that it accepts: outside strings and comments only ASCII, a comment
 # ends at either newline character, control characters must be escaped.
@@ -142,9 +159,9 @@ def _invalid(reason: str, index: int = 0) -> Misuse:
 
 
 def _split(rules: str) -> list[str]:
-    """The text of each policy; bounds the structure on the way."""
+    """The text of each policy; bounds structure and length on the way."""
     texts: list[str] = []
-    at = start = nesting = path = conditionals = tokens = 0
+    at = start = nesting = path = conditionals = tokens = total = 0
     previous: str | None = None
     while at < len(rules):
         found = _TOKEN.match(rules, at)
@@ -155,6 +172,9 @@ def _split(rules: str) -> list[str]:
         if found.lastgroup == "space":
             continue
         tokens += 1
+        total += 1
+        if tokens > MAX_POLICY_TOKENS or total > MAX_TOKENS:
+            raise _invalid("too long", len(texts))
         path = path + 1 if found.lastgroup == "dot" else path if found.lastgroup == "word" != previous else 0
         previous = found.lastgroup
         nesting += (found.lastgroup == "open") - (found.lastgroup == "close")
@@ -211,18 +231,53 @@ def _verify_types(rules: str) -> None:
 def _verify_names(policy: dict[str, Any], index: int) -> set[str]:
     """The attributes that a policy looks at."""
     attributes: set[str] = set()
-    for key, value in _nodes(policy):
+    for key, value in _nodes([policy["principal"], policy["action"], policy["resource"], policy["conditions"]]):
         if key in (".", "has"):
-            attribute = value["attr"]
-            if attribute not in _ATTRIBUTES:
-                raise _invalid(f"unknown attribute {attribute!r}", index)
+            place, attribute = _place(value["left"]), value["attr"]
+            if place not in _ATTRIBUTES:
+                raise _invalid(f"{attribute!r} of something other than context, its identity or its record", index)
+            if attribute not in _ATTRIBUTES[place]:
+                raise _invalid(f"unknown attribute {attribute!r} of {place}", index)
             attributes.add(attribute)
         elif key in ("entity", "__entity") and value["type"] == "Record":
             raise _invalid("names a record", index)
         elif key == "Record":
             # Compared with a whole record of the context it would look at attributes without naming them.
             raise _invalid("record literals are not supported", index)
+        elif key in ("hasTag", "getTag"):
+            raise _invalid("nothing has tags", index)
+        elif (key == "in" and _place(value.get("left")) != "action") or (key == "is" and "in" in value):
+            raise _invalid("only an action is in something", index)
+        elif (key == "is" and _entities(value["left"]) != {value["entity_type"]}) or (
+            key in _COMPARISONS and len(_entities(value["left"]) | _entities(value["right"])) > 1
+        ):
+            raise _invalid("compares things of different types", index)
+    for scope in (policy["principal"], policy["resource"]):
+        if scope["op"] == "in":
+            raise _invalid("only an action is in something", index)
     return attributes
+
+
+def _place(expression: Any) -> str:
+    """An expression as a dotted path from a variable; empty when it is anything else."""
+    match expression:
+        case {"Var": str(name)}:
+            return name
+        case {".": {"left": left, "attr": str(name)}}:
+            return f"{_place(left)}.{name}"
+    return ""
+
+
+def _entities(expression: Any) -> set[str]:
+    """Types of the entities that an expression, or a set written out, is or names."""
+    match expression:
+        case {"Var": str(name)} if name in _ENTITIES:
+            return {_ENTITIES[name]}
+        case {"Value": {"__entity": {"type": str(name)}}}:
+            return {name}
+        case {"Set": list(items)}:
+            return {name for item in items for name in _entities(item)}
+    return set()
 
 
 def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:

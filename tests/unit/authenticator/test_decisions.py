@@ -147,7 +147,7 @@ def stored(*methods, rules=None, permanent=True):
 
 async def test_validate_says_what_anybody_may(desk):
     rules = Policy.anyone_signed_in(b"m" * 32).may("collect") | Policy.depositor_may("update", "delete")
-    reply = await desk.service.handle(desk.caller(), Validate(instructions=stored(rules=rules)))
+    reply = await desk.service.handle(desk.caller(VAULT_PEER), Validate(instructions=stored(rules=rules)))
     assert reply.permitted == ["collect", "delete", "update"]
 
 
@@ -188,7 +188,7 @@ async def test_methods_that_are_not_valid_are_named_by_their_index(hardware, nam
     bad = oidc_method(fields.pop("issuer"), "c", **fields)
     request = Validate(instructions=stored(oidc_method("https://login.test", "c"), bad))
     with pytest.raises(Misuse) as caught:
-        await hardware.service.handle(hardware.caller(), request)
+        await hardware.service.handle(hardware.caller(VAULT_PEER), request)
     assert (caught.value.number, caught.value.place) == (Number.METHOD_INVALID, 1)
 
 
@@ -197,7 +197,7 @@ async def test_methods_that_are_not_valid_are_named_by_their_index(hardware, nam
 )
 async def test_ordinary_issuers_are_valid(hardware, issuer):
     request = Validate(instructions=stored(oidc_method(issuer, "c")))
-    assert (await hardware.service.handle(hardware.caller(), request)).permitted
+    assert (await hardware.service.handle(hardware.caller(VAULT_PEER), request)).permitted
 
 
 async def test_validate_names_the_policy(desk):
@@ -207,5 +207,5 @@ async def test_validate_names_the_policy(desk):
     assert (caught.value.number, caught.value.place) == (Number.RULES_INVALID, 1)
     bent = changed(decode(request, Instructions, limit=10**6), rules=PERMIT + "permit (")
     with pytest.raises(Misuse) as caught:
-        await desk.service.handle(desk.caller(), Validate(instructions=encode(bent)))
+        await desk.service.handle(desk.caller(VAULT_PEER), Validate(instructions=encode(bent)))
     assert (caught.value.number, caught.value.place) == (Number.RULES_INVALID, 1)

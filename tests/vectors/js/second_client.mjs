@@ -385,12 +385,6 @@ const RUN = {
     return { nonce: base64url(await digest("nonce", ...parts)) };
   },
   "code challenge": async (given) => ({ digest: await sha256(utf8(given.verifier)) }),
-  "open capsule": async (given) => {
-    const [seed, capsule] = [given.seed, given.capsule].map(unhex);
-    demand(same(capsule.slice(0, 8), await keyId(await kemPublic(seed))), STALE_KEY);
-    const contents = await kemOpen(seed, capsule.slice(8), "capsule", unhex(given.vault_cluster));
-    return { contents: decode(contents, "CapsuleContents") };
-  },
   decode: (given) => ({ value: decode(unhex(given.message), given.type, given.limit) }),
   "verify claims": verifyClaims,
   hello: async (given) => {

@@ -7,6 +7,8 @@ OK is kept: each answer is made anew.
 
 from __future__ import annotations
 
+import asyncio
+
 from strongroom.enclave.authenticator.rules import SCHEMA_VERSION, RuleBook, identity_of
 from strongroom.enclave.authenticator.tickets import Fact, Sealer
 from strongroom.enclave.runtime.clock import Clock
@@ -31,6 +33,13 @@ MAX_FACTS = 4 * 1024
 OK = 0
 
 
+def verify_vault(caller: Caller) -> bytes:
+    """Cluster id of the Vault that asks. Raises `Refused` PEER_REFUSED when the caller is not an appraised Vault."""
+    if caller.peer is None or caller.peer.role != "vault":
+        raise Refused(Number.PEER_REFUSED)
+    return caller.peer.claims.cluster_id
+
+
 class Judge:
     """Answers `decide`."""
 
@@ -39,13 +48,16 @@ class Judge:
         self._sealer = sealer
         self._rules = RuleBook()
 
-    def decide(self, caller: Caller, request: Decide) -> Decisions:
-        """One decision an item; an item's error is its number. Raises `Refused` PEER_REFUSED when the caller is
-        not an appraised Vault."""
-        if caller.peer is None or caller.peer.role != "vault":
-            raise Refused(Number.PEER_REFUSED)
-        vault_cluster = caller.peer.claims.cluster_id
-        return Decisions(decisions=[self._decide(item, vault_cluster) for item in request.items])
+    async def decide(self, vault_cluster: bytes, request: Decide) -> Decisions:
+        """One decision an item; an item's error is its number."""
+        decisions: list[Decision] = []
+        for item in request.items:
+            parsed = self._rules.parsed
+            decisions.append(self._decide(item, vault_cluster))
+            if self._rules.parsed != parsed:
+                # A depositor chose the rules: a batch of the heaviest may take long, but nobody else's turn.
+                await asyncio.sleep(0)
+        return Decisions(decisions=decisions)
 
     def _decide(self, item: DecideItem, vault_cluster: bytes) -> Decision:
         digest = decision_digest(item.request)

@@ -8,6 +8,8 @@ unless they are asked for by name.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from hashlib import sha256
 from typing import Annotated, Final
 
 import msgspec
@@ -16,14 +18,17 @@ from msgspec import Meta
 from strongroom.enclave.authenticator.methods import find_audience
 from strongroom.enclave.authenticator.oidc import Provider, ProviderError
 from strongroom.enclave.authenticator.tickets import Fact, Sealer
+from strongroom.enclave.runtime.clock import lasts
 from strongroom.enclave.runtime.egress import Egress, provider_deadline
 from strongroom.protocol.authenticator_messages import DeviceBegun
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
-from strongroom.protocol.evidence import Bytes32, SigningPublicKey, UnixTime
+from strongroom.protocol.evidence import Bytes32, Count, SigningPublicKey, UnixTime
 from strongroom.protocol.primitives import Domain
 
 MAX_LIFE: Final = 900
+MAX_POLLS: Final = 16_384
+"""Flows whose next poll is remembered; the one polled longest ago is forgotten first."""
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -35,6 +40,8 @@ class DeviceFlow(Message):
     method: Bytes32
     expires_at: UnixTime
     device_code: Annotated[str, Meta(max_length=2048)]
+    interval: Count
+    """Seconds between polls, as the provider asked."""
 
 
 class _Started(msgspec.Struct):
@@ -70,6 +77,7 @@ async def begin_device_flow(
         method=provider.digest,
         expires_at=expires_at,
         device_code=started.device_code,
+        interval=started.interval,
     )
     return DeviceBegun(
         handle=sealer.seal(Domain.DEVICE_FLOW, flow),
@@ -86,9 +94,27 @@ def verify_handle(sealer: Sealer, untrusted_handle: bytes, *, binding_key: bytes
     flow = sealer.open(Domain.DEVICE_FLOW, untrusted_handle, DeviceFlow)
     if flow.binding_key != binding_key:
         raise Refused(reason="somebody else's device flow")
-    if now >= flow.expires_at:
+    if not lasts(flow.expires_at, now, MAX_LIFE):
         raise Refused(Number.SIGN_IN_REFUSED, "the device flow has expired")
     return flow
+
+
+class DevicePolls:
+    """When each flow may be polled next. Else one stranger, polling as fast as he likes, would have the provider
+    block this Authenticator for everybody. In memory only: what is forgotten costs one poll too many, no secret."""
+
+    def __init__(self) -> None:
+        self._next: OrderedDict[bytes, int] = OrderedDict()
+
+    def verify_pace(self, handle: bytes, flow: DeviceFlow, now: int) -> None:
+        """Takes this turn. Raises `Refused` SIGN_IN_PENDING when it comes too early. The handle is verified."""
+        name = sha256(handle).digest()
+        if lasts(self._next.get(name, 0), now, flow.interval):
+            raise Refused(Number.SIGN_IN_PENDING)
+        self._next[name] = now + flow.interval
+        self._next.move_to_end(name)
+        if len(self._next) > MAX_POLLS:
+            self._next.popitem(last=False)
 
 
 async def poll_device_flow(provider: Provider, flow: DeviceFlow) -> Fact:

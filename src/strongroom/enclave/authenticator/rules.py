@@ -34,6 +34,8 @@ class RuleBook:
     def __init__(self) -> None:
         self._parsed: OrderedDict[bytes, _Parsed] = OrderedDict()
         self._size = 0
+        self.parsed = 0
+        """How often rules that were not at hand had to be read, valid or not: the costly part."""
 
     def decide(self, digest: bytes, rules: str, action: Action, record: RecordFacts, facts: Sequence[Fact]) -> Identity:
         """Whom the rules (of this digest, verified by the caller) permit `action`.
@@ -56,6 +58,7 @@ class RuleBook:
         if parsed is not None:
             self._parsed.move_to_end(digest)
             return parsed
+        self.parsed += 1
         attributes = verify_rules(rules).attributes
         parsed = self._parsed[digest] = _Parsed(len(rules), cedarpy.PolicySet.from_str(rules), attributes)
         self._size += parsed.size

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
-from strongroom.enclave.authenticator.decisions import Judge
-from strongroom.enclave.authenticator.device import begin_device_flow, poll_device_flow, verify_handle
+from strongroom.enclave.authenticator.decisions import Judge, verify_vault
+from strongroom.enclave.authenticator.device import DevicePolls, begin_device_flow, poll_device_flow, verify_handle
 from strongroom.enclave.authenticator.methods import verify_method
 from strongroom.enclave.authenticator.oidc import Provider, Providers
 from strongroom.enclave.authenticator.tickets import Fact, Sealer
@@ -18,24 +17,20 @@ from strongroom.protocol.authenticator_messages import (
     AuthenticatorReply,
     AuthenticatorRequest,
     Begin,
-    CapsuleContents,
     Decide,
     DeviceBegin,
     DevicePoll,
+    Enclose,
+    Enclosed,
     Redeem,
     SignedIn,
     Validate,
     Validated,
 )
-from strongroom.protocol.codec import decode
-from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import method_digest, parse_instructions, parse_method
-from strongroom.protocol.limits import MAX_CAPSULE
 from strongroom.protocol.messages import Prove
 from strongroom.protocol.rules import verify_rules
-
-OpenCapsule = Callable[[bytes, bytes], bytes]
-"""(capsule, Vault's cluster id) → encoded `CapsuleContents`. Raises `StrongroomError`."""
 
 
 class AuthenticatorService:
@@ -43,21 +38,19 @@ class AuthenticatorService:
 
     requests: Any = AuthenticatorRequest
 
-    def __init__(
-        self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes, open_capsule: OpenCapsule
-    ) -> None:
+    def __init__(self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes) -> None:
         self._clock = clock
-        self._open_capsule = open_capsule
         self._egress: Final = Egress(platform)
         self._sealer = Sealer(platform, cluster_id, ticket_key)
         self._providers = Providers(self._egress, clock)
+        self._polls = DevicePolls()
         self._judge = Judge(clock, self._sealer)
 
     async def handle(self, caller: Caller, request: AuthenticatorRequest) -> AuthenticatorReply:
         """Answer one request of a proved session. Raises `StrongroomError`."""
         match request:
             case Decide():
-                return self._judge.decide(caller, request)
+                return await self._judge.decide(verify_vault(caller), request)
             case Begin():
                 provider = self._provider(request.capsule, request.vault_cluster, request.method)
                 return await provider.begin(request.channel)
@@ -80,18 +73,22 @@ class AuthenticatorService:
                 now = self._clock.now()
                 flow = verify_handle(self._sealer, request.handle, binding_key=caller.binding_key, now=now)
                 provider = self._provider(request.capsule, flow.vault_cluster, flow.method)
+                self._polls.verify_pace(request.handle, flow, now)
                 return self._signed_in(caller, flow.vault_cluster, await poll_device_flow(provider, flow))
             case Validate():
+                verify_vault(caller)
                 return self._validate(request)
+            case Enclose():
+                # Anybody may describe and so obtain a capsule; only a Vault says what stands in it.
+                return Enclosed(
+                    capsule=self._sealer.seal_capsule(request.methods, verify_vault(caller), self._clock.now())
+                )
             case Prove():
                 raise Misuse(Number.MALFORMED, "a session is proved once, at its door")
 
     def _provider(self, capsule: bytes, vault_cluster: bytes, digest: bytes) -> Provider:
-        """The method of this digest, which a Vault of that cluster sealed to this Authenticator (RULES 9)."""
-        contents = decode(self._open_capsule(capsule, vault_cluster), CapsuleContents, limit=MAX_CAPSULE)
-        if contents.vault_cluster != vault_cluster:
-            raise Refused(reason="another Vault's capsule")
-        for definition in contents.methods:
+        """The method of this digest, which a Vault of that cluster gave to this Authenticator (RULES 9)."""
+        for definition in self._sealer.open_capsule(capsule, vault_cluster, self._clock.now()):
             if method_digest(definition) == digest:
                 return self._providers.get(digest, parse_method(definition))
         raise Misuse(Number.UNKNOWN_METHOD)

@@ -1,7 +1,10 @@
-"""Tickets: what a sign-in proved, sealed by the Authenticator to itself and carried by the client (RULES 10).
+"""What the Authenticator seals to itself and clients carry: tickets, capsules, device-flow handles (RULES 9, 10).
 
-Ticket = salt (32) ‖ AES-256-GCM of a `TicketContents`. Attacks stopped here: a ticket used with another binding key,
-at another Vault, after ten minutes, at another Authenticator, or altered; a device-flow handle used as a ticket.
+Each = salt (32) ‖ AES-256-GCM of its contents. Attacks stopped here:
+
+1. A ticket used with another binding key, at another Vault, after ten minutes, at another Authenticator, or altered.
+2. A device-flow handle or a capsule used as a ticket: each has keys of its own.
+3. A capsule that no Vault asked for: a stranger would make this enclave call providers and client ids of his choice.
 """
 
 from __future__ import annotations
@@ -11,15 +14,18 @@ from typing import Annotated, Final, TypeVar
 from msgspec import Meta
 
 from strongroom.enclave.platform.port import Platform
+from strongroom.enclave.runtime.clock import lasts
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.evidence import Bytes32, ShortText, SigningPublicKey, UnixTime
 from strongroom.protocol.instructions import Channel, Url
-from strongroom.protocol.limits import MAX_METHODS, MAX_TICKET, MAX_TICKET_LIFE
-from strongroom.protocol.messages import Ticket
+from strongroom.protocol.limits import MAX_CAPSULE, MAX_METHODS, MAX_TICKET, MAX_TICKET_LIFE
+from strongroom.protocol.messages import MethodBytes, Ticket
 from strongroom.protocol.primitives import Domain, derive_key, equal, frame_parts, open_once, seal_once
 
 SALT: Final = 32
+MAX_CAPSULE_LIFE: Final = 3600
+"""Seconds from `describe` in which a sign-in must end."""
 
 
 class Fact(Message):
@@ -38,6 +44,14 @@ class Fact(Message):
     auth_time: UnixTime | None
     channel: Channel
     phishable: bool
+
+
+class CapsuleContents(Message):
+    """The complete definitions that stand in a record's instructions, as the Vault of `vault_cluster` gave them."""
+
+    vault_cluster: Bytes32
+    methods: Annotated[list[MethodBytes], Meta(min_length=1, max_length=MAX_METHODS)]
+    expires_at: UnixTime
 
 
 class TicketContents(Message):
@@ -65,14 +79,28 @@ class Sealer:
         salt = self._platform.random(SALT)
         return salt + seal_once(self._key(domain, salt), encode(message), frame_parts(domain, self._cluster_id))
 
-    def open(self, domain: Domain, untrusted_sealed: bytes, kind: type[T]) -> T:
-        """The inverse of `seal`. Raises `Refused`."""
+    def open(self, domain: Domain, untrusted_sealed: bytes, kind: type[T], limit: int = MAX_TICKET) -> T:
+        """The inverse of `seal`; at most `limit` bytes. Raises `Refused`."""
         salt, sealed = untrusted_sealed[:SALT], untrusted_sealed[SALT:]
         try:
             plaintext = open_once(self._key(domain, salt), sealed, frame_parts(domain, self._cluster_id))
         except Untrusted:
             raise Refused(reason=f"not a {domain.value} of this Authenticator") from None
-        return decode(plaintext, kind, limit=MAX_TICKET)
+        return decode(plaintext, kind, limit=limit)
+
+    def seal_capsule(self, methods: list[bytes], vault_cluster: bytes, now: int) -> bytes:
+        contents = CapsuleContents(vault_cluster=vault_cluster, methods=methods, expires_at=now + MAX_CAPSULE_LIFE)
+        return self.seal(Domain.CAPSULE, contents)
+
+    def open_capsule(self, untrusted_capsule: bytes, vault_cluster: bytes, now: int) -> list[bytes]:
+        """The definitions. Raises `Misuse` STALE_KEY when it has expired (the client describes again), `Refused`
+        for everything else."""
+        contents = self.open(Domain.CAPSULE, untrusted_capsule, CapsuleContents, limit=MAX_CAPSULE)
+        if not equal(contents.vault_cluster, vault_cluster):
+            raise Refused(reason="another Vault's capsule")
+        if not lasts(contents.expires_at, now, MAX_CAPSULE_LIFE):
+            raise Misuse(Number.STALE_KEY)
+        return contents.methods
 
     def issue_ticket(self, binding_key: bytes, vault_cluster: bytes, fact: Fact, now: int) -> tuple[Ticket, int]:
         """The ticket and its expiry. Raises `Untrusted` TOKEN_UNTRUSTED when the facts are too many for one."""
@@ -101,8 +129,7 @@ class Sealer:
             or not equal(contents.vault_cluster, vault_cluster)
         ):
             raise Refused(reason="somebody else's ticket")
-        # Later than any ticket may be: the host has wound its clock back.
-        if not now < contents.expires_at <= now + MAX_TICKET_LIFE:
+        if not lasts(contents.expires_at, now, MAX_TICKET_LIFE):
             raise Misuse(Number.TICKET_EXPIRED)
         return contents.facts
 

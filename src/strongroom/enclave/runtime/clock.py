@@ -10,6 +10,15 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.protocol.errors import Number, Untrusted
 
 
+def lasts(end: int, now: int, longest: int) -> bool:
+    """True until `end`, for what was dated at most `longest` seconds ahead when it was made.
+
+    A later end was dated while the clock had jumped ahead. Once it is right again, such a thing would outlive its
+    limit by as long as the jump.
+    """
+    return now < end <= now + longest
+
+
 class Clock:
     """Unix seconds from the host, never below the floor."""
 

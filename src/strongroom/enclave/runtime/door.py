@@ -52,6 +52,7 @@ class Door:
         expires_at = self._identity.expiry_of(hello.evidence)
         if expires_at is None:
             raise Misuse(Number.STALE_KEY)
+        now = self._clock.now()
         answer, channel = answer_hello(
             self._identity.role,
             sealed_hello,
@@ -66,8 +67,9 @@ class Door:
                 evidence=hello.evidence,
                 kem_key=hello.kem_key,
                 binding_key=hello.binding_key,
-                expires_at=min(expires_at, self._clock.now() + MAX_SESSION_LIFE),
-            )
+                expires_at=min(expires_at, now + MAX_SESSION_LIFE),
+            ),
+            now,
         )
         return answer
 
@@ -76,6 +78,7 @@ class Door:
             raise Misuse(Number.TOO_LARGE)
         session = self._sessions.find(frame[:SESSION_ID], self._clock.now())
         counter, message = session.channel.open(frame)
+        self._sessions.use(session)
         reply = await self._answer(session, message)
         return session.channel.seal(reply_message(counter, encode(reply)))[1]
 

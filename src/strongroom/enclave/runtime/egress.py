@@ -8,7 +8,8 @@ Attacks stopped here:
 1. A depositor names an issuer inside the operator's network (metadata service, database): every address is checked
    after resolution.
 2. DNS rebinding: what is connected to is the numeric address that was checked; nothing is resolved twice.
-3. A provider that drips bytes or never ends: one time-out over the whole exchange, a size limit while streaming,
+3. A host that speaks before TLS begins: whatever came in clear ends the call.
+4. A provider that drips bytes or never ends: one time-out over the whole exchange, a size limit while streaming,
    and few calls at once to one host.
 """
 
@@ -199,6 +200,7 @@ class Egress:
         try:
             if endpoint.tls:
                 await writer.start_tls(self._tls, server_hostname=endpoint.host)
+                await _verify_silence(reader)
             connection = h11.Connection(h11.CLIENT)
             request = h11.Request(
                 method=method,
@@ -245,6 +247,18 @@ class Egress:
         if not accepted:
             raise refusal
         return accepted
+
+
+async def _verify_silence(reader: asyncio.StreamReader) -> None:
+    """Nothing was asked yet, so nothing can have been answered: what is there came in clear before TLS began, put in
+    by the host, and would be read as the provider's answer. Raises `Unavailable` PROVIDER_UNAVAILABLE."""
+    try:
+        async with asyncio.timeout(0):
+            injected = await reader.read(1)  # at once when something is there
+    except TimeoutError:
+        return
+    if injected:
+        raise Unavailable(Number.PROVIDER_UNAVAILABLE, "bytes before TLS began")
 
 
 async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader) -> Answer:

@@ -7,8 +7,8 @@ from typing import Final
 
 from strongroom.attestation.appraisal import verify_genuine
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.keys import TurningKey
+from strongroom.enclave.runtime.clock import Clock, lasts
+from strongroom.enclave.runtime.keys import KEY_LIFE, TurningKey
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.protocol.codec import encode
 from strongroom.protocol.evidence import (
@@ -55,16 +55,15 @@ class Identity:
             )
             # We check ourselves as a client would: a date that Intel signed may raise the floor.
             self._clock.raise_floor(genuine.collateral_date)
-            self._accepted = {digest: end for digest, end in self._accepted.items() if end > now}
+            self._accepted = {digest: end for digest, end in self._accepted.items() if lasts(end, now, KEY_LIFE)}
             self._accepted[evidence_digest(evidence)] = self._keys.expires_at
             self._shown = (key.public, evidence)
         return self._shown[1]
 
     def expiry_of(self, digest: bytes) -> int | None:
         """Unix time at which evidence with this digest expires; None if it is not ours or has expired."""
-        now = self._clock.now()
         expires_at = self._accepted.get(digest)
-        return expires_at if expires_at is not None and expires_at > now else None
+        return expires_at if expires_at is not None and lasts(expires_at, self._clock.now(), KEY_LIFE) else None
 
     def key_for(self, sealed: bytes) -> KemKey:
         """The turning key that `sealed` names by its key id. Raises `Misuse` STALE_KEY."""

@@ -2,14 +2,23 @@
 
 The first state is random per start and lives in memory only. Each turn replaces the state by its hash, so what was
 sealed to an erased key stays closed even to this enclave.
+
+A key whose time lies further ahead than a period was made while the host's clock had jumped. It is turned over and
+forgotten like an old one, or it would serve for as long as the jump.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from strongroom.enclave.runtime.clock import lasts
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.limits import KEY_OVERLAP, KEY_PERIOD
 from strongroom.protocol.primitives import Domain, KemKey, expand_key
 from strongroom.protocol.session import KEY_ID, key_id
+
+KEY_LIFE: Final = KEY_PERIOD + KEY_OVERLAP
+"""Seconds for which a key opens anything, at most."""
 
 
 class TurningKey:
@@ -35,9 +44,9 @@ class TurningKey:
 
     def current(self, now: int) -> KemKey:
         """The key to put into evidence made at `now`."""
-        if now >= self._period_end:
+        if not lasts(self._period_end, now, KEY_PERIOD):
             self._turn(now)
-        self._expires = {name: entry for name, entry in self._expires.items() if entry[1] > now}
+        self._expires = {name: entry for name, entry in self._expires.items() if lasts(entry[1], now, KEY_LIFE)}
         return self._current
 
     def find(self, sealed: bytes, now: int) -> KemKey:

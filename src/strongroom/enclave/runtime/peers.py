@@ -2,6 +2,13 @@
 
 The host's courier carries the bytes; nothing it does matters beyond availability. A session is kept under the
 complete policy that it was appraised under: a lax policy of one tenant never serves another's key.
+
+Tenants name the Authenticators, so one tenant can name new ones without end:
+
+1. New sessions would push out those that others use. The pool has two segments (segmented LRU): a session that was
+   asked for again gives way only to others that were asked for again, never to one that just came.
+2. Authenticators that never answer would hold every place for a handshake. The oldest handshake gives way, so an
+   honest one that takes a moment comes through.
 """
 
 from __future__ import annotations
@@ -14,9 +21,9 @@ from typing import Final
 from strongroom.attestation.appraisal import Genuine, appraise
 from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.identity import Identity
-from strongroom.protocol.authenticator_messages import AuthenticatorReply
+from strongroom.protocol.authenticator_messages import AuthenticatorReply, Validate
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted, from_number
 from strongroom.protocol.evidence import evidence_digest
@@ -28,20 +35,47 @@ from strongroom.protocol.session import Channel, ClientHandshake, split_reply
 Post = Callable[[str, bytes | None], Awaitable[bytes]]
 """Carry opaque bytes to a URL (GET when None) and bring the answer back."""
 
-MAX_PEERS: Final = 256
+MAX_NEW: Final = 64
+"""Sessions kept that nobody asked for again since their handshake."""
+MAX_USED: Final = 192
+"""Sessions kept that somebody asked for again."""
+MAX_HANDSHAKES: Final = 32
+"""Handshakes under way."""
 APPRAISAL_LIFE: Final = 600
 """Seconds after which a peer's evidence is fetched and appraised again."""
 TIMEOUT: Final = 10.0
 """Seconds for one round trip to a peer."""
 
+Name = tuple[str, bytes]
+"""URL and encoded policy: what a session is kept under."""
+
+OF_ITSELF: Final = frozenset({Number.PEER_REFUSED, Number.CLOCK, Number.BUSY, Number.INTERNAL})
+OF_INSTRUCTIONS: Final = frozenset(
+    {
+        Number.TOO_LARGE,
+        Number.UNSUPPORTED,
+        Number.INSTRUCTIONS_INVALID,
+        Number.RULES_INVALID,
+        Number.METHOD_INVALID,
+    }
+)
+"""Errors that the Vault repeats as an Authenticator's answer. Any other would speak for the Vault itself: CONFLICT or
+REFUSED about a record, UNKNOWN_SESSION about the client's session."""
+
+
+class LostSession(Unavailable):
+    """The host says that the peer no longer knows the session or key. A new session mends it, if it is true."""
+
+    default = Number.AUTHENTICATOR_UNAVAILABLE
+
 
 class Peer:
     """A proved session to one enclave, accepted under one policy."""
 
-    def __init__(self, url: str, post: Post, channel: Channel, genuine: Genuine, until: int) -> None:
+    def __init__(self, name: Name, post: Post, channel: Channel, genuine: Genuine, until: int) -> None:
+        self.name: Final = name
         self.genuine: Final = genuine
         self.until: Final = until
-        self._url = url
         self._post = post
         self._channel = channel
 
@@ -50,20 +84,30 @@ class Peer:
         return self.genuine.claims.cluster_id
 
     async def ask(self, request: Message) -> Message:
-        """One request, one reply. Raises the error that the peer answered."""
+        """One request, one reply.
+
+        Raises the error that the peer answered if it may say so, `Untrusted` AUTHENTICATOR_UNTRUSTED if not or if
+        the reply is none, `Untrusted` INTEGRITY, `Unavailable` AUTHENTICATOR_UNAVAILABLE, and `LostSession`.
+        """
         counter, frame = self._channel.seal(encode(request))
         try:
             async with asyncio.timeout(TIMEOUT):
-                answer = await _carry(self._post, f"{self._url}/v1/frame", frame)
+                answer = await _carry(self._post, f"{self.name[0]}/v1/frame", frame)
         except TimeoutError:
             raise Unavailable(Number.AUTHENTICATOR_UNAVAILABLE, "no answer in time") from None
-        _, plaintext = self._channel.open(answer)
+        try:
+            _, plaintext = self._channel.open(answer)
+        except Misuse as error:
+            # The host's doing, not a mistake of our own caller.
+            raise Untrusted(Number.INTEGRITY, f"answer refused: {error.error}") from None
         replies_to, message = split_reply(plaintext)
         if replies_to != counter:
             # The host swapped two genuine answers of this session.
             raise Untrusted(Number.INTEGRITY, "answer to another request")
-        reply: Message = decode(message, AuthenticatorReply, limit=MAX_MESSAGE)
+        reply = _decode_reply(message)
         if isinstance(reply, Error):
+            if reply.number not in (OF_ITSELF | OF_INSTRUCTIONS if isinstance(request, Validate) else OF_ITSELF):
+                raise _untrusted(f"it answered {reply.number}")
             raise from_number(reply.number, place=reply.place)
         return reply
 
@@ -76,37 +120,71 @@ class Peers:
         self._clock = clock
         self._identity = identity
         self._post = post
-        self._pool: OrderedDict[tuple[str, bytes], asyncio.Task[Peer]] = OrderedDict()
+        self._new: OrderedDict[Name, Peer] = OrderedDict()
+        """Least recently made first."""
+        self._used: OrderedDict[Name, Peer] = OrderedDict()
+        """Least recently asked for first."""
+        self._handshakes: OrderedDict[Name, asyncio.Task[Peer]] = OrderedDict()
+        """Under way, oldest first."""
 
     async def get(self, url: str, policy: bytes) -> Peer:
         """A session to the Authenticator at `url`, accepted under the encoded `RolePolicy` `policy`.
 
-        Raises `Untrusted` AUTHENTICATOR_UNTRUSTED, or `Unavailable`. Failures are not remembered.
+        Raises `Untrusted` AUTHENTICATOR_UNTRUSTED or INTEGRITY, `Misuse` MALFORMED for a policy that is none,
+        `Unavailable` BUSY when too many other handshakes came after this one, and AUTHENTICATOR_UNAVAILABLE. Failures
+        are not remembered.
         """
         name = (url, policy)
-        task = self._pool.get(name)
-        if task is not None and task.done():
-            if not task.exception() and task.result().until > self._clock.now():
-                return task.result()
-            task = None
-        if task is None:
-            task = self._pool[name] = asyncio.create_task(self._connect(url, policy))
-            self._pool.move_to_end(name)
-            while len(self._pool) > MAX_PEERS:
-                self._pool.popitem(last=False)
-        # Shielded: one caller's time-out must not tear the handshake away from the others who wait for it.
-        return await asyncio.shield(task)
+        peer = self._find(name)
+        if peer is not None:
+            return peer
+        task = self._handshakes.get(name) or self._begin(name)
+        try:
+            # Shielded: one caller's time-out must not tear the handshake away from the others who wait for it.
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Unavailable(Number.BUSY, "too many handshakes with Authenticators") from None
+            raise
 
     def drop(self, peer: Peer) -> None:
         """Forget a session that the peer no longer knows."""
-        for name, task in list(self._pool.items()):
-            if task.done() and not task.exception() and task.result() is peer:
-                del self._pool[name]
+        for segment in (self._new, self._used):
+            if segment.get(peer.name) is peer:
+                del segment[peer.name]
 
-    async def _connect(self, url: str, policy: bytes) -> Peer:
+    def _find(self, name: Name) -> Peer | None:
+        peer = self._used.pop(name, None) or self._new.pop(name, None)
+        if peer is None or not lasts(peer.until, self._clock.now(), APPRAISAL_LIFE):
+            return None
+        self._used[name] = peer
+        if len(self._used) > MAX_USED:
+            self._keep(self._used.popitem(last=False)[1])
+        return peer
+
+    def _keep(self, peer: Peer) -> None:
+        self._new[peer.name] = peer
+        if len(self._new) > MAX_NEW:
+            self._new.popitem(last=False)
+
+    def _begin(self, name: Name) -> asyncio.Task[Peer]:
+        if len(self._handshakes) >= MAX_HANDSHAKES:
+            self._handshakes.popitem(last=False)[1].cancel()
+        task = self._handshakes[name] = asyncio.create_task(self._connect(name))
+        task.add_done_callback(lambda task: self._ended(name, task))
+        return task
+
+    def _ended(self, name: Name, task: asyncio.Task[Peer]) -> None:
+        if self._handshakes.get(name) is task:
+            del self._handshakes[name]
+        # The exception is taken note of here: all who waited for it may have gone.
+        if not task.cancelled() and task.exception() is None:
+            self._keep(task.result())
+
+    async def _connect(self, name: Name) -> Peer:
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await self._handshake(url, policy)
+                return await self._handshake(*name)
         except TimeoutError:
             raise Unavailable(Number.AUTHENTICATOR_UNAVAILABLE, "no answer in time") from None
 
@@ -114,14 +192,14 @@ class Peers:
         now = self._clock.now()
         evidence = await _carry(self._post, f"{url}/v1/evidence", None)
         if len(evidence) > MAX_EVIDENCE:
-            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "evidence too large")
+            raise _untrusted("evidence too large")
         try:
             accepted = decode(policy, RolePolicy, limit=MAX_EVIDENCE)
             genuine = appraise(evidence, role="authenticator", policy=accepted, now=now).genuine
         except Untrusted as error:
-            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, error.reason) from None
+            raise _untrusted(error.reason) from None
         if genuine.kind == "insecure-software" and self._platform.kind != "insecure-software":
-            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "software evidence is refused by a Vault on hardware")
+            raise _untrusted("software evidence is refused by a Vault on hardware")
         binding = SigningKey.generate()
         shown = evidence_digest(evidence)
         handshake = ClientHandshake(
@@ -132,15 +210,19 @@ class Peers:
             seed=self._platform.random(32),
             kem_seed=self._platform.random(32),
         )
-        channel = handshake.finish(await _carry(self._post, f"{url}/v1/session", handshake.hello))
+        answer = await _carry(self._post, f"{url}/v1/session", handshake.hello)
+        try:
+            channel = handshake.finish(answer)
+        except Misuse as error:
+            raise _untrusted(f"its answer to the hello: {error.error}") from None
         until = min(genuine.claims.expires_at, now + APPRAISAL_LIFE)
-        peer = Peer(url, self._post, channel, genuine, until)
+        peer = Peer((url, policy), self._post, channel, genuine, until)
         proof = Prove(
             signature=binding.sign(Domain.PROOF, channel.transcript),
             evidence=self._identity.peer_evidence(handshake.kem_public, binding.public, shown),
         )
         if not isinstance(await peer.ask(proof), Proved):
-            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "the Authenticator answered nonsense")
+            raise _untrusted("the Authenticator answered nonsense")
         return peer
 
 
@@ -149,11 +231,23 @@ async def _carry(post: Post, url: str, body: bytes | None) -> bytes:
     try:
         return await post(url, body)
     except StrongroomError as error:
-        if is_lost_session(error):
-            raise
+        if error.number in (Number.UNKNOWN_SESSION, Number.STALE_KEY):
+            raise LostSession(reason="the session is lost, says the host") from None
         raise Unavailable(Number.AUTHENTICATOR_UNAVAILABLE) from None
 
 
 def is_lost_session(error: StrongroomError) -> bool:
-    """True when a new session mends it: the peer restarted or its key turned over."""
-    return isinstance(error, Misuse) and error.number in (Number.UNKNOWN_SESSION, Number.STALE_KEY)
+    """True when a new session may mend it: the peer restarted or its key turned over. No answer of a peer says so."""
+    return isinstance(error, LostSession)
+
+
+def _decode_reply(message: bytes) -> Message:
+    try:
+        reply: Message = decode(message, AuthenticatorReply, limit=MAX_MESSAGE)
+    except Misuse as error:
+        raise _untrusted(f"its answer: {error.error}") from None
+    return reply
+
+
+def _untrusted(reason: str) -> Untrusted:
+    return Untrusted(Number.AUTHENTICATOR_UNTRUSTED, reason)

@@ -10,6 +10,7 @@ from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.vault.counters import Counters
 from strongroom.enclave.vault.decisions import Decider
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.gate import Gate
@@ -29,10 +30,11 @@ def build_vault(
     handles = Handles(ring.handle_key)
     sealer = RowSealer(platform, ring)
     shelf = Shelf(sealer, handles, link.read)
-    writer = Writer(platform, sealer, link.read, link.commit)
+    counters = Counters(sealer, link.read)
+    writer = Writer(platform, sealer, counters, link.commit)
     peers = Peers(platform, clock, identity, link.post)
-    gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), shelf, writer)
-    release = Release(ring.cluster_id, peers, shelf, writer, gate)
+    gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), shelf, counters, writer)
+    release = Release(peers, shelf, writer, gate)
     intake = Intake(clock, peers)
     deposit = Deposit(clock, ring.statement.owner_key, ring.epoch, handles, shelf, writer, gate, intake)
     return VaultService(release, deposit)

@@ -13,11 +13,15 @@ Attacks stopped here:
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
+import msgspec
+
+from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.peers import Peer, Peers, is_lost_session
@@ -31,8 +35,8 @@ from strongroom.protocol.authenticator_messages import (
     context_digest,
     decision_digest,
 )
-from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Number, StrongroomError, Untrusted
+from strongroom.protocol.codec import decode, encode
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import (
     Action,
     AuthenticatorRef,
@@ -42,11 +46,26 @@ from strongroom.protocol.instructions import (
     parse_instructions,
     rules_digest,
 )
-from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_MESSAGE
+from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_INSTRUCTIONS, MAX_MESSAGE
 from strongroom.protocol.messages import Ticket
 
 T = TypeVar("T")
 
+SAYABLE: Final = frozenset(
+    {0}
+    | {
+        int(number)
+        for number in (
+            Number.REFUSED,
+            Number.TICKET_MISSING,
+            Number.TICKET_EXPIRED,
+            Number.UNSUPPORTED,
+            Number.RULES_INVALID,
+            Number.CLOCK,
+        )
+    }
+)
+"""What an Authenticator may decide."""
 IN_FLIGHT: Final = 2
 """Round trips under way to one Authenticator; what comes meanwhile shares the next one."""
 
@@ -59,17 +78,24 @@ class Plan:
     digest: bytes
     rules: bytes
     methods: list[bytes]
+    clusters: list[list[bytes]]
+    """Authenticator clusters that each reference accepts."""
 
 
 @lru_cache(maxsize=256)
 def plan_of(data: bytes) -> Plan:
     """Parsed once for exactly these bytes (RULES 5). Raises `Misuse`."""
     instructions = parse_instructions(data)
+    try:
+        policies = [decode(one.policy, RolePolicy, limit=MAX_INSTRUCTIONS) for one in instructions.authenticators]
+    except Misuse:
+        raise Misuse(Number.INSTRUCTIONS_INVALID, "an Authenticator's policy does not parse") from None
     return Plan(
         instructions,
         instructions_digest(data),
         rules_digest(instructions.rules),
         [method_digest(method) for method in instructions.methods],
+        [policy.clusters for policy in policies],
     )
 
 
@@ -88,14 +114,24 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`number` 0 is OK. `identity` is the principal recognised, "" when no ticket was accepted."""
+    """`number` 0 is OK. `principals`: when OK, whom the rules permitted, by Authenticator in the instructions' order;
+    else whoever was recognised and refused. Never mixed: what somebody was permitted is never put down to another
+    identity that was merely shown along with it."""
 
     number: int
-    identity: str
+    principals: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> bool:
         return self.number == 0
+
+    @property
+    def identity(self) -> str:
+        """The principal that the log and quotas name; "" when no ticket was accepted."""
+        return self.principals[0] if self.principals else ""
+
+
+REFUSED: Final = Verdict(int(Number.REFUSED))
 
 
 async def at_once(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -105,48 +141,73 @@ async def at_once(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return list(await asyncio.gather(*work))
 
 
+Asked = tuple[DecideItem, "asyncio.Future[Decision]"]
+
+
 class _Line:
-    """Decision requests to one peer, several in a frame."""
+    """Decision requests to one peer, several in a frame, taken in turn from those who wait: one client with hundreds
+    of questions holds up nobody else's one."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._waiting: list[tuple[DecideItem, asyncio.Future[Decision]]] = []
-        self._trips: set[asyncio.Task[None]] = set()
+        self._waiting: OrderedDict[bytes, deque[Asked]] = OrderedDict()
+        self._trips = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, item: DecideItem) -> Decision:
+    async def ask(self, client: bytes, item: DecideItem) -> Decision:
+        """`client` is the binding key on whose behalf this is asked."""
         answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
-        if len(self._trips) < IN_FLIGHT:
-            trip = asyncio.create_task(self._run())
-            self._trips.add(trip)
-            trip.add_done_callback(self._trips.discard)
+        self._waiting.setdefault(client, deque()).append((item, answer))
+        if self._trips < IN_FLIGHT:
+            # Counted here and in `_run`, not by a call-back a turn later: a question in between would wait for ever.
+            self._trips += 1
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await answer
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch = self._take()
-            try:
-                reply = await self._peer.ask(Decide(items=[item for item, _ in batch]))
-                if not isinstance(reply, Decisions) or len(reply.decisions) != len(batch):
-                    raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "not an answer to these requests")
-            except StrongroomError as error:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(type(error)(error.number, error.reason))
-            else:
-                for (_, answer), decision in zip(batch, reply.decisions, strict=True):
-                    if not answer.done():
-                        answer.set_result(decision)
+        try:
+            while self._waiting:
+                await self._trip(self._take())
+        finally:
+            self._trips -= 1
 
-    def _take(self) -> list[tuple[DecideItem, asyncio.Future[Decision]]]:
-        size = taken = 0
-        for item, _ in self._waiting[:MAX_BATCH]:
+    async def _trip(self, batch: list[Asked]) -> None:
+        problem: StrongroomError = Unavailable(Number.INTERNAL)
+        try:
+            reply = await self._peer.ask(Decide(items=[item for item, _ in batch]))
+            if not isinstance(reply, Decisions) or len(reply.decisions) != len(batch):
+                raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "not an answer to these requests")
+            for (_, answer), decision in zip(batch, reply.decisions, strict=True):
+                if not answer.done():
+                    answer.set_result(decision)
+        except StrongroomError as error:
+            problem = error
+        finally:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(type(problem)(problem.number, problem.reason))
+
+    def _take(self) -> list[Asked]:
+        batch: list[Asked] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_BATCH:
+            client, queue = self._waiting.popitem(last=False)
+            item = queue[0][0]
             size += len(item.request) + len(item.rules) * 4 + len(item.facts) + len(item.ticket.sealed) + 1024
-            if taken and size > MAX_MESSAGE // 2:
+            if batch and size > MAX_MESSAGE // 2:
+                self._waiting[client] = queue
+                self._waiting.move_to_end(client, last=False)
                 break
-            taken += 1
-        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+            batch.append(queue.popleft())
+            if queue:
+                self._waiting[client] = queue
         return batch
+
+
+def _refusal(number: Number) -> Decision:
+    return Decision(request_digest=bytes(32), number=int(number), identity=None)
 
 
 class Decider:
@@ -163,42 +224,57 @@ class Decider:
         """The verdict of the quorum. Errors of single Authenticators become its number; nothing is raised but
         `Misuse` for instructions that do not parse. No OK is remembered."""
         plan = plan_of(question.instructions)
-        pairs = [(reference, ticket) for ticket in question.tickets for reference in plan.instructions.authenticators]
-        answers = await at_once([self._ask(question, plan, *pair) for pair in pairs])
-        agreed: set[bytes] = set()
-        identity, refusal = "", int(Number.TICKET_MISSING)
-        for answer in answers:
-            if answer is None:
-                continue
-            cluster, decision = answer
-            if decision.identity is not None:
-                identity = identity or decision.identity.principal
-            if decision.number == 0:
-                agreed.add(cluster)
-            else:
-                refusal = decision.number
-        if len(agreed) >= plan.instructions.quorum and identity:
-            return Verdict(0, identity)
-        return Verdict(refusal, identity)
+        asked = [
+            self._ask(question, plan, reference, tickets)
+            for reference, clusters in zip(plan.instructions.authenticators, plan.clusters, strict=True)
+            if (tickets := [ticket for ticket in dict.fromkeys(question.tickets) if ticket.authenticator in clusters])
+        ]
+        permitted: dict[bytes, str] = {}
+        refused: list[str] = []
+        number = int(Number.TICKET_MISSING)
+        for cluster, decisions in await at_once(asked):
+            for decision in decisions:
+                if decision.number == 0 and decision.identity is not None:
+                    permitted.setdefault(cluster, decision.identity.principal)
+                else:
+                    number = decision.number
+                    refused += [decision.identity.principal] if decision.identity is not None else []
+        if len(permitted) >= plan.instructions.quorum:
+            return Verdict(0, tuple(permitted.values()))
+        if permitted and not refused:
+            number = int(Number.TICKET_MISSING)  # some of the quorum agreed, the others were not asked
+        return Verdict(number, tuple(dict.fromkeys(refused)))
 
     async def _ask(
+        self, question: Question, plan: Plan, reference: AuthenticatorRef, tickets: Sequence[Ticket]
+    ) -> tuple[bytes, list[Decision]]:
+        """The Authenticator's cluster, and its decisions by ticket up to the first OK."""
+        decisions: list[Decision] = []
+        cluster = b""
+        for ticket in tickets:
+            cluster, decision = await self._ask_once(question, plan, reference, ticket)
+            decisions.append(decision)
+            if decision.number == 0:
+                break
+        return cluster, decisions
+
+    async def _ask_once(
         self, question: Question, plan: Plan, reference: AuthenticatorRef, ticket: Ticket
-    ) -> tuple[bytes, Decision] | None:
-        """(cluster id, decision), or None when the ticket is another Authenticator's."""
+    ) -> tuple[bytes, Decision]:
         for attempt in (1, 2):
             peer: Peer | None = None
             try:
                 peer = await self._peers.get(reference.url, reference.policy)
                 if peer.cluster_id != ticket.authenticator:
-                    return None
+                    return peer.cluster_id, _refusal(Number.TICKET_MISSING)
                 return peer.cluster_id, await self._round_trip(peer, question, plan, ticket)
             except StrongroomError as error:
                 if peer is not None and is_lost_session(error):
                     self._forget(peer)
                     if attempt == 1:
                         continue
-                return b"", Decision(request_digest=bytes(32), number=int(error.number), identity=None)
-        return None
+                return b"", _refusal(error.number)
+        return b"", _refusal(Number.AUTHENTICATOR_UNAVAILABLE)
 
     async def _round_trip(self, peer: Peer, question: Question, plan: Plan, ticket: Ticket) -> Decision:
         request = encode(
@@ -226,13 +302,16 @@ class Decider:
         if line is None:
             self._lines = {known: line for known, line in self._lines.items() if known.until > asked_at}
             line = self._lines[peer] = _Line(peer)
-        decision = await line.ask(item)
+        decision = await line.ask(question.binding_key, item)
         if decision.request_digest != decision_digest(request):
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "an answer to another request")
         if self._clock.now() > asked_at + DECISION_LIFE:
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "a decision older than it may be")
         if decision.number == 0 and (decision.identity is None or decision.identity.method not in item.methods):
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "an OK that names nobody of these instructions")
+        if decision.number not in SAYABLE:
+            # Else a depositor's own Authenticator would put any error into the Vault's mouth.
+            return msgspec.structs.replace(decision, number=int(Number.REFUSED))
         return decision
 
     def _forget(self, peer: Peer) -> None:

@@ -7,19 +7,20 @@ anything. "The same success" means same request id, same payload and same person
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.counters import Charge, charges_for
 from strongroom.enclave.vault.decisions import Verdict
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
-from strongroom.enclave.vault.records import Handles, LastWrite, Quota, Record
+from strongroom.enclave.vault.records import Handles, LastWrite, LogEntry, Quota, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
-from strongroom.enclave.vault.writer import Change, Charge, Watch, Writer, charges_for
+from strongroom.enclave.vault.writer import Change, Watch, Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import Action
@@ -37,6 +38,8 @@ from strongroom.protocol.messages import (
     Updated,
 )
 from strongroom.protocol.primitives import Domain, digest
+
+T = TypeVar("T")
 
 OWNER: Final = "owner"
 """Principal written for the owner of the cluster; no ticket names it, they all hold a method digest and a colon."""
@@ -72,7 +75,6 @@ class Deposit:
         handles = [self._item_handle(request.namespace, at, item) for at, item in enumerate(request.items)]
         if len(set(handles)) != len(handles):
             raise Misuse(Number.MALFORMED, "an address is listed twice")
-        await asyncio.gather(*(self._verify_intake(at, item) for at, item in enumerate(request.items)))
         await until_settled(lambda: self._store(caller, request, handles))
         return Stored(versions=[item.replaces + 1 for item in request.items])
 
@@ -81,20 +83,15 @@ class Deposit:
             raise Misuse(Number.MALFORMED, "a name of another namespace", index=at)
         return self._shelf.handle(item.address)
 
-    async def _verify_intake(self, at: int, item: StoreItem) -> None:
-        try:
-            await self._intake.verify_instructions(item.instructions)
-        except StrongroomError as error:
-            raise type(error)(error.number, error.reason, index=at, place=error.place) from None
-
     async def _store(self, caller: Caller, request: Store, handles: list[bytes]) -> None:
         namespace = self._shelf.handle(OfNamespace(namespace=request.namespace))
         async with self._writer.watching([namespace, *handles]) as watches:
             space, *found = await self._shelf.find([namespace, *handles])
             identity, entry = await self._gate.pass_or_refuse("create", space, caller, request.tickets, space.live)
+            # After the gate: whoever may not create here makes the Vault call nobody.
+            await self._verify_intake(request.items)
             quota = (space.live and space.live.quota) or NO_QUOTA
             change = Change(log=[entry], watches=list(watches.values()))
-            size = 0
             for at, (one, item) in enumerate(zip(found, request.items, strict=True)):
                 last = LastWrite(
                     request_id=request.request_id,
@@ -103,20 +100,36 @@ class Deposit:
                 )
                 if one.record is not None and one.record.last == last:
                     continue  # The same request again: the same success, nothing written.
-                await self._verify_vacant(caller, request, at, one, item.replaces)
+                change.log += await self._verify_vacant(caller, request, at, one, item.replaces)
+                if one.record is not None:
+                    change.charges += self._charges(quota, one.record, -1, -one.record.size)
                 record = self._fresh_record(request.namespace, item, last)
-                size += record.size
+                change.charges += self._charges(quota, record, 1, record.size)
                 change.puts.append(self._shelf.put(one, record))
+                change.log.append(self._gate.entry_at("create", one.handle, one.version + 1, Verdict(0, (identity,))))
             if change.puts:
-                change.charges = self._charges(quota, request.namespace, identity, len(change.puts), size)
                 await self._writer.submit(change)
 
-    async def _verify_vacant(self, caller: Caller, request: Store, at: int, one: Found, replaces: int) -> None:
+    async def _verify_intake(self, items: Sequence[StoreItem]) -> None:
+        distinct = {item.instructions: at for at, item in reversed(list(enumerate(items)))}
+        await asyncio.gather(*(self._verify_instructions(at, data) for data, at in distinct.items()))
+
+    async def _verify_instructions(self, at: int, data: bytes) -> None:
+        try:
+            await self._intake.verify_instructions(data)
+        except StrongroomError as error:
+            raise type(error)(error.number, error.reason, index=at, place=error.place) from None
+
+    async def _verify_vacant(
+        self, caller: Caller, request: Store, at: int, one: Found, replaces: int
+    ) -> list[LogEntry]:
         """Nothing is there, or a tombstone that this caller may put something in place of (RULES 19)."""
         if one.version != replaces or (one.record is not None and not one.record.deleted):
             raise Misuse(Number.CONFLICT, index=at)
-        if one.record is not None:
-            await self._gate.pass_or_refuse("update", one, caller, request.tickets, one.record)
+        if one.record is None:
+            return []
+        _, entry = await self._gate.pass_or_refuse("update", one, caller, request.tickets, one.record)
+        return [entry]
 
     def _fresh_record(self, namespace: str, item: StoreItem, last: LastWrite) -> Record:
         now = self._clock.now()
@@ -137,14 +150,14 @@ class Deposit:
     # --- update and delete ------------------------------------------------------------------------------------
 
     async def update(self, caller: Caller, request: Update) -> Updated:
-        if request.instructions is not None:
-            await self._intake.verify_instructions(request.instructions)
         return Updated(version=await until_settled(lambda: self._update(caller, request)))
 
     async def _update(self, caller: Caller, request: Update) -> int:
         handle = self._shelf.handle(request.address)
         async with self._writer.watching([handle]) as watches:
             one, old, identity, change = await self._enter(caller, request, handle, watches)
+            if request.instructions is not None:
+                await self._intake.verify_instructions(request.instructions)
             parts = (request.secret, request.metadata, request.instructions)
             payload = digest(Domain.PAYLOAD, *(b"" if part is None else b"\x01" + part for part in parts))
             last = LastWrite(request_id=request.request_id, payload=payload, identity=identity)
@@ -165,7 +178,7 @@ class Deposit:
                 last=last,
             )
             change.puts.append(self._shelf.put(one, record))
-            change.charges = await self._charges_of(old, 0, record.size - old.size)
+            change.charges = await self._charges_of(old, record.size - old.size)
             await self._writer.submit(change)
             return one.version + 1
 
@@ -188,7 +201,7 @@ class Deposit:
                 old, deleted=True, secret=b"", metadata=b"", updated_at=self._clock.now(), last=last
             )
             change.puts.append(self._shelf.put(one, tombstone))
-            change.charges = await self._charges_of(old, -1, -old.size)
+            change.charges = await self._charges_of(old, tombstone.size - old.size)
             await self._writer.submit(change)
             return one.version + 1
 
@@ -201,15 +214,21 @@ class Deposit:
         """
         found = await self._shelf.find_one(handle)
         record = found.record if isinstance(request, Delete) else found.live
-        if record is None and isinstance(request.address, ByName):
-            await self._gate.may_describe(caller, request.address.namespace, request.tickets)
-        if record is not None and record.kind == "namespace":
-            raise Refused
         action: Action = "delete" if isinstance(request, Delete) else "update"
-        identity, entry = await self._gate.pass_or_refuse(action, found, caller, request.tickets, record)
+        if record is not None and record.kind == "namespace":
+            record = None
+        entry_and_identity = self._gate.pass_or_refuse(action, found, caller, request.tickets, record)
+        if isinstance(request.address, ByName):
+            told = self._gate.may_describe(caller, request.address.namespace, request.tickets)
+            outcome, (allowed, log) = await asyncio.gather(_outcome(entry_and_identity), told)
+            if isinstance(outcome, StrongroomError):
+                raise outcome if allowed else Refused()
+            (identity, entry), entries = outcome, log
+        else:
+            (identity, entry), entries = await entry_and_identity, []
         if record is None:
             raise Refused
-        return found, record, identity, Change(log=[entry], watches=list(watches.values()))
+        return found, record, identity, Change(log=[*entries, entry], watches=list(watches.values()))
 
     # --- namespaces and quotas --------------------------------------------------------------------------------
 
@@ -249,17 +268,23 @@ class Deposit:
                 updated_at=now,
                 last=last,
             )
-            entry = self._gate.entry("admin", one, Verdict(0, OWNER))
+            entry = self._gate.entry("admin", one, Verdict(0, (OWNER,)))
             change = Change(puts=[self._shelf.put(one, record)], log=[entry], watches=list(watches.values()))
             await self._writer.submit(change)
             return one.version + 1
 
-    async def _charges_of(self, record: Record, records: int, size: int) -> Sequence[Charge]:
-        """Charges of a change to an existing record, against whoever stored it."""
+    async def _charges_of(self, record: Record, size: int) -> list[Charge]:
+        """Charges of a change in size of an existing record, against whoever stored it."""
         space = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=record.namespace)))
-        quota = (space.live and space.live.quota) or NO_QUOTA
-        return self._charges(quota, record.namespace, record.depositor, records, size)
+        return self._charges((space.live and space.live.quota) or NO_QUOTA, record, 0, size)
 
-    def _charges(self, quota: Quota, namespace: str, identity: str, records: int, size: int) -> Sequence[Charge]:
-        total, mine = self._handles.usage(namespace, ""), self._handles.usage(namespace, identity)
-        return charges_for(quota, total, mine, records, size)
+    def _charges(self, quota: Quota, record: Record, records: int, size: int) -> list[Charge]:
+        total = self._handles.usage(record.namespace, "")
+        return charges_for(quota, total, self._handles.usage(record.namespace, record.depositor), records, size)
+
+
+async def _outcome(work: Coroutine[Any, Any, T]) -> T | StrongroomError:
+    try:
+        return await work
+    except StrongroomError as error:
+        return error

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.counters import Attempt, Counters
 from strongroom.enclave.vault.decisions import Decider, Question, Verdict
 from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
@@ -38,10 +39,11 @@ async def until_settled(attempt: Callable[[], Awaitable[T]]) -> T:
 class Gate:
     """Decisions on records, with their traces."""
 
-    def __init__(self, clock: Clock, decider: Decider, shelf: Shelf, writer: Writer) -> None:
+    def __init__(self, clock: Clock, decider: Decider, shelf: Shelf, counters: Counters, writer: Writer) -> None:
         self._clock = clock
         self._decider = decider
         self._shelf = shelf
+        self._counters = counters
         self._writer = writer
 
     async def decide(
@@ -60,9 +62,16 @@ class Gate:
         )
         if not verdict.allowed:
             return [verdict] * len(found)
+        keys = [self._shelf.attempts_key(one.handle) for one in found]
+        await self._counters.load([], keys)
         now = self._clock.now()
-        throttled = Verdict(int(Number.THROTTLED), verdict.identity)
-        return [throttled if one.attempts.is_throttled(verdict.identity, now) else verdict for one in found]
+        throttled = Verdict(int(Number.THROTTLED), verdict.principals)
+        return [
+            throttled
+            if any(self._counters.attempts(key).is_throttled(one, now) for one in verdict.principals)
+            else verdict
+            for key in keys
+        ]
 
     async def pass_or_refuse(
         self, action: Action, found: Found, caller: Caller, tickets: Sequence[Ticket], record: Record | None
@@ -75,50 +84,49 @@ class Gate:
             self._writer.count_unticketed()
             raise Refused
         verdict = (await self.decide(action, record, [found], caller.binding_key, tickets))[0]
-        entry = self.entry(action, found, verdict)
         if verdict.allowed:
-            return verdict.identity, entry
-        await self.write_refusals([(found, verdict, entry)])
+            return verdict.identity, self.entry(action, found, verdict)
+        await self.write_refusals(action, [(found, verdict)])
         raise from_number(verdict.number)
 
-    async def may_describe(self, caller: Caller, namespace: str, tickets: Sequence[Ticket]) -> bool:
-        """Whether the namespace lets this caller describe what is in it.
+    async def may_describe(
+        self, caller: Caller, namespace: str, tickets: Sequence[Ticket]
+    ) -> tuple[bool, list[LogEntry]]:
+        """Whether the namespace lets this caller describe what is in it, and what to log of it.
 
-        Asked for unknown names too, so that an unknown name takes the same path as a refused one (RULES 19).
+        Asked for every record that is addressed by name, there or not: who may not describe is told REFUSED either
+        way, by the same path, whatever ticket is missing or expired (RULES 19).
         """
         found = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=namespace)))
         if found.live is None:
-            return False
-        return (await self.decide("describe", found.live, [found], caller.binding_key, tickets))[0].allowed
+            return False, []
+        verdict = (await self.decide("describe", found.live, [found], caller.binding_key, tickets))[0]
+        return verdict.allowed, [self.entry("describe", found, verdict)] if verdict.principals else []
 
     def entry(self, action: Action, found: Found, verdict: Verdict) -> LogEntry:
+        return self.entry_at(action, found.handle, found.version, verdict)
+
+    def entry_at(self, action: Action, handle: bytes, version: int, verdict: Verdict) -> LogEntry:
         return LogEntry(
             at=self._clock.now(),
-            handle=found.handle,
-            version=found.version,
+            handle=handle,
+            version=version,
             action=action,
             identity=verdict.identity,
             number=verdict.number,
         )
 
-    async def write_refusals(self, refusals: Sequence[tuple[Found, Verdict, LogEntry]]) -> None:
+    async def write_refusals(self, action: Action, refusals: Sequence[tuple[Found, Verdict]]) -> None:
         """Count and log refusals of people whose ticket was accepted; others leave no trace on a record."""
-        counted = [(found, verdict, entry) for found, verdict, entry in refusals if verdict.identity]
-        for _ in range(len(refusals) - len(counted)):
-            self._writer.count_unticketed()
-        if not counted:
-            return
-        handles = [found.handle for found, _, _ in counted]
-        await until_settled(lambda: self._count_refusals(handles, counted))
-
-    async def _count_refusals(
-        self, handles: Sequence[bytes], counted: Sequence[tuple[Found, Verdict, LogEntry]]
-    ) -> None:
-        async with self._writer.watching(self._shelf.keys(handles)) as watches:
-            latest = await self._shelf.find(handles)
-            change = Change(log=[entry for _, _, entry in counted], watches=list(watches.values()))
-            now = self._clock.now()
-            for current, (_, verdict, _) in zip(latest, counted, strict=True):
-                if verdict.number == int(Number.REFUSED):
-                    change.puts.append(self._shelf.put_attempts(current, current.attempts.add(verdict.identity, now)))
+        change = Change()
+        now = self._clock.now()
+        for found, verdict in refusals:
+            if not verdict.principals:
+                self._writer.count_unticketed()
+                continue
+            change.log.append(self.entry(action, found, verdict))
+            if verdict.number == int(Number.REFUSED):
+                key = self._shelf.attempts_key(found.handle)
+                change.attempts += [Attempt(key, identity, now) for identity in verdict.principals]
+        if change.log:
             await self._writer.submit(change)

@@ -11,9 +11,10 @@ from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.peers import Peers, is_lost_session
+from strongroom.enclave.vault.decisions import plan_of
 from strongroom.protocol.authenticator_messages import Validate, Validated
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
-from strongroom.protocol.instructions import AuthenticatorRef, instructions_digest, parse_instructions
+from strongroom.protocol.instructions import AuthenticatorRef, instructions_digest
 
 REMEMBERED: Final = 4096
 LIFE: Final = 600
@@ -34,7 +35,7 @@ class Intake:
         name = instructions_digest(data)
         if self._accepted.get(name, 0) > self._clock.now():
             return
-        instructions = parse_instructions(data)
+        instructions = plan_of(data).instructions
         permitted = await asyncio.gather(
             *(self._validate_at(reference, data) for reference in instructions.authenticators)
         )

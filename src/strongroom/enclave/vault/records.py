@@ -52,7 +52,8 @@ class Record(Message):
 
     @property
     def size(self) -> int:
-        """Bytes that count against a quota."""
+        """Bytes that count against a quota. A tombstone goes on counting: else a loop of `store` and `delete` would
+        fill the database for nothing."""
         return len(self.secret) + len(self.metadata) + len(self.instructions)
 
     @property
@@ -66,6 +67,9 @@ class Usage(Message):
 
     records: Count
     bytes: Count
+
+
+NO_USAGE: Final = Usage(records=0, bytes=0)
 
 
 class Attempt(Message):
@@ -116,6 +120,9 @@ class LogBatch(Message):
     run: Bytes16
     sequence: Count
     previous: Bytes32
+    """Digest of the batch before it in this run that is known to be durable; zeros for the first."""
+    abandoned: Annotated[list[Bytes32], Meta(max_length=64)]
+    """Digests of the batches since then whose commit failed, in the order of their sequence numbers."""
     unticketed: Count
     """Requests without a valid ticket since the last batch: counted, not listed (RULES 21)."""
     entries: list[LogEntry]

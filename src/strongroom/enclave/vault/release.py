@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from strongroom.enclave.runtime.peers import Peers
+from strongroom.enclave.runtime.peers import Peers, is_lost_session
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.decisions import Verdict, at_once, plan_of
+from strongroom.enclave.vault.decisions import REFUSED, Verdict, at_once, plan_of
 from strongroom.enclave.vault.gate import Gate, until_settled
-from strongroom.enclave.vault.records import Record
+from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Writer
-from strongroom.protocol.authenticator_messages import CapsuleContents
+from strongroom.protocol.authenticator_messages import Enclose, Enclosed
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
-from strongroom.protocol.instructions import method_digest, parse_method
+from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted
+from strongroom.protocol.instructions import AuthenticatorRef, method_digest, parse_method
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import (
     ByName,
@@ -28,18 +29,16 @@ from strongroom.protocol.messages import (
     PublicMethod,
     SignInAt,
 )
-from strongroom.protocol.primitives import Domain, kem_seal
-from strongroom.protocol.session import key_id
 
 MAX_RELEASE: Final = MAX_MESSAGE - 64 * 1024
 """Bytes of secrets and metadata in one reply."""
+DAMAGED: Final = Verdict(int(Number.INTEGRITY))
 
 
 class Release:
     """Operations that give out secrets, or how to sign in for them."""
 
-    def __init__(self, cluster_id: bytes, peers: Peers, shelf: Shelf, writer: Writer, gate: Gate) -> None:
-        self._cluster_id = cluster_id
+    def __init__(self, peers: Peers, shelf: Shelf, writer: Writer, gate: Gate) -> None:
         self._peers = peers
         self._shelf = shelf
         self._writer = writer
@@ -53,64 +52,74 @@ class Release:
 
     async def _collect(self, caller: Caller, request: Collect, handles: list[bytes]) -> Collected:
         async with self._writer.watching(handles) as watches:
-            found = await self._shelf.find(handles)
-            verdicts = await self._decide_apart(caller, request, found)
-            change, refusals, room = Change(), [], MAX_RELEASE
+            found = await self._shelf.find_each(handles)
+            verdicts, told, log = await self._decide_apart(caller, request, found)
+            change, refusals, room = Change(log=log), [], MAX_RELEASE
             for one in found:
                 verdict = verdicts[one.handle]
                 if verdict.allowed:
                     room -= one.size
                     if room < 0:
                         # Before it is logged as released: the client asks for the rest in another request.
-                        verdict = verdicts[one.handle] = Verdict(int(Number.TOO_LARGE), verdict.identity)
-                entry = self._gate.entry("collect", one, verdict)
+                        verdict = verdicts[one.handle] = Verdict(int(Number.TOO_LARGE), verdict.principals)
                 if verdict.allowed:
-                    change.log.append(entry)
+                    change.log.append(self._gate.entry("collect", one, verdict))
                     change.watches.append(watches[one.handle])
                 else:
-                    refusals.append((one, verdict, entry))
+                    refusals.append((one, verdict))
             if change.log:
                 # No secret leaves before its access-log entry is durable.
                 await self._writer.submit(change)
-        await self._gate.write_refusals(refusals)
-        return Collected(results=[_result(one, verdicts[one.handle]) for one in found])
+        await self._gate.write_refusals("collect", refusals)
+        results = []
+        for address, one in zip(request.addresses, found, strict=True):
+            unknown = isinstance(address, ByName) and not told[address.namespace]
+            results.append(_result(one, REFUSED if unknown and _hides(verdicts[one.handle]) else verdicts[one.handle]))
+        return Collected(results=results)
 
-    async def _decide_apart(self, caller: Caller, request: Collect, found: Sequence[Found]) -> dict[bytes, Verdict]:
-        """One decision per distinct instructions and record facts; a verdict per handle."""
+    async def _decide_apart(
+        self, caller: Caller, request: Collect, found: Sequence[Found]
+    ) -> tuple[dict[bytes, Verdict], dict[str, bool], list[LogEntry]]:
+        """One decision per distinct instructions and record facts.
+
+        A verdict per handle; by namespace named, whether the caller may know what is in it; what to log of that.
+        """
         groups: dict[tuple[bytes, bytes], tuple[Record, list[Found]]] = {}
         verdicts: dict[bytes, Verdict] = {}
-        for address, one in zip(request.addresses, found, strict=True):
+        for one in found:
             if one.live is not None:
                 groups.setdefault((one.live.instructions, one.live.facts), (one.live, []))[1].append(one)
-                continue
-            verdicts[one.handle] = Verdict(int(Number.REFUSED), "")
-            if isinstance(address, ByName):
-                # The same path as for a record that exists and refuses (RULES 19).
-                await self._gate.may_describe(caller, address.namespace, request.tickets)
-        decided = await at_once(
-            [
-                self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
-                for record, group in groups.values()
-            ]
+            else:
+                verdicts[one.handle] = DAMAGED if one.damaged else REFUSED
+        namespaces = list({address.namespace for address in request.addresses if isinstance(address, ByName)})
+        # Beside each other, so that neither the number nor the time tells whether a name exists.
+        decided, described = await asyncio.gather(
+            at_once(
+                [
+                    self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
+                    for record, group in groups.values()
+                ]
+            ),
+            at_once([self._gate.may_describe(caller, namespace, request.tickets) for namespace in namespaces]),
         )
         for (_, group), answers in zip(groups.values(), decided, strict=True):
             verdicts |= {one.handle: verdict for one, verdict in zip(group, answers, strict=True)}
-        return verdicts
+        told = {namespace: allowed for namespace, (allowed, _) in zip(namespaces, described, strict=True)}
+        return verdicts, told, [entry for _, entries in described for entry in entries]
 
     async def describe(self, caller: Caller, request: Describe) -> Described:
-        if isinstance(request.address, ByName) and not await self._gate.may_describe(
-            caller, request.address.namespace, request.tickets
-        ):
-            raise Refused
+        if isinstance(request.address, ByName):
+            allowed, log = await self._gate.may_describe(caller, request.address.namespace, request.tickets)
+            if log:
+                await self._writer.submit(Change(log=log))
+            if not allowed:
+                raise Refused
         record = (await self._shelf.find_one(self._shelf.handle(request.address))).record
         if record is None:
             self._writer.count_unticketed()
             raise Refused
         instructions = plan_of(record.instructions).instructions
-        contents = encode(CapsuleContents(vault_cluster=self._cluster_id, methods=instructions.methods))
-        reached = await at_once(
-            [self._sign_in_at(one.url, one.policy, contents) for one in instructions.authenticators]
-        )
+        reached = await at_once([self._sign_in_at(one, instructions.methods) for one in instructions.authenticators])
         usable = [one for one in reached if isinstance(one, SignInAt)]
         for problem in reached:
             if isinstance(problem, StrongroomError) and len(usable) < instructions.quorum:
@@ -124,14 +133,33 @@ class Release:
             ],
         )
 
-    async def _sign_in_at(self, url: str, policy: bytes, contents: bytes) -> SignInAt | StrongroomError:
+    async def _sign_in_at(self, reference: AuthenticatorRef, methods: list[bytes]) -> SignInAt | StrongroomError:
         try:
-            peer = await self._peers.get(url, policy)
+            try:
+                return await self._enclose(reference, methods)
+            except StrongroomError as error:
+                if not is_lost_session(error):
+                    raise
+            return await self._enclose(reference, methods)
         except StrongroomError as error:
             return error
-        kem_key = peer.genuine.claims.kem_key
-        capsule = key_id(kem_key) + kem_seal(kem_key, contents, Domain.CAPSULE, self._cluster_id)
-        return SignInAt(url=url, cluster_id=peer.cluster_id, capsule=capsule)
+
+    async def _enclose(self, reference: AuthenticatorRef, methods: list[bytes]) -> SignInAt:
+        peer = await self._peers.get(reference.url, reference.policy)
+        try:
+            reply = await peer.ask(Enclose(methods=methods))
+        except StrongroomError as error:
+            if is_lost_session(error):
+                self._peers.drop(peer)
+            raise
+        if not isinstance(reply, Enclosed):
+            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "not an answer to this request")
+        return SignInAt(url=reference.url, cluster_id=peer.cluster_id, capsule=reply.capsule)
+
+
+def _hides(verdict: Verdict) -> bool:
+    """Whether who may not even describe is told REFUSED instead of this verdict."""
+    return verdict.number not in (0, int(Number.TOO_LARGE))
 
 
 def _result(found: Found, verdict: Verdict) -> Item | ItemError:

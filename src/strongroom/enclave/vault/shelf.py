@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.enclave.vault.records import NO_ATTEMPTS, Attempts, Handles, Record, parse_payload
+from strongroom.enclave.vault.records import Handles, Record, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.authenticator_messages import RecordRef
 from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.messages import ById, ByName, OfNamespace
 
 Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
-
 
 READ_AT_ONCE: Final = 64
 """Rows of one answer of the host: 64 of the largest (a quarter of a MiB) fit one frame of the link."""
@@ -22,13 +22,12 @@ READ_AT_ONCE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record as read; `version` 0 and `record` None when there is no row."""
+    """A record as read; `version` 0 and `record` None when there is no row, `damaged` when the row does not open."""
 
     handle: bytes
     version: int
     record: Record | None
-    attempts_version: int
-    attempts: Attempts
+    damaged: bool
 
     @property
     def ref(self) -> RecordRef:
@@ -56,19 +55,23 @@ class Shelf:
     def handle(self, address: ById | ByName | OfNamespace) -> bytes:
         return self._handles.of(address)
 
-    def keys(self, handles: Sequence[bytes]) -> list[bytes]:
-        """Row keys of the records and of their attempt counters: what to watch before `find`."""
-        return [key for handle in handles for key in (handle, self._handles.attempts(handle))]
+    def attempts_key(self, handle: bytes) -> bytes:
+        """Row key of the attempt counters of a record."""
+        return self._handles.attempts(handle)
+
+    async def find_each(self, handles: Sequence[bytes]) -> list[Found]:
+        """Records by handle, in order; one that was tampered with is `damaged` and takes no other along."""
+        rows: list[Row | None] = []
+        for at in range(0, len(handles), READ_AT_ONCE):
+            rows += await self._read(handles[at : at + READ_AT_ONCE])
+        return [self._open(handle, row) for handle, row in zip(handles, rows, strict=True)]
 
     async def find(self, handles: Sequence[bytes]) -> list[Found]:
         """Records by handle, in order. Raises `Untrusted` INTEGRITY for a row that lies."""
-        keys = self.keys(handles)
-        rows: list[Row | None] = []
-        for at in range(0, len(keys), READ_AT_ONCE):
-            rows += await self._read(keys[at : at + READ_AT_ONCE])
-        return [
-            self._open(handle, rows[2 * at], keys[2 * at + 1], rows[2 * at + 1]) for at, handle in enumerate(handles)
-        ]
+        found = await self.find_each(handles)
+        if any(one.damaged for one in found):
+            raise Untrusted(Number.INTEGRITY)
+        return found
 
     async def find_one(self, handle: bytes) -> Found:
         return (await self.find([handle]))[0]
@@ -78,17 +81,11 @@ class Shelf:
         version = found.version + 1
         return Put(found.handle, found.version, version, self._sealer.seal(found.handle, version, encode(record)))
 
-    def put_attempts(self, found: Found, attempts: Attempts) -> Put:
-        key, version = self._handles.attempts(found.handle), found.attempts_version + 1
-        return Put(key, found.attempts_version, version, self._sealer.seal(key, version, encode(attempts)))
-
-    def _open(self, handle: bytes, row: Row | None, attempts_key: bytes, attempts: Row | None) -> Found:
-        return Found(
-            handle=handle,
-            version=0 if row is None else row.version,
-            record=None if row is None else parse_payload(self._sealer.open(handle, row), Record),
-            attempts_version=0 if attempts is None else attempts.version,
-            attempts=NO_ATTEMPTS
-            if attempts is None
-            else parse_payload(self._sealer.open(attempts_key, attempts), Attempts),
-        )
+    def _open(self, handle: bytes, row: Row | None) -> Found:
+        if row is None:
+            return Found(handle, 0, None, damaged=False)
+        try:
+            record = parse_payload(self._sealer.open(handle, row), Record)
+        except Untrusted:
+            return Found(handle, row.version, None, damaged=True)
+        return Found(handle, row.version, record, damaged=False)

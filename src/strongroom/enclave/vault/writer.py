@@ -1,8 +1,8 @@
-"""The one writer: group commit, quotas, versions and the access log in one place.
+"""The one writer: group commit, quotas, attempts, versions and the access log in one place.
 
 Changes that arrive while a commit is under way form the next group, so a durable write costs a share of one
-`fsync`. One group is in flight at a time; that order makes quota counters exact and lets "the version is still the
-one decided on" be checked inside the commit (RULES 15).
+`fsync`. One group is in flight at a time; that order makes counters exact and lets "the version is still the one
+decided on" be checked inside the commit (RULES 15).
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.vault.records import LogBatch, LogEntry, Quota, Usage, parse_payload
+from strongroom.enclave.vault.counters import Attempt, Charge, Counters
+from strongroom.enclave.vault.log import Log
+from strongroom.enclave.vault.records import LogEntry
 from strongroom.enclave.vault.rows import RowSealer
-from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
-from strongroom.protocol.link import Put, Row
-from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.link import MAX_BODY, Put
 
 MAX_GROUP: Final = 256
 """Changes of one commit."""
+MAX_GROUP_BYTES: Final = MAX_BODY // 4
+"""Bytes of rows of one commit. Above the link's limit a group would fail as a whole, with everybody's changes in it."""
 MAX_PENDING: Final = 4096
 """Changes waiting; more are refused as BUSY."""
-USAGE_CACHE: Final = 65_536
 
-Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
 Commit = Callable[[Sequence[Put], Sequence[bytes]], Awaitable[None]]
 
 
@@ -45,56 +45,40 @@ class Watch:
 
 
 @dataclass(slots=True)
-class Charge:
-    """What a change adds to a usage row, and how much that row may reach (records, bytes)."""
-
-    key: bytes
-    records: int
-    size: int
-    max_records: int
-    max_size: int
-
-
-@dataclass(slots=True)
 class Change:
     """One request's effect on the database: all of it or nothing."""
 
     puts: list[Put] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
-    charges: Sequence[Charge] = ()
+    charges: list[Charge] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its rows, about."""
+        return sum(len(put.sealed) + 128 for put in self.puts) + 512 * (len(self.log) + len(self.charges)) + 512
 
-def charges_for(quota: Quota, total: bytes, mine: bytes, records: int, size: int) -> list[Charge]:
-    """Charges against a namespace's quota: the namespace as a whole, and one identity in it."""
-    return [
-        Charge(total, records, size, quota.max_records, quota.max_bytes),
-        Charge(mine, records, size, quota.max_records_per_identity, quota.max_bytes_per_identity),
-    ]
+
+Pending = tuple[Change, asyncio.Future[None]]
 
 
 class Writer:
     """Takes changes, answers when they are durable."""
 
-    def __init__(self, platform: Platform, sealer: RowSealer, read: Read, commit: Commit) -> None:
-        self._platform = platform
-        self._sealer = sealer
-        self._read = read
+    def __init__(self, platform: Platform, sealer: RowSealer, counters: Counters, commit: Commit) -> None:
+        self._counters = counters
         self._commit = commit
-        self._pending: list[tuple[Change, asyncio.Future[None]]] = []
+        self._log = Log(platform, sealer)
+        self._pending: list[Pending] = []
         self._task: asyncio.Task[None] | None = None
-        self._usage: dict[bytes, tuple[int, Usage]] = {}
         self._in_flight: frozenset[bytes] = frozenset()
         self._settled: asyncio.Future[None]
         self._watches: dict[bytes, set[Watch]] = {}
-        self._run: Final = platform.random(16)
-        self._sequence = 0
-        self._previous = bytes(32)
-        self._unticketed = 0
 
     def count_unticketed(self) -> None:
-        """Note a request without a valid ticket; goes out with the next batch."""
-        self._unticketed += 1
+        """Note a request without a valid ticket; goes out with the next batch of the log."""
+        self._log.unticketed += 1
 
     @asynccontextmanager
     async def watching(self, keys: Sequence[bytes]) -> AsyncIterator[dict[bytes, Watch]]:
@@ -119,7 +103,7 @@ class Writer:
         """Returns when `change` is durable.
 
         Raises `Stale` when a watched row was written meanwhile, `Misuse` QUOTA_EXCEEDED, `Unavailable` BUSY or what
-        the database answered; then nothing of it was written.
+        the database answered; then nothing of it was written that is acknowledged.
         """
         if len(self._pending) >= MAX_PENDING:
             raise Unavailable(Number.BUSY)
@@ -131,97 +115,72 @@ class Writer:
 
     async def _drain(self) -> None:
         while self._pending:
-            group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
+            group = self._take()
+            error: StrongroomError = Unavailable(Number.INTERNAL)
             try:
                 await self._write(group)
-            except StrongroomError as error:
+            except StrongroomError as failure:
+                error = failure
+            finally:
+                # Whatever happened, nobody waits for ever, and nobody shares an exception with somebody else.
                 for _, done in group:
                     if not done.done():
                         done.set_exception(type(error)(error.number, error.reason))
 
-    async def _write(self, group: list[tuple[Change, asyncio.Future[None]]]) -> None:
-        await self._load_usage([charge.key for change, _ in group for charge in change.charges])
-        accepted: list[tuple[Change, asyncio.Future[None]]] = []
-        usage: dict[bytes, Usage] = {}
+    def _take(self) -> list[Pending]:
+        size = taken = 0
+        for change, _ in self._pending[:MAX_GROUP]:
+            size += change.size
+            if taken and size > MAX_GROUP_BYTES:
+                break
+            taken += 1
+        group, self._pending = self._pending[:taken], self._pending[taken:]
+        return group
+
+    async def _write(self, group: list[Pending]) -> None:
+        await self._counters.load(
+            [charge.key for change, _ in group for charge in change.charges],
+            [attempt.key for change, _ in group for attempt in change.attempts],
+        )
+        tally = self._counters.tally()
+        accepted: list[Pending] = []
         for change, done in group:
             try:
-                usage |= self._charged(change, usage)
+                if any(watch.stale for watch in change.watches):
+                    raise Stale(Number.CONFLICT, "the record changed while it was being decided on")
+                tally.charge(change.charges)
             except StrongroomError as error:
-                done.set_exception(error)
-            else:
-                accepted.append((change, done))
-                self._mark_stale(change)
+                if not done.done():
+                    done.set_exception(error)
+                continue
+            tally.count(change.attempts)
+            accepted.append((change, done))
+            self._mark_stale(change)
         if not accepted:
             return
-        puts = [put for change, _ in accepted for put in change.puts]
-        charged: dict[bytes, tuple[int, Usage]] = {}
-        for key, value in usage.items():
-            version = self._usage[key][0]
-            charged[key] = (version + 1, value)
-            puts.append(Put(key, version, version + 1, self._sealer.seal(key, version + 1, encode(value))))
-        entries = [entry for change, _ in accepted for entry in change.log]
+        puts = [put for change, _ in accepted for put in change.puts] + tally.puts()
+        batch = self._log.batch([entry for change, _ in accepted for entry in change.log])
         self._in_flight = frozenset(put.key for put in puts)
         self._settled = asyncio.get_running_loop().create_future()
         try:
-            await self._commit(puts, [self._seal_log(entries)] if entries else [])
+            await self._commit(puts, [batch] if batch else [])
         except StrongroomError as error:
-            # Whether the host wrote the group is unknown: forget the counters and read them again.
-            self._usage.clear()
+            # Whether the host wrote the group is unknown.
+            self._counters.forget()
+            self._log.abandon()
             if error.number is Number.CONFLICT:
                 raise Unavailable(Number.STORE_UNAVAILABLE, "somebody else writes this database") from None
             raise
         finally:
             self._in_flight = frozenset()
             self._settled.set_result(None)
-        self._usage.update(charged)
+        tally.keep()
+        self._log.keep()
         for _, done in accepted:
             if not done.done():
                 done.set_result(None)
-
-    async def _load_usage(self, keys: Sequence[bytes]) -> None:
-        if len(self._usage) > USAGE_CACHE:
-            self._usage.clear()
-        missing = list({key for key in keys if key not in self._usage})
-        if not missing:
-            return
-        for key, row in zip(missing, await self._read(missing), strict=True):
-            if row is None:
-                self._usage[key] = (0, Usage(records=0, bytes=0))
-            else:
-                self._usage[key] = (row.version, parse_payload(self._sealer.open(key, row), Usage))
-
-    def _charged(self, change: Change, so_far: dict[bytes, Usage]) -> dict[bytes, Usage]:
-        if any(watch.stale for watch in change.watches):
-            raise Stale(Number.CONFLICT, "the record changed while it was being decided on")
-        result: dict[bytes, Usage] = {}
-        for charge in change.charges:
-            now = result.get(charge.key) or so_far.get(charge.key) or self._usage[charge.key][1]
-            records, size = now.records + charge.records, now.bytes + charge.size
-            grows = charge.records > 0 or charge.size > 0
-            if grows and (records > charge.max_records or size > charge.max_size):
-                raise Misuse(Number.QUOTA_EXCEEDED)
-            result[charge.key] = Usage(records=max(0, records), bytes=max(0, size))
-        return result
 
     def _mark_stale(self, change: Change) -> None:
         for put in change.puts:
             for watch in self._watches.get(put.key, ()):
                 watch.stale = True
-
-    def _seal_log(self, entries: list[LogEntry]) -> bytes:
-        """run (16) ‖ sequence (8) ‖ sealed batch."""
-        batch = encode(
-            LogBatch(
-                run=self._run,
-                sequence=self._sequence,
-                previous=self._previous,
-                unticketed=self._unticketed,
-                entries=entries,
-            )
-        )
-        key = digest(Domain.LOG_RUN, self._run)
-        sealed = self._run + self._sequence.to_bytes(8, "big") + self._sealer.seal(key, self._sequence, batch)
-        self._sequence += 1
-        self._previous = digest(Domain.LOG_ENTRY, batch)
-        self._unticketed = 0
-        return sealed

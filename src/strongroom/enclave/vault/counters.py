@@ -1,0 +1,149 @@
+"""Counters that outlive the process: what is stored (quotas) and who was refused (attempts).
+
+Only the writer changes these rows, one group at a time, so its copy in memory is the truth until a commit fails.
+Refusals that arrive together are merged here and never compete for a row: a flood of guesses can't outrun its own
+counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from strongroom.enclave.vault.records import NO_ATTEMPTS, NO_USAGE, Attempts, Quota, Usage, parse_payload
+from strongroom.enclave.vault.rows import RowSealer
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.link import Put, Row
+
+CACHED: Final = 32_768
+
+Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
+Counter = TypeVar("Counter", Usage, Attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a change adds to a usage row, and how much that row may reach (records, bytes)."""
+
+    key: bytes
+    records: int
+    size: int
+    max_records: int
+    max_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A refusal to count: row key, who was refused, when."""
+
+    key: bytes
+    identity: str
+    at: int
+
+
+def charges_for(quota: Quota, total: bytes, mine: bytes, records: int, size: int) -> list[Charge]:
+    """Charges against a namespace's quota: the namespace as a whole, and one identity in it."""
+    return [
+        Charge(total, records, size, quota.max_records, quota.max_bytes),
+        Charge(mine, records, size, quota.max_records_per_identity, quota.max_bytes_per_identity),
+    ]
+
+
+class Counters:
+    """Rows of counters: loaded on demand, changed in a `Tally`, kept when its commit succeeded."""
+
+    def __init__(self, sealer: RowSealer, read: Read) -> None:
+        self._sealer = sealer
+        self._read = read
+        self._usage: dict[bytes, tuple[int, Usage]] = {}
+        self._attempts: dict[bytes, tuple[int, Attempts]] = {}
+
+    async def load(self, usage: Sequence[bytes], attempts: Sequence[bytes]) -> None:
+        """Have these rows at hand. Raises `Untrusted` INTEGRITY for a row that lies."""
+        await self._load(self._usage, usage, Usage, NO_USAGE)
+        await self._load(self._attempts, attempts, Attempts, NO_ATTEMPTS)
+
+    async def _load(
+        self, cache: dict[bytes, tuple[int, Counter]], keys: Sequence[bytes], kind: type[Counter], nothing: Counter
+    ) -> None:
+        missing = list({key for key in keys if key not in cache})
+        if not missing:
+            return
+        if len(cache) > CACHED:
+            cache.clear()
+            missing = list(set(keys))
+        for key, row in zip(missing, await self._read(missing), strict=True):
+            value = nothing if row is None else parse_payload(self._sealer.open(key, row), kind)
+            # Not over what a commit put here while this was read: that is newer.
+            cache.setdefault(key, (0 if row is None else row.version, value))
+
+    def attempts(self, key: bytes) -> Attempts:
+        """Of a row that was loaded."""
+        return self._attempts[key][1]
+
+    def tally(self) -> Tally:
+        """A group's changes, on top of what is at hand."""
+        return Tally(self._sealer, self._usage, self._attempts)
+
+    def forget(self) -> None:
+        """After a commit whose outcome is unknown: read everything again."""
+        self._usage.clear()
+        self._attempts.clear()
+
+
+class Tally:
+    """Changes to counters of one group commit."""
+
+    def __init__(
+        self,
+        sealer: RowSealer,
+        usage: dict[bytes, tuple[int, Usage]],
+        attempts: dict[bytes, tuple[int, Attempts]],
+    ) -> None:
+        self._sealer = sealer
+        self._old_usage = usage
+        self._old_attempts = attempts
+        self._usage: dict[bytes, Usage] = {}
+        self._attempts: dict[bytes, Attempts] = {}
+        self._versions: dict[bytes, int] = {}
+
+    def charge(self, charges: Sequence[Charge]) -> None:
+        """All of them or none. Raises `Misuse` QUOTA_EXCEEDED. What shrinks is never refused."""
+        result: dict[bytes, Usage] = {}
+        grown: dict[bytes, Charge] = {}
+        for charge in charges:
+            now = result.get(charge.key) or self._usage.get(charge.key) or self._old_usage[charge.key][1]
+            result[charge.key] = Usage(
+                records=max(0, now.records + charge.records), bytes=max(0, now.bytes + charge.size)
+            )
+            if charge.records > 0 or charge.size > 0:
+                grown[charge.key] = charge
+        for key, charge in grown.items():
+            if result[key].records > charge.max_records or result[key].bytes > charge.max_size:
+                raise Misuse(Number.QUOTA_EXCEEDED)
+        self._usage |= result
+
+    def count(self, attempts: Sequence[Attempt]) -> None:
+        """Count refusals."""
+        for attempt in attempts:
+            now = self._attempts.get(attempt.key) or self._old_attempts[attempt.key][1]
+            self._attempts[attempt.key] = now.add(attempt.identity, attempt.at)
+
+    def puts(self) -> list[Put]:
+        """The rows to write."""
+        return [*self._rows(self._usage, self._old_usage), *self._rows(self._attempts, self._old_attempts)]
+
+    def _rows(self, new: Mapping[bytes, Counter], old: Mapping[bytes, tuple[int, Counter]]) -> list[Put]:
+        rows = []
+        for key, value in new.items():
+            version = old[key][0]
+            self._versions[key] = version + 1
+            rows.append(Put(key, version, version + 1, self._sealer.seal(key, version + 1, encode(value))))
+        return rows
+
+    def keep(self) -> None:
+        """The commit succeeded."""
+        self._old_usage.update((key, (self._versions[key], value)) for key, value in self._usage.items())
+        self._old_attempts.update((key, (self._versions[key], value)) for key, value in self._attempts.items())
