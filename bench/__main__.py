@@ -1,6 +1,7 @@
 """`make bench`: the figures that the project promises, measured in one run.
 
-Ratios are what counts: machines are noisy. A figure per core divides by the CPU seconds that the server processes
+Ratios are what counts: machines are noisy, so each run also measures two primitives and says how slow this machine
+is now against the one that the design's figures come from ("at reference speed"). A figure per core divides by the CPU seconds that the server processes
 themselves used (host and enclave of Vault and Authenticator), so the load generator on the same machine does not
 distort it; figures "by the clock" share the cores with it.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 import uvloop
 
+from bench.calibration import slowness
 from bench.processes import Server
 from bench.scene import RULES, Scene, scene
 from bench.wire import Wire
@@ -50,11 +52,13 @@ async def measured(servers: list[Server], work: Awaitable[tuple[int, float]]) ->
 
 
 def report(name: str, count: int, elapsed: float, cpu: list[float]) -> None:
+    slow, _ = slowness()
     parts = " + ".join(f"{1e6 * seconds / count:.0f}" for seconds in cpu)
     print(
-        f"{name}: {count / elapsed:,.0f} a second by the clock with {CLIENTS} clients; "
+        f"{name}: {count / elapsed:,.0f} a second by the clock with {CLIENTS} clients "
+        f"({slow * count / elapsed:,.0f} at reference speed); "
         f"{count / sum(cpu):,.0f} a second per core of Vault plus Authenticator CPU "
-        f"({1e6 * sum(cpu) / count:.0f} µs = {parts}: vault host, vault enclave, authenticator host, enclave)"
+        f"({slow * count / sum(cpu):,.0f} at reference speed; {1e6 * sum(cpu) / count:.0f} µs = {parts}: vault host, vault enclave, authenticator host, enclave)"
     )
 
 
@@ -123,5 +127,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    slow, primitives = slowness()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {SECONDS:g} s a figure")
+    print(", ".join(f"{name} {value:.0f} µs" for name, value in primitives.items()), f"→ {slow:.1f} × the reference")
     uvloop.run(main())
