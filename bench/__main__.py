@@ -1,9 +1,9 @@
 """`make bench`: the figures that the project promises, measured in one run.
 
 Ratios are what counts: machines are noisy, so each run also measures two primitives and says how slow this machine
-is now against the one that the design's figures come from ("at reference speed"). A figure per core divides by the CPU seconds that the server processes
-themselves used (host and enclave of Vault and Authenticator), so the load generator on the same machine does not
-distort it; figures "by the clock" share the cores with it.
+is now against the one that the design's figures come from ("at reference speed"). A figure per core divides by the
+CPU seconds that the server processes themselves used (host and enclave of Vault and Authenticator), so the load
+generator on the same machine does not distort it; figures "by the clock" share the cores with it.
 """
 
 import asyncio
@@ -58,7 +58,8 @@ def report(name: str, count: int, elapsed: float, cpu: list[float]) -> None:
         f"{name}: {count / elapsed:,.0f} a second by the clock with {CLIENTS} clients "
         f"({slow * count / elapsed:,.0f} at reference speed); "
         f"{count / sum(cpu):,.0f} a second per core of Vault plus Authenticator CPU "
-        f"({slow * count / sum(cpu):,.0f} at reference speed; {1e6 * sum(cpu) / count:.0f} µs = {parts}: vault host, vault enclave, authenticator host, enclave)"
+        f"({slow * count / sum(cpu):,.0f} at reference speed; {1e6 * sum(cpu) / count:.0f} µs = {parts}: "
+        "vault host, vault enclave, authenticator host, enclave)"
     )
 
 
@@ -116,7 +117,7 @@ async def main() -> None:
 
         batch = 128
         for _ in range(RECORDS // batch + 1):
-            await first.ask(it.store(ticket, [os.urandom(16) for _ in range(batch)], instructions, size=64))
+            await wires[0].ask(it.store(ticket, [os.urandom(16) for _ in range(batch)], instructions, size=64))
         sizes = it.vault.resident_bytes()
         print(
             f"vault with {RECORDS:,} records: {sum(sizes) / 1e6:.0f} MB resident "

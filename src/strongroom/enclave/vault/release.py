@@ -92,16 +92,16 @@ class Release:
             else:
                 verdicts[one.handle] = DAMAGED if one.damaged else REFUSED
         namespaces = list({address.namespace for address in request.addresses if isinstance(address, ByName)})
-        # Beside each other, so that neither the number nor the time tells whether a name exists.
-        decided, described = await asyncio.gather(
-            at_once(
-                [
-                    self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
-                    for record, group in groups.values()
-                ]
-            ),
-            at_once([self._gate.may_describe(caller, namespace, request.tickets) for namespace in namespaces]),
-        )
+        deciding = [
+            self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
+            for record, group in groups.values()
+        ]
+        describing = [self._gate.may_describe(caller, namespace, request.tickets) for namespace in namespaces]
+        if describing:
+            # Beside each other, so that neither the number nor the time tells whether a name exists.
+            decided, described = await asyncio.gather(at_once(deciding), at_once(describing))
+        else:
+            decided, described = await at_once(deciding), []
         for (_, group), answers in zip(groups.values(), decided, strict=True):
             verdicts |= {one.handle: verdict for one, verdict in zip(group, answers, strict=True)}
         told = {namespace: allowed for namespace, (allowed, _) in zip(namespaces, described, strict=True)}
