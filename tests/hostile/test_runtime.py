@@ -1,4 +1,4 @@
-"""Floods, a clock that jumps, and Authenticators that lie: what they can do to those who have nothing to do with them."""
+"""What floods, a clock that jumps, and Authenticators that lie can do to those who have nothing to do with them."""
 
 import asyncio
 import gc
@@ -42,7 +42,8 @@ async def serves(client):
     try:
         return isinstance(await client.describe(OfNamespace(namespace="team")), Described)
     except Misuse as error:
-        assert error.number is Number.UNKNOWN_SESSION
+        if error.number is not Number.UNKNOWN_SESSION:
+            raise
         return False
 
 
@@ -73,7 +74,7 @@ async def test_sessions_that_have_ended_make_room_for_newcomers(world):
 
 
 async def test_proven_sessions_do_not_shut_out_newcomers(world):
-    """The table is full of sessions that an attacker proved for nothing, and he sends a hello beside each newcomer's."""
+    """An attacker filled the table with sessions that he proved, and sends a hello beside each newcomer's."""
     table = table_of(world, 16)
     for _ in range(32):
         await world.client()
@@ -146,28 +147,34 @@ async def test_after_a_clock_jumped_ahead_and_back_clients_accept_the_evidence(w
     assert accept(world, await world.vault.evidence()).genuine.claims.kem_key != first
 
 
+def hello_naming(evidence, sealed_to):
+    """A hello sealed to the key in one evidence that names another as the one accepted."""
+    return ClientHandshake(
+        "vault",
+        evidence_digest(evidence),
+        parse_evidence(sealed_to)[1].kem_key,
+        SigningKey.generate().public,
+        seed=os.urandom(32),
+        kem_seed=os.urandom(32),
+    ).hello
+
+
 async def test_what_was_made_while_the_clock_had_jumped_ends_when_it_is_right_again(world):
     platform, client = world.vault.platform, RawClient(world.vault)
-    platform.ahead = DAY
+    before = await world.vault.evidence()
+    platform.ahead = KEY_PERIOD + 300  # so that the key before the jump still opens, in its overlap
     await client.open()
     jumped = await world.vault.evidence()
     platform.ahead = 0
-    current = parse_evidence(await world.vault.evidence())[1].kem_key
-    # The session,
+    # The evidence, although named under a key that is right,
+    assert await number_of(client.send(Operation.SESSION, hello_naming(jumped, before))) is Number.STALE_KEY
+    # the key, although evidence is named that is right,
+    current = await world.vault.evidence()
+    assert await client.send(Operation.SESSION, hello_naming(current, before))
+    assert await number_of(client.send(Operation.SESSION, hello_naming(current, jumped))) is Number.STALE_KEY
+    # and the session.
     request = Describe(address=OfNamespace(namespace="team"), tickets=[])
     assert await number_of(client.ask(request)) is Number.UNKNOWN_SESSION
-    # the key,
-    assert await number_of(client.send(Operation.SESSION, client.handshaken.hello)) is Number.STALE_KEY
-    # and the evidence, although named under the key that is right.
-    handshake = ClientHandshake(
-        "vault",
-        evidence_digest(jumped),
-        current,
-        client.binding.public,
-        seed=os.urandom(32),
-        kem_seed=os.urandom(32),
-    )
-    assert await number_of(client.send(Operation.SESSION, handshake.hello)) is Number.STALE_KEY
 
 
 async def test_sessions_made_while_the_clock_had_jumped_make_room(world):
@@ -199,10 +206,7 @@ def peers_of(world):
 
     async def post(url, body):
         base, _, name = url.partition("/v1/")
-        if base.startswith("http://tarpit"):
-            await asyncio.sleep(3600)
-        if base.startswith("http://gone"):
-            raise OSError
+        await asyncio.sleep(3600 if base.startswith("http://tarpit") else 0)
         return await world.authenticator.enclave.handle(OPERATIONS[name], body or b"")
 
     return Peers(door._platform, door._clock, door._identity, post)
@@ -222,14 +226,18 @@ async def test_new_authenticators_push_out_no_session_that_others_use(world):
 
 async def test_of_sessions_in_use_the_least_recently_used_gives_way(world):
     peers, policy = peers_of(world), encode(world.policy())
-    used, idle = [await peers.get(f"http://{name}.test", policy) for name in ("used", "idle")]
-    for _ in range(2):
-        await peers.get("http://idle.test", policy)
-    for number in range(MAX_USED + MAX_NEW):
-        for _ in range(2):
-            await peers.get(f"http://new{number}.test", policy)
-        assert await peers.get("http://used.test", policy) is used
-    assert len(peers._used) + len(peers._new) <= MAX_USED + MAX_NEW
+
+    async def ask_twice(name):
+        await peers.get(f"http://{name}.test", policy)
+        return await peers.get(f"http://{name}.test", policy)
+
+    used, idle = await ask_twice("used"), await ask_twice("idle")
+    for number in range(2 * MAX_USED - 4):
+        await ask_twice(f"new{number}")
+        if number == MAX_USED - 3:  # both, and as many as there is room for
+            assert await peers.get("http://used.test", policy) is used
+    assert len(peers._used) + len(peers._new) == MAX_USED + MAX_NEW
+    assert await peers.get("http://used.test", policy) is used
     assert await peers.get("http://idle.test", policy) is not idle
 
 
@@ -257,8 +265,8 @@ async def test_failed_handshakes_leave_nothing_behind(world):
         task.cancel()
     assert await number_of(peers.get("http://new4.test", refused)) is Number.AUTHENTICATOR_UNTRUSTED
     await asyncio.gather(*waiting, return_exceptions=True)
-    while peers._handshakes:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert not peers._handshakes
     gc.collect()
     await asyncio.sleep(0)
     assert not complaints
@@ -347,8 +355,4 @@ async def test_a_courier_that_repeats_an_answer_blames_nobody_else(world):
 
     peers._post = repeat
     peer = await peers.get(AUTHENTICATOR_URL, encode(world.policy()))
-    with pytest.raises(StrongroomError) as caught:
-        for _ in range(2):
-            await peer.ask(Validate(instructions=world.instructions(for_bob())))
-    assert caught.value.number is Number.INTEGRITY
-    assert not is_lost_session(caught.value)
+    assert await number_of(peer.ask(Validate(instructions=world.instructions(for_bob())))) is Number.INTEGRITY

@@ -298,8 +298,8 @@ async def test_a_changed_record_is_described_anew(served, many):
             assert released.version == 2
 
 
-async def test_servers_that_restart_during_a_sign_in_cost_another_description(served):
-    """The capsule that the Vault made is sealed to a key that the Authenticator no longer has."""
+async def test_servers_that_restart_during_a_sign_in_are_not_noticed(served):
+    """The capsule outlives the session in which it was made, and the Authenticator's HPKE key."""
     receipt = await put(served, "bob")
     restarted: list[bool] = []
 

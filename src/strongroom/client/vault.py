@@ -383,7 +383,7 @@ class AsyncVault:
         except Misuse as error:
             if error.number is not Number.STALE_KEY:
                 raise
-        return await self._sign_in_for(where)  # the Authenticator's key turned while the capsule was on its way
+        return await self._sign_in_for(where)  # the capsule has expired
 
     async def _sign_in_for(self, where: Anywhere) -> list[Ticket]:
         description = await self.describe(where)

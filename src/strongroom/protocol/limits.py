@@ -58,7 +58,7 @@ MAX_PROVIDER_ANSWER: Final = 256 * 1024
 WINDOW: Final = 64
 """Frame counters that are still accepted, once each: the highest seen and those up to 63 below it."""
 MAX_SESSIONS: Final = 16_384
-"""Sessions of one server process: a quarter unproven, oldest first out; the rest proven, least recently used first out."""
+"""Sessions of one server process: a quarter unproven, oldest first out; the rest proven, least recently used out."""
 MAX_SESSIONS_PER_KEY: Final = 64
 """Proven sessions of one binding key; the oldest makes room."""
 MAX_SESSION_LIFE: Final = 3600

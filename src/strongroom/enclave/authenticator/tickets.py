@@ -24,6 +24,8 @@ from strongroom.protocol.messages import MethodBytes, Ticket
 from strongroom.protocol.primitives import Domain, derive_key, equal, frame_parts, open_once, seal_once
 
 SALT: Final = 32
+MAX_OPENED: Final = 2048
+"""Tickets whose contents are kept; the oldest goes first."""
 MAX_CAPSULE_LIFE: Final = 3600
 """Seconds from `describe` in which a sign-in must end."""
 
@@ -73,6 +75,7 @@ class Sealer:
         self._platform = platform
         self._cluster_id = cluster_id
         self._ticket_key = ticket_key
+        self._opened: dict[bytes, TicketContents] = {}
 
     def seal(self, domain: Domain, message: Message) -> bytes:
         """salt (32) ‖ sealed message. The salt is fresh, so each key seals once."""
@@ -122,7 +125,7 @@ class Sealer:
     ) -> list[Fact]:
         """The facts, if the ticket belongs to `binding_key` at `vault_cluster`. Raises `Misuse` TICKET_EXPIRED,
         `Refused` for everything else."""
-        contents = self.open(Domain.TICKET, untrusted_ticket.sealed, TicketContents)
+        contents = self._contents(untrusted_ticket.sealed)
         if (
             untrusted_ticket.authenticator != self._cluster_id
             or not equal(contents.binding_key, binding_key)
@@ -132,6 +135,16 @@ class Sealer:
         if not lasts(contents.expires_at, now, MAX_TICKET_LIFE):
             raise Misuse(Number.TICKET_EXPIRED)
         return contents.facts
+
+    def _contents(self, untrusted_sealed: bytes) -> TicketContents:
+        """Opened once for exactly these bytes. To whom it belongs and whether it has expired is asked every time."""
+        contents = self._opened.get(untrusted_sealed)
+        if contents is None:
+            contents = self.open(Domain.TICKET, untrusted_sealed, TicketContents)
+            while len(self._opened) >= MAX_OPENED:
+                del self._opened[next(iter(self._opened))]
+            self._opened[untrusted_sealed] = contents
+        return contents
 
     def _key(self, domain: Domain, salt: bytes) -> bytes:
         return derive_key(self._ticket_key, domain, self._cluster_id, salt=salt)
