@@ -6,13 +6,12 @@ import time
 import pytest
 
 from strongroom.enclave.authenticator.rules import RuleBook
-from strongroom.protocol.authenticator_messages import Decide
 from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.instructions import rules_digest
 from strongroom.protocol.rules import MAX_POLICY_TOKENS, MAX_TOKENS, verify_rules
 from tests.support.issuer import Desk
 from tests.support.world import Platform
-from tests.unit.authenticator.test_decisions import VAULT_PEER, item
+from tests.unit.authenticator.test_decisions import decide, item
 from tests.unit.authenticator.test_rules import BOB, PERMIT, RECORD, index_of, when
 
 PERSON = 'Person::"x"'
@@ -111,7 +110,7 @@ async def test_heavy_rules_in_a_batch_leave_others_their_turn(tmp_path):
     beside = asyncio.create_task(others())
     await asyncio.sleep(0)
     turns = 0
-    decided = await desk.service.handle(desk.caller(VAULT_PEER), Decide(items=batch))
+    decisions = await decide(desk, *batch)
     beside.cancel()
-    assert [decision.number for decision in decided.decisions] == [0] * 8 + [Number.RULES_INVALID] * 2
+    assert [decision.number for decision in decisions] == [0] * 8 + [Number.RULES_INVALID] * 2
     assert turns >= len(batch)

@@ -576,7 +576,8 @@ async def test_only_an_appraised_vault_gets_a_capsule_and_it_names_that_vault(pl
 async def test_the_largest_definitions_fit_into_a_capsule(platform):
     desk = Desk(platform)
     request = Enclose(methods=[b"m" * 16_384] * 3 + [b"n" * 16_000])
-    capsule = (await desk.service.handle(desk.caller(VAULT_PEER), request)).capsule
+    enclosed: Any = await desk.service.handle(desk.caller(VAULT_PEER), request)
+    capsule = enclosed.capsule
     assert len(decode(encode(SignInAt(url="", cluster_id=VAULT, capsule=capsule)), SignInAt, limit=10**6).capsule)
     begin = desk.begin(capsule=capsule, vault_cluster=VAULT_PEER.claims.cluster_id)
     await refusal(begin, Misuse, Number.UNKNOWN_METHOD)

@@ -275,7 +275,7 @@ def pad(message: bytes) -> bytes:
 
 def unpad(padded: bytes) -> bytes:
     """The inverse of `pad`, given authentic bytes. Raises `Untrusted` unless they are exactly one padding."""
-    message = padded.rstrip(b"\x00")
-    if not message.endswith(b"\x80") or len(padded) != _bucket(len(message) - 1):
+    end = padded.rfind(b"\x80")
+    if end < 0 or len(padded) != _bucket(end) or padded[end + 1 :] != bytes(len(padded) - end - 1):
         raise Untrusted(Number.INTEGRITY, "bad padding")
-    return message[:-1]
+    return padded[:end]
