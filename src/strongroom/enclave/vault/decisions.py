@@ -23,8 +23,8 @@ import msgspec
 
 from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.peers import Peer, Peers, is_lost_session
+from strongroom.enclave.runtime.clock import Clock, lasts
+from strongroom.enclave.runtime.peers import APPRAISAL_LIFE, Peer, Peers, is_lost_session
 from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
@@ -300,7 +300,9 @@ class Decider:
         asked_at = self._clock.now()
         line = self._lines.get(peer)
         if line is None:
-            self._lines = {known: line for known, line in self._lines.items() if known.until > asked_at}
+            self._lines = {
+                known: line for known, line in self._lines.items() if lasts(known.until, asked_at, APPRAISAL_LIFE)
+            }
             line = self._lines[peer] = _Line(peer)
         decision = await line.ask(question.binding_key, item)
         if decision.request_digest != decision_digest(request):
