@@ -181,6 +181,25 @@ async def test_a_ring_of_another_machine_or_altered_does_not_open(world, tmp_pat
         world.vault.host.rows[RING_KEY] = row
 
 
+async def test_a_changed_program_opens_the_ring_by_the_development_custodian_only(world, monkeypatch):
+    before = world.vault.host.rows[RING_KEY]
+    monkeypatch.setattr(world.vault.platform, "_measurement", b"changed".ljust(32))
+    await world.vault.start()
+    after = world.vault.host.rows[RING_KEY]
+    assert after.version == before.version + 1, "sealed anew for the changed program"
+    monkeypatch.setattr(world.vault.platform, "development_custodian", lambda: None)
+    await world.vault.start()  # the new wrap fits
+    monkeypatch.setattr(world.vault.platform, "_measurement", b"stolen disk, other program".ljust(32))
+    assert await number_of(world.vault.start()) is Number.INTEGRITY
+
+
+async def test_genesis_without_custodians_is_refused_where_there_is_hardware(world, monkeypatch):
+    monkeypatch.setattr(world.vault.platform, "development_custodian", lambda: None)
+    world.vault.host.rows.clear()
+    assert await number_of(world.vault.start()) is Number.UNSUPPORTED
+    assert world.vault.host.rows == {}
+
+
 async def test_a_second_genesis_over_an_existing_ring_is_refused(world):
 
     before = world.vault.host.rows[RING_KEY]
