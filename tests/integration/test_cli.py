@@ -314,3 +314,14 @@ def test_the_data_directory_serves_one_instance(stage, here):
     assert ran.status == 12
     assert "INSECURE" in ran.err
     assert "another vault runs on the data directory" in ran.err
+
+
+def test_a_recipient_who_may_not_create_finds_what_is_his_by_name(stage, home):
+    owner = stage.servers / "vault" / "owner.key"
+    opened = ("namespace", "create", "press", "--for", "alice@example.com", "--owner-key", owner)
+    assert strongroom(*opened, cwd=home).status == 0
+    named = ("store", "-", "--name", "draft", "--namespace", "press", "--for", "bob@example.com")
+    assert strongroom(*named, cwd=home, user="bob", stdin=b"k").status == 10
+    assert strongroom(*named, cwd=home, user="alice", stdin=b"k").status == 0
+    assert strongroom("collect", "press/draft", cwd=home, user="bob").out == b"k"
+    assert strongroom("collect", "press/draft", cwd=home, user="mallory").status == 10

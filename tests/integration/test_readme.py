@@ -5,10 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from strongroom.attestation.policy import RolePolicy
+from strongroom.client.instructions_file import parse_instructions_file
 from tests.support.command import ROOT, environment, marked
 
 README = (ROOT / "README.md").read_text()
@@ -100,3 +103,11 @@ def test_its_python_runs(demo):
 def test_its_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_files_of_the_serve_page_parse():
+    page = (ROOT / "docs" / "howto" / "serve.md").read_text()
+    instructions_toml, strongroom_toml = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    policy = RolePolicy([], [], [], [], [], [], [], 0, [])
+    assert parse_instructions_file(instructions_toml, authenticator=policy)
+    assert set(tomllib.loads(strongroom_toml)) == {"vault", "trust", "instructions", "namespace"}

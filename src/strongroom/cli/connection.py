@@ -95,7 +95,10 @@ def namespace_instructions(path: Path, trust: TrustPolicy, emails: list[str], ad
     rules = []
     for method in map(parse_method, parsed.methods):
         create = _people(emails, method) if emails else Policy.anyone_signed_in(method)
-        rules.append(Policy.namespace(create=create, admin=_people(admins, method) if admins else None))
+        # Whoever signs in may look a name up: recipients can't create here, but must find what is theirs (RULES 19).
+        anyone = Policy.anyone_signed_in(method)
+        admin = _people(admins, method) if admins else None
+        rules.append(Policy.namespace(create=create, describe=anyone, admin=admin))
     rule = reduce(or_, rules)
     rule.check()
     # Without administrators it is the owner's key alone that changes the namespace.

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -160,6 +161,7 @@ def instructions(
     """Encoded instructions, checked as far as a client can. Raises `Misuse` INSTRUCTIONS_INVALID, RULES_INVALID, and
     LOCKS_OUT when nobody could update or nobody could delete and it is not said to be permanent."""
     permitted = rules.check()
+    _verify_providers(rules.cedar, methods)
     if not permanent and not {"update", "delete"} <= set(permitted):
         raise Misuse(Number.LOCKS_OUT)
     encoded = encode(
@@ -174,6 +176,22 @@ def instructions(
     )
     parse_instructions(encoded)
     return encoded
+
+
+_NAMED = re.compile(r'context\.identity\.(issuer|method) == "((?:[^"\\]|\\.)*)"')
+
+
+def _verify_providers(cedar: str, methods: Sequence[Method]) -> None:
+    """A rule for a provider that no method signs in with permits nobody, and would be found out too late."""
+    known = {
+        "issuer": {cedar_string(method.public.issuer) for method in methods},
+        "method": {cedar_string(_digest(method).hex()) for method in methods},
+    }
+    for attribute, value in _NAMED.findall(cedar):
+        if f'"{value}"' not in known[attribute]:
+            raise _invalid(
+                f'no sign-in method has the {attribute} "{value}"; theirs: {", ".join(sorted(known[attribute]))}'
+            )
 
 
 def _invalid(reason: str) -> Misuse:

@@ -149,3 +149,14 @@ def test_a_method_needs_a_client_id():
     with pytest.raises(Misuse) as caught:
         oidc_method("https://login.test")
     assert caught.value.number is Number.METHOD_INVALID
+
+
+@pytest.mark.parametrize("named", [{"issuer": "https://typo.example.com"}, {"method": bytes(32)}])
+def test_a_rule_for_a_provider_that_no_method_signs_in_with_is_refused(named):
+    method = oidc_method("https://login.example.com", "client")
+    rules = Policy.anyone_with_email("bob@example.com", **named).may("collect", "update", "delete")
+    reference = AuthenticatorRef(url="https://authenticator.example.com", policy=b"")
+    with pytest.raises(Misuse) as caught:
+        instructions(authenticators=[reference], methods=[method], rules=rules)
+    assert caught.value.number is Number.RULES_INVALID
+    assert "no sign-in method has" in caught.value.reason

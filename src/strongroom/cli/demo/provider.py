@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import warnings
 from typing import Final
 
@@ -25,7 +26,7 @@ def email_of(user: str) -> str:
 
 
 def main() -> None:
-    """Serve on a free loopback port; one JSON line on stdout says where."""
+    """Serve on the loopback port given (0: a free one); one JSON line on stdout says where."""
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # loopback only
     warnings.simplefilter("ignore")  # deprecations inside the provider's own dependencies
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -33,7 +34,7 @@ def main() -> None:
     from werkzeug.serving import make_server
 
     users = [User(sub=user, claims={"email": email_of(user), "email_verified": True}) for user in USERS]
-    server = make_server("127.0.0.1", 0, app(user_claims=users, require_nonce=True), threaded=True)
+    server = make_server("127.0.0.1", int(sys.argv[1]), app(user_claims=users, require_nonce=True), threaded=True)
     hold()
     print(json.dumps({"issuer": f"http://127.0.0.1:{server.server_port}"}), flush=True)
     server.serve_forever()

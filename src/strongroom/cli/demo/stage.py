@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -14,6 +15,8 @@ from strongroom.cli.demo.processes import Child
 from strongroom.cli.terminal import Failure
 
 COMMAND: Final = "strongroom"
+USUAL_PORTS: Final = (8400, 8401, 8402)
+"""Of Vault, Authenticator and sign-in provider."""
 
 
 class Stage:
@@ -39,8 +42,9 @@ class Stage:
 
     def start(self) -> None:
         """Start all three at once."""
-        provider = self._child("sign-in provider", ["strongroom.cli.demo.provider"])
-        self._starting = (self._serve("vault"), self._serve("authenticator"), provider)
+        vault, authenticator, issuer = _ports()
+        provider = self._child("sign-in provider", ["strongroom.cli.demo.provider", str(issuer)])
+        self._starting = (self._serve("vault", vault), self._serve("authenticator", authenticator), provider)
 
     def wait(self) -> None:
         """Wait until all are ready. Raises `Failure`."""
@@ -48,10 +52,10 @@ class Stage:
         self.vault, self.authenticator = vault.ready(), authenticator.ready()
         self.issuer = provider.ready()["issuer"]
 
-    def _serve(self, role: str) -> Child:
+    def _serve(self, role: str, port: int) -> Child:
         where = ["--data", str(self.servers / role), "--platform", str(self.servers / "platform")]
         return self._child(
-            role, ["strongroom.cli", "serve", role, *where, "--listen", "127.0.0.1:0", "--until-eof", "--json"]
+            role, ["strongroom.cli", "serve", role, *where, "--listen", f"127.0.0.1:{port}", "--until-eof", "--json"]
         )
 
     def _child(self, name: str, arguments: list[str]) -> Child:
@@ -81,6 +85,17 @@ class Stage:
             child.stop()
         if self._temporary:
             shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _ports() -> tuple[int, ...]:
+    """The ports that the README names, if all are free; else 0 for each: any free one."""
+    try:
+        for port in USUAL_PORTS:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+    except OSError:
+        return (0, 0, 0)
+    return USUAL_PORTS
 
 
 def _make_root(data: Path | None) -> Path:
