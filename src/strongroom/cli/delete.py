@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.cli import options
+from strongroom.cli import conflict, options
 from strongroom.cli.connection import choose_sign_in, run_with_vault
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import confirm, result_json, say
@@ -27,14 +27,15 @@ def delete(
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
     if not yes:
         confirm(f"Erase {address} for everybody?", hint="nothing was erased; --yes doesn't ask")
-    erased = run_with_vault(
-        lambda opened: opened.delete(where, replaces=version),
-        settings=settings,
-        vault=vault,
-        trust=trust,
-        sign_in=sign_in,
-        issuer=issuer,
-    )
+    with conflict.explained(conflict.of_version):
+        erased = run_with_vault(
+            lambda opened: opened.delete(where, replaces=version),
+            settings=settings,
+            vault=vault,
+            trust=trust,
+            sign_in=sign_in,
+            issuer=issuer,
+        )
     if as_json:
         result_json({"address": address, "version": erased.version, "epoch": erased.epoch})
         return

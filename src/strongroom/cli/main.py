@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -75,6 +76,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.status
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
+        if context is not None and error.format_message() == context.get_help():
+            sys.stderr.write(f"{context.get_help()}\n")  # a group without a command: no_args_is_help
+            return error.exit_code
         command = context.command_path if context is not None else "strongroom"
         fail(_sentence(error.format_message()), f"{command} --help shows what there is")
         return error.exit_code
@@ -89,4 +93,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sentence(text: str) -> str:
+    # A stray argument may be a secret that its owner meant to store: it is not repeated.
+    text = re.sub(r"(unexpected extra argument\(s\)) .*", r"\1", text, flags=re.DOTALL)
     return text[:1].lower() + text[1:].rstrip(".")

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli import options
+from strongroom.cli import conflict, options
 from strongroom.cli.connection import namespace_instructions, run_with_vault
 from strongroom.cli.settings import load_settings, needed
-from strongroom.cli.terminal import Failure, result_json, say
+from strongroom.cli.terminal import EXIT_REFUSED, Failure, result_json, say
 from strongroom.client.addresses import verify_name
 from strongroom.client.files import load_trust
 from strongroom.client.keys import load_key
+from strongroom.protocol.errors import Misuse, Refused
 
 app = typer.Typer(help="Namespaces: who may create records, and how many.", no_args_is_help=True)
 
@@ -70,22 +71,34 @@ def create(
     trust = needed(trust, settings.trust, "trust")
     file = needed(instructions, settings.instructions, "instructions")
     encoded = namespace_instructions(file, load_trust(trust), emails or [], admins or [])
-    version = run_with_vault(
-        lambda opened: opened.create_namespace(
-            name,
-            instructions=encoded,
-            max_records=max_records,
-            max_bytes=max_bytes,
-            max_records_per_identity=max_records_each,
-            max_bytes_per_identity=max_bytes_each,
-            replaces=replaces,
-        ),
-        settings=settings,
-        vault=vault,
-        trust=trust,
-        binding_key=load_key(owner_key),
-    )
+    with conflict.explained(lambda error: _taken(name, error, replaces)):
+        try:
+            version = run_with_vault(
+                lambda opened: opened.create_namespace(
+                    name,
+                    instructions=encoded,
+                    max_records=max_records,
+                    max_bytes=max_bytes,
+                    max_records_per_identity=max_records_each,
+                    max_bytes_per_identity=max_bytes_each,
+                    replaces=replaces,
+                ),
+                settings=settings,
+                vault=vault,
+                trust=trust,
+                binding_key=load_key(owner_key),
+            )
+        except Refused as error:
+            hint = "is --owner-key the key that `serve vault` made at its first start, DATA/owner.key?"
+            raise Failure(error.error, hint, status=EXIT_REFUSED) from None
     if as_json:
         result_json({"namespace": name, "version": version})
     else:
         say(f"namespace {name} is at version {version}")
+
+
+def _taken(name: str, error: Misuse, replaces: int) -> tuple[str, str]:
+    if not error.version:
+        return f"there is no namespace {name} to replace", "create it without --replaces"
+    wrong = f"is at version {error.version}, not {replaces}" if replaces else "exists already"
+    return f"namespace {name} {wrong}", f"--replaces {error.version} replaces it"

@@ -46,6 +46,10 @@ Device = Annotated[
 Version = Annotated[
     int | None, typer.Option("--version", min=1, metavar="N", help="Do it only if the record is at this version.")
 ]
+ReplacesDeleted = Annotated[
+    int,
+    typer.Option("--replaces", min=0, metavar="N", help="Version of the deleted record whose --name this takes."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AddressArgument = Annotated[

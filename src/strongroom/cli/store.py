@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from strongroom.cli import options
+from strongroom.cli import conflict, options
 from strongroom.cli.connection import choose_sign_in, read_instructions, run_with_vault
 from strongroom.cli.files import STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
-from strongroom.cli.terminal import result, result_json, say
+from strongroom.cli.terminal import Failure, result, result_json, say
 from strongroom.client.addresses import format_address
 from strongroom.client.files import load_trust
 from strongroom.protocol.limits import MAX_SECRET
@@ -18,6 +18,7 @@ from strongroom.protocol.limits import MAX_SECRET
 def store(
     secret: options.SecretArgument,
     name: options.RecordName = None,
+    replaces: options.ReplacesDeleted = 0,
     emails: options.For = None,
     rules: options.Rules = None,
     namespace: options.Namespace = None,
@@ -35,6 +36,8 @@ def store(
     Everything is checked before anything is sent: the Vault's evidence against your trust policy, and the rules
     against their schema.
     """
+    if replaces and name is None:
+        raise Failure("--replaces goes with --name only", "name the deleted record whose place this takes")
     settings = load_settings(config)
     trust = needed(trust, settings.trust, "trust")
     file = needed(instructions, settings.instructions, "instructions")
@@ -42,22 +45,32 @@ def store(
     into = needed(namespace, settings.namespace, "namespace")
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
     data = read_input(secret, limit=MAX_SECRET, what="the secret")
-    receipt = run_with_vault(
-        lambda opened: opened.store(
-            data, namespace=into, instructions=encoded, name=name, metadata=file_metadata(secret)
-        ),
-        settings=settings,
-        vault=vault,
-        trust=trust,
-        sign_in=sign_in,
-        issuer=issuer,
-    )
+    metadata = file_metadata(secret)
+    with conflict.explained(lambda error: _taken(f"{into}/{name}") if name else (error.error, error.hint)):
+        receipt = run_with_vault(
+            lambda opened: opened.store(
+                data, namespace=into, instructions=encoded, name=name, metadata=metadata, replaces=replaces
+            ),
+            settings=settings,
+            vault=vault,
+            trust=trust,
+            sign_in=sign_in,
+            issuer=issuer,
+        )
     address = format_address(receipt.address)
     if as_json:
         result_json({"address": address, "version": receipt.version})
         return
     say(f"stored {len(data):,} bytes as version {receipt.version}; the address is:", "dim")
     result(address)
+
+
+def _taken(address: str) -> tuple[str, str]:
+    # The Vault does not say which of them: who may not see the record learns nothing of it.
+    return (
+        f"{address} exists already, or was deleted",
+        f"replace it with: strongroom update {address} FILE (after a delete: store --replaces VERSION)",
+    )
 
 
 def file_metadata(source: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from strongroom.cli import options
+from strongroom.cli import conflict, options
 from strongroom.cli.connection import choose_sign_in, read_instructions, run_with_vault
 from strongroom.cli.files import read_input
 from strongroom.cli.settings import load_settings, needed
@@ -53,14 +53,15 @@ def update(
     sign_in = choose_sign_in(no_browser=no_browser, device=device)
     data = None if secret is None else read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = None if secret is None else file_metadata(secret)
-    receipt = run_with_vault(
-        lambda opened: opened.update(where, secret=data, metadata=metadata, instructions=encoded, replaces=version),
-        settings=settings,
-        vault=vault,
-        trust=trust,
-        sign_in=sign_in,
-        issuer=issuer,
-    )
+    with conflict.explained(conflict.of_version):
+        receipt = run_with_vault(
+            lambda opened: opened.update(where, secret=data, metadata=metadata, instructions=encoded, replaces=version),
+            settings=settings,
+            vault=vault,
+            trust=trust,
+            sign_in=sign_in,
+            issuer=issuer,
+        )
     if as_json:
         result_json({"address": address, "version": receipt.version})
     else:

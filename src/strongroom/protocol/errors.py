@@ -84,7 +84,7 @@ WORDS: dict[Number, tuple[str, str]] = {
     ),
     Number.CONFLICT: (
         "the record is at another version than the one this request replaces",
-        "describe or collect the record, then repeat with its version",
+        "collect the record, which tells its version, then repeat with that",
     ),
     Number.INSTRUCTIONS_INVALID: ("the instructions are not valid", "compare them with spec/instructions.md"),
     Number.RULES_INVALID: (
