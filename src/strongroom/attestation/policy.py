@@ -1,4 +1,4 @@
-"""Trust policies as data: which evidence a relying party accepts for a role (DESIGN §3).
+"""Trust policies as data: which evidence a relying party accepts for a role.
 
 An empty list denies. Software evidence is accepted only by a policy whose name says `insecure`.
 """

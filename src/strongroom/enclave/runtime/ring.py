@@ -1,4 +1,4 @@
-"""The key ring of a cluster: genesis, and restart from the sealed copy (DESIGN §6, RULES 6 and 8).
+"""The key ring of a cluster: genesis, and restart from the sealed copy (RULES 6 and 8).
 
 The ring is sealed under a fresh data key. That key is wrapped exactly twice: for this exact measurement by the
 platform's sealing key, and for the custodians. There is no third way in. A development cluster has one automatic

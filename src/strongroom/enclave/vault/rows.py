@@ -1,4 +1,4 @@
-"""Rows as the host keeps them: sealed to cluster, epoch, database key and version (DESIGN §4).
+"""Rows as the host keeps them: sealed to cluster, epoch, database key and version.
 
 format (1) ‖ epoch (4, big-endian) ‖ salt (32) ‖ AES-256-GCM(padded payload). The associated data bind all four, so
 a row that is moved to another key, put back in an older version's place or brought from another cluster does not

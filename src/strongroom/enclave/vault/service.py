@@ -1,4 +1,4 @@
-"""The Vault's operations by message (DESIGN §4). What they do is in `release` and `deposit`."""
+"""The Vault's operations by message. What they do is in `release` and `deposit`."""
 
 from __future__ import annotations
 
