@@ -272,6 +272,6 @@ def _genuine_steps(
         Step("claims", "match", "the quote commits to the keys that the session uses"),
         Step("role", claims.role, "what this enclave does"),
         Step("cluster", claims.cluster_id.hex(), cluster),
-        Step("build", repr(claims.build), "version as the program names itself"),
+        Step("build", claims.build, "version as the program names itself"),
         Step("expires", f"in {claims.expires_at - now} s", "its keys turn over hourly"),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from strongroom.cli import options
 from strongroom.cli.connection import choose_sign_in, run_with_vault
 from strongroom.cli.settings import load_settings
-from strongroom.cli.terminal import result_json, stdout, table
+from strongroom.cli.terminal import Failure, named, result_json, stdout
 from strongroom.client.addresses import parse_address
+from strongroom.client.errors import BadInput
 from strongroom.client.results import Description
-from strongroom.protocol.messages import OfNamespace
+from strongroom.protocol.messages import Address, OfNamespace
 
 
 def describe(
@@ -26,7 +27,7 @@ def describe(
     A random id is enough to see this; for a name you sign in first. The rules are shown to nobody.
     """
     settings = load_settings(config)
-    where = OfNamespace(namespace=address[:-1]) if address.endswith("/") else parse_address(address)
+    where = _parse(address)
     found = run_with_vault(
         lambda opened: opened.describe(where),
         settings=settings,
@@ -39,11 +40,25 @@ def describe(
         result_json(_as_json(address, found))
         return
     out = stdout()
-    places = [(place.url, place.cluster_id.hex()) for place in found.authenticators]
-    out.print(table(("authenticator", "cluster"), places), soft_wrap=False)
-    out.print(f"{found.quorum} of {len(places)} must agree\n", style="dim")
-    methods = [(method.issuer, ", ".join(method.channels), " ".join(method.scopes)) for method in found.methods]
-    out.print(table(("sign-in provider", "from", "scopes"), methods), soft_wrap=False)
+    for place in found.authenticators:
+        out.print(named("authenticator", place.url))
+        out.print(named("cluster", place.cluster_id.hex(), indent=2))
+    out.print(f"{found.quorum} of {len(found.authenticators)} must agree\n", style="dim")
+    for method in found.methods:
+        out.print(named("sign-in", method.issuer))
+        out.print(named("from", ", ".join(method.channels), indent=2))
+        out.print(named("scopes", " ".join(method.scopes), indent=2))
+
+
+def _parse(address: str) -> Address | OfNamespace:
+    if address.endswith("/"):
+        return OfNamespace(namespace=address[:-1])
+    try:
+        return parse_address(address)
+    except BadInput as error:
+        if "/" in address:
+            raise
+        raise Failure(error.error, f"for a namespace end it with a slash, {address[:80]}/; {error.hint}") from None
 
 
 def _as_json(address: str, found: Description) -> dict[str, object]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from strongroom.attestation.appraisal import Genuine, Step, verify_genuine
@@ -13,6 +14,9 @@ from strongroom.attestation.sgx import root_certificate
 from strongroom.cli.terminal import bold_capitals, printable
 from strongroom.protocol.evidence import Role, parse_evidence
 from strongroom.protocol.primitives import fingerprint
+
+_SHORT: Final = 24
+"""Columns of a value that stands beside its explanation."""
 
 
 def claimed_role(untrusted_evidence: bytes) -> Role:
@@ -36,12 +40,19 @@ def verify_any_cluster(untrusted_evidence: bytes, role: Role, *, software: bool 
     )
 
 
-def steps_table(steps: Sequence[Step]) -> Table:
-    """What was checked, what it showed, and what that means."""
-    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    made.add_column(no_wrap=True, style="bold")
-    made.add_column(width=32, overflow="fold")  # a digest in hex is two lines of it
-    made.add_column()
+def print_steps(console: Console, steps: Sequence[Step]) -> None:
+    """What was checked, what it showed, and what that means. A digest stands whole on a line of its own."""
+    width = max((len(step.name) for step in steps), default=0) + 2
     for step in steps:
-        made.add_row(step.name, Text(printable(step.value)), bold_capitals(step.explanation))
-    return made
+        values = [printable(value) for value in step.value.split("\n")]
+        aside = len(values) == 1 and len(values[0]) <= _SHORT
+        line = Text.assemble((step.name.ljust(width), "bold"), values[0].ljust(_SHORT + 2) if aside else "")
+        hanging = len(line)
+        # Wrapped here, since the console leaves lines alone: it would cut a digest and pad every line with blanks.
+        words = bold_capitals(step.explanation).wrap(console, max(console.width - hanging, _SHORT)) or [Text()]
+        for at, part in enumerate(words):
+            whole = (line if at == 0 else Text(" " * hanging)) + part
+            whole.rstrip()
+            console.print(whole)
+        for value in () if aside else values:
+            console.print(Text(f"  {value}"))

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ BANNER = (
     "INSECURE: there is no hardware under this enclave. Whoever runs this machine can read everything stored here. "
     "For development only; clients refuse it unless their policy says so."
 )
+_ANOTHER_PLATFORM = "name another directory with --platform; one that is absent is made"
 
 Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Database of this instance; made at the first start.")
@@ -107,14 +109,44 @@ def _serve(
 ) -> None:
     host, port = parse_listen(listen)
     stderr().print(bold_capitals(BANNER), soft_wrap=False)
+    platform = platform or default_platform()
+    _verify_free(host, port)
+    _verify_platform(platform)
     with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = load_or_make_key(owner_key or data / "owner.key")
     start = Start(genesis=False, owner_key=owner.public, config={})
     try:
-        uvloop.run(_run(role, data, host, port, start, platform or default_platform(), until_eof, as_json))
+        uvloop.run(_run(role, data, host, port, start, platform, until_eof, as_json))
     except CannotServe as error:
         raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
+
+
+def _verify_platform(path: Path) -> None:
+    """Before the enclave, which can only end with a traceback. Raises `Failure`."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        needed = os.R_OK | os.X_OK if any(path.iterdir()) else os.W_OK | os.X_OK
+    except FileExistsError:
+        raise Failure(f"{path} is not a directory", _ANOTHER_PLATFORM) from None
+    except OSError as error:
+        raise Failure(f"can't use the platform directory {path}: {error.strerror}", _ANOTHER_PLATFORM) from None
+    if not os.access(path, needed):
+        raise Failure(f"can't use the platform directory {path}: permission denied", _ANOTHER_PLATFORM)
+
+
+def _verify_free(host: str, port: int) -> None:
+    """Before a data directory and an owner key are made for nothing. Raises `Failure`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else error
+        raise Failure(
+            f"can't listen on {host} port {port}: {reason}",
+            "choose another address or port",
+            status=terminal.EXIT_UNAVAILABLE,
+        ) from None
 
 
 async def _run(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from strongroom.protocol.errors import StrongroomError
@@ -17,6 +15,9 @@ from strongroom.protocol.errors import StrongroomError
 EXIT_MISUSE, EXIT_FAILED, EXIT_REFUSED, EXIT_UNTRUSTED, EXIT_UNAVAILABLE, EXIT_INTERRUPTED = 2, 1, 10, 11, 12, 130
 
 _EXIT_STATUS = {1: EXIT_MISUSE, 2: EXIT_REFUSED, 3: EXIT_UNTRUSTED, 4: EXIT_UNAVAILABLE}
+
+_NAME = 15
+"""Columns for a name, and the blanks behind it."""
 
 
 class Failure(Exception):
@@ -79,14 +80,9 @@ def confirm(question: str, *, hint: str) -> None:
         raise Failure("not confirmed", hint)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """A quiet table: a line under the head, nothing else."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")  # never cut: a digest without its end proves nothing
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    return made
+def named(name: str, value: str, *, indent: int = 0) -> Text:
+    """A value behind its name. A digest of 64 digits still fits into a line of 80."""
+    return Text.assemble((f"{' ' * indent}{name}".ljust(_NAME), "bold"), printable(value))
 
 
 def bold_capitals(text: str) -> Text:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
 
 from strongroom.attestation.appraisal import Genuine, Step
 from strongroom.attestation.policy import RolePolicy, TcbStatus, TrustPolicy
 from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.cli import options
-from strongroom.cli.evidence import steps_table, verify_any_cluster
+from strongroom.cli.evidence import print_steps, verify_any_cluster
 from strongroom.cli.files import replace_file, write_new
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, confirm, say, stderr, stdout
@@ -68,7 +67,7 @@ def pin(
     )
     for url, genuine in zip((vault, authenticator), seen, strict=True):
         say(f"{genuine.role} at {url}", "bold")
-        stderr().print(steps_table(genuine.steps), soft_wrap=False)
+        print_steps(stderr(), genuine.steps)
         say()
     policy = pin_exactly(*seen)
     if not yes:
@@ -90,7 +89,7 @@ def show(file: FileArgument = None, config: options.Config = None) -> None:
     out.print(f"{path}: policy {policy.name}", style="bold")
     for role, accepted in (("vault", policy.vault), ("authenticator", policy.authenticator)):
         out.print(f"\n{role}", style="bold")
-        out.print(_role_table(accepted), soft_wrap=False)
+        print_steps(out, _role_steps(accepted))
 
 
 def look_at(url: str, role: Role, *, insecure: bool) -> Genuine:
@@ -138,7 +137,7 @@ def _pinned(genuine: Genuine) -> RolePolicy:
     )
 
 
-def _role_table(accepted: RolePolicy) -> Table:
+def _role_steps(accepted: RolePolicy) -> list[Step]:
     def digests(values: list[bytes]) -> str:
         return "\n".join(value.hex() for value in values) or "none"
 
@@ -160,4 +159,4 @@ def _role_table(accepted: RolePolicy) -> Table:
         Step("TCB evaluation", str(accepted.min_tcb_evaluation), "lowest edition of the maker's assessment"),
         Step("configuration", "\n".join(config) or "all defaults", "anything else is refused"),
     ]
-    return steps_table([step for step in steps if step.value != "none" or step.name in _ALWAYS])
+    return [step for step in steps if step.value != "none" or step.name in _ALWAYS]

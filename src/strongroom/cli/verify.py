@@ -11,7 +11,7 @@ import typer
 
 from strongroom.attestation.appraisal import Step, appraise
 from strongroom.cli import options
-from strongroom.cli.evidence import claimed_role, steps_table, verify_any_cluster
+from strongroom.cli.evidence import claimed_role, print_steps, verify_any_cluster
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, printable, result_json, stdout
 from strongroom.client.files import load_trust
@@ -60,7 +60,7 @@ def verify(
         result_json(_as_json(url, verdict, refusal, steps))
     else:
         out = stdout()
-        out.print(steps_table(steps), soft_wrap=False)
+        print_steps(out, steps)
         style = {"trusted": "bold green", "refused": "bold red"}.get(verdict, "bold yellow")
         reason = refusal.reason if refusal else f"by {file}" if file else "no trust policy was named"
         out.print()

@@ -20,6 +20,8 @@ def parse_address(text: str) -> Address:
             return ById(id=bytes.fromhex(text))
         raise BadInput(f"{text[:80]!r} is not an address", "write 32 hex digits, or namespace/name")
     verify_name(namespace, "namespace")
+    if not name:
+        raise BadInput(f"{text[:80]!r} is a namespace, not a record in it", f"write {text[:80]}NAME")
     verify_name(name, "name")
     return ByName(namespace=namespace, name=name)
 

@@ -18,6 +18,8 @@ from strongroom.protocol.limits import MAX_EVIDENCE, MAX_FRAME, MAX_HELLO
 CONNECT_SECONDS: Final = 10.0
 CALL_SECONDS: Final = 45.0
 """For one exchange in all; a server's front gives up after 30."""
+EVIDENCE_SECONDS: Final = 10.0
+"""For the evidence, which a server has at hand: one that is silent should not be waited for as for a commit."""
 CONNECTIONS: Final = 32
 
 EVIDENCE_PATH: Final = "/v1/evidence"
@@ -102,7 +104,7 @@ class Transport:
 
     async def evidence(self) -> bytes:
         """GET evidence."""
-        return await self._call("GET", EVIDENCE_PATH, None, MAX_EVIDENCE)
+        return await self._call("GET", EVIDENCE_PATH, None, MAX_EVIDENCE, seconds=min(EVIDENCE_SECONDS, CALL_SECONDS))
 
     async def hello(self, hello: bytes) -> bytes:
         """POST a sealed hello; the sealed answer."""
@@ -115,14 +117,14 @@ class Transport:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _call(self, method: str, path: str, body: bytes | None, limit: int) -> bytes:
+    async def _call(self, method: str, path: str, body: bytes | None, limit: int, *, seconds: float = 0) -> bytes:
         """Raises `Unsealed`, `Unreachable`, and `Untrusted` INTEGRITY for an answer of more than `limit` bytes."""
         if self._client.is_closed:
             raise BadInput("this Vault is closed", "open a new one")
         headers = {"content-type": "application/octet-stream"} if body is not None else {}
         try:
             async with (
-                asyncio.timeout(CALL_SECONDS),
+                asyncio.timeout(seconds or CALL_SECONDS),
                 self._client.stream(method, self.url + path, content=body, headers=headers) as response,
             ):
                 if response.status_code == 200:

@@ -35,10 +35,8 @@ def demo(once: Once = False, data: Data = None) -> None:
         signal.signal(signal.SIGTERM, _terminate)
         console = stdout()
         console.print("Strongroom: a key that only the people you name can read", style="bold")
-        console.print(
-            bold_capitals("INSECURE: this runs without hardware enclaves, to show how it works. Keep no real")
-        )
-        console.print("keys in it. Everything else below is real, and happens while you read.")
+        console.print(bold_capitals("INSECURE: this runs without hardware enclaves, to show how it works. Keep no"))
+        console.print("real keys in it. Everything else below is real, and happens while you read.")
         stage.start()
         # Imported here: other commands need none of it, and the servers start meanwhile.
         from strongroom.cli.demo.story import how_to_go_on, tell
@@ -48,8 +46,8 @@ def demo(once: Once = False, data: Data = None) -> None:
         tell(stage, teller)
         if once:
             return
-        how_to_go_on(stage, teller)
         try:
+            how_to_go_on(stage, teller, data)
             while (ended := stage.ended()) is None:
                 time.sleep(0.5)
         except KeyboardInterrupt:

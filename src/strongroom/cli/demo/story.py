@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pyrage
@@ -39,6 +41,12 @@ Alice
 
 
 COLLECT_SECONDS: Final = 30.0
+_BREAKS: Final = (
+    (" && ", "\n    && "),
+    (r' == ("[0-9a-f]{64}")', r" ==\n      \1"),
+    (r", (action in \[[^]]*,[^]]*\]), ", r",\n    \1,\n    "),
+)
+"""Where rules are broken into lines that a terminal of 80 columns does not break elsewhere."""
 
 
 class SignInByItself:
@@ -69,7 +77,7 @@ def _servers(stage: Stage, teller: Teller) -> None:
     stage.wait()
     teller.fact("Vault", stage.vault["url"], "keeps sealed records")
     teller.fact("Authenticator", stage.authenticator["url"], "signs people in, never sees a secret")
-    teller.fact("sign-in", stage.issuer, f"a development provider with {', '.join(USERS)}")
+    teller.fact("sign-in", stage.issuer, f"a provider with {', '.join(USERS)}")
     teller.took("until all were ready", since=stage.started_at)
 
 
@@ -83,7 +91,7 @@ def _pin(stage: Stage, teller: Teller) -> TrustPolicy:
         found = f"program {short(genuine.measurement)}  cluster {short(genuine.claims.cluster_id)}"
         teller.fact(genuine.role.capitalize(), found)
     teller.fact("platform", vault.kind, "no hardware: see the warning above", style="yellow")
-    teller.took("to fetch and appraise both; trust.toml now accepts these two and nothing else")
+    teller.took("to appraise both; trust.toml accepts nothing else now")
     return trust
 
 
@@ -137,11 +145,13 @@ def _alice_stores(stage: Stage, teller: Teller, trust: TrustPolicy) -> str:
     recipient = identity.to_public()
     sealed_letter = pyrage.encrypt(LETTER.encode(), [recipient])
     write_new(stage.client / "letter.txt.age", sealed_letter, what="the demo")
-    teller.fact("age key", str(recipient), "its public half")
+    teller.fact("age public key", str(recipient))
     teller.fact("letter", f"{len(LETTER)} bytes, as letter.txt.age {len(sealed_letter)} bytes")
     encoded = read_instructions(stage.client / "instructions.toml", trust, [email_of("bob")], None)
     teller.text("her instructions, checked before anything is sent:")
-    rules = parse_instructions(encoded).rules.replace(" && ", "\n    && ")
+    rules = parse_instructions(encoded).rules
+    for long, broken in _BREAKS:
+        rules = re.sub(long, broken, rules)
     teller.output(line for line in rules.splitlines() if line)
 
     async def store() -> int:
@@ -151,7 +161,7 @@ def _alice_stores(stage: Stage, teller: Teller, trust: TrustPolicy) -> str:
 
     version = asyncio.run(store())
     teller.fact("stored as", ADDRESS, f"version {version}")
-    teller.took("evidence, session, signing in as alice, decision, durable commit")
+    teller.took("evidence, session, sign-in, decision, durable commit")
     return str(identity)
 
 
@@ -168,7 +178,7 @@ def _bob_collects(stage: Stage, teller: Teller) -> None:
     if opened != LETTER.encode() or mode != 0o600:
         raise _wrong("the letter did not come out as it went in")
     teller.fact("decrypted", "letter.txt.age", "byte for byte what Alice wrote", style="green")
-    teller.took("the whole command, from its start to the decrypted letter")
+    teller.took("the whole command, until the letter was decrypted")
 
 
 def _mallory_tries(stage: Stage, teller: Teller) -> None:
@@ -230,23 +240,25 @@ def _what_the_host_holds(stage: Stage, teller: Teller, sealed: bytes, secret: st
         "this row's first 32 bytes": [sealed[:32]],
     }
     searched = search(stage.servers, needles)
-    teller.text(f"searched for, as text, UTF-16, hex and base64, in all {searched.size:,} bytes of the servers' files:")
+    teller.text(f"searched in all {searched.size:,} bytes of the servers' files,")
+    teller.text("as text, UTF-16, hex and base64, for:")
     width = max(map(len, needles)) + 2
     for name, files in searched.found.items():
         expected = needles[name] == [sealed[:32]]
         if bool(files) != expected:
             raise _wrong(f"{name} is {'in ' + ', '.join(files) if files else 'nowhere'}")
         if expected:
-            teller.fact(name, f"in {files[0]}", "so the search finds what is there", width=width)
+            teller.fact(name, f"in {files[0]}", "the search works", width=width)
         else:
             teller.fact(name, "nowhere", style="green", width=width)
     teller.took("to search")
     teller.text("On real hardware that is all there is. Here, without hardware, the file", "yellow")
-    teller.text("servers/platform/insecure-machine-secret opens everything: that is what INSECURE means.", "yellow")
+    teller.text("servers/platform/insecure-machine-secret opens everything: that is what", "yellow")
+    teller.text("INSECURE means.", "yellow")
 
 
-def how_to_go_on(stage: Stage, teller: Teller) -> None:
-    """What to type in another terminal."""
+def how_to_go_on(stage: Stage, teller: Teller, data: Path | None) -> None:
+    """What to type in another terminal; `data` is the directory that the user wants to keep."""
     command = stage.command
     teller.step("It stays up: go on in another terminal")
     teller.commands(
@@ -257,8 +269,11 @@ def how_to_go_on(stage: Stage, teller: Teller) -> None:
         (f"{command} describe {ADDRESS}", "how to sign in, never the rules"),
         (f"{command} verify {stage.vault['url']}", "the chain of evidence"),
     )
-    teller.text(f"The sign-in page asks for a user, one of {', '.join(USERS)}, and for no password.")
-    teller.text("Ctrl-C ends everything.", "bold")
+    teller.text(f"The sign-in page asks for a user ({', '.join(USERS)}), for no password.")
+    if data is None:
+        teller.text("Ctrl-C ends everything and removes that directory; --data DIR keeps one.", "bold")
+    else:
+        teller.text("Ctrl-C ends everything; the directory stays.", "bold")
 
 
 def _rows(stage: Stage) -> dict[bytes, bytes]:

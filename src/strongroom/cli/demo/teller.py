@@ -12,6 +12,7 @@ from strongroom.cli.terminal import printable
 
 _NAME = 15
 _INDENT = "   "
+_COLUMNS = 80
 
 
 class Teller:
@@ -57,8 +58,11 @@ class Teller:
         """To copy: each alone on its line, so that a double click or a triple one takes it whole."""
         for command, note in commands:
             line = Text.assemble(_INDENT, (command, "bold"))
-            if note:
-                line.append(f"   # {note}", "dim")
+            remark = Text(f"# {note}", "dim") if note else Text()
+            if note and len(line) + 3 + len(remark) > _COLUMNS:
+                self._console.print(Text(_INDENT) + remark)
+            elif note:
+                line += Text("   ") + remark
             self._console.print(line)
 
 

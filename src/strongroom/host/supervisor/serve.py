@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +26,7 @@ Role = Literal["vault", "authenticator"]
 START_SECONDS: Final = 30.0
 """For the enclave to unseal or found its key ring."""
 DRAIN_SECONDS: Final = 5.0
+_SEE: Final = "see the lines above"
 
 
 class CannotServe(Exception):
@@ -56,17 +58,20 @@ async def serve(
     entry = entry or f"strongroom.enclave.entries.insecure_software_{role}"
     stop = _stop_signals()
     _raise_file_limit()
-    with _locked(data, role):
-        async with _enclave(entry, data, platform or data / "platform") as (store, enclave):
+    platform = platform or data / "platform"
+    with _locked(data):
+        async with _enclave(entry, data, platform) as (store, enclave):
             start = msgspec.structs.replace(start, genesis=store.empty())
-            if not await _start(enclave, start, role, stop):
+            if not await _start(enclave, start, role, stop, data=data, platform=platform):
                 return
             front = Front(enclave.ask)
             try:
                 on_ready(await front.listen(host, port))
             except OSError as error:
+                # Its own text repeats the address, as Python writes it.
+                reason = os.strerror(error.errno).lower() if error.errno else str(error)
                 raise CannotServe(
-                    f"can't listen on {host} port {port}: {error.strerror}", "choose another address or port"
+                    f"can't listen on {host} port {port}: {reason}", "choose another address or port"
                 ) from None
             try:
                 await _until_either_ends(stop, enclave, role)
@@ -89,7 +94,7 @@ def _raise_file_limit() -> None:
 
 
 @contextmanager
-def _locked(data: Path, role: Role) -> Iterator[None]:
+def _locked(data: Path) -> Iterator[None]:
     """Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,7 +106,7 @@ def _locked(data: Path, role: Role) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotServe(
-                f"another {role} runs on the data directory {data}",
+                f"another instance runs on the data directory {data}",
                 "a cluster has exactly one instance; stop the other one or name another directory",
             ) from None
         yield
@@ -128,7 +133,9 @@ async def _enclave(entry: str, data: Path, platform: Path) -> AsyncIterator[tupl
         store.close()
 
 
-async def _start(enclave: EnclaveProcess, start: Start, role: Role, stop: asyncio.Event) -> bool:
+async def _start(
+    enclave: EnclaveProcess, start: Start, role: Role, stop: asyncio.Event, *, data: Path, platform: Path
+) -> bool:
     """Whether the enclave is ready; not if `stop` came first."""
     starting = asyncio.ensure_future(enclave.call(Operation.START, encode(start)))
     try:
@@ -136,13 +143,18 @@ async def _start(enclave: EnclaveProcess, start: Start, role: Role, stop: asynci
         if starting.done():
             starting.result()
         elif not stop.is_set():
-            raise CannotServe(f"the {role} enclave did not start within {START_SECONDS:.0f} s", "see its log")
+            raise CannotServe(f"the {role} enclave did not start within {START_SECONDS:.0f} s", _SEE)
         return starting.done()
     except StrongroomError as error:
         if error.number == Number.STOPPING:
             status = await enclave.wait()
+            raise CannotServe(f"the {role} enclave ended while starting (exit status {status})", _SEE) from None
+        if error.number is Number.INTEGRITY:
+            # A ring that does not open looks like an altered one; most often it is another machine's.
             raise CannotServe(
-                f"the {role} enclave ended while starting (exit status {status})", "see its log"
+                f"the key ring in {data} does not open on this platform",
+                f"is {platform} the platform directory that this cluster was founded with? "
+                "If it is, the database may have been altered",
             ) from None
         raise CannotServe(f"the {role} enclave did not start: {error.error}", error.hint) from None
     finally:
@@ -155,7 +167,7 @@ async def _until_either_ends(stop: asyncio.Event, enclave: EnclaveProcess, role:
         await _first_of(ended, stop, None)
         if ended.done():
             status = ended.result()
-            raise CannotServe(f"the {role} enclave ended by itself (exit status {status})", "see its log, start again")
+            raise CannotServe(f"the {role} enclave ended by itself (exit status {status})", f"{_SEE}, start again")
     finally:
         ended.cancel()
 
