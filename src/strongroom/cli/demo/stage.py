@@ -92,6 +92,8 @@ def _ports() -> tuple[int, ...]:
     try:
         for port in USUAL_PORTS:
             with socket.socket() as probe:
+                # As the servers do: what an earlier demo left to time out is no hindrance.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
     except OSError:
         return (0, 0, 0)
