@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
@@ -31,6 +32,7 @@ class Stage:
         self.servers: Final = self.root / "servers"
         self.client: Final = self.root / "client"
         self._children: list[Child] = []
+        self._claim: Final = socket.socket(socket.AF_UNIX)
         self.started_at = time.perf_counter()
         self.vault: dict[str, Any] = {}
         self.authenticator: dict[str, Any] = {}
@@ -42,7 +44,7 @@ class Stage:
 
     def start(self) -> None:
         """Start all three at once."""
-        vault, authenticator, issuer = _ports()
+        vault, authenticator, issuer = _claim_ports(self._claim)
         provider = self._child("sign-in provider", ["strongroom.cli.demo.provider", str(issuer)])
         self._starting = (self._serve("vault", vault), self._serve("authenticator", authenticator), provider)
 
@@ -83,13 +85,18 @@ class Stage:
             child.ask_to_stop()
         for child in self._children:
             child.stop()
+        self._claim.close()
         if self._temporary:
             shutil.rmtree(self.root, ignore_errors=True)
 
 
-def _ports() -> tuple[int, ...]:
-    """The ports that the README names, if all are free; else 0 for each: any free one."""
+def _claim_ports(claim: socket.socket) -> tuple[int, ...]:
+    """The ports that the README names, if all are free and no other demo is about to take them; else 0 for each.
+
+    `claim` is a Unix socket, whose name is this demo's until it ends, however it ends.
+    """
     try:
+        claim.bind(f"\0strongroom-demo-{os.getuid()}")
         for port in USUAL_PORTS:
             with socket.socket() as probe:
                 # As the servers do: what an earlier demo left to time out is no hindrance.
