@@ -440,7 +440,7 @@ def test_a_second_instance_on_the_same_data_is_refused(tmp_path):
     second = host_process(tmp_path)
     _, said = second.communicate(timeout=10)
     assert second.returncode == 1
-    assert "another vault runs on the data directory" in said
+    assert "another instance runs on the data directory" in said
     assert "exactly one instance" in said
     host.terminate()
     assert host.wait(5) == 0

@@ -146,7 +146,9 @@ def stored(*methods, rules=None, permanent=True):
 
 
 async def test_validate_says_what_anybody_may(desk):
-    rules = Policy.anyone_signed_in(b"m" * 32).may("collect") | Policy.depositor_may("update", "delete")
+    rules = Policy.anyone_signed_in(oidc_method("https://login.test", "c")).may("collect") | Policy.depositor_may(
+        "update", "delete"
+    )
     reply = await desk.service.handle(desk.caller(VAULT_PEER), Validate(instructions=stored(rules=rules)))
     assert reply.permitted == ["collect", "delete", "update"]
 
