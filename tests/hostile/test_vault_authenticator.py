@@ -3,7 +3,9 @@
 import asyncio
 import os
 
-from strongroom.protocol.authenticator_messages import Decide, DecideItem
+import pytest
+
+from strongroom.protocol.authenticator_messages import Decide, DecideItem, Decisions
 from strongroom.protocol.errors import Number
 from strongroom.protocol.messages import (
     Item,
@@ -74,6 +76,21 @@ async def test_an_ok_for_one_record_does_not_count_for_another(world):
     host.carry = swap
     results = await asyncio.gather(bob.collect(address_denied), bob.collect(address_ok))
     assert all(isinstance(result, ItemError) for (result,) in results)
+
+
+@pytest.mark.parametrize("said", [Number.CONFLICT, Number.UNKNOWN_SESSION, Number.STORE_FULL, 999])
+async def test_an_authenticator_can_not_put_other_errors_into_the_vaults_mouth(world, said):
+    address, _ = await stored(world)
+    judge = world.authenticator.enclave._door._service._judge
+    honest = judge.decide
+
+    async def lie(vault_cluster, request):
+        decisions = (await honest(vault_cluster, request)).decisions
+        return Decisions(decisions=[changed(decision, number=int(said)) for decision in decisions])
+
+    bob = await world.client("bob")
+    judge.decide = lie
+    assert await collect_error(bob, address) is Number.REFUSED
 
 
 async def test_only_an_appraised_vault_gets_decisions(world):

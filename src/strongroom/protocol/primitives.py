@@ -34,7 +34,6 @@ from strongroom.protocol.errors import Number, Untrusted
 KEM_PUBLIC_KEY: Final = 1216
 """Bytes of an HPKE public key: ML-KEM-768 encapsulation key (1184) ‖ X25519 public key (32)."""
 KEM_SEED: Final = 32
-HPKE_OVERHEAD: Final = 1120 + 16
 SIGNATURE: Final = 64
 SIGNING_PUBLIC_KEY: Final = 65
 """Bytes of a P-256 public key, uncompressed SEC 1 form (first byte 04)."""

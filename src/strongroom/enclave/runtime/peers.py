@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from strongroom.attestation.appraisal import Genuine, appraise
 from strongroom.attestation.policy import RolePolicy
@@ -31,6 +31,8 @@ from strongroom.protocol.limits import MAX_EVIDENCE, MAX_MESSAGE
 from strongroom.protocol.messages import Error, Prove, Proved
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import Channel, ClientHandshake, split_reply
+
+T = TypeVar("T", bound=Message)
 
 Post = Callable[[str, bytes | None], Awaitable[bytes]]
 """Carry opaque bytes to a URL (GET when None) and bring the answer back."""
@@ -146,6 +148,20 @@ class Peers:
             if task.cancelled():
                 raise Unavailable(Number.BUSY, "too many handshakes with Authenticators") from None
             raise
+
+    async def ask(self, url: str, policy: bytes, request: Message, kind: type[T]) -> tuple[bytes, T]:
+        """One request to the Authenticator at `url`, its cluster id and the reply, a `kind`; once more in a new session
+        when it had lost ours. Raises as `get` and `Peer.ask`."""
+        peer = await self.get(url, policy)
+        try:
+            reply = await peer.ask(request)
+        except LostSession:
+            self.drop(peer)
+            peer = await self.get(url, policy)
+            reply = await peer.ask(request)
+        if not isinstance(reply, kind):
+            raise _untrusted("not an answer to this request")
+        return peer.cluster_id, reply
 
     def drop(self, peer: Peer) -> None:
         """Forget a session that the peer no longer knows."""

@@ -111,7 +111,9 @@ class Deposit:
                 await self._writer.submit(change)
 
     async def _verify_intake(self, items: Sequence[StoreItem]) -> None:
-        distinct = {item.instructions: at for at, item in reversed(list(enumerate(items)))}
+        distinct: dict[bytes, int] = {}
+        for at, item in enumerate(items):
+            distinct.setdefault(item.instructions, at)
         await asyncio.gather(*(self._verify_instructions(at, data) for data, at in distinct.items()))
 
     async def _verify_instructions(self, at: int, data: bytes) -> None:

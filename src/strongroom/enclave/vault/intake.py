@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.peers import Peers, is_lost_session
+from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.vault.decisions import plan_of
 from strongroom.protocol.authenticator_messages import Validate, Validated
-from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
+from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import AuthenticatorRef, instructions_digest
 
 REMEMBERED: Final = 4096
@@ -49,22 +50,7 @@ class Intake:
         if len(self._accepted) > REMEMBERED:
             self._accepted.popitem(last=False)
 
-    async def _validate_at(self, reference: AuthenticatorRef, data: bytes) -> tuple[bytes, list[str]]:
-        try:
-            return await self._ask(reference, data)
-        except StrongroomError as error:
-            if not is_lost_session(error):
-                raise
-        return await self._ask(reference, data)
-
-    async def _ask(self, reference: AuthenticatorRef, data: bytes) -> tuple[bytes, list[str]]:
-        peer = await self._peers.get(reference.url, reference.policy)
-        try:
-            reply = await peer.ask(Validate(instructions=data))
-        except StrongroomError as error:
-            if is_lost_session(error):
-                self._peers.drop(peer)
-            raise
-        if not isinstance(reply, Validated):
-            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "not an answer to this request")
-        return peer.cluster_id, [str(action) for action in reply.permitted]
+    async def _validate_at(self, reference: AuthenticatorRef, data: bytes) -> tuple[bytes, Sequence[str]]:
+        request = Validate(instructions=data)
+        cluster, reply = await self._peers.ask(reference.url, reference.policy, request, Validated)
+        return cluster, reply.permitted

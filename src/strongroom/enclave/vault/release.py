@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from strongroom.enclave.runtime.peers import Peers, is_lost_session
+from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.decisions import REFUSED, Verdict, at_once, plan_of
 from strongroom.enclave.vault.gate import Gate, until_settled
@@ -15,7 +15,7 @@ from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.authenticator_messages import Enclose, Enclosed
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted
+from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import AuthenticatorRef, method_digest, parse_method
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import (
@@ -134,27 +134,12 @@ class Release:
         )
 
     async def _sign_in_at(self, reference: AuthenticatorRef, methods: list[bytes]) -> SignInAt | StrongroomError:
+        request = Enclose(methods=methods)
         try:
-            try:
-                return await self._enclose(reference, methods)
-            except StrongroomError as error:
-                if not is_lost_session(error):
-                    raise
-            return await self._enclose(reference, methods)
+            cluster, reply = await self._peers.ask(reference.url, reference.policy, request, Enclosed)
         except StrongroomError as error:
             return error
-
-    async def _enclose(self, reference: AuthenticatorRef, methods: list[bytes]) -> SignInAt:
-        peer = await self._peers.get(reference.url, reference.policy)
-        try:
-            reply = await peer.ask(Enclose(methods=methods))
-        except StrongroomError as error:
-            if is_lost_session(error):
-                self._peers.drop(peer)
-            raise
-        if not isinstance(reply, Enclosed):
-            raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "not an answer to this request")
-        return SignInAt(url=reference.url, cluster_id=peer.cluster_id, capsule=reply.capsule)
+        return SignInAt(url=reference.url, cluster_id=cluster, capsule=reply.capsule)
 
 
 def _hides(verdict: Verdict) -> bool:
