@@ -52,7 +52,7 @@ def contents() -> str:
 
 def groups() -> list[str]:
     """The locked groups this machine needs: Node comes from PyPI where there is none."""
-    wanted = ["--all-extras", "--group=dev", "--group=bootstrap"]
+    wanted = ["--all-extras", "--group=dev", "--group=fuzz", "--group=bootstrap"]
     return wanted if on_path() else [*wanted, "--group=node"]
 
 

@@ -1,6 +1,7 @@
 """Trust policies as data: which evidence a relying party accepts for a role.
 
-An empty list denies. Software evidence is accepted only by a policy whose name says `insecure`.
+A platform that has no section is refused, and an empty list denies. Where a list is optional, nil (in `trust.toml`:
+"any") says so in the open. Software evidence is accepted only by a policy whose name says `insecure`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from strongroom.protocol.codec import Message, encode
-from strongroom.protocol.evidence import Bytes32, ConfigValue, Count, ShortText
+from strongroom.protocol.evidence import Bytes16, Bytes32, Bytes48, Bytes64, ConfigValue, Count, ShortText
 from strongroom.protocol.primitives import Domain, digest
 
-PlatformKind = Literal["sgx", "insecure-software"]
 TcbStatus = Literal[
     "UpToDate",
     "SWHardeningNeeded",
@@ -22,33 +22,145 @@ TcbStatus = Literal[
     "OutOfDate",
     "OutOfDateConfigurationNeeded",
 ]
+SnpProductName = Literal["Milan", "Genoa", "Turin"]
+Svn8 = Annotated[int, Meta(ge=0, le=0xFF)]
+Svn16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
+Svn32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 
-class SignerRule(Message):
+class IntelPolicy(Message):
+    """What SGX and TDX have in common: the state of the machine, as Intel sees it."""
+
+    tcb_statuses: Annotated[list[TcbStatus], Meta(max_length=8)]
+    grace_days: Annotated[int, Meta(ge=0, le=3650)]
+    """Days, counted from the date of the TCB level that a machine reaches, for which `OutOfDate` (and
+    `OutOfDateConfigurationNeeded`, if `ConfigurationNeeded` is listed) is accepted though not listed."""
+    refused_advisories: Annotated[list[ShortText], Meta(max_length=64)]
+    min_tcb_evaluation: Count
+    platform_ids: Annotated[list[Bytes16], Meta(max_length=256)] | None
+    """PPIDs; nil accepts any machine. Quotes forged with keys extracted from some machine pass everything else."""
+    allow_smt: bool
+    """False, here and below: the PCK certificate must state that it is off."""
+    allow_dynamic_platform: bool
+    allow_cached_keys: bool
+
+
+class SgxSigner(Message):
     """Trust in whoever holds a signing key: every verdict from it says `signer_can_read`."""
 
     signer: Bytes32
     """MRSIGNER."""
-    product_id: Annotated[int, Meta(ge=0, le=0xFFFF)]
-    min_svn: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    product_id: Svn16
+    min_svn: Svn16
+
+
+class SgxPolicy(IntelPolicy):
+    """Intel SGX."""
+
+    measurements: Annotated[list[Bytes32], Meta(max_length=64)]
+    """Exact MRENCLAVE values."""
+    signers: Annotated[list[SgxSigner], Meta(max_length=16)]
+
+
+class SoftwarePolicy(SgxPolicy):
+    """The platform without hardware, whose quotes have the form of SGX: whoever runs the machine can make them."""
+
+    roots: Annotated[list[Bytes32], Meta(max_length=8)]
+    """SHA-256 of the DER of development roots."""
+
+
+class TdxMeasurement(Message):
+    """One TD: firmware, and what was measured after it."""
+
+    mrtd: Bytes48
+    rtmr0: Bytes48
+    rtmr1: Bytes48
+    rtmr2: Bytes48
+    rtmr3: Bytes48
+
+
+class TdxPolicy(IntelPolicy):
+    """Intel TDX. A TD has no signer."""
+
+    measurements: Annotated[list[TdxMeasurement], Meta(max_length=64)]
+    allow_perfmon: bool
+    """True: the TD may use performance counters, which the host then switches."""
+
+
+class SnpSigner(Message):
+    """Trust in the author of an ID block: every verdict from it says `signer_can_read`."""
+
+    key_digest: Bytes48
+    """SHA-384 of the author key, or of the ID key where the report names no author."""
+    family_id: Bytes16
+    image_id: Bytes16
+    min_svn: Svn32
+
+
+class SnpProduct(Message):
+    """One line of processors, and the lowest security version of each of its parts."""
+
+    name: SnpProductName
+    min_bootloader: Svn8
+    min_tee: Svn8
+    min_snp: Svn8
+    min_microcode: Svn8
+    min_fmc: Svn8
+    """Only Turin has this part."""
+
+
+class SnpPolicy(Message):
+    """AMD SEV-SNP."""
+
+    measurements: Annotated[list[Bytes48], Meta(max_length=64)]
+    signers: Annotated[list[SnpSigner], Meta(max_length=16)]
+    products: Annotated[list[SnpProduct], Meta(max_length=8)]
+    """Name Milan only if you must: software can extract the seed of its attestation key."""
+    chip_ids: Annotated[list[Bytes64], Meta(max_length=256)] | None
+    """CHIP_IDs; nil accepts any machine. A VLEK names none, so a list refuses it."""
+    vmpls: Annotated[list[Annotated[int, Meta(ge=0, le=3)]], Meta(max_length=4)]
+    """Privilege levels at which the report may have been asked for."""
+    allow_vlek: bool
+    allow_smt: bool
+    allow_migration_agent: bool
+    require_page_swap_disable: bool
+    require_crl: bool
+    """True: AMD's current list of revoked certificates must come along."""
+
+
+class NitroMeasurement(Message):
+    """One enclave image."""
+
+    pcr0: Bytes48
+    pcr1: Bytes48
+    pcr2: Bytes48
+
+
+class NitroPolicy(Message):
+    """AWS Nitro Enclaves."""
+
+    measurements: Annotated[list[NitroMeasurement], Meta(max_length=64)]
+    signers: Annotated[list[Bytes48], Meta(max_length=16)]
+    """PCR8: digest of the certificate that signed the image. Each signer can read."""
+    instances: Annotated[list[ShortText], Meta(max_length=256)] | None
+    """EC2 instance ids; nil accepts any."""
 
 
 class RolePolicy(Message):
     """What evidence must show to be accepted in one role."""
 
-    platforms: Annotated[list[PlatformKind], Meta(max_length=8)]
-    insecure_roots: Annotated[list[Bytes32], Meta(max_length=8)]
-    """SHA-256 of the DER of software roots; only `insecure-software` uses them."""
-    measurements: Annotated[list[Bytes32], Meta(max_length=64)]
-    """Exact MRENCLAVE values."""
-    signers: Annotated[list[SignerRule], Meta(max_length=16)]
     clusters: Annotated[list[Bytes32], Meta(max_length=64)]
     """Cluster ids. Without them a host could start a genuine enclave of its own cluster."""
-    tcb_statuses: Annotated[list[TcbStatus], Meta(max_length=8)]
-    refused_advisories: Annotated[list[ShortText], Meta(max_length=64)]
-    min_tcb_evaluation: Count
     config: Annotated[list[ConfigValue], Meta(max_length=64)]
     """Accepted configuration claims, exactly; an unmentioned value other than the default is refused (RULES 7)."""
+    sgx: SgxPolicy | None
+    tdx: TdxPolicy | None
+    snp: SnpPolicy | None
+    nitro: NitroPolicy | None
+    insecure_software: SoftwarePolicy | None
+
+
+AnyPlatformPolicy = SgxPolicy | SoftwarePolicy | TdxPolicy | SnpPolicy | NitroPolicy
 
 
 class TrustPolicy(Message):

@@ -17,6 +17,7 @@ from strongroom.protocol.primitives import KEM_PUBLIC_KEY, SIGNATURE, SIGNING_PU
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Bytes48 = Annotated[bytes, Meta(min_length=48, max_length=48)]
 Bytes64 = Annotated[bytes, Meta(min_length=SIGNATURE, max_length=SIGNATURE)]
 KemPublicKey = Annotated[bytes, Meta(min_length=KEM_PUBLIC_KEY, max_length=KEM_PUBLIC_KEY)]
 SigningPublicKey = Annotated[bytes, Meta(min_length=SIGNING_PUBLIC_KEY, max_length=SIGNING_PUBLIC_KEY)]
