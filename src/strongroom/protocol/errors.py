@@ -42,6 +42,7 @@ class Number(IntEnum):
     SIGN_IN_PENDING = 204
     DESTINATION_REFUSED = 205
     PEER_REFUSED = 206
+    POLICY = 207
 
     EVIDENCE = 301
     INTEGRITY = 302
@@ -57,6 +58,8 @@ class Number(IntEnum):
     PROVIDER_SLOW = 406
     STOPPING = 407
     INTERNAL = 408
+    QUOTE_UNAVAILABLE = 409
+    COLLATERAL_UNAVAILABLE = 410
 
 
 #: What each number means and what to do about it: `error:` and `hint:` of the command line.
@@ -128,6 +131,10 @@ WORDS: dict[Number, tuple[str, str]] = {
         "this request is answered to an attested Vault only",
         "present a Vault's evidence made for this session",
     ),
+    Number.POLICY: (
+        "the evidence is genuine, but the trust policy does not accept it",
+        "compare the policy with what the operator publishes; `strongroom verify` shows what was found",
+    ),
     Number.EVIDENCE: ("the evidence was refused", "see the reason; do not send anything to this server"),
     Number.INTEGRITY: (
         "an integrity check failed: something was altered on its way or in the database",
@@ -161,6 +168,14 @@ WORDS: dict[Number, tuple[str, str]] = {
     Number.INTERNAL: (
         "the server failed; nothing was changed that was not acknowledged",
         "try again; the operator should look at the log",
+    ),
+    Number.QUOTE_UNAVAILABLE: (
+        "the machine does not give the enclave a quote",
+        "the operator should look at the machine's quoting service",
+    ),
+    Number.COLLATERAL_UNAVAILABLE: (
+        "nobody gives the collateral that the quote is appraised with",
+        "try again; the operator should look at the collateral sources",
     ),
 }
 

@@ -28,6 +28,7 @@ ConfigText = Annotated[str, Meta(max_length=4096)]
 
 Role = Literal["vault", "authenticator"]
 Purpose = Literal["decide", "join", "recover"]
+PlatformKind = Literal["sgx", "tdx", "snp", "nitro", "insecure-software"]
 
 
 class Custodian(Message):
@@ -91,10 +92,10 @@ class Evidence(Message):
     """What `GET /v1/evidence` answers. Nothing here is trusted before appraisal."""
 
     version: Literal[1]
-    kind: Literal["sgx", "insecure-software"]
+    kind: PlatformKind
     quote: Annotated[bytes, Meta(max_length=32 * 1024)]
     collateral: Annotated[bytes, Meta(max_length=64 * 1024)]
-    """JSON of the collateral of a DCAP quote, as `dcap-qvl` reads it."""
+    """What the quote is appraised with: see `spec/evidence.md` for each kind."""
     claims: Annotated[bytes, Meta(max_length=16 * 1024)]
     genesis: Annotated[bytes, Meta(max_length=16 * 1024)]
     cluster_signature: Bytes64

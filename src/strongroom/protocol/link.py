@@ -35,6 +35,7 @@ class Operation(IntEnum):
     READ = 16
     COMMIT = 17
     POST = 18
+    COLLATERAL = 19
 
 
 RowKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -89,6 +90,19 @@ class Post(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=T
     url: str
     body: bytes | None
 
+
+class Collateral(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """What a quote of platform `kind` is appraised with; the answer is the bytes for `Evidence.collateral`."""
+
+    kind: str
+    quote: bytes
+
+
+LINK_PORTS: Final = {"vault": 8410, "authenticator": 8411}
+"""Where an enclave that is no child process of its host finds it: TCP on loopback, or vsock. Measured, so that no
+argument or environment has to tell; it need not be secret or true, since the host is not trusted anyway."""
+EGRESS_PORT: Final = 8412
+"""vsock port of the host's way out to the network, for enclaves that have none of their own."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 

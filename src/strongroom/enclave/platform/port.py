@@ -7,8 +7,10 @@ is used is fixed by the measured entry file, never by the environment.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from strongroom.protocol.evidence import PlatformKind
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -18,14 +20,25 @@ class Quoted:
     """A quote and the collateral to appraise it with."""
 
     quote: bytes
-    collateral: bytes
+    collateral: bytes | None
+    """None: the host's collateral service has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealingKey:
+    """A key that only this exact program on this machine can get."""
+
+    key: bytes = field(repr=False)
+    """32 bytes."""
+    label: str
+    """What it is bound to, in words: kept in clear beside what it seals, so that a failure can say what changed."""
 
 
 class Platform(Protocol):
     """One trusted execution environment."""
 
     @property
-    def kind(self) -> Literal["sgx", "insecure-software"]:
+    def kind(self) -> PlatformKind:
         """Platform kind as evidence names it."""
 
     @property
@@ -39,10 +52,10 @@ class Platform(Protocol):
         """Random bytes from the processor or the kernel that the enclave trusts."""
 
     def quote(self, report_data: bytes) -> Quoted:
-        """A quote over exactly these 64 bytes."""
+        """A quote over exactly these 64 bytes. Raises `Unavailable` QUOTE_UNAVAILABLE."""
 
-    def sealing_key(self) -> bytes:
-        """32 bytes that only this exact measurement on this machine can get."""
+    def sealing_key(self) -> SealingKey | None:
+        """Bound to the exact measurement, never to the signer (RULES 8). None where the platform has no such key."""
 
     def development_custodian(self) -> bytes | None:
         """Seed (32 bytes) of the automatic custodian of development clusters; None on hardware, always."""
