@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from strongroom.protocol.codec import Message, encode
-from strongroom.protocol.evidence import Bytes16, Bytes32, Bytes48, Bytes64, ConfigValue, Count, ShortText
+from strongroom.protocol.evidence import Bytes16, Bytes32, Bytes48, Bytes64, ConfigValue, Count, PlatformKind, ShortText
 from strongroom.protocol.primitives import Domain, digest
 
 TcbStatus = Literal[
@@ -171,6 +171,18 @@ class TrustPolicy(Message):
     """Must contain `insecure` when software evidence is accepted."""
     vault: RolePolicy
     authenticator: RolePolicy
+
+
+def sections_of(policy: RolePolicy) -> dict[PlatformKind, AnyPlatformPolicy]:
+    """What a policy says of each platform that it names; of any other it accepts nothing."""
+    sections: dict[PlatformKind, AnyPlatformPolicy | None] = {
+        "sgx": policy.sgx,
+        "tdx": policy.tdx,
+        "snp": policy.snp,
+        "nitro": policy.nitro,
+        "insecure-software": policy.insecure_software,
+    }
+    return {kind: section for kind, section in sections.items() if section is not None}
 
 
 def policy_digest(policy: RolePolicy) -> bytes:

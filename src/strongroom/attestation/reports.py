@@ -9,14 +9,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 
-class Step(NamedTuple):
-    """One thing that was checked, for people: `strongroom verify` prints them as a table."""
-
-    name: str
-    value: str
-    explanation: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the hardware of every platform vouches for."""

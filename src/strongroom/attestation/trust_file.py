@@ -1,45 +1,83 @@
-"""`trust.toml`: a trust policy as text that a person can read, compare and edit. Text in, text out; no files."""
+"""`trust.toml`: a trust policy as text that a person can read, compare and edit. Text in, text out; no files.
+
+Both directions follow the types in `attestation.policy`: bytes are hex, a platform without a section is refused, and an
+optional list that stands for "no matter which" says "any".
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
+from msgspec import inspect as shape
 
-from strongroom.attestation.policy import RolePolicy, TrustPolicy
+from strongroom.attestation.policy import TrustPolicy
+from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
 
 MAX_TRUST_FILE: Final = 256 * 1024
 """Bytes."""
 
-_ROLES: Final = ("vault", "authenticator")
-_DIGESTS: Final = ("insecure_roots", "measurements", "clusters")
-_HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
+_ANY: Final = "any"
+_WIDTH: Final = 160
+"""Columns up to which an entry of a list stands on one line."""
+_SHORT: Final = 72
+"""Columns up to which a whole list does."""
+_SHAPE: Final = shape.type_info(TrustPolicy)
+
+_COMMENTS: Final = {
+    "clusters": "Clusters. Without this pin the host could start the genuine program with custodians of its own choice.",
+    "config": "Settings that may differ from the default, exactly so; any other difference is refused.",
+    "roots": "SHA-256 of the development roots that software evidence may come from.",
+    "measurements": "Exact programs. The strongest pin: only code with this digest is trusted.",
+    "signers": "Programs by who signed them, at this security version or above. Each signer CAN READ what you store.",
+    "tcb_statuses": "States of processor and microcode that are good enough.",
+    "grace_days": "Days, from the date of the state it reaches, for which a machine that is OutOfDate is still accepted.",
+    "refused_advisories": "Known weaknesses (vendor advisories) that are not.",
+    "min_tcb_evaluation": "Lowest edition of the vendor's assessment: an older one does not know the newer weaknesses.",
+    "platform_ids": 'Machines, by PPID; "any" accepts quotes forged with keys taken from a machine of somebody else.',
+    "allow_smt": "States of the machine that are accepted; false refuses also where the vendor does not say.",
+    "products": "Lines of processors, with the lowest security version of each part. Milan's keys can be extracted.",
+    "chip_ids": 'Machines, by CHIP_ID; "any" accepts reports forged with keys taken from a machine of somebody else.',
+    "vmpls": "Privilege levels that may have asked for the report; 0 is the most privileged.",
+    "allow_vlek": "What the guest's and the provider's settings may be.",
+    "require_crl": "AMD's list of revoked certificates must come along.",
+    "allow_perfmon": "Performance counters inside the TD.",
+    "instances": 'EC2 instances; "any" accepts every one of AWS.',
+}
+_SECTIONS: Final = {
+    "sgx": "Intel SGX; measurement: MRENCLAVE, signer: MRSIGNER.",
+    "tdx": "Intel TDX; measurement: MRTD and the four RTMRs.",
+    "snp": "AMD SEV-SNP; measurement: MEASUREMENT, signer: digest of the author or ID key of the ID block.",
+    "nitro": "AWS Nitro Enclaves; measurement: PCR0 to PCR2, signer: PCR8.",
+    "insecure_software": "INSECURE: no hardware. Whoever runs that machine can read everything.",
+}
 
 
 def parse_trust_policy(text: str) -> TrustPolicy:
-    """Parse `trust.toml`. Every field must be there, nothing else may; digests are 64 hex digits.
+    """Parse `trust.toml`. Every field must be there, nothing else may; only sections of platforms may be left out.
 
-    Raises `Misuse` with the place: line and column of a syntax error, else the field's dotted name.
+    Raises `Misuse` with the place: line and column of a syntax error, else the line and the field's dotted name.
     """
     if len(text.encode("utf-8", "replace")) > MAX_TRUST_FILE:
         raise Misuse(Number.TOO_LARGE, "trust policy")
     try:
         untyped = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _misuse("not TOML", error) from None
-    for role in _ROLES:
-        if isinstance(untyped.get(role), dict):
-            _digests_from_hex(untyped[role], role)
+        raise Misuse(Number.MALFORMED, f"trust policy: not TOML: {error}") from None
     try:
-        policy = msgspec.convert(untyped, TrustPolicy, builtin_types=(bytes,))
+        policy = msgspec.convert(_from_text(untyped, _SHAPE, ""), TrustPolicy, builtin_types=(bytes,))
+    except _Misplaced as error:
+        raise _misuse(text, error.what, error.place) from None
     except msgspec.ValidationError as error:
-        raise _misuse("", error) from None
-    _verify_name(policy)
+        # msgspec ends its text with " - at `$.vault.clusters[0]`".
+        what, _, place = str(error).partition(" - at ")
+        raise _misuse(text, what, place.strip("`$.")) from None
+    _verify_name(text, policy)
     return policy
 
 
@@ -48,97 +86,144 @@ def format_trust_policy(policy: TrustPolicy) -> str:
 
     Raises `Misuse` when the name hides, or wrongly claims, that the policy accepts software evidence.
     """
-    _verify_name(policy)
-    head = [
-        "# What this client trusts. Evidence that does not fit is refused; an empty list accepts nothing.",
+    _verify_name("", policy)
+    lines = [
+        "# What this client trusts. Evidence that does not fit is refused; an empty list accepts nothing, and neither",
+        "# does a platform without a section.",
         f"version = {policy.version}",
-        f"name = {_text(policy.name)}",
+        f"name = {_value(policy.name)}",
     ]
-    if _accepts_software(policy):
-        head.append("# INSECURE: software evidence is accepted below. Whoever runs that machine can read everything.")
-    lines = head + _format_role("vault", policy.vault) + _format_role("authenticator", policy.authenticator)
+    for name in ("vault", "authenticator"):
+        role = getattr(policy, name)
+        lines += ["", f"[{name}]", *_fields(role, name, ("clusters", "config"))]
+        for section, comment in _SECTIONS.items():
+            found: Message | None = getattr(role, section)
+            if found is not None:
+                place = f"{name}.{section}"
+                lines += ["", f"# {comment}", f"[{place}]", *_fields(found, place, found.__struct_fields__)]
     return "\n".join(lines) + "\n"
 
 
-def _misuse(what: str, error: Exception) -> Misuse:
-    # msgspec ends its text with "at `$.vault.clusters[0]`".
-    place = re.sub(r"`\$\.?(.*?)`$", lambda found: found[1] or "the top level", str(error))
-    return Misuse(Number.MALFORMED, f"trust policy: {what}{': ' if what else ''}{place}")
+def _verify_name(text: str, policy: TrustPolicy) -> None:
+    """A policy that accepts software evidence says so by name, so that nobody uses it unaware."""
+    named = "insecure" in policy.name
+    accepts = any(role.insecure_software is not None for role in (policy.vault, policy.authenticator))
+    if accepts and not named:
+        raise _misuse(text, 'one that accepts software evidence must have "insecure" in its name', "name")
+    if named and not accepts:
+        raise _misuse(text, 'named "insecure" but accepts no software evidence', "name")
 
 
-def _digests_from_hex(role: dict[str, Any], name: str) -> None:
-    """Replace hex strings by bytes in place; what is not where it belongs is left to the strict conversion."""
-    for field in _DIGESTS:
-        values = role.get(field)
-        if isinstance(values, list):
-            role[field] = [_digest_from_hex(value, f"{name}.{field}[{i}]") for i, value in enumerate(values)]
-    signers = role.get("signers")
-    for i, rule in enumerate(signers if isinstance(signers, list) else ()):
-        if isinstance(rule, dict) and "signer" in rule:
-            rule["signer"] = _digest_from_hex(rule["signer"], f"{name}.signers[{i}].signer")
+# --- reading ------------------------------------------------------------------------------------------------------
 
 
-def _digest_from_hex(value: object, place: str) -> bytes:
-    if not isinstance(value, str) or not _HEX.fullmatch(value):
-        raise Misuse(Number.MALFORMED, f"trust policy: expected 64 hex digits - at {place}")
+class _Misplaced(Exception):
+    def __init__(self, what: str, place: str) -> None:
+        self.what = what
+        self.place = place
+        super().__init__(what)
+
+
+def _from_text(value: Any, kind: shape.Type, place: str) -> Any:
+    """`value` with bytes for hex, None for "any" and for sections left out; the strict conversion sees to the rest."""
+    match kind:
+        case shape.Metadata():
+            return _from_text(value, kind.type, place)
+        case shape.UnionType():
+            if value == _ANY and not _is_section(kind):
+                return None
+            return _from_text(value, next(one for one in kind.types if not isinstance(one, shape.NoneType)), place)
+        case shape.BytesType():
+            return _from_hex(value, kind.min_length or 0, place)
+        case shape.ListType() if isinstance(value, list):
+            return [_from_text(one, kind.item_type, f"{place}[{at}]") for at, one in enumerate(value)]
+        case shape.StructType() if isinstance(value, dict):
+            types = {field.name: field.type for field in kind.fields}
+            filled = {name: None for name, of in types.items() if _is_section(of)} | value
+            below = f"{place}." if place else ""
+            return {
+                name: one if name not in types or one is None else _from_text(one, types[name], f"{below}{name}")
+                for name, one in filled.items()
+            }
+    return value
+
+
+def _is_section(kind: shape.Type) -> bool:
+    return isinstance(kind, shape.UnionType) and any(isinstance(one, shape.StructType) for one in kind.types)
+
+
+def _from_hex(value: object, size: int, place: str) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value):
+        raise _Misplaced(f"expected {2 * size} hex digits", place)
     return bytes.fromhex(value)
 
 
-def _accepts_software(policy: TrustPolicy) -> bool:
-    return any("insecure-software" in role.platforms for role in (policy.vault, policy.authenticator))
+def _misuse(text: str, what: str, place: str) -> Misuse:
+    where = place or "the top level"
+    line = _line_of(text, place)
+    return Misuse(Number.MALFORMED, f"trust policy: {what} - at {where}{f', line {line}' if line else ''}")
 
 
-def _verify_name(policy: TrustPolicy) -> None:
-    """A policy that accepts software evidence says so by name, so that nobody uses it unaware."""
-    named, accepts = "insecure" in policy.name, _accepts_software(policy)
-    if accepts and not named:
-        raise Misuse(
-            Number.MALFORMED,
-            'trust policy: one that accepts software evidence must have "insecure" in its name - at name',
-        )
-    if named and not accepts:
-        raise Misuse(Number.MALFORMED, 'trust policy: named "insecure" but accepts no software evidence - at name')
+def _line_of(text: str, place: str) -> int:
+    """Line, from 1, of the key or table that `place` names, or of the nearest around it; 0 if there is none.
+
+    For error messages only: TOML's parser tells no places, so this looks for the words as people write them.
+    """
+    path = place.split(".")
+    best, at_line = 0, 0
+    table, seen = "", dict[str, int]()
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        if header := re.fullmatch(r"(\[\[?)\s*([\w.\-]+)\s*\]\]?(?:\s*#.*)?", line):
+            table = header[2]
+            if header[1] == "[[":
+                seen[table] = seen.get(table, -1) + 1
+                table = f"{table}[{seen[table]}]"
+            key = table
+        elif assignment := re.match(r"([\w\-]+)\s*=", line):
+            key = f"{table}.{assignment[1]}" if table else assignment[1]
+        else:
+            continue
+        depth = len(key.split("."))
+        wanted = ".".join(path[:depth])
+        if key in (wanted, wanted.partition("[")[0] if depth == len(path) else wanted) and depth > best:
+            best, at_line = depth, number
+    return at_line
 
 
-def _format_role(name: str, role: RolePolicy) -> list[str]:
-    signers = (
-        f'{{ signer = "{rule.signer.hex()}", product_id = {rule.product_id}, min_svn = {rule.min_svn} }}'
-        for rule in role.signers
-    )
-    config = (f"{{ name = {_text(value.name)}, value = {_text(value.value)} }}" for value in role.config)
-    return [
-        "",
-        f"[{name}]",
-        '# Kinds of evidence: "sgx" is Intel hardware; "insecure-software" proves nothing and is for development.',
-        f"platforms = {_array(map(_text, role.platforms))}",
-        "# SHA-256 of the root certificates that software evidence may come from; hardware has its vendor's root.",
-        f"insecure_roots = {_hex_array(role.insecure_roots)}",
-        "# Exact programs (MRENCLAVE). The strongest pin: only code with this digest is trusted.",
-        f"measurements = {_hex_array(role.measurements)}",
-        "# Programs by who signed them, at this security version or above. Each signer CAN READ what you store.",
-        f"signers = {_array(signers)}",
-        "# Clusters. Without this pin the host could start the genuine program with custodians of its own choice.",
-        f"clusters = {_hex_array(role.clusters)}",
-        "# States of processor and microcode that are good enough.",
-        f"tcb_statuses = {_array(map(_text, role.tcb_statuses))}",
-        "# Known weaknesses (vendor advisories) that are not.",
-        f"refused_advisories = {_array(map(_text, role.refused_advisories))}",
-        "# Lowest edition of the vendor's assessment: an older one does not know the newer weaknesses.",
-        f"min_tcb_evaluation = {role.min_tcb_evaluation}",
-        "# Settings that may differ from the default, exactly so; any other difference is refused.",
-        f"config = {_array(config)}",
-    ]
+# --- writing ------------------------------------------------------------------------------------------------------
 
 
-def _array(items: Iterable[str]) -> str:
-    lines = [f"    {item},\n" for item in items]
-    return f"[\n{''.join(lines)}]" if lines else "[]"
+def _fields(message: Message, place: str, names: Iterable[str]) -> Iterator[str]:
+    """Lines of the fields; lists whose entries are too long for one line follow as arrays of tables."""
+    tables: list[str] = []
+    for name in names:
+        value = getattr(message, name)
+        if isinstance(value, list) and any(isinstance(one, Message) and len(_value(one)) > _WIDTH for one in value):
+            for one in value:
+                tables += ["", f"[[{place}.{name}]]", *_fields(one, "", one.__struct_fields__)]
+            continue
+        if name in _COMMENTS:
+            yield f"# {_COMMENTS[name]}"
+        yield f"{name} = {_value(value)}"
+    yield from tables
 
 
-def _hex_array(values: Iterable[bytes]) -> str:
-    return _array(f'"{value.hex()}"' for value in values)
-
-
-def _text(value: str) -> str:
-    """A TOML basic string: JSON's escapes are TOML's, but TOML wants DEL escaped too."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return _value(_ANY)
+        case bool():
+            return "true" if value else "false"
+        case bytes():
+            return f'"{value.hex()}"'
+        case str():
+            # A TOML basic string: JSON's escapes are TOML's, but TOML wants DEL escaped too.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list():
+            entries = [_value(one) for one in value]
+            short = f"[{', '.join(entries)}]"
+            return short if len(short) <= _SHORT else "[\n" + "".join(f"    {entry},\n" for entry in entries) + "]"
+        case Message():
+            return "{ " + ", ".join(f"{name} = {_value(getattr(value, name))}" for name in value.__struct_fields__) + " }"
+    return str(value)

@@ -42,13 +42,13 @@ class Number(IntEnum):
     SIGN_IN_PENDING = 204
     DESTINATION_REFUSED = 205
     PEER_REFUSED = 206
-    POLICY = 207
 
     EVIDENCE = 301
     INTEGRITY = 302
     AUTHENTICATOR_UNTRUSTED = 303
     TOKEN_UNTRUSTED = 304
     CLOCK = 305
+    POLICY = 306
 
     BUSY = 401
     STORE_UNAVAILABLE = 402
@@ -131,10 +131,6 @@ WORDS: dict[Number, tuple[str, str]] = {
         "this request is answered to an attested Vault only",
         "present a Vault's evidence made for this session",
     ),
-    Number.POLICY: (
-        "the evidence is genuine, but the trust policy does not accept it",
-        "compare the policy with what the operator publishes; `strongroom verify` shows what was found",
-    ),
     Number.EVIDENCE: ("the evidence was refused", "see the reason; do not send anything to this server"),
     Number.INTEGRITY: (
         "an integrity check failed: something was altered on its way or in the database",
@@ -149,6 +145,10 @@ WORDS: dict[Number, tuple[str, str]] = {
         "sign in again; if it persists the provider's settings differ from the method",
     ),
     Number.CLOCK: ("the server's clock is behind a time that is proven past", "the operator must set the clock"),
+    Number.POLICY: (
+        "the evidence is genuine, but the trust policy does not accept it",
+        "compare the policy with what the operator publishes; `strongroom verify` shows what was found",
+    ),
     Number.BUSY: ("the server is busy", "try again in a moment"),
     Number.STORE_UNAVAILABLE: (
         "the database did not answer; nothing was changed that was not acknowledged",

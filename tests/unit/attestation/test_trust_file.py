@@ -1,55 +1,58 @@
 import tomllib
-from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from strongroom.attestation.policy import RolePolicy, SignerRule, TrustPolicy
+from strongroom.attestation.policy import NitroMeasurement, SgxSigner, TdxMeasurement, TrustPolicy
 from strongroom.attestation.trust_file import MAX_TRUST_FILE, format_trust_policy, parse_trust_policy
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import ConfigValue
+from tests.support import policies
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-DIGESTS = st.lists(st.binary(min_size=32, max_size=32), max_size=3)
-ROLES = st.builds(
-    RolePolicy,
-    platforms=st.just(["sgx"]),
-    insecure_roots=DIGESTS,
-    measurements=DIGESTS,
-    signers=st.lists(
-        st.builds(
-            SignerRule,
-            signer=st.binary(min_size=32, max_size=32),
-            product_id=st.integers(0, 0xFFFF),
-            min_svn=st.integers(0, 0xFFFF),
-        ),
-        max_size=2,
-    ),
-    clusters=DIGESTS,
-    tcb_statuses=st.lists(st.sampled_from(["UpToDate", "OutOfDate"]), max_size=2),
-    refused_advisories=st.lists(TEXTS, max_size=2),
-    min_tcb_evaluation=st.integers(0, 2**63 - 1),
-    config=st.lists(st.builds(ConfigValue, name=TEXTS, value=TEXTS), max_size=2),
+ROLE = policies.role(
+    clusters=[b"\xcd" * 32],
+    sgx=policies.sgx(measurements=[bytes(32)], signers=[SgxSigner(b"\xab" * 32, 1, 2)], min_tcb_evaluation=17),
 )
-ROLE = RolePolicy(["sgx"], [], [bytes(32)], [SignerRule(b"\xab" * 32, 1, 2)], [b"\xcd" * 32], ["UpToDate"], [], 17, [])
+ALL = policies.role(
+    clusters=[b"\xcd" * 32],
+    config=[ConfigValue("a", "b")],
+    sgx=policies.sgx(),
+    tdx=policies.tdx(measurements=[TdxMeasurement(*(bytes([at] * 48) for at in range(5))) for _ in range(2)]),
+    snp=policies.snp(chip_ids=[b"\x11" * 64]),
+    nitro=policies.nitro(measurements=[NitroMeasurement(bytes(48), bytes(48), bytes(48))]),
+)
 POLICY = TrustPolicy(1, "house", ROLE, ROLE)
 TEXT = format_trust_policy(POLICY)
 
 
-@given(TEXTS.map(lambda text: text.replace("insecure", "")), ROLES, ROLES)
-def test_every_policy_survives_its_text(name, vault, authenticator):
-    policy = TrustPolicy(1, name.replace("insecure", ""), vault, authenticator)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(policies.TRUST_POLICIES)
+def test_every_policy_survives_its_text(policy):
     assert parse_trust_policy(format_trust_policy(policy)) == policy
 
 
 def test_the_text_says_what_each_pin_means():
-    assert tomllib.loads(TEXT)["vault"]["clusters"] == ["cd" * 32]
-    for field in tomllib.loads(TEXT)["vault"]:
-        above = TEXT.split(f"\n{field} = ")[0].splitlines()[-1]
-        assert above.startswith("# ")
-    assert "CAN READ" in TEXT
+    text = format_trust_policy(TrustPolicy(1, "house", ALL, ROLE))
+    assert tomllib.loads(text)["vault"]["clusters"] == ["cd" * 32]
+    for section, fields in tomllib.loads(text)["vault"].items():
+        above = text.split(f"\n[vault.{section}]\n" if isinstance(fields, dict) else f"\n{section} = ")[0].splitlines()[-1]
+        assert above.startswith("# "), section
+    assert "CAN READ" in text
+    assert max(len(line) for line in text.splitlines()) < 160
+
+
+def test_what_names_no_machine_says_any():
+    assert 'platform_ids = "any"' in TEXT
+    empty = TEXT.replace('platform_ids = "any"', "platform_ids = []", 1)
+    assert parse_trust_policy(empty).vault.sgx.platform_ids == []  # which accepts none
+
+
+def test_a_platform_left_out_is_refused_and_any_stands_for_no_section():
+    assert parse_trust_policy(TEXT).vault.tdx is None
+    with pytest.raises(Misuse, match="vault.tdx"):
+        parse_trust_policy(TEXT.replace("[vault]", '[vault]\ntdx = "any"'))
 
 
 @pytest.mark.parametrize(
@@ -59,21 +62,24 @@ def test_the_text_says_what_each_pin_means():
         ("version = 1", "version = true", "version"),
         ("version = 1\n", "", "missing required field `version`"),
         ("[vault]", "extra = 1\n[vault]", "unknown field `extra`"),
-        ("min_tcb_evaluation = 17", "min_tcb_evaluation = 17\nextra = 1", "unknown field `extra` - at vault"),
-        ("min_tcb_evaluation = 17", 'min_tcb_evaluation = "17"', "at vault.min_tcb_evaluation"),
-        ("min_tcb_evaluation = 17", "min_tcb_evaluation = -1", "at vault.min_tcb_evaluation"),
-        ("min_tcb_evaluation = 17", "min_tcb_evaluation = 17.0", "at vault.min_tcb_evaluation"),
-        ("min_tcb_evaluation = 17", "min_tcb_evaluation = 2026-01-01", "at vault.min_tcb_evaluation"),
-        ('    "sgx"', '    "SGX"', "at vault.platforms[0]"),
-        ('"UpToDate"', '"Revoked"', "at vault.tcb_statuses[0]"),
-        (f'"{"00" * 32}"', '"00"', "expected 64 hex digits - at vault.measurements[0]"),
-        (f'"{"00" * 32}"', "0", "expected 64 hex digits - at vault.measurements[0]"),
-        (f'"{"00" * 32}"', f'"{"0 " * 32}"', "expected 64 hex digits - at vault.measurements[0]"),
-        (f'"{"ab" * 32}"', '"xyz"', "expected 64 hex digits - at vault.signers[0].signer"),
-        ("min_svn = 2", "min_svn = 65536", "at vault.signers[0].min_svn"),
-        (", min_svn = 2", "", "at vault.signers[0]"),
-        ("signers = [", "signers = [[], ", "at vault.signers[0]"),
-        ("insecure_roots = []", 'insecure_roots = ""', "at vault.insecure_roots"),
+        ("min_tcb_evaluation = 17", "min_tcb_evaluation = 17\nextra = 1", "unknown field `extra` - at vault.sgx, line"),
+        ("min_tcb_evaluation = 17", 'min_tcb_evaluation = "17"', "at vault.sgx.min_tcb_evaluation"),
+        ("min_tcb_evaluation = 17", "min_tcb_evaluation = -1", "at vault.sgx.min_tcb_evaluation"),
+        ("min_tcb_evaluation = 17", "min_tcb_evaluation = 17.0", "at vault.sgx.min_tcb_evaluation"),
+        ("min_tcb_evaluation = 17", "min_tcb_evaluation = 2026-01-01", "at vault.sgx.min_tcb_evaluation"),
+        ("[vault.sgx]", "[vault.SGX]", "unknown field `SGX` - at vault, line"),
+        ('platform_ids = "any"', 'platform_ids = "all"', "at vault.sgx.platform_ids, line"),
+        ("allow_smt = true", "allow_smt = 1", "at vault.sgx.allow_smt, line"),
+        ("grace_days = 0\n", "", "missing required field `grace_days` - at vault.sgx, line"),
+        ('"UpToDate"', '"Revoked"', "at vault.sgx.tcb_statuses[0], line"),
+        (f'"{"00" * 32}"', '"00"', "expected 64 hex digits - at vault.sgx.measurements[0], line"),
+        (f'"{"00" * 32}"', "0", "expected 64 hex digits - at vault.sgx.measurements[0], line"),
+        (f'"{"00" * 32}"', f'"{"0 " * 32}"', "expected 64 hex digits - at vault.sgx.measurements[0], line"),
+        (f'"{"ab" * 32}"', '"xyz"', "expected 64 hex digits - at vault.sgx.signers[0].signer"),
+        ("min_svn = 2", "min_svn = 65536", "at vault.sgx.signers[0].min_svn"),
+        (", min_svn = 2", "", "at vault.sgx.signers[0]"),
+        ("signers = [", "signers = [[], ", "at vault.sgx.signers[0]"),
+        ("refused_advisories = []", 'refused_advisories = ""', "at vault.sgx.refused_advisories, line"),
         ("[vault]", "[vault", "not TOML: Expected ']' at the end of a table declaration (at line"),
         ("[vault]", "[vault]\n[vault]", "not TOML"),
         ("[vault]", "x = " + "[" * 5000, "not TOML"),
@@ -96,8 +102,8 @@ def test_a_role_that_is_no_table_is_refused(value):
 
 @pytest.mark.parametrize("role", ["vault", "authenticator"])
 def test_a_policy_that_accepts_software_evidence_must_say_so_by_name(role):
-    insecure = msgspec.structs.replace(ROLE, platforms=["insecure-software"])
-    fields: dict[str, Any] = {"version": 1, "vault": ROLE, "authenticator": ROLE, role: insecure}
+    insecure = msgspec.structs.replace(ROLE, insecure_software=policies.software())
+    fields = {"version": 1, "vault": ROLE, "authenticator": ROLE, role: insecure}
     honest = TrustPolicy(**fields, name="insecure demo")
     text = format_trust_policy(honest)
     assert "# INSECURE" in text
@@ -111,6 +117,22 @@ def test_a_policy_that_accepts_software_evidence_must_say_so_by_name(role):
 def test_a_policy_that_accepts_no_software_evidence_must_not_be_named_insecure():
     with pytest.raises(Misuse, match="accepts no software evidence"):
         parse_trust_policy(TEXT.replace("house", "insecure house"))
+
+
+def test_the_line_that_an_error_names_is_the_one():
+    text = format_trust_policy(TrustPolicy(1, "house", ALL, ALL))
+    lines = text.splitlines()
+    second = [at for at, line in enumerate(lines) if line == "[[authenticator.tdx.measurements]]"][1]
+    lines[second + 3] = 'rtmr1 = "00"'
+    lines[-1] = "instances = 3"
+    for bent, place, line in (
+        (lines[:-1], "authenticator.tdx.measurements[1].rtmr1", second + 4),
+        ([*lines[: second + 3], text.splitlines()[second + 3], *lines[second + 4 :]], "authenticator.nitro", len(lines)),
+    ):
+        with pytest.raises(Misuse) as caught:
+            parse_trust_policy("\n".join(bent))
+        assert f"at {place}" in caught.value.reason
+        assert caught.value.reason.endswith(f"line {line}") or place == "authenticator.nitro"
 
 
 def test_a_huge_file_is_refused_before_parsing():

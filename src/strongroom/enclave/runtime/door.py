@@ -11,7 +11,7 @@ import sys
 from strongroom.attestation.appraisal import Genuine, verify_peer
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.identity import Identity
+from strongroom.enclave.runtime.identity import Identity, peer_platforms
 from strongroom.enclave.runtime.service import Caller, Service
 from strongroom.enclave.runtime.sessions import Session, Sessions
 from strongroom.protocol.codec import Message, decode, encode
@@ -37,7 +37,7 @@ class Door:
         """Answer one call of the host's front. Raises `StrongroomError`, whose number goes out in clear."""
         match operation:
             case Operation.EVIDENCE:
-                return self._identity.evidence()
+                return await self._identity.evidence()
             case Operation.SESSION:
                 return self._open_session(body)
             case Operation.FRAME:
@@ -115,7 +115,7 @@ class Door:
             kem_key=session.kem_key,
             binding_key=session.binding_key,
             peer_evidence=session.evidence,
-            platforms=(self._platform.kind,),
+            platforms=peer_platforms(self._platform.kind),
             insecure_roots=self._platform.roots,
             now=self._clock.now(),
         )

@@ -12,7 +12,7 @@ from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import RING_KEY, Ring, found_cluster, open_ring
 from strongroom.enclave.runtime.service import Service
-from strongroom.protocol.errors import Misuse, Number, Unavailable
+from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.link import Operation, Put, Start, parse_start
 
@@ -43,9 +43,9 @@ class Enclave:
     async def _start(self, start: Start) -> Door:
         ring = await self._ring(start)
         clock = Clock(self._platform)
-        identity = Identity(self._platform, clock, ring, self._role, start.config)
+        identity = Identity(self._platform, clock, ring, self._role, start.config, self._link.collateral)
         service = self._build(self._platform, clock, ring, identity, self._link, start.config)
-        identity.evidence()
+        await identity.evidence()
         return Door(self._platform, clock, identity, service)
 
     async def _ring(self, start: Start) -> Ring:
@@ -59,8 +59,13 @@ class Enclave:
             return ring
         if row is None:
             raise Misuse(Number.CONFLICT, "this database has no key ring")
-        ring, rewrap = open_ring(self._platform, row.sealed, self._role)
-        if rewrap:
-            print("key ring opened by the automatic development custodian: the program changed", file=sys.stderr)
+        try:
+            ring, rewrap = open_ring(self._platform, row.sealed, self._role)
+        except Untrusted as error:
+            # The number alone crosses the link; the operator needs to know what changed.
+            print(f"strongroom: {error.reason}", file=sys.stderr, flush=True)
+            raise
+        if rewrap is not None:
+            print(f"key ring sealed anew: {rewrap}", file=sys.stderr)
             await self._link.commit([Put(RING_KEY, row.version, row.version + 1, ring.seal(self._platform))], [])
         return ring

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
 
-from strongroom.attestation.appraisal import verify_genuine
+from strongroom.attestation.appraisal import Genuine, verify_genuine
+from strongroom.attestation.verification import HARDWARE
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.keys import KEY_LIFE, TurningKey
@@ -16,6 +18,7 @@ from strongroom.protocol.evidence import (
     ConfigValue,
     Evidence,
     PeerBinding,
+    PlatformKind,
     Role,
     evidence_digest,
     report_data,
@@ -24,12 +27,38 @@ from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import Domain, KemKey
 
 BUILD: Final = "0.1.0"
+STALE_MARGIN: Final = 120
+"""Seconds before something that evidence rests on expires at which it is made anew: clients' clocks differ."""
+
+
+def peer_platforms(own: PlatformKind) -> tuple[PlatformKind, ...]:
+    """Kinds of other enclaves that one of kind `own` believes: all hardware, and software only if it is none itself."""
+    return (*HARDWARE, own) if own not in HARDWARE else HARDWARE
+
+
+class _Shown(NamedTuple):
+    kem_key: bytes
+    evidence: bytes
+    stale_at: int
+
+
+FetchCollateral = Callable[[PlatformKind, bytes], Awaitable[bytes]]
+"""Platform kind and quote → collateral, as the host says. Wrong collateral makes evidence that nobody accepts, us
+included."""
 
 
 class Identity:
     """Evidence of one enclave instance. A quote is made once a key period, never per request (RULES 21)."""
 
-    def __init__(self, platform: Platform, clock: Clock, ring: Ring, role: Role, config: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        clock: Clock,
+        ring: Ring,
+        role: Role,
+        config: Mapping[str, str],
+        fetch_collateral: FetchCollateral,
+    ) -> None:
         self.role: Final[Role] = role
         self.cluster_id: Final = ring.cluster_id
         self._platform = platform
@@ -37,28 +66,41 @@ class Identity:
         self._ring = ring
         self._config = [ConfigValue(name=name, value=config[name]) for name in sorted(config)]
         self._keys = TurningKey(platform.random(32), clock.now())
+        self._fetch_collateral = fetch_collateral
         self._accepted: dict[bytes, int] = {}
-        self._shown: tuple[bytes, bytes] | None = None
+        self._shown: _Shown | None = None
+        self._one_at_a_time = asyncio.Lock()
 
-    def evidence(self) -> bytes:
-        """Current evidence, made anew when the key has turned."""
-        now = self._clock.now()
-        key = self._keys.current(now)
-        if self._shown is None or self._shown[0] != key.public:
-            evidence = self._make(key, self._keys.expires_at, None)
-            genuine = verify_genuine(
-                evidence,
-                role=self.role,
-                platforms=(self._platform.kind,),
-                insecure_roots=self._platform.roots,
-                now=now,
-            )
-            # We check ourselves as a client would: a date that Intel signed may raise the floor.
-            self._clock.raise_floor(genuine.collateral_date)
-            self._accepted = {digest: end for digest, end in self._accepted.items() if lasts(end, now, KEY_LIFE)}
-            self._accepted[evidence_digest(evidence)] = self._keys.expires_at
-            self._shown = (key.public, evidence)
-        return self._shown[1]
+    async def evidence(self) -> bytes:
+        """Current evidence, made anew when the key has turned or something that it rests on is about to expire.
+
+        Raises `Unavailable` QUOTE_UNAVAILABLE or COLLATERAL_UNAVAILABLE, and `Untrusted` EVIDENCE for a quote that
+        clients would refuse.
+        """
+        # Locked: a thousand clients at the turn of the key must not ask for a thousand quotes.
+        async with self._one_at_a_time:
+            now = self._clock.now()
+            key = self._keys.current(now)
+            shown = self._shown
+            if shown is None or shown.kem_key != key.public or shown.stale_at <= now:
+                shown = self._shown = await self._show(key, now)
+            return shown.evidence
+
+    async def _show(self, key: KemKey, now: int) -> _Shown:
+        expires_at = self._keys.expires_at
+        evidence = await self._make(key, expires_at, None)
+        genuine = self._verify_own(evidence, now)
+        # We check ourselves as a client would: a date that the maker signed may raise the floor.
+        self._clock.raise_floor(genuine.report.proven_at)
+        self._accepted = {digest: end for digest, end in self._accepted.items() if lasts(end, now, KEY_LIFE)}
+        self._accepted[evidence_digest(evidence)] = expires_at
+        # Not again within the margin: what the host has may be no fresher, and quotes are dear (RULES 21).
+        return _Shown(key.public, evidence, max(genuine.report.valid_until - STALE_MARGIN, now + STALE_MARGIN))
+
+    def _verify_own(self, evidence: bytes, now: int) -> Genuine:
+        return verify_genuine(
+            evidence, role=self.role, platforms=(self._platform.kind,), insecure_roots=self._platform.roots, now=now
+        )
 
     def expiry_of(self, digest: bytes) -> int | None:
         """Unix time at which evidence with this digest expires; None if it is not ours or has expired."""
@@ -69,13 +111,13 @@ class Identity:
         """The turning key that `sealed` names by its key id. Raises `Misuse` STALE_KEY."""
         return self._keys.find(sealed, self._clock.now())
 
-    def peer_evidence(self, kem_key: bytes, binding_key: bytes, peer_evidence: bytes) -> bytes:
+    async def peer_evidence(self, kem_key: bytes, binding_key: bytes, peer_evidence: bytes) -> bytes:
         """Evidence for one handshake as a client, refused anywhere else (RULES 4)."""
         binding = PeerBinding(purpose="decide", kem_key=kem_key, binding_key=binding_key, peer_evidence=peer_evidence)
         now = self._clock.now()
-        return self._make(self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
+        return await self._make(self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
 
-    def _make(self, key: KemKey, expires_at: int, peer: PeerBinding | None) -> bytes:
+    async def _make(self, key: KemKey, expires_at: int, peer: PeerBinding | None) -> bytes:
         claims = encode(
             Claims(
                 version=1,
@@ -90,12 +132,15 @@ class Identity:
             )
         )
         quoted = self._platform.quote(report_data(claims))
+        collateral = quoted.collateral
+        if collateral is None:
+            collateral = await self._fetch_collateral(self._platform.kind, quoted.quote)
         return encode(
             Evidence(
                 version=1,
                 kind=self._platform.kind,
                 quote=quoted.quote,
-                collateral=quoted.collateral,
+                collateral=collateral,
                 claims=claims,
                 genesis=self._ring.genesis,
                 cluster_signature=self._ring.cluster_key.sign(Domain.CLAIMS_SIGNATURE, claims),

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
-from strongroom.protocol.link import Commit, Operation, Post, Put, Read, Row, Rows, Splitter, decode, encode, pack
+from strongroom.protocol.link import Collateral, Commit, Operation, Post, Put, Read, Row, Rows, Splitter, decode, encode, pack
 
 _CALLS: Final = {
     int(operation): operation for operation in (Operation.START, Operation.EVIDENCE, Operation.SESSION, Operation.FRAME)
@@ -88,6 +88,14 @@ class HostLink(asyncio.Protocol):
         host's word: open a new session by it, but decide nothing, and never pass it on as the other enclave's.
         """
         return await self._ask(Operation.POST, encode(Post(url, body)))
+
+    async def collateral(self, kind: str, quote: bytes) -> bytes:
+        """What the host has to appraise a quote of platform `kind` with. Raises `Unavailable` COLLATERAL_UNAVAILABLE."""
+        try:
+            return await self._ask(Operation.COLLATERAL, encode(Collateral(kind, quote)))
+        except StrongroomError:
+            # Whatever number the host gives: it must not put a verdict into the enclave's mouth.
+            raise Unavailable(Number.COLLATERAL_UNAVAILABLE) from None
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from strongroom.attestation.appraisal import Genuine, appraise
 from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
-from strongroom.enclave.runtime.identity import Identity
+from strongroom.enclave.runtime.identity import Identity, peer_platforms
 from strongroom.protocol.authenticator_messages import AuthenticatorReply, Validate
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted, from_number
@@ -214,7 +214,7 @@ class Peers:
             genuine = appraise(evidence, role="authenticator", policy=accepted, now=now).genuine
         except Untrusted as error:
             raise _untrusted(error.reason) from None
-        if genuine.kind == "insecure-software" and self._platform.kind != "insecure-software":
+        if genuine.kind not in peer_platforms(self._platform.kind):
             raise _untrusted("software evidence is refused by a Vault on hardware")
         binding = SigningKey.generate()
         shown = evidence_digest(evidence)
@@ -235,7 +235,7 @@ class Peers:
         peer = Peer((url, policy), self._post, channel, genuine, until)
         proof = Prove(
             signature=binding.sign(Domain.PROOF, channel.transcript),
-            evidence=self._identity.peer_evidence(handshake.kem_public, binding.public, shown),
+            evidence=await self._identity.peer_evidence(handshake.kem_public, binding.public, shown),
         )
         if not isinstance(await peer.ask(proof), Proved):
             raise _untrusted("the Authenticator answered nonsense")

@@ -1,8 +1,11 @@
 """The key ring of a cluster: genesis, and restart from the sealed copy (RULES 6 and 8).
 
 The ring is sealed under a fresh data key. That key is wrapped exactly twice: for this exact measurement by the
-platform's sealing key, and for the custodians. There is no third way in. A development cluster has one automatic
-custodian, kept by the insecure platform, so that a changed program can still open its database.
+platform's sealing key where it has one, and for the custodians. There is no third way in. A development cluster has one
+automatic custodian, kept by the insecure platform, so that a changed program can still open its database.
+
+Sealing keys change with the program, and on SGX with microcode and security version. So the row says in clear what its
+wrap is bound to, and a ring that opened, but not by the key of now, is sealed anew at once.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from strongroom.enclave.platform.port import Platform
+from strongroom.enclave.platform.port import Platform, SealingKey
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
-from strongroom.protocol.evidence import Bytes32, Count, Custodian, Genesis, Role, cluster_id
+from strongroom.protocol.evidence import Bytes32, Count, Custodian, Genesis, Role, ShortText, cluster_id
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.primitives import (
     Domain,
@@ -55,6 +58,8 @@ class SealedRing(Message):
     version: Literal[1]
     genesis: bytes
     salt: Bytes32
+    platform_label: ShortText
+    """What the platform's wrap is bound to, in words; empty where the platform has no sealing key."""
     platform_wrap: bytes
     recovery_wraps: list[bytes]
     """The data key, HPKE-sealed to each custodian's key."""
@@ -79,14 +84,16 @@ class Ring:
     def seal(self, platform: Platform) -> bytes:
         """The row to keep in the database."""
         data_key, salt = platform.random(32), platform.random(32)
+        sealing = platform.sealing_key()
         return encode(
             SealedRing(
                 version=1,
                 genesis=self.genesis,
                 salt=salt,
-                platform_wrap=seal_once(
-                    derive_key(platform.sealing_key(), Domain.RING_WRAP, salt=salt), data_key, self.cluster_id
-                ),
+                platform_label="" if sealing is None else sealing.label,
+                platform_wrap=b""
+                if sealing is None
+                else seal_once(_wrap_key(sealing, salt), data_key, _wrap_context(self.cluster_id, sealing.label)),
                 recovery_wraps=[
                     kem_seal(custodian.kem_key, data_key, Domain.RING_WRAP, self.cluster_id)
                     for custodian in self.statement.custodians
@@ -127,11 +134,12 @@ def found_cluster(platform: Platform, role: Role, owner_key: bytes) -> Ring:
     return Ring(encode(genesis), secrets)
 
 
-def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Ring, bool]:
-    """The ring, and whether it must be sealed anew because only the automatic custodian could open it.
+def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Ring, str | None]:
+    """The ring, and why it must be sealed anew, if it must.
 
     Raises `Untrusted` INTEGRITY when neither wrap opens: another machine, another program, or an altered row.
     """
+    row: SealedRing | None = None
     try:
         row = decode(untrusted_row, SealedRing, limit=MAX_MESSAGE)
         data_key, rewrap = _unwrap(platform, row)
@@ -142,19 +150,45 @@ def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Rin
         )
         ring = Ring(row.genesis, secrets)
     except (StrongroomError, ValueError):
-        raise Untrusted(Number.INTEGRITY, "the key ring does not open on this machine with this program") from None
+        raise Untrusted(Number.INTEGRITY, _why_closed(platform, row)) from None
     if ring.statement.role != role:
         raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {ring.statement.role}, not {role}")
     return ring, rewrap
 
 
-def _unwrap(platform: Platform, row: SealedRing) -> tuple[bytes, bool]:
+def _unwrap(platform: Platform, row: SealedRing) -> tuple[bytes, str | None]:
     cluster = cluster_id(row.genesis)
-    try:
-        key = derive_key(platform.sealing_key(), Domain.RING_WRAP, salt=row.salt)
-        return open_once(key, row.platform_wrap, cluster), False
-    except Untrusted:
-        seed = platform.development_custodian()
-        if seed is None or not row.recovery_wraps:
-            raise
-        return KemKey(seed).open(row.recovery_wraps[0], Domain.RING_WRAP, cluster), True
+    sealing = platform.sealing_key()
+    if sealing is not None:
+        context = _wrap_context(cluster, row.platform_label)
+        try:
+            data_key = open_once(_wrap_key(sealing, row.salt), row.platform_wrap, context)
+            return data_key, None if row.platform_label == sealing.label else _changed(row, sealing)
+        except Untrusted:
+            pass  # the program or the machine is another, or the row was altered: the second wrap tells
+    seed = platform.development_custodian()
+    if seed is None or not row.recovery_wraps:
+        raise Untrusted(Number.INTEGRITY)
+    data_key = KemKey(seed).open(row.recovery_wraps[0], Domain.RING_WRAP, cluster)
+    return data_key, f"opened by the automatic development custodian; {_changed(row, sealing)}"
+
+
+def _wrap_key(sealing: SealingKey, salt: bytes) -> bytes:
+    return derive_key(sealing.key, Domain.RING_WRAP, salt=salt)
+
+
+def _wrap_context(cluster: bytes, label: str) -> bytes:
+    """Associated data: a host that changes the label finds the wrap closed."""
+    return cluster + label.encode()
+
+
+def _changed(row: SealedRing, sealing: SealingKey | None) -> str:
+    here = "this platform seals nothing" if sealing is None else f"this is {sealing.label}"
+    # repr: the label is the database's word, and this text reaches terminals.
+    return f"it was sealed for {(row.platform_label or 'custodians only')!r}; {here}"
+
+
+def _why_closed(platform: Platform, row: SealedRing | None) -> str:
+    if row is None:
+        return "the row of the key ring is none"
+    return f"the key ring does not open on this machine with this program: {_changed(row, platform.sealing_key())}"
