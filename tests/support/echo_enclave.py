@@ -1,5 +1,6 @@
 """An enclave process that echoes, and does on its link what a body tells it to: `python -m … STATE_DIR LINK_FD`."""
 
+import socket
 import sys
 
 from strongroom.enclave.platform.process import run
@@ -33,4 +34,4 @@ class Echo:
 
 
 if __name__ == "__main__":
-    run(Echo, link_fd=int(sys.argv[2]))
+    run(Echo, link=socket.socket(fileno=int(sys.argv[2])))

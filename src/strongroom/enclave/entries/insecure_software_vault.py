@@ -1,5 +1,6 @@
 """Vault on the insecure software platform: `python -m … STATE_DIR LINK_FD`. This file fixes the back end."""
 
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,4 +12,4 @@ from strongroom.enclave.vault import build_vault
 
 if __name__ == "__main__":
     platform = InsecureSoftware("vault", Path(sys.argv[1]))
-    run(partial(Enclave, platform, "vault", build_vault), link_fd=int(sys.argv[2]))
+    run(partial(Enclave, platform, "vault", build_vault), link=socket.socket(fileno=int(sys.argv[2])))

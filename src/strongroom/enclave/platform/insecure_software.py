@@ -6,20 +6,18 @@ Authenticator of a machine share, as enclaves of one machine share its processor
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import os
-import socket
 import time
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from strongroom.enclave.platform.machine_network import MachineNetwork
 from strongroom.enclave.platform.measurement import PRODUCT_IDS, measure
-from strongroom.enclave.platform.port import Connection, Quoted
+from strongroom.enclave.platform.port import Quoted, SealingKey
 from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.evidence import Role
+from strongroom.protocol.evidence import PlatformKind, Role
 from strongroom.protocol.primitives import Domain, derive_key, digest, fingerprint
 
 SIGNER: Final = digest(Domain.MEASUREMENT, b"insecure software signer")
@@ -31,7 +29,7 @@ _SECRET: Final = 32
 _DATE: Final = 8
 
 
-class InsecureSoftware:
+class InsecureSoftware(MachineNetwork):
     """`Platform` in software. `state` is the machine's directory; it is made, 0700, at first use."""
 
     def __init__(self, role: Role, state: Path) -> None:
@@ -42,7 +40,7 @@ class InsecureSoftware:
         self._root: Final = fingerprint(self._pki.root_der)
 
     @property
-    def kind(self) -> Literal["sgx", "insecure-software"]:
+    def kind(self) -> PlatformKind:
         return "insecure-software"
 
     @property
@@ -62,26 +60,14 @@ class InsecureSoftware:
         report = EnclaveReport(self._measurement, SIGNER, PRODUCT_IDS[self._role], SVN, report_data)
         return Quoted(synthetic_quote(self._pki, report), self._pki.collateral(int(time.time())))
 
-    def sealing_key(self) -> bytes:
+    def sealing_key(self) -> SealingKey:
         # Bound to the exact measurement, never to the signer: a signed update must not open what this one sealed.
-        return derive_key(self._secret, Domain.PLATFORM_SEALING, self._measurement)
+        key = derive_key(self._secret, Domain.PLATFORM_SEALING, self._measurement)
+        return SealingKey(key, f"insecure software, program {self._measurement.hex()}")
 
     def development_custodian(self) -> bytes | None:
         # Not bound to the measurement: it recovers a ring after the code, and with it the sealing key, has changed.
         return derive_key(self._secret, Domain.PLATFORM_SEALING, b"development custodian", self._role.encode())
-
-    async def connect(self, host: str, port: int) -> Connection:
-        """Raises OSError, and ValueError for a name: what was checked must be what is called (DNS rebinding)."""
-        return await asyncio.open_connection(str(ipaddress.ip_address(host)), port)
-
-    async def resolve(self, host: str, port: int) -> list[str]:
-        """In the resolver's order, each address once. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError:
-            raise OSError("not a host name") from None
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _machine(state: Path) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""An enclave as a process with a socket to its host: the outermost edge of the software platform."""
+"""An enclave as a process with a socket to its host: the outermost edge of every platform."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from strongroom.enclave.platform.event_loop import EnclaveLoop
 from strongroom.enclave.runtime.link import Handler, HostLink
 
 
-def run(build: Callable[[HostLink], Handler], *, link_fd: int) -> NoReturn:
-    """Serve the host over the connected stream socket `link_fd` until it closes, then end the process."""
-    raise SystemExit(asyncio.run(_serve(build, link_fd)))
+def run(build: Callable[[HostLink], Handler], *, link: socket.socket) -> NoReturn:
+    """Serve the host over `link`, a connected stream socket of any family, until it closes; then end the process."""
+    with asyncio.Runner(loop_factory=EnclaveLoop) as runner:
+        raise SystemExit(runner.run(_serve(build, link)))
 
 
-async def _serve(build: Callable[[HostLink], Handler], link_fd: int) -> NoReturn:
+async def _serve(build: Callable[[HostLink], Handler], socket_to_host: socket.socket) -> NoReturn:
     link = HostLink()
     link.serve(build(link))
-    await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=socket.socket(fileno=link_fd))
+    await asyncio.get_running_loop().create_connection(lambda: link, sock=socket_to_host)
     await link.closed
     # Not by the ordinary way: it waits for threads, and one may hang on a directory server. The host is gone and
     # nothing here outlives it.
