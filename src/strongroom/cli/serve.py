@@ -9,8 +9,9 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 import uvloop
@@ -18,9 +19,13 @@ import uvloop
 from strongroom.cli import terminal
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
-from strongroom.host.supervisor.serve import CannotServe, Role, serve
+from strongroom.host.supervisor.enclave import listen_for_enclave
+from strongroom.host.supervisor.serve import CannotServe, Hardware, Role, serve
 from strongroom.protocol.errors import StrongroomError
-from strongroom.protocol.link import Start
+from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
+
+if TYPE_CHECKING:
+    from strongroom.host.collateral.service import CollateralService
 
 app = typer.Typer(help="Run a Vault or an Authenticator on this machine.", no_args_is_help=True)
 
@@ -44,6 +49,24 @@ OwnerKey = Annotated[
         help="Key of who makes namespaces, fixed at the first start; made if absent. [default: DIR/owner.key]",
     ),
 ]
+Where = Literal["software", "tcp", "vsock"]
+EnclaveOption = Annotated[
+    Where,
+    typer.Option(
+        "--enclave",
+        help="software: start one here, INSECURE. tcp: wait for one that connects from this machine (SGX under "
+        "Gramine). vsock: wait for one that is a machine of its own (TDX, SEV-SNP, Nitro).",
+    ),
+]
+CollateralSources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collateral-source",
+        metavar="URL",
+        help="Where to ask for what quotes are appraised with, for tcp and vsock; may be repeated. "
+        "[default: Intel's and AMD's own services]",
+    ),
+]
 Machine = Annotated[
     Path | None,
     typer.Option(
@@ -63,26 +86,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 def vault(
     data: Data,
     listen: Listen = "127.0.0.1:8400",
+    enclave: EnclaveOption = "software",
     owner_key: OwnerKey = None,
     platform: Machine = None,
+    collateral_source: CollateralSources = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve a Vault: it keeps sealed records and releases them on the word of Authenticators."""
-    _serve("vault", data, listen, owner_key, platform, until_eof, as_json)
+    _serve("vault", data, listen, enclave, owner_key, platform, collateral_source or [], until_eof, as_json)
 
 
 @app.command("authenticator")
 def authenticator(
     data: Data,
     listen: Listen = "127.0.0.1:8401",
+    enclave: EnclaveOption = "software",
     owner_key: OwnerKey = None,
     platform: Machine = None,
+    collateral_source: CollateralSources = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
-    _serve("authenticator", data, listen, owner_key, platform, until_eof, as_json)
+    _serve("authenticator", data, listen, enclave, owner_key, platform, collateral_source or [], until_eof, as_json)
 
 
 def default_platform() -> Path:
@@ -105,19 +132,37 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def _serve(
-    role: Role, data: Path, listen: str, owner_key: Path | None, platform: Path | None, until_eof: bool, as_json: bool
+    role: Role,
+    data: Path,
+    listen: str,
+    enclave: Where,
+    owner_key: Path | None,
+    platform: Path | None,
+    collateral_sources: Sequence[str],
+    until_eof: bool,
+    as_json: bool,
 ) -> None:
     host, port = parse_listen(listen)
-    stderr().print(bold_capitals(BANNER), soft_wrap=False)
-    platform = platform or default_platform()
+    if enclave == "software":
+        if collateral_sources:
+            raise Failure("--collateral-source is for enclaves on hardware", "leave it out, or name --enclave")
+        stderr().print(bold_capitals(BANNER), soft_wrap=False)
+        platform = platform or default_platform()
+    elif platform is not None:
+        raise Failure("--platform is for the software enclave", f"leave it out: --enclave {enclave} has a real one")
     _verify_free(host, port)
-    _verify_platform(platform)
+    if platform is not None:
+        _verify_platform(platform)
     with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = load_or_make_key(owner_key or data / "owner.key")
     start = Start(genesis=False, owner_key=owner.public, config={})
+    serving = _run(role, data, host, port, start, enclave, platform, collateral_sources, until_eof, as_json)
     try:
-        uvloop.run(_run(role, data, host, port, start, platform, until_eof, as_json))
+        if enclave == "vsock":
+            asyncio.run(serving)  # uvloop opens TCP and Unix sockets only
+        else:
+            uvloop.run(serving)
     except CannotServe as error:
         raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
 
@@ -150,7 +195,16 @@ def _verify_free(host: str, port: int) -> None:
 
 
 async def _run(
-    role: Role, data: Path, host: str, port: int, start: Start, platform: Path, until_eof: bool, as_json: bool
+    role: Role,
+    data: Path,
+    host: str,
+    port: int,
+    start: Start,
+    enclave: Where,
+    platform: Path | None,
+    collateral_sources: Sequence[str],
+    until_eof: bool,
+    as_json: bool,
 ) -> None:
     if until_eof:
         _stop_at_end_of_stdin()
@@ -161,12 +215,64 @@ async def _run(
         task.add_done_callback(_stop_if_failed)
         announcing.append(task)
 
-    await serve(role, data=data, host=host, port=port, start=start, on_ready=ready, platform=platform)
+    async with _hardware(role, enclave, data, collateral_sources) as hardware:
+        await serve(
+            role, data=data, host=host, port=port, start=start, on_ready=ready, platform=platform, hardware=hardware
+        )
     for task in announcing:
         if task.done():
             task.result()
         task.cancel()
     say(f"{role} stopped", "dim")
+
+
+@contextlib.asynccontextmanager
+async def _hardware(
+    role: Role, enclave: Where, data: Path, collateral_sources: Sequence[str]
+) -> AsyncIterator[Hardware | None]:
+    """What an enclave on hardware finds here; None for a software one. Raises `Failure`."""
+    if enclave == "software":
+        yield None
+        return
+    async with _collateral(collateral_sources, data) as collateral:
+        with contextlib.ExitStack() as sockets:
+            listening = sockets.enter_context(_listening(enclave, LINK_PORTS[role]))
+            # Only the Authenticator calls sign-in providers, and only a machine of its own has no network to do it by.
+            proxied = enclave == "vsock" and role == "authenticator"
+            egress = sockets.enter_context(_listening(enclave, EGRESS_PORT)) if proxied else None
+            place = "127.0.0.1" if enclave == "tcp" else "vsock"
+            say(f"waiting for the {role} enclave on {place} port {LINK_PORTS[role]}", "dim")
+            yield Hardware(listening=listening, egress=egress, collateral=collateral)
+
+
+@contextlib.contextmanager
+def _listening(transport: Literal["tcp", "vsock"], port: int) -> Iterator[socket.socket]:
+    try:
+        listening = listen_for_enclave(transport, port)
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else error
+        raise Failure(
+            f"can't listen for the enclave on {transport} port {port}: {reason}",
+            "one machine serves one instance of a role on hardware; is another running?",
+            status=terminal.EXIT_UNAVAILABLE,
+        ) from None
+    with listening:
+        yield listening
+
+
+@contextlib.asynccontextmanager
+async def _collateral(sources: Sequence[str], data: Path) -> AsyncIterator[CollateralService]:
+    from strongroom.host.collateral.service import CollateralService  # an HTTP client: not for the software enclave
+    from strongroom.host.collateral.sources import BadSource
+
+    try:
+        service = CollateralService(sources, data / "collateral")
+    except BadSource as error:
+        raise Failure(f"can't use a collateral source: {error}", "name another with --collateral-source") from None
+    try:
+        yield service
+    finally:
+        await service.close()
 
 
 def _stop_if_failed(task: asyncio.Task[None]) -> None:
@@ -184,7 +290,7 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
         genuine = verify_any_cluster(await fetch_evidence(url), role)
     except StrongroomError as error:
         raise Failure(f"clients would refuse this {role}: {error.error}", error.hint, status=EXIT_FAILED) from None
-    measurement, cluster = genuine.measurement.hex(), genuine.claims.cluster_id.hex()
+    measurement, cluster = genuine.report.measurement.hex(), genuine.claims.cluster_id.hex()
     if as_json:
         terminal.result_json({"role": role, "url": url, "cluster_id": cluster, "measurement": measurement})
         sys.stdout.flush()

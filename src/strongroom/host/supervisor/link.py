@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from strongroom.host.store.port import Store
-from strongroom.protocol.errors import Misuse, Number, StrongroomError
-from strongroom.protocol.link import Commit, Operation, Post, Read, Rows, Splitter, decode, encode, pack
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
+from strongroom.protocol.link import Collateral, Commit, Operation, Post, Read, Rows, Splitter, decode, encode, pack
 
 Answered = Callable[[int, bytes], None]
 """Receives operation OK with the answer, or ERROR with the number in 2 bytes."""
@@ -28,14 +28,22 @@ class Carrier(Protocol):
         """The answer's body. Raises `StrongroomError` by the number that the other front gave."""
 
 
+class CollateralSource(Protocol):
+    """Has what quotes are appraised with."""
+
+    async def fetch(self, kind: str, quote: bytes) -> bytes:
+        """Collateral for a quote of platform `kind`. Raises `Unavailable` COLLATERAL_UNAVAILABLE."""
+
+
 class EnclaveLink(asyncio.Protocol):
     """Many calls at once over one stream. Call-backs rather than futures: this is on the path of every request."""
 
-    def __init__(self, store: Store, carrier: Carrier) -> None:
+    def __init__(self, store: Store, carrier: Carrier, collateral: CollateralSource | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._store = store
         self._carrier = carrier
+        self._collateral = collateral
         self._transport: asyncio.Transport | None = None
         self._splitter = Splitter()
         self._calls: dict[int, Answered] = {}
@@ -93,6 +101,8 @@ class EnclaveLink(asyncio.Protocol):
                 self._commit(call, body)
             elif operation == Operation.POST:
                 self._start(self._post(call, body))
+            elif operation == Operation.COLLATERAL:
+                self._start(self._fetch_collateral(call, body))
             else:
                 self._abort("it made an unknown call")
                 return
@@ -125,6 +135,17 @@ class EnclaveLink(asyncio.Protocol):
             post = decode(body, Post)
             self._answer(call, await self._carrier.carry(post.url, post.body))
         except StrongroomError as error:
+            self._fail(call, error.number)
+
+    async def _fetch_collateral(self, call: int, body: bytes) -> None:
+        try:
+            wanted = decode(body, Collateral)
+            if self._collateral is None:
+                raise Unavailable(Number.COLLATERAL_UNAVAILABLE)
+            self._answer(call, await self._collateral.fetch(wanted.kind, wanted.quote))
+        except StrongroomError as error:
+            # The enclave learns the number only, and it is the host's operator who can help.
+            _log.warning("no collateral: %s", error.error)
             self._fail(call, error.number)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

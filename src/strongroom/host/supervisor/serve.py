@@ -1,4 +1,9 @@
-"""One role of one cluster on this machine: store, enclave, courier and front, from start to end."""
+"""One role of one cluster on this machine: store, enclave, courier and front, from start to end.
+
+The enclave is a process that this one starts (software), or one that runs elsewhere on the machine and connects
+(hardware). Either way this process ends when the enclave does: a new enclave is a new start, which whoever keeps
+services running does better than we.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,10 @@ import fcntl
 import os
 import resource
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,7 +24,9 @@ import msgspec
 from strongroom.host.front.http import Front
 from strongroom.host.store.sqlite import SchemaMismatch, SqliteStore
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
-from strongroom.host.supervisor.enclave import EnclaveProcess
+from strongroom.host.supervisor.egress_proxy import serve_egress
+from strongroom.host.supervisor.enclave import ConnectedEnclave, Enclave, EnclaveProcess
+from strongroom.host.supervisor.link import CollateralSource
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation, Start, encode
 
@@ -25,6 +34,8 @@ Role = Literal["vault", "authenticator"]
 
 START_SECONDS: Final = 30.0
 """For the enclave to unseal or found its key ring."""
+CONNECTED_START_SECONDS: Final = 120.0
+"""The same for an enclave on hardware: its machine makes a quote, and collateral is fetched."""
 DRAIN_SECONDS: Final = 5.0
 _SEE: Final = "see the lines above"
 
@@ -37,6 +48,17 @@ class CannotServe(Exception):
         super().__init__(reason)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What an enclave needs that is no child process. The sockets listen already and stay the caller's to close."""
+
+    listening: socket.socket
+    """Where the enclave connects: exactly one, once; closed when it has."""
+    egress: socket.socket | None
+    """Where the proxy listens that is the enclave's network; None for one that has its own, or needs none."""
+    collateral: CollateralSource
+
+
 async def serve(
     role: Role,
     *,
@@ -47,22 +69,34 @@ async def serve(
     on_ready: Callable[[str], None],
     platform: Path | None = None,
     entry: str | None = None,
+    hardware: Hardware | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight (at most 5 s) and end.
 
     `data` is made if absent and belongs to this instance alone while it runs. Port 0 means a free one; `on_ready` gets
-    the front's URL. `platform` is the machine's state directory, which the enclaves of one machine share; by
-    default `data`/platform. `start.genesis` is replaced by whether the database is new. `entry` is the measured entry
-    module, by default the insecure software platform's for `role`. Raises `CannotServe`.
+    the front's URL. `start.genesis` is replaced by whether the database is new. With `hardware`, wait for its enclave
+    to connect. Else start the software one: `platform` is the machine's state directory, which the enclaves of one
+    machine share, by default `data`/platform; `entry` is the measured entry module, by default the insecure software
+    platform's for `role`. Raises `CannotServe`.
     """
-    entry = entry or f"strongroom.enclave.entries.insecure_software_{role}"
     stop = _stop_signals()
     _raise_file_limit()
-    platform = platform or data / "platform"
-    with _locked(data):
-        async with _enclave(entry, data, platform) as (store, enclave):
-            start = msgspec.structs.replace(start, genesis=store.empty())
-            if not await _start(enclave, start, role, stop, data=data, platform=platform):
+    with _locked(data), _store(data) as store:
+        start = msgspec.structs.replace(start, genesis=store.empty())
+        origin: AbstractAsyncContextManager[Enclave | None]
+        if hardware is None:
+            state = platform or data / "platform"
+            origin = _software(entry or f"strongroom.enclave.entries.insecure_software_{role}", state, store)
+            seconds, whose = START_SECONDS, f"is {state} the platform directory that this cluster was founded with?"
+        else:
+            origin = _connected(hardware, store, stop)
+            seconds, whose = CONNECTED_START_SECONDS, "is this the machine and the program that it was sealed by?"
+        closed_ring = (
+            f"the key ring in {data} does not open on this platform",
+            f"{whose} If it is, the database may have been altered",
+        )
+        async with origin as enclave:
+            if enclave is None or not await _start(enclave, start, role, stop, seconds, closed_ring):
                 return
             front = Front(enclave.ask)
             try:
@@ -112,64 +146,108 @@ def _locked(data: Path) -> Iterator[None]:
         yield
 
 
-@asynccontextmanager
-async def _enclave(entry: str, data: Path, platform: Path) -> AsyncIterator[tuple[SqliteStore, EnclaveProcess]]:
-    """Store, courier and enclave process, ended in the opposite order."""
+@contextmanager
+def _store(data: Path) -> Iterator[SqliteStore]:
     try:
         store = SqliteStore(data / "strongroom.sqlite3")
     except SchemaMismatch as error:
         raise CannotServe(str(error), "the database was not touched") from None
     except StrongroomError as error:
         raise CannotServe(f"the database in {data} can't be opened", error.hint) from None
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def _software(entry: str, state: Path, store: SqliteStore) -> AsyncIterator[Enclave]:
+    """Courier and enclave process, ended in the opposite order."""
     courier = Courier(LOOPBACK)  # besides public addresses: this platform is for development
     try:
-        enclave = await EnclaveProcess.spawn(entry, platform, store=store, carrier=courier)
+        enclave = await EnclaveProcess.spawn(entry, state, store=store, carrier=courier)
         try:
-            yield store, enclave
+            yield enclave
         finally:
             await enclave.stop()
     finally:
         courier.close()
-        store.close()
+
+
+@asynccontextmanager
+async def _connected(hardware: Hardware, store: SqliteStore, stop: asyncio.Event) -> AsyncIterator[Enclave | None]:
+    """Courier, proxy and the enclave that connected; None if `stop` came first."""
+    courier = Courier(())
+    try:
+        async with _egress(hardware.egress):
+            accepting = asyncio.ensure_future(
+                ConnectedEnclave.accept(
+                    hardware.listening, store=store, carrier=courier, collateral=hardware.collateral
+                )
+            )
+            await _first_of(accepting, stop, None)
+            if not accepting.done():
+                accepting.cancel()
+                await asyncio.wait({accepting})
+                yield None
+                return
+            enclave = accepting.result()
+            try:
+                yield enclave
+            finally:
+                await enclave.stop()
+    finally:
+        courier.close()
+
+
+@asynccontextmanager
+async def _egress(listening: socket.socket | None) -> AsyncIterator[None]:
+    if listening is None:
+        yield
+        return
+    proxy = asyncio.ensure_future(serve_egress(listening))
+    try:
+        yield
+    finally:
+        proxy.cancel()
+        await asyncio.wait({proxy})
 
 
 async def _start(
-    enclave: EnclaveProcess, start: Start, role: Role, stop: asyncio.Event, *, data: Path, platform: Path
+    enclave: Enclave, start: Start, role: Role, stop: asyncio.Event, seconds: float, closed_ring: tuple[str, str]
 ) -> bool:
-    """Whether the enclave is ready; not if `stop` came first."""
+    """Whether the enclave is ready; not if `stop` came first. `closed_ring`: what to say if its ring does not open."""
     starting = asyncio.ensure_future(enclave.call(Operation.START, encode(start)))
     try:
-        await _first_of(starting, stop, START_SECONDS)
+        await _first_of(starting, stop, seconds)
         if starting.done():
             starting.result()
         elif not stop.is_set():
-            raise CannotServe(f"the {role} enclave did not start within {START_SECONDS:.0f} s", _SEE)
+            raise CannotServe(f"the {role} enclave did not start within {seconds:.0f} s", _SEE)
         return starting.done()
     except StrongroomError as error:
         if error.number == Number.STOPPING:
-            status = await enclave.wait()
-            raise CannotServe(f"the {role} enclave ended while starting (exit status {status})", _SEE) from None
+            raise CannotServe(f"the {role} enclave ended while starting{_status(await enclave.wait())}", _SEE) from None
         if error.number is Number.INTEGRITY:
             # A ring that does not open looks like an altered one; most often it is another machine's.
-            raise CannotServe(
-                f"the key ring in {data} does not open on this platform",
-                f"is {platform} the platform directory that this cluster was founded with? "
-                "If it is, the database may have been altered",
-            ) from None
+            raise CannotServe(*closed_ring) from None
         raise CannotServe(f"the {role} enclave did not start: {error.error}", error.hint) from None
     finally:
         starting.cancel()
 
 
-async def _until_either_ends(stop: asyncio.Event, enclave: EnclaveProcess, role: Role) -> None:
+async def _until_either_ends(stop: asyncio.Event, enclave: Enclave, role: Role) -> None:
     ended = asyncio.ensure_future(enclave.wait())
     try:
         await _first_of(ended, stop, None)
         if ended.done():
-            status = ended.result()
-            raise CannotServe(f"the {role} enclave ended by itself (exit status {status})", f"{_SEE}, start again")
+            raise CannotServe(f"the {role} enclave ended by itself{_status(ended.result())}", f"{_SEE}, start again")
     finally:
         ended.cancel()
+
+
+def _status(status: int | None) -> str:
+    return "" if status is None else f" (exit status {status})"
 
 
 async def _first_of(work: asyncio.Future[Any], stop: asyncio.Event, seconds: float | None) -> None:
