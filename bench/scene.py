@@ -20,6 +20,7 @@ from strongroom.protocol.evidence import Role, parse_evidence
 from strongroom.protocol.instructions import AuthenticatorRef, Instructions, bound_nonce, method_digest
 from strongroom.protocol.messages import ById, CreateNamespace, Describe, OfNamespace, Store, StoreItem, Ticket
 from strongroom.protocol.primitives import SigningKey
+from tests.support import policies
 from tests.support.issuer import CLIENT_ID, REDIRECT, Issuer
 
 RULES = """
@@ -50,17 +51,8 @@ class Scene:
         self.authenticator = self.authenticator.again()
 
     def policy(self, role: Role) -> RolePolicy:
-        return RolePolicy(
-            platforms=["insecure-software"],
-            insecure_roots=list(self.platform.roots),
-            measurements=[measure(role)],
-            signers=[],
-            clusters=[self.clusters[role]],
-            tcb_statuses=["UpToDate"],
-            refused_advisories=[],
-            min_tcb_evaluation=0,
-            config=[],
-        )
+        program = policies.software(roots=list(self.platform.roots), measurements=[measure(role)])
+        return policies.role(clusters=[self.clusters[role]], insecure_software=program)
 
     def instructions(self, rules: str, *, permanent: bool = False) -> bytes:
         reference = AuthenticatorRef(url=self.authenticator.url, policy=encode(self.policy("authenticator")))

@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from case import Case, Cases, accepted, fixed, kept, refused, sign
+from msgspec.structs import replace
 from wire import to_json
 
 from strongroom.attestation.appraisal import appraise
-from strongroom.attestation.policy import RolePolicy, SignerRule, policy_digest
-from strongroom.attestation.sgx import root_certificate
+from strongroom.attestation.intel import root_certificate
+from strongroom.attestation.policy import RolePolicy, SgxPolicy, SgxSigner, SoftwarePolicy, policy_digest
 from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
 from strongroom.protocol.codec import decode, encode
@@ -156,8 +157,10 @@ def statements() -> Cases:
         ),
         "claims-malformed": ("claims with a byte after their end", inputs(claims() + b"\x00")),
     }
+    not_accepted = {"twin-cluster", "no-cluster-in-policy", "config-not-expected", "config-missing"}
     for name, (what, given) in bad.items():
-        yield refused(HERE + name, what, "verify claims", given, Number.EVIDENCE, "evidence")
+        number = Number.POLICY if name in not_accepted else Number.EVIDENCE
+        yield refused(HERE + name, what, "verify claims", given, number, "evidence")
 
 
 def complete() -> Cases:
@@ -165,28 +168,39 @@ def complete() -> Cases:
     pki = SyntheticPki(fixed("pki seed"), NOW - 1000)
     exact = claims()
     measurement, signer = fixed("measurement"), fixed("signer")
-    policy = RolePolicy(
-        platforms=["insecure-software"],
-        insecure_roots=[],
-        measurements=[measurement],
-        signers=[],
-        clusters=[cluster_id(genesis())],
+    section = SoftwarePolicy(
         tcb_statuses=["UpToDate"],
+        grace_days=0,
         refused_advisories=[],
         min_tcb_evaluation=1,
-        config=CONFIG,
+        platform_ids=None,
+        allow_smt=True,
+        allow_dynamic_platform=True,
+        allow_cached_keys=True,
+        measurements=[measurement],
+        signers=[],
+        roots=[],
     )
+    hardware = SgxPolicy(**{name: getattr(section, name) for name in SgxPolicy.__struct_fields__})
 
     def root_of(evidence: bytes) -> bytes:
         return fingerprint(root_certificate(decode(evidence, Evidence, limit=MAX_EVIDENCE).quote))
 
     def with_root(evidence: bytes, **fields: Any) -> RolePolicy:
-        values = {name: getattr(policy, name) for name in policy.__struct_fields__}
-        return RolePolicy(**values | {"insecure_roots": [root_of(evidence)]} | fields)
+        values: dict[str, Any] = {
+            "clusters": [cluster_id(genesis())],
+            "config": CONFIG,
+            "sgx": None,
+            "tdx": None,
+            "snp": None,
+            "nitro": None,
+            "insecure_software": replace(section, **{"roots": [root_of(evidence)]} | fields.pop("software", {})),
+        }
+        return RolePolicy(**values | fields)
 
     def verify(evidence: bytes) -> bool:
         found = appraise(evidence, role="vault", policy=with_root(evidence), now=NOW)
-        return decode(evidence, Evidence, limit=MAX_EVIDENCE).claims == exact and found.genuine.signer == signer
+        return decode(evidence, Evidence, limit=MAX_EVIDENCE).claims == exact and found.genuine.report.signer == signer
 
     def make() -> bytes:
         return encode(
@@ -229,7 +243,7 @@ def complete() -> Cases:
         HERE + "complete-by-signer",
         "accepted by signer, product and security version: the verdict must say that the signer can read",
         "appraise",
-        inputs(measurements=[], signers=[SignerRule(signer=signer, product_id=1, min_svn=2)]),
+        inputs(software={"measurements": [], "signers": [SgxSigner(signer=signer, product_id=1, min_svn=2)]}),
         measurement=measurement,
         signer_can_read=True,
     )
@@ -240,26 +254,43 @@ def complete() -> Cases:
     bad = {
         "quote-flipped": ("another measurement written into the quote", inputs(bent)),
         "quote-trailing-byte": ("a byte after the quote's end, which no signature covers", inputs(longer)),
-        "quote-under-another-root": ("a root that the policy does not name", inputs(insecure_roots=[fixed("root")])),
-        "software-not-named": ("software evidence, and a policy that names hardware only", inputs(platforms=["sgx"])),
-        "no-platform": ("a policy that names no platform accepts none", inputs(platforms=[])),
-        "no-measurement": ("a policy that names neither measurement nor signer", inputs(measurements=[])),
-        "other-measurement": ("another program", inputs(measurements=[fixed("other measurement")])),
+        "quote-under-another-root": (
+            "a root that the policy does not name",
+            inputs(software={"roots": [fixed("root")]}),
+        ),
+        "software-not-named": (
+            "software evidence, and a policy that names hardware only",
+            inputs(insecure_software=None, sgx=hardware),
+        ),
+        "no-platform": ("a policy that names no platform accepts none", inputs(insecure_software=None)),
+        "no-measurement": ("a policy that names neither measurement nor signer", inputs(software={"measurements": []})),
+        "other-measurement": ("another program", inputs(software={"measurements": [fixed("other measurement")]})),
         "signer-below-svn": (
             "a security version below the floor",
-            inputs(measurements=[], signers=[SignerRule(signer=signer, product_id=1, min_svn=3)]),
+            inputs(software={"measurements": [], "signers": [SgxSigner(signer=signer, product_id=1, min_svn=3)]}),
         ),
         "signer-other-product": (
             "another product of the signer",
-            inputs(measurements=[], signers=[SignerRule(signer=signer, product_id=2, min_svn=1)]),
+            inputs(software={"measurements": [], "signers": [SgxSigner(signer=signer, product_id=2, min_svn=1)]}),
         ),
-        "tcb-status": ("a TCB status that the policy does not list", inputs(tcb_statuses=["OutOfDate"])),
-        "tcb-evaluation": ("TCB evaluation number below the floor", inputs(min_tcb_evaluation=2)),
+        "tcb-status": ("a TCB status that the policy does not list", inputs(software={"tcb_statuses": ["OutOfDate"]})),
+        "tcb-evaluation": ("TCB evaluation number below the floor", inputs(software={"min_tcb_evaluation": 2})),
+        "platform-id": (
+            "a machine that the policy does not name",
+            inputs(software={"platform_ids": [fixed("other machine", 16)]}),
+        ),
+        "platform-ids-empty": ("a policy that lists no machine accepts none", inputs(software={"platform_ids": []})),
+        "smt-not-stated": (
+            "multithreading is not allowed, and the certificate does not say that it is off",
+            inputs(software={"allow_smt": False}),
+        ),
         "collateral-expired": ("collateral of last year", inputs(now=NOW + 365 * 86400)),
         "complete-other-role": ("asked for an Authenticator", inputs(role="authenticator")),
     }
+    not_genuine = {"quote-flipped", "quote-trailing-byte", "collateral-expired", "complete-other-role"}
     for name, (what, given) in bad.items():
-        yield refused(HERE + name, what, "appraise", given, Number.EVIDENCE, "evidence")
+        number = Number.EVIDENCE if name in not_genuine else Number.POLICY
+        yield refused(HERE + name, what, "appraise", given, number, "evidence")
 
 
 def every() -> list[Case]:

@@ -102,9 +102,13 @@ def texts_after(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def field_texts(kind: type[Message]) -> dict[str, str]:
-    (definition,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(definition, ast.ClassDef)
-    return dict(texts_after(definition.body))
+    texts: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        if one not in (object, Message) and issubclass(one, Message):
+            (definition,) = ast.parse(inspect.getsource(one)).body
+            assert isinstance(definition, ast.ClassDef)
+            texts |= texts_after(definition.body)
+    return texts
 
 
 def to_json(value: Any) -> Any:
@@ -116,8 +120,8 @@ def to_json(value: Any) -> Any:
             return value
         case int():
             return number(value)
-        case list():
+        case list() | tuple():
             return [to_json(item) for item in value]
         case dict():
-            return {name: to_json(item) for name, item in value.items()}
+            return {str(name): to_json(item) for name, item in value.items()}
     return to_json(msgspec.to_builtins(value, builtin_types=(bytes,)))

@@ -1,5 +1,6 @@
 """Threat: a host, a network or another enclave shows evidence that is not what the relying party asked for."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.attestation.appraisal import Genuine, appraise, verify_genuine, verify_peer
-from strongroom.attestation.policy import SignerRule
+from strongroom.attestation.policy import SgxSigner
+from strongroom.attestation.reports import SgxReport
+from strongroom.client.explanation import explain, explain_acceptance
 from strongroom.enclave.platform.insecure_software import SIGNER
 from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import INIT, MODE64
@@ -19,20 +22,28 @@ from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import ConfigValue, PeerBinding, evidence_digest, parse_evidence
 from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import SigningKey, fingerprint
+from tests.support import policies
 from tests.support.evidence import MEASUREMENT, NOW, Cluster, Statement, changed, pki
 
 CLUSTER = Cluster("vault")
 OTHER = Cluster("vault")
 POLICY = CLUSTER.policy()
+PLATFORMS = ["insecure-software"]
+ROOTS = [fingerprint(CLUSTER.pki.root_der)]
 GENUINE = CLUSTER.evidence()
 PARSED, CLAIMS, _ = parse_evidence(GENUINE)
+
+
+NOT_ACCEPTED = re.compile("polic|nor is its signer")
+"""Words of every reason that is the relying party's own."""
 
 
 def refused(evidence: bytes, reason: str, *, role="vault", policy=POLICY, now=NOW) -> None:
     with pytest.raises(Untrusted) as caught:
         appraise(evidence, role=role, policy=policy, now=now)
-    assert caught.value.number is Number.EVIDENCE
     assert reason in caught.value.reason
+    own = NOT_ACCEPTED.search(caught.value.reason)
+    assert caught.value.number is (Number.POLICY if own else Number.EVIDENCE), caught.value.reason
 
 
 def accepted(evidence: bytes) -> Genuine | None:
@@ -56,16 +67,20 @@ def test_genuine_evidence_is_accepted_and_explains_itself():
     genuine = appraisal.genuine
     assert genuine.evidence_digest == evidence_digest(GENUINE)
     assert (genuine.kind, genuine.role, genuine.claims) == ("insecure-software", "vault", CLUSTER.claims())
-    assert (genuine.measurement, genuine.signer, genuine.product_id, genuine.svn) == (MEASUREMENT, SIGNER, 1, 1)
-    assert (genuine.tcb_status, genuine.advisories, genuine.tcb_evaluation_number) == ("UpToDate", (), 1)
-    assert NOW - 3600 < genuine.collateral_date <= NOW
-    assert genuine.root == fingerprint(CLUSTER.pki.root_der)
+    report = genuine.report
+    assert isinstance(report, SgxReport)
+    assert (report.measurement, report.signer, report.product_id, report.svn) == (MEASUREMENT, SIGNER, 1, 1)
+    intel = report.intel
+    assert (intel.tcb_status, intel.advisories, intel.tcb_evaluation_number) == ("UpToDate", (), 1)
+    assert NOW - 3600 < report.proven_at <= NOW < report.valid_until
+    assert report.root == fingerprint(CLUSTER.pki.root_der)
     assert not appraisal.signer_can_read
-    table = {step.name: step for step in appraisal.steps}
-    assert len(table) == len(appraisal.steps)
+    steps = [*explain(genuine, NOW), *explain_acceptance(appraisal)]
+    table = {step.name: step for step in steps}
+    assert len(table) == len(steps)
     assert "NO HARDWARE" in table["platform"].explanation
     assert "DEVELOPMENT" in table["cluster"].explanation
-    assert table["accepted measurement"].value == MEASUREMENT.hex()
+    assert table["MRENCLAVE"].value == MEASUREMENT.hex()
 
 
 # --- platform and root ----------------------------------------------------------------------------------------
@@ -73,20 +88,20 @@ def test_genuine_evidence_is_accepted_and_explains_itself():
 
 def test_software_evidence_is_refused_by_a_policy_for_hardware():
     reason = "this is software evidence, and the policy does not name insecure-software"
-    refused(GENUINE, reason, policy=CLUSTER.policy(platforms=["sgx"]))
-    refused(GENUINE, reason, policy=CLUSTER.policy(platforms=[]))
+    refused(GENUINE, reason, policy=CLUSTER.policy(insecure_software=None, sgx=policies.sgx()))
+    refused(GENUINE, reason, policy=CLUSTER.policy(insecure_software=None))
 
 
 def test_software_evidence_that_calls_itself_hardware_is_refused():
     evidence = CLUSTER.evidence(kind="sgx")
     refused(evidence, "the policy does not name sgx")
-    refused(evidence, "the quote does not verify", policy=CLUSTER.policy(platforms=["sgx", "insecure-software"]))
+    refused(evidence, "does not end in the root", policy=CLUSTER.policy(sgx=policies.sgx()))
 
 
 def test_a_software_root_that_the_policy_does_not_name_is_refused():
     root = pki(b"\x01" * 32)
-    refused(GENUINE, "does not name the software root", policy=CLUSTER.policy(insecure_roots=[]))
-    other = CLUSTER.policy(insecure_roots=[fingerprint(root.root_der)])
+    refused(GENUINE, "does not name the software root", policy=CLUSTER.policy(roots=[]))
+    other = CLUSTER.policy(roots=[fingerprint(root.root_der)])
     refused(GENUINE, f"does not name the software root {fingerprint(CLUSTER.pki.root_der).hex()}", policy=other)
 
 
@@ -97,7 +112,7 @@ def test_a_named_root_pasted_over_the_chain_of_another_is_refused():
     named = CLUSTER.pki.pck_chain.split(b"-----END CERTIFICATE-----\n")[-2]
     own = impostor.pki.pck_chain.split(b"-----END CERTIFICATE-----\n")[-2]
     assert len(named) == len(own)
-    refused(impostor.evidence(quote=lambda quote: quote.replace(own, named)), "the quote does not verify")
+    refused(impostor.evidence(quote=lambda quote: quote.replace(own, named)), "does not end in the root that is trusted")
 
 
 # --- the quote ------------------------------------------------------------------------------------------------
@@ -164,7 +179,7 @@ def test_an_enclave_without_production_attributes_is_refused(flags):
 @pytest.mark.parametrize("version", [2, 4, 5])
 def test_a_quote_of_another_kind_is_refused(version):
     evidence = CLUSTER.evidence(quote=lambda quote: bytes([version]) + quote[1:])
-    refused(evidence, "not an SGX quote of version 3")
+    refused(evidence, "SGX quote of version 3")
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 6])
@@ -178,7 +193,7 @@ def test_a_quote_must_carry_its_own_certificate_chain(kind):
 
 @pytest.mark.parametrize("collateral", [b"", b"{}", b"[]", b"\xff", b"null", b"[" * 60_000])
 def test_collateral_that_is_none_is_refused(collateral):
-    refused(encode(changed(PARSED, collateral=collateral)), "the quote does not verify")
+    refused(encode(changed(PARSED, collateral=collateral)), "the collateral does not parse")
 
 
 def test_a_reason_never_carries_control_sequences():
@@ -273,8 +288,8 @@ PEER = CLUSTER.evidence(CLUSTER.peer_claims(PeerBinding(**HANDSHAKE)))
 def peer(evidence: bytes, **changes):
     base: dict[str, Any] = {
         "role": "vault",
-        "platforms": POLICY.platforms,
-        "insecure_roots": POLICY.insecure_roots,
+        "platforms": PLATFORMS,
+        "insecure_roots": ROOTS,
         "now": NOW,
     }
     return verify_peer(evidence, **base | HANDSHAKE | changes)
@@ -320,7 +335,7 @@ def test_a_peer_of_another_role_or_platform_is_refused(change):
 
 def signers(**fields):
     rule: dict[str, Any] = {"signer": SIGNER, "product_id": 1, "min_svn": 1} | fields
-    return CLUSTER.policy(measurements=[], signers=[SignerRule(**rule)])
+    return CLUSTER.policy(measurements=[], signers=[SgxSigner(**rule)])
 
 
 def test_no_measurement_and_no_signer_deny():
@@ -334,7 +349,7 @@ def test_another_measurement_is_refused():
 def test_a_verdict_by_signer_says_that_the_signer_can_read():
     appraisal = appraise(GENUINE, role="vault", policy=signers(), now=NOW)
     assert appraisal.signer_can_read
-    assert any("SIGNER CAN READ" in step.explanation for step in appraisal.steps)
+    assert any("SIGNER CAN READ" in step.explanation for step in explain_acceptance(appraisal))
 
 
 def test_an_older_security_version_of_the_signer_is_refused():
@@ -453,7 +468,7 @@ def test_evidence_beyond_the_size_limit_is_refused_before_parsing():
 
 def test_nothing_is_genuine_for_nobody():
     """An empty collection of platforms or roots never stands for "any"."""
-    for platforms, roots in (([], POLICY.insecure_roots), (POLICY.platforms, [])):
+    for platforms, roots in (([], ROOTS), (PLATFORMS, [])):
         with pytest.raises(Untrusted):
             verify_genuine(GENUINE, role="vault", platforms=platforms, insecure_roots=roots, now=NOW)
 

@@ -209,9 +209,9 @@ async def test_an_authenticator_that_the_policy_does_not_accept_is_refused_at_st
     for policy in (
         changed(world.policy(), clusters=[other.authenticator_cluster]),
         changed(world.policy(), clusters=[]),
-        changed(world.policy(), measurements=[bytes(32)]),
-        changed(world.policy(), insecure_roots=[]),
-        changed(world.policy(), platforms=["sgx"]),
+        changed(world.policy(), insecure_software=changed(world.policy().insecure_software, measurements=[bytes(32)])),
+        changed(world.policy(), insecure_software=changed(world.policy().insecure_software, roots=[])),
+        changed(world.policy(), insecure_software=None),
     ):
         reference = AuthenticatorRef(url=AUTHENTICATOR_URL, policy=encode(policy))
         alice = await world.client("alice")

@@ -106,8 +106,8 @@ async def test_evidence_of_the_vault_relayed_into_a_strangers_session_is_refused
     await world.vault.start()  # so that a new handshake is needed
     real = world.vault.enclave._door._identity.peer_evidence
 
-    def capture(*arguments):
-        captured.append(real(*arguments))
+    async def capture(*arguments):
+        captured.append(await real(*arguments))
         return captured[-1]
 
     world.vault.enclave._door._identity.peer_evidence = capture

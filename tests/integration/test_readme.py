@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.attestation.policy import RolePolicy
 from strongroom.client.instructions_file import parse_instructions_file
+from tests.support import policies
 from tests.support.command import ROOT, environment, marked
 
 README = (ROOT / "README.md").read_text()
@@ -109,6 +109,5 @@ def test_its_links_lead_somewhere():
 def test_the_files_of_the_serve_page_parse():
     page = (ROOT / "docs" / "howto" / "serve.md").read_text()
     instructions_toml, strongroom_toml = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    policy = RolePolicy([], [], [], [], [], [], [], 0, [])
-    assert parse_instructions_file(instructions_toml, authenticator=policy)
+    assert parse_instructions_file(instructions_toml, authenticator=policies.role())
     assert set(tomllib.loads(strongroom_toml)) == {"vault", "trust", "instructions", "namespace"}

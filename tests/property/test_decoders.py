@@ -17,6 +17,7 @@ from strongroom.enclave.vault import records
 from strongroom.protocol import authenticator_messages, evidence, instructions, link, messages, session
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, StrongroomError, Untrusted
+from tests.support import policies
 
 MODULES = (policy, tickets, ring, records, evidence, instructions, messages, authenticator_messages, session)
 TYPES = sorted(
@@ -73,7 +74,7 @@ def test_deep_nesting_is_refused(depth):
                 decode((opening * depth)[:LIMIT], kind, limit=LIMIT)
 
 
-NOBODY = policy.RolePolicy([], [], [], [], [], [], [], 0, [])
+NOBODY = policies.role()
 GOOD = encode(messages.Collect(request_id=bytes(16), tickets=[], addresses=[messages.ById(id=bytes(16))]))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from strongroom.attestation.policy import RolePolicy
+from strongroom.attestation.policy import RolePolicy, SoftwarePolicy
 from strongroom.enclave.platform.insecure_software import SIGNER
 from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import INIT, MODE64, EnclaveReport, synthetic_quote
@@ -27,6 +27,7 @@ from strongroom.protocol.evidence import (
     report_data,
 )
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey, fingerprint
+from tests.support import policies
 
 NOW = 1_790_000_000
 MEASUREMENT = bytes(range(32))
@@ -130,15 +131,7 @@ class Cluster:
         )
 
     def policy(self, **fields: Any) -> RolePolicy:
-        values: dict[str, Any] = {
-            "platforms": ["insecure-software"],
-            "insecure_roots": [fingerprint(self.pki.root_der)],
-            "measurements": [MEASUREMENT],
-            "signers": [],
-            "clusters": [self.id],
-            "tcb_statuses": ["UpToDate"],
-            "refused_advisories": [],
-            "min_tcb_evaluation": 0,
-            "config": [],
-        }
-        return RolePolicy(**values | fields)
+        """`fields` of the role's policy, or of its section for software evidence."""
+        values = {"roots": [fingerprint(self.pki.root_der)], "measurements": [MEASUREMENT]}
+        values |= {name: fields.pop(name) for name in SoftwarePolicy.__struct_fields__ if name in fields}
+        return policies.role(**{"clusters": [self.id], "insecure_software": policies.software(**values)} | fields)

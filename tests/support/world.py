@@ -50,6 +50,7 @@ from strongroom.protocol.messages import (
 )
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
+from tests.support import policies
 
 AUTHENTICATOR_URL = "http://authenticator.test"
 ISSUER = "https://idp.example.com"
@@ -107,6 +108,9 @@ class Host:
 
     async def post(self, url: str, body: bytes | None) -> bytes:
         return await self.carry(url, body)
+
+    async def collateral(self, kind: str, quote: bytes) -> bytes:
+        raise Unavailable(Number.COLLATERAL_UNAVAILABLE)  # software enclaves bring their own
 
     async def post_honestly(self, url: str, body: bytes | None) -> bytes:
         base, _, name = url.partition("/v1/")
@@ -206,17 +210,9 @@ class World:
 
     def policy(self, role: Any = "authenticator") -> RolePolicy:
         """Accepts exactly the enclave of this world in that role."""
-        return RolePolicy(
-            platforms=["insecure-software"],
-            insecure_roots=list(self.vault.platform.roots),
-            measurements=[measure(role)],
-            signers=[],
-            clusters=[self.vault_cluster if role == "vault" else self.authenticator_cluster],
-            tcb_statuses=["UpToDate"],
-            refused_advisories=[],
-            min_tcb_evaluation=0,
-            config=[],
-        )
+        program = policies.software(roots=list(self.vault.platform.roots), measurements=[measure(role)])
+        cluster = self.vault_cluster if role == "vault" else self.authenticator_cluster
+        return policies.role(clusters=[cluster], insecure_software=program)
 
     def ticket(self, person: str, binding: SigningKey, *, vault_cluster: bytes | None = None) -> Ticket:
         """The ticket that the Authenticator issues to `person` once the provider of `METHOD` has signed them in."""

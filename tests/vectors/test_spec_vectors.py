@@ -18,8 +18,14 @@ import msgspec
 import pytest
 
 from strongroom.attestation import policy
+from strongroom.attestation.amd_roots import AmdChain
 from strongroom.attestation.appraisal import appraise
+from strongroom.attestation.nitro import verify_nitro_document
 from strongroom.attestation.policy import RolePolicy, policy_digest
+from strongroom.attestation.reports import Report, SgxReport
+from strongroom.attestation.sgx import verify_sgx_quote
+from strongroom.attestation.snp import verify_snp_report
+from strongroom.attestation.tdx import verify_tdx_quote
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.door import Door
@@ -55,6 +61,7 @@ LAYERS = {
     "key id",
     "padding",
     "proof",
+    "quote",
     "reply",
     "rules",
     "session id",
@@ -212,17 +219,38 @@ def appraise_evidence(given: Inputs) -> Inputs:
     accepted = typed(RolePolicy, given["policy"])
     found = appraise(unhex(given["evidence"]), role=given["role"], policy=accepted, now=given["now"])
     genuine = found.genuine
+    report = genuine.report
+    assert isinstance(report, SgxReport)
     return {
         "evidence_digest": genuine.evidence_digest,
         "policy_digest": policy_digest(accepted),
         "cluster_id": genuine.claims.cluster_id,
-        "measurement": genuine.measurement,
-        "signer": genuine.signer,
-        "product_id": genuine.product_id,
-        "svn": genuine.svn,
+        "measurement": report.measurement,
+        "signer": report.signer,
+        "product_id": report.product_id,
+        "svn": report.svn,
         "kem_key": genuine.claims.kem_key,
         "signer_can_read": found.signer_can_read,
     }
+
+
+def verify_quote(given: Inputs) -> Inputs:
+    """A quote by itself, under the root or the chains that the vector names."""
+    quote, collateral, now = unhex(given["quote"]), unhex(given["collateral"]), given["now"]
+    match given["kind"]:
+        case "sgx":
+            return {"report": verify_sgx_quote(quote, collateral, unhex(given["root"]), now)}
+        case "tdx":
+            return {"report": verify_tdx_quote(quote, collateral, unhex(given["root"]), now)}
+        case "snp":
+            chains = [
+                AmdChain(one["product"], one["key"], ark=unhex(one["ark"]), ask=unhex(one["ask"]))
+                for one in given["chains"]
+            ]
+            return {"report": verify_snp_report(quote, collateral, now, chains=chains)}
+        case "nitro":
+            return {"report": verify_nitro_document(quote, now, root=unhex(given["root"]))}
+    raise ValueError(given["kind"])
 
 
 class Port:
@@ -375,6 +403,7 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "code challenge": code_challenge,
     "decode": decode_message,
     "verify claims": verify_claims,
+    "verify quote": verify_quote,
     "appraise": appraise_evidence,
     "hello": hello,
     "answer": answer,
@@ -402,11 +431,11 @@ def to_json(value: Any) -> Any:
     match value:
         case bytes():
             return value.hex()
-        case Message():
+        case Message() | Report():
             return to_json(msgspec.to_builtins(value, builtin_types=(bytes,)))
         case dict():
-            return {name: to_json(one) for name, one in value.items()}
-        case list():
+            return {str(name): to_json(one) for name, one in value.items()}
+        case list() | tuple():
             return [to_json(one) for one in value]
         case int() if value > 2**53 - 1:
             return str(value)

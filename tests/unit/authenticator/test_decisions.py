@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from strongroom.attestation.appraisal import Genuine
+from strongroom.attestation.reports import NitroReport
 from strongroom.client.policy import Policy, instructions, oidc_method
 from strongroom.protocol.authenticator_messages import (
     Decide,
@@ -39,9 +40,10 @@ def peer(role="vault") -> Any:
     """What the runtime gives for a Vault whose evidence it has verified; only role and claims count here."""
     evidence, claims, genesis = parse_evidence(Cluster(role).evidence())
     return Genuine(
-        evidence_digest=bytes(32), kind=evidence.kind, role=role, claims=claims, genesis=genesis, measurement=bytes(32),
-        signer=bytes(32), product_id=0, svn=0, tcb_status="UpToDate", advisories=(), tcb_evaluation_number=0,
-        collateral_date=0, root=bytes(32), steps=(),
+        evidence_digest=bytes(32), kind=evidence.kind, role=role, claims=claims, genesis=genesis,
+        report=NitroReport(
+            registers=(), report_data=b"", root=bytes(32), proven_at=0, valid_until=0, pcrs={}, module_id="", signed_at=0
+        ),
     )  # fmt: skip
 
 
