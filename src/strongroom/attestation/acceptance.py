@@ -16,9 +16,9 @@ from typing import Final, Literal
 
 from strongroom.attestation.policy import (
     AnyPlatformPolicy,
+    EnclavePolicy,
     IntelPolicy,
     NitroPolicy,
-    SgxPolicy,
     SnpPolicy,
     SnpProduct,
     TdxPolicy,
@@ -46,7 +46,7 @@ _WITHOUT_OUT_OF_DATE: Final = {
 def accept_platform(report: AnyReport, policy: AnyPlatformPolicy, now: int) -> None:
     """Raises `Untrusted` POLICY unless the machine is in a state that `policy` accepts at `now`, unix seconds."""
     match report, policy:
-        case SgxReport(), SgxPolicy():
+        case SgxReport(), EnclavePolicy():
             _accept_intel(report.intel, policy, now)
         case TdxReport(), TdxPolicy():
             _accept_intel(report.intel, policy, now)
@@ -63,7 +63,7 @@ def accept_platform(report: AnyReport, policy: AnyPlatformPolicy, now: int) -> N
 def accept_program(report: AnyReport, policy: AnyPlatformPolicy) -> AcceptedBy:
     """How the policy knows the program. Raises `Untrusted` POLICY unless it does."""
     match report, policy:
-        case SgxReport(), SgxPolicy():
+        case SgxReport(), EnclavePolicy():
             if report.measurement in policy.measurements:
                 return "measurement"
             floors = [

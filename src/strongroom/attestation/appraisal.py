@@ -180,7 +180,9 @@ def _accept_config(shown: list[ConfigValue], expected: list[ConfigValue]) -> Non
             raise _not_accepted(f"configuration {show_config([value])} is not what the policy expects")
     for value in expected:
         if value not in shown:
-            raise _not_accepted(f"the policy expects configuration {show_config([value])}, which the evidence does not show")
+            raise _not_accepted(
+                f"the policy expects configuration {show_config([value])}, which the evidence does not show"
+            )
 
 
 def show_config(config: list[ConfigValue]) -> str:

@@ -54,15 +54,19 @@ class SgxSigner(Message):
     min_svn: Svn16
 
 
-class SgxPolicy(IntelPolicy):
-    """Intel SGX."""
+class EnclavePolicy(IntelPolicy):
+    """What SGX and the platform that imitates it have in common."""
 
     measurements: Annotated[list[Bytes32], Meta(max_length=64)]
     """Exact MRENCLAVE values."""
     signers: Annotated[list[SgxSigner], Meta(max_length=16)]
 
 
-class SoftwarePolicy(SgxPolicy):
+class SgxPolicy(EnclavePolicy):
+    """Intel SGX."""
+
+
+class SoftwarePolicy(EnclavePolicy):
     """The platform without hardware, whose quotes have the form of SGX: whoever runs the machine can make them."""
 
     roots: Annotated[list[Bytes32], Meta(max_length=8)]

@@ -30,13 +30,13 @@ _SHORT: Final = 72
 _SHAPE: Final = shape.type_info(TrustPolicy)
 
 _COMMENTS: Final = {
-    "clusters": "Clusters. Without this pin the host could start the genuine program with custodians of its own choice.",
+    "clusters": "Clusters. Without this pin the host could start the genuine program with custodians of its own.",
     "config": "Settings that may differ from the default, exactly so; any other difference is refused.",
     "roots": "SHA-256 of the development roots that software evidence may come from.",
     "measurements": "Exact programs. The strongest pin: only code with this digest is trusted.",
     "signers": "Programs by who signed them, at this security version or above. Each signer CAN READ what you store.",
     "tcb_statuses": "States of processor and microcode that are good enough.",
-    "grace_days": "Days, from the date of the state it reaches, for which a machine that is OutOfDate is still accepted.",
+    "grace_days": "Days, from the date of the state that it reaches, for which an OutOfDate machine is still accepted.",
     "refused_advisories": "Known weaknesses (vendor advisories) that are not.",
     "min_tcb_evaluation": "Lowest edition of the vendor's assessment: an older one does not know the newer weaknesses.",
     "platform_ids": 'Machines, by PPID; "any" accepts quotes forged with keys taken from a machine of somebody else.',
@@ -225,5 +225,7 @@ def _value(value: Any) -> str:
             short = f"[{', '.join(entries)}]"
             return short if len(short) <= _SHORT else "[\n" + "".join(f"    {entry},\n" for entry in entries) + "]"
         case Message():
-            return "{ " + ", ".join(f"{name} = {_value(getattr(value, name))}" for name in value.__struct_fields__) + " }"
+            return (
+                "{ " + ", ".join(f"{name} = {_value(getattr(value, name))}" for name in value.__struct_fields__) + " }"
+            )
     return str(value)

@@ -13,7 +13,20 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
-from strongroom.protocol.link import Collateral, Commit, Operation, Post, Put, Read, Row, Rows, Splitter, decode, encode, pack
+from strongroom.protocol.link import (
+    Collateral,
+    Commit,
+    Operation,
+    Post,
+    Put,
+    Read,
+    Row,
+    Rows,
+    Splitter,
+    decode,
+    encode,
+    pack,
+)
 
 _CALLS: Final = {
     int(operation): operation for operation in (Operation.START, Operation.EVIDENCE, Operation.SESSION, Operation.FRAME)
@@ -90,7 +103,7 @@ class HostLink(asyncio.Protocol):
         return await self._ask(Operation.POST, encode(Post(url, body)))
 
     async def collateral(self, kind: str, quote: bytes) -> bytes:
-        """What the host has to appraise a quote of platform `kind` with. Raises `Unavailable` COLLATERAL_UNAVAILABLE."""
+        """What the host has to appraise a quote of `kind` with. Raises `Unavailable` COLLATERAL_UNAVAILABLE."""
         try:
             return await self._ask(Operation.COLLATERAL, encode(Collateral(kind, quote)))
         except StrongroomError:
