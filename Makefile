@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint vectors bench lock clean ready
+.PHONY: help demo test check lint vectors tcb measure bench lock clean ready
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,14 +18,21 @@ test: lint ## everything: lint, vectors, all tests; says what it could not run
 check: lint ## the daily loop: lint, types, import contracts, unit tests
 	@$(BIN)/pytest tests/unit
 
-lint: ready ## style, types and import contracts only
+lint: ready ## style, types, import contracts and what each enclave is made of
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "hint: .venv/bin/ruff format"; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+	@$(BIN)/python -m tools.tcb --check
 
 vectors: ready ## write spec/vectors anew
 	@$(BIN)/python spec/vectors/generate.py
+
+tcb: ready ## write anew what each enclave is made of (images/tcb)
+	@$(BIN)/python -m tools.tcb
+
+measure: ready ## build the images and say their measurements, as far as this machine can; status 3: not all of them
+	@$(BIN)/python -m tools.measure
 
 bench: ready ## measure; needs a quiet machine
 	@$(BIN)/python -m bench

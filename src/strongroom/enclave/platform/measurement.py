@@ -18,11 +18,29 @@ from strongroom.protocol.primitives import Domain, digest
 
 PRODUCT_IDS: Final[dict[Role, int]] = {"vault": 1, "authenticator": 2}
 
-_COMMON: Final = ("cryptography", "cffi", "pycparser", "dcap-qvl", "msgspec", "cedarpy", "h11", "certifi", "uvloop")
-CLOSURES: Final[dict[Role, tuple[str, ...]]] = {"vault": _COMMON, "authenticator": (*_COMMON, "joserfc")}
-"""Installed distributions that each enclave may import, and theirs."""
-
-_SUFFIXES: Final = (".py", ".cedarschema")
+CLOSURES: Final[dict[Role, tuple[str, ...]]] = {
+    "authenticator": (
+        "cbor2",
+        "cedarpy",
+        "certifi",
+        "cffi",
+        "cryptography",
+        "dcap-qvl",
+        "h11",
+        "joserfc",
+        "msgspec",
+        "pycparser",
+    ),
+    "vault": (
+        "cbor2",
+        "cffi",
+        "cryptography",
+        "dcap-qvl",
+        "msgspec",
+        "pycparser",
+    ),
+}
+"""Installed distributions that each enclave may import, and theirs; `make tcb` copies them out of the locks."""
 
 
 def measure(role: Role) -> bytes:
@@ -41,7 +59,7 @@ def measured_files(role: Role) -> Iterator[Path]:
     root = Path(strongroom.__file__).parent
     rooms = ("protocol", "attestation", "enclave/runtime", "enclave/platform", f"enclave/{role}")
     for room in rooms:
-        yield from (path for path in (root / room).rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+        yield from (root / room).rglob("*.py")
     # Importing a package runs the __init__ of every package around it.
     for package in ("", "enclave", "enclave/entries"):
         yield root / package / "__init__.py"
