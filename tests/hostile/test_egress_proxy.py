@@ -129,7 +129,7 @@ async def test_no_proxy_is_an_os_error(tmp_path):
 def test_a_host_that_listens_late_is_waited_for_but_not_for_ever(monkeypatch, failures):
     ours, _theirs = socket.socketpair()
     outcomes = [*[ConnectionRefusedError()] * failures, ours][:3]
-    pauses = []
+    pauses: list[float] = []
 
     def dial_once(cid, port):
         assert (cid, port) == (vsock.HOST, 8410)
@@ -138,7 +138,7 @@ def test_a_host_that_listens_late_is_waited_for_but_not_for_ever(monkeypatch, fa
         return outcome
 
     monkeypatch.setattr(vsock, "_dial_once", dial_once)
-    monkeypatch.setattr(vsock.time, "sleep", pauses.append)
+    monkeypatch.setattr("strongroom.enclave.platform.vsock.time.sleep", pauses.append)
     with ours, _theirs:
         if failures < 3:
             assert vsock.dial(vsock.HOST, 8410, attempts=3) is ours
