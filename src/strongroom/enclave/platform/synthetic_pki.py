@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -41,8 +41,8 @@ _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 
 def raw_signature(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
-    """ECDSA P-256 with SHA-256 as quotes and collateral carry it: r ‖ s (64 bytes)."""
-    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
+    """ECDSA P-256 with SHA-256 as quotes and collateral carry it: r ‖ s (64 bytes), with the nonce of RFC 6979."""
+    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
@@ -52,12 +52,24 @@ def raw_public_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
 
 
-class SyntheticPki:
-    """Root, intermediate, PCK and TCB signing certificates; the same seed and date always give the same bytes."""
+class Configuration(NamedTuple):
+    """What a PCK certificate of a multi-package platform states about the machine."""
 
-    def __init__(self, seed: bytes, founded_at: int) -> None:
+    dynamic_platform: bool
+    cached_keys: bool
+    smt: bool
+
+
+class SyntheticPki:
+    """Root, intermediate, PCK and TCB signing certificates; the same seed and dates always give the same bytes.
+
+    Without a `configuration` the PCK certificate states none, as those of single packages: software can't know.
+    """
+
+    def __init__(self, seed: bytes, founded_at: int, configuration: Configuration | None = None) -> None:
         self._seed = seed
         self._founded_at = founded_at
+        self._configuration = configuration
         self._root_key = self._key(b"root")
         self._issuer_key = self._key(b"pck issuer")
         self._tcb_key = self._key(b"tcb signing")
@@ -214,10 +226,10 @@ class SyntheticPki:
             .add_extension(x509.CRLNumber(1), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         )
-        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+        return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(Encoding.DER)
 
     def _sgx_extension(self) -> bytes:
-        """DER of the PCK certificate's extension: platform id, TCB, PCE id, FMSPC, SGX type."""
+        """DER of the PCK certificate's extension: platform id, TCB, PCE id, FMSPC, SGX type, configuration."""
         components = [_entry(f"2.{i}", _integer(svn)) for i, svn in enumerate(CPU_SVN, start=1)]
         components += [_entry("2.17", _integer(PCE_SVN)), _entry("2.18", _tlv(_OCTETS, CPU_SVN))]
         return _tlv(
@@ -227,9 +239,18 @@ class SyntheticPki:
             _entry("3", _tlv(_OCTETS, _PCE_ID)),
             _entry("4", _tlv(_OCTETS, _FMSPC)),
             _entry("5", _tlv(_ENUMERATED, b"\x00")),
+            *self._multi_package_entries(),
         )
 
+    def _multi_package_entries(self) -> list[bytes]:
+        if self._configuration is None:
+            return []
+        flags = [_entry(f"7.{i}", _boolean(flag)) for i, flag in enumerate(self._configuration, start=1)]
+        instance = _tlv(_OCTETS, self.bytes_for(b"platform instance id", 16))
+        return [_entry("6", instance), _entry("7", _tlv(_SEQUENCE, *flags))]
 
+
+_BOOLEAN: Final = 0x01
 _INTEGER: Final = 0x02
 _OCTETS: Final = 0x04
 _OID: Final = 0x06
@@ -247,6 +268,10 @@ def _tlv(tag: int, *content: bytes) -> bytes:
 
 def _integer(value: int) -> bytes:
     return _tlv(_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def _boolean(value: bool) -> bytes:
+    return _tlv(_BOOLEAN, b"\xff" if value else b"\x00")
 
 
 def _entry(arc: str, value: bytes) -> bytes:
