@@ -18,6 +18,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["trust", "pin"],
     ["trust", "show"],
     ["verify"],
+    ["appraise"],
     ["namespace"],
     ["namespace", "create"],
     ["store"],
@@ -39,7 +40,7 @@ exit status tells scripts who is to blame:
 |---|---|
 | 0 | done |
 | 2 | misuse: correct the command or its files |
-| 10 | refused: the answer is no; missing and forbidden look alike |
+| 10 | refused: the answer is no, by the rules or by your trust policy; missing and forbidden look alike |
 | 11 | untrusted: evidence, integrity or freshness did not hold; do not repeat blindly |
 | 12 | unavailable: try again later |
 | 130 | interrupted by Ctrl-C |

@@ -15,7 +15,19 @@ import typer
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_INTERRUPTED, Failure, exit_status, fail, say
 from strongroom.protocol.errors import StrongroomError
 
-COMMANDS: Final = ("demo", "store", "collect", "update", "delete", "describe", "verify", "trust", "namespace", "serve")
+COMMANDS: Final = (
+    "demo",
+    "store",
+    "collect",
+    "update",
+    "delete",
+    "describe",
+    "verify",
+    "appraise",
+    "trust",
+    "namespace",
+    "serve",
+)
 """In the order of the help. Each is a module of this package, with a function of its name, or `app` for a group."""
 
 

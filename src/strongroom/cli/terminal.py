@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Number, StrongroomError
 
 EXIT_MISUSE, EXIT_FAILED, EXIT_REFUSED, EXIT_UNTRUSTED, EXIT_UNAVAILABLE, EXIT_INTERRUPTED = 2, 1, 10, 11, 12, 130
 
@@ -31,7 +31,12 @@ class Failure(Exception):
 
 
 def exit_status(error: StrongroomError) -> int:
-    """2 misuse, 10 refused, 11 untrusted, 12 unavailable: scripts tell them apart without reading."""
+    """2 misuse, 10 refused, 11 untrusted, 12 unavailable: scripts tell them apart without reading.
+
+    Genuine evidence that the user's own policy does not accept is a refusal, not a lie.
+    """
+    if error.number == Number.POLICY:
+        return EXIT_REFUSED
     return _EXIT_STATUS.get(int(error.number) // 100, EXIT_FAILED)
 
 

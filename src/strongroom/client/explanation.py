@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from strongroom.attestation.acceptance import MIGRATE_MA, PAGE_SWAP_DISABLE, SMT
 from strongroom.attestation.appraisal import Appraisal, Genuine, show_config
 from strongroom.attestation.reports import AnyReport, IntelState, NitroReport, SgxReport, SnpReport, TdxReport
-from strongroom.protocol.evidence import PlatformKind
+from strongroom.protocol.errors import Untrusted
+from strongroom.protocol.evidence import Genesis, PlatformKind, parse_evidence
 
 PLATFORMS: Final[dict[PlatformKind, str]] = {
     "sgx": "Intel SGX: the processor isolates the enclave from its host",
@@ -40,7 +41,10 @@ _REGISTERS: Final = {
 
 
 class Step(NamedTuple):
-    """One thing that was checked."""
+    """One thing that was checked, or one that a policy says.
+
+    A value is one line, whatever it holds: evidence must not write lines of its own into a table.
+    """
 
     name: str
     value: str
@@ -71,20 +75,38 @@ def explain_report(kind: PlatformKind, report: AnyReport) -> list[Step]:
     return steps
 
 
+def explain_cluster(genesis: Genesis) -> str:
+    """Who can recover the keys of a cluster."""
+    if genesis.development:
+        return "a DEVELOPMENT cluster: its operator can read everything"
+    return f"{genesis.threshold} of {len(genesis.custodians)} custodians can recover its keys"
+
+
 def explain(genuine: Genuine, now: float) -> list[Step]:
     """What makes evidence genuine, at `now` (unix seconds)."""
-    claims, genesis = genuine.claims, genuine.genesis
-    if genesis.development:
-        cluster = "a DEVELOPMENT cluster: its operator can read everything"
-    else:
-        cluster = f"{genesis.threshold} of {len(genesis.custodians)} custodians can recover its keys"
+    claims = genuine.claims
     return [
         *explain_report(genuine.kind, genuine.report),
         Step("claims", "match", "the quote commits to the keys that the session uses"),
         Step("role", claims.role, "what this enclave does"),
-        Step("cluster", claims.cluster_id.hex(), cluster),
+        Step("cluster", claims.cluster_id.hex(), explain_cluster(genuine.genesis)),
         Step("build", claims.build, "version as the program names itself"),
         Step("expires", f"in {claims.expires_at - int(now)} s", "its keys turn over hourly"),
+    ]
+
+
+def explain_untrusted(untrusted_evidence: bytes) -> list[Step]:
+    """What evidence says of itself that did not verify; nothing if it does not even parse."""
+    try:
+        evidence, claims, _ = parse_evidence(untrusted_evidence)
+    except Untrusted:
+        return []
+    why = "NOT VERIFIED: anybody can write this"
+    return [
+        Step("says: platform", evidence.kind, why),
+        Step("says: role", claims.role, why),
+        Step("says: cluster", claims.cluster_id.hex(), why),
+        Step("says: build", claims.build, why),
     ]
 
 
@@ -131,7 +153,8 @@ def _snp(report: SnpReport) -> Iterator[Step]:
     if any(report.author_key_digest):
         yield Step("author key", report.author_key_digest.hex(), "who answers for that key")
     if signed:
-        yield Step("family and image", f"{report.family_id.hex()}\n{report.image_id.hex()}", "as the signer names them")
+        yield Step("family", report.family_id.hex(), "as the signer names it")
+        yield Step("image", report.image_id.hex(), "as the signer names it")
     yield Step("guest version", str(report.guest_svn), "as its signer numbers it")
     checked = "checked" if report.crl_checked else "not at hand"
     yield Step("revocations", checked, "AMD's list of revoked certificates")

@@ -21,8 +21,9 @@ from strongroom.cli.demo.search import forms_of, hexdump, sealed_rows, search
 from strongroom.cli.demo.stage import Stage
 from strongroom.cli.demo.teller import Teller, short
 from strongroom.cli.files import write_new
+from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_REFUSED, Failure
-from strongroom.cli.trust import look_at, pin_exactly
+from strongroom.cli.trust import look_at
 from strongroom.client.keys import load_key
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.instructions import parse_instructions
@@ -83,12 +84,12 @@ def _servers(stage: Stage, teller: Teller) -> None:
 
 def _pin(stage: Stage, teller: Teller) -> TrustPolicy:
     teller.step("A client looks at the evidence of both, and pins what it sees")
-    vault = look_at(stage.vault["url"], "vault", insecure=True)
-    authenticator = look_at(stage.authenticator["url"], "authenticator", insecure=True)
+    vault = look_at(stage.vault["url"], "vault", ["insecure"])
+    authenticator = look_at(stage.authenticator["url"], "authenticator", ["insecure"])
     trust = pin_exactly(vault, authenticator)
     write_new(stage.client / "trust.toml", format_trust_policy(trust).encode(), what="the demo")
     for genuine in (vault, authenticator):
-        found = f"program {short(genuine.measurement)}  cluster {short(genuine.claims.cluster_id)}"
+        found = f"program {short(genuine.report.measurement)}  cluster {short(genuine.claims.cluster_id)}"
         teller.fact(genuine.role.capitalize(), found)
     teller.fact("platform", vault.kind, "no hardware: see the warning above", style="yellow")
     teller.took("to appraise both; trust.toml accepts nothing else now")
