@@ -15,6 +15,7 @@ from strongroom.attestation.acceptance import (
     accept_platform,
     accept_program,
 )
+from strongroom.attestation.floors import MACHINES, EvaluationFloors
 from strongroom.attestation.policy import NitroMeasurement, SgxSigner, SnpProduct, SnpSigner, TdxMeasurement
 from strongroom.attestation.reports import IntelState, NitroReport, SgxReport, SnpReport, SnpTcb, TdxReport
 from strongroom.protocol.errors import Number, Untrusted
@@ -171,6 +172,29 @@ def test_performance_counters_in_a_td_are_refused_unless_allowed():
     report = replace(TDX, td_attributes=TDX.td_attributes | PERFMON)
     platform_refused(report, policies.tdx(), "performance counters")
     accept_platform(report, policies.tdx(allow_perfmon=True), NOW)
+
+
+def test_a_machine_never_goes_back_to_an_older_edition():
+    """Its host keeps newer collateral back; old is good for a month."""
+    floors = EvaluationFloors()
+    for number in (17, 18, 18):
+        floors.raise_by(intel(SGX, tcb_evaluation_number=number))
+    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), reason="this machine has shown 18")
+    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), reason="this machine has shown 18")
+    # Machines learn of a new edition days apart, and TDX has editions of its own.
+    floors.raise_by(intel(SGX, tcb_evaluation_number=17, platform_id=bytes(16)))
+    floors.raise_by(intel(TDX, tcb_evaluation_number=17))
+    floors.raise_by(SNP)
+
+
+def test_a_flood_of_machines_is_not_remembered_for_ever():
+    floors = EvaluationFloors()
+    floors.raise_by(SGX)
+    for at in range(2 * MACHINES):
+        floors.raise_by(intel(SGX, platform_id=at.to_bytes(16, "big")))
+        floors.raise_by(SGX)
+    assert len(floors._highest) == MACHINES
+    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=1), reason="this machine has shown 18")
 
 
 # --- SGX: the program -------------------------------------------------------------------------------------------

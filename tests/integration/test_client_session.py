@@ -86,12 +86,16 @@ async def test_one_handshake_serves_many_requests_at_once(served, client):
 
 async def test_no_more_is_in_flight_than_the_window_bears(served, client):
     now = most = 0
+    enough = asyncio.Event()  # not a time: how fast requests come in is the machine's business
 
     async def carry(operation, body):
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.05)
+        if most > IN_FLIGHT // 2:
+            enough.set()
+        if operation is Operation.FRAME and most > 1:
+            await enough.wait()
         try:
             return await served.vault.honestly(operation, body)
         finally:
@@ -131,7 +135,7 @@ async def test_an_answer_that_is_held_up_is_still_good_when_it_comes(served, cli
 
 async def test_nothing_but_the_question_for_evidence_is_sent_to_a_server_that_is_not_trusted(served):
     client = make(served, policy=served.trust.authenticator)
-    assert await number_of(client.ask(QUESTION, Described)) is Number.EVIDENCE
+    assert await number_of(client.ask(QUESTION, Described)) is Number.POLICY
     assert served.vault.calls == [Operation.EVIDENCE]
 
 
@@ -139,7 +143,8 @@ async def test_nothing_but_the_question_for_evidence_is_sent_to_a_server_that_is
 async def test_altered_evidence_makes_no_session(served, client, place):
     bend(served.vault, Operation.EVIDENCE, lambda evidence: flipped(evidence, place % len(evidence)))
     # Where nothing rests on the byte, such as a copy of the root certificate, the enclave refuses the hello.
-    assert await number_of(client.ask(QUESTION, Described)) in (Number.EVIDENCE, Number.STALE_KEY)
+    refusals = (Number.EVIDENCE, Number.POLICY, Number.STALE_KEY)
+    assert await number_of(client.ask(QUESTION, Described)) in refusals
     assert Operation.FRAME not in served.vault.calls
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from strongroom.attestation.appraisal import Appraisal, appraise
+from strongroom.attestation.floors import EvaluationFloors
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.errors import Unreachable
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
@@ -93,6 +94,7 @@ class AttestedServer:
         self._policy = policy
         self._key = binding_key
         self._now = now
+        self._floors = EvaluationFloors()
         self._transport = Transport(url)
         self._places = asyncio.Semaphore(IN_FLIGHT)
         self._opening: asyncio.Task[Session] | None = None
@@ -203,7 +205,9 @@ class AttestedServer:
             raise Untrusted(Number.EVIDENCE, error.reason) from None
 
     def _appraise(self, evidence: bytes) -> Appraisal:
-        return appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
+        appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
+        self._floors.raise_by(appraisal.genuine.report)
+        return appraisal
 
     async def _round_trip(self, session: Session, message: bytes) -> Message:
         async with self._places, session.window.turn():

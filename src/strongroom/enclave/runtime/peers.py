@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from strongroom.attestation.appraisal import Genuine, appraise
+from strongroom.attestation.floors import EvaluationFloors
 from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
@@ -122,6 +123,7 @@ class Peers:
         self._clock = clock
         self._identity = identity
         self._post = post
+        self._floors = EvaluationFloors()
         self._new: OrderedDict[Name, Peer] = OrderedDict()
         """Least recently made first."""
         self._used: OrderedDict[Name, Peer] = OrderedDict()
@@ -212,6 +214,7 @@ class Peers:
         try:
             accepted = decode(policy, RolePolicy, limit=MAX_EVIDENCE)
             genuine = appraise(evidence, role="authenticator", policy=accepted, now=now).genuine
+            self._floors.raise_by(genuine.report)
         except Untrusted as error:
             raise _untrusted(error.reason) from None
         if genuine.kind not in peer_platforms(self._platform.kind):
