@@ -22,7 +22,6 @@ from strongroom.host.collateral.items import (
     certificates,
     common_name,
     first_end,
-    list_dates,
     revocations,
     seconds,
 )
@@ -149,15 +148,10 @@ class Revocations:
         return f"{base}/{self.key}/v1/{self.product}/crl"
 
     def read(self, answer: Answer) -> Item:
-        crl = revocations(answer.body)
-        issued, update = list_dates(crl)
-        try:
-            issuer = common_name(crl.issuer)
-        except MALFORMED:
-            raise Unusable("the revocation list does not parse") from None
-        if issuer != f"ARK-{self.product}":
+        found = revocations(answer.body)
+        if common_name(found.issuer) != f"ARK-{self.product}":
             raise Unusable("the revocation list is another product's")
-        return Item({"pem": crl.public_bytes(Encoding.PEM).decode()}, issued, update)
+        return Item({"pem": found.crl.public_bytes(Encoding.PEM).decode()}, found.issued, found.update)
 
 
 def read_report(report: bytes) -> Report:

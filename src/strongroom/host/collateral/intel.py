@@ -24,10 +24,10 @@ from strongroom.host.collateral.items import (
     MALFORMED,
     Answer,
     Item,
+    RevocationList,
     Unusable,
     certificates,
     first_end,
-    list_dates,
     revocations,
     seconds,
 )
@@ -84,11 +84,9 @@ class PckCrl:
         return f"{base}/sgx/certification/v4/pckcrl?ca={self.ca}&encoding=der"
 
     def read(self, answer: Answer) -> Item:
-        crl = revocations(answer.body)
-        _must_be_by(crl, self.issuer)
-        issued, update = list_dates(crl)
-        parts = {"pck_crl_issuer_chain": answer.chain, "pck_crl": _hex(crl)}
-        return Item(parts, issued, min(update, first_end(certificates(answer.chain))))
+        found = _by(self.issuer, answer.body)
+        parts = {"pck_crl_issuer_chain": answer.chain, "pck_crl": _hex(found)}
+        return Item(parts, found.issued, min(found.update, first_end(certificates(answer.chain))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +108,8 @@ class RootCrl:
         )
 
     def read(self, answer: Answer) -> Item:
-        crl = revocations(answer.body)
-        _must_be_by(crl, self.issuer)
-        issued, update = list_dates(crl)
-        return Item({"root_ca_crl": _hex(crl)}, issued, update)
+        found = _by(self.issuer, answer.body)
+        return Item({"root_ca_crl": _hex(found)}, found.issued, found.update)
 
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -223,11 +219,15 @@ def plain_base(base: str) -> str:
 
 def _read_statement(field: str, statement: msgspec.Raw, signature: str, chain: str) -> tuple[_Dated, Item]:
     dated = _decode(bytes(statement), _Dated)
+    try:
+        text = bytes(statement).decode()  # these characters exactly: they are what is signed
+    except UnicodeDecodeError:  # in a field that is not read here
+        raise Unusable("it is not the JSON that it should be") from None
     if not _SIGNATURE.fullmatch(signature):
         raise Unusable("the signature is not one of ECDSA P-256 in hex")
     parts = {
         f"{field}_issuer_chain": chain,
-        field: bytes(statement).decode(),  # these characters exactly: they are what is signed
+        field: text,
         f"{field}_signature": signature,
     }
     expires = min(seconds(dated.update), first_end(certificates(chain)))
@@ -244,13 +244,15 @@ def _decode(body: bytes, kind: type[_Decoded]) -> _Decoded:
         raise Unusable("it is not the JSON that it should be") from None
 
 
-def _must_be_by(crl: x509.CertificateRevocationList, issuer: x509.Name) -> None:
-    if crl.issuer != issuer:
+def _by(issuer: x509.Name, body: bytes) -> RevocationList:
+    found = revocations(body)
+    if found.issuer != issuer:
         raise Unusable("the revocation list is another authority's")
+    return found
 
 
-def _hex(crl: x509.CertificateRevocationList) -> str:
-    return crl.public_bytes(Encoding.DER).hex()
+def _hex(found: RevocationList) -> str:
+    return found.crl.public_bytes(Encoding.DER).hex()
 
 
 def _unclear(reason: str) -> Unavailable:

@@ -18,8 +18,10 @@ MAX_ANSWER: Final = 64 * 1024
 MAX_CHAIN: Final = 16 * 1024
 """Characters of an issuer chain in a header, decoded."""
 
-MALFORMED: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What reading certificates and lists raises, depending on where they are broken."""
+MALFORMED: Final = (
+    ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What reading certificates and lists raises, at once or on access, depending on where they are broken."""
 
 
 class Unusable(Exception):
@@ -77,27 +79,32 @@ def certificates(pem: str | bytes) -> list[x509.Certificate]:
         raise Unusable("its certificates do not parse") from None
 
 
-def revocations(body: bytes) -> x509.CertificateRevocationList:
+class RevocationList(NamedTuple):
+    """A list and what is asked of it."""
+
+    crl: x509.CertificateRevocationList
+    issuer: x509.Name
+    issued: int
+    update: int
+    """Next update; unix seconds both."""
+
+
+def revocations(body: bytes) -> RevocationList:
     """A list in any of the three forms that are served: DER (Intel, AMD), its hex (PCCS), PEM. Raises `Unusable`."""
     try:
         if body.startswith(b"-----BEGIN"):
-            return x509.load_pem_x509_crl(body)
-        if not body.startswith(b"\x30"):  # DER's first byte; its hex begins with "3", another one
-            body = binascii.unhexlify(body.strip())
-        return x509.load_der_x509_crl(body)
+            crl = x509.load_pem_x509_crl(body)
+        elif body.startswith(b"\x30"):
+            crl = x509.load_der_x509_crl(body)
+        else:
+            crl = x509.load_der_x509_crl(binascii.unhexlify(body.strip()))
+        # Parsed only now, one by one.
+        issuer, issued, update = crl.issuer, crl.last_update_utc, crl.next_update_utc
     except MALFORMED:
         raise Unusable("the revocation list does not parse") from None
-
-
-def list_dates(crl: x509.CertificateRevocationList) -> tuple[int, int]:
-    """When it was issued and its next update, unix seconds. Raises `Unusable`."""
-    try:
-        update = crl.next_update_utc
-        if update is None:
-            raise Unusable("the revocation list names no next update")
-        return seconds(crl.last_update_utc), seconds(update)
-    except MALFORMED:
-        raise Unusable("the revocation list does not parse") from None
+    if update is None:
+        raise Unusable("the revocation list names no next update")
+    return RevocationList(crl, issuer, seconds(issued), seconds(update))
 
 
 def first_end(chain: Sequence[x509.Certificate]) -> int:
