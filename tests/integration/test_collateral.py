@@ -12,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from strongroom.attestation.sgx import verify_sgx_quote
+from strongroom.attestation.snp import verify_snp_report
+from strongroom.attestation.tdx import verify_tdx_quote
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic_quote
 from strongroom.host.collateral import sources
 from strongroom.host.collateral.cache import Cache
@@ -19,7 +21,9 @@ from strongroom.host.collateral.service import CollateralService
 from strongroom.protocol.errors import Number, Unavailable
 from tests.support import pccs
 from tests.support.evidence import NOW, pki
-from tests.support.pccs import Chip, LocalSource, always, amd_pages, intel_pages
+from tests.support.pccs import LocalSource, always, amd_pages, intel_pages
+from tests.support.synthetic_snp import amd, pem
+from tests.support.synthetic_tdx import TdxPki, tdx_quote
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT.parent / "shared" / "vectors"
@@ -129,20 +133,27 @@ async def test_the_path_that_intels_configuration_files_give_is_understood(make,
     assert await make(f"{source.url}/sgx/certification/v4/").fetch("sgx", QUOTE)
 
 
+@pytest.mark.parametrize("version", [4, 5])
+async def test_what_is_fetched_for_a_tdx_quote_verifies_with_it(make, source, version):
+    tdx = TdxPki(bytes(32), NOW - 1000)
+    quote = tdx_quote(tdx, version=version)
+    source.pages = intel_pages(tdx.collateral(NOW), "tdx")
+    verify_tdx_quote(quote, await make(source.url).fetch("tdx", quote), tdx.root_der, NOW)
+    assert source.asked("/tdx/certification/v4/") == 2
+
+
 @pytest.mark.parametrize("product", ["Milan", "Genoa", "Turin"])
-async def test_an_snp_report_gets_leaf_chain_and_list(make, product):
-    chip = Chip(product, NOW)
-    async with LocalSource(amd_pages(chip)) as source:
-        answer = (await make(source.url).fetch("snp", chip.report())).decode()
-    leaf = chip.certificate().public_bytes(Encoding.PEM).decode()
-    crl = pccs.revocations(f"ARK-{product}", NOW, 30).public_bytes(Encoding.PEM).decode()
-    assert answer == leaf + chip.chain() + crl
+async def test_what_is_fetched_for_an_snp_report_verifies_with_it(make, product):
+    chip = amd(product)
+    async with LocalSource(amd_pages(chip, at=NOW)) as source:
+        answer = await make(source.url).fetch("snp", chip.report())
+    assert verify_snp_report(chip.report(), answer, NOW, chains=chip.chains).crl_checked
     assert len(source.requests) == 3
 
 
 async def test_a_report_that_does_not_name_its_product_is_found_and_not_searched_again(make, clock):
-    chip = Chip("Genoa", NOW)
-    async with LocalSource(amd_pages(chip)) as source:
+    chip = amd("Genoa")
+    async with LocalSource(amd_pages(chip, at=NOW)) as source:
         service = make(source.url)
         first = await service.fetch("snp", chip.report(version=2))
         asked = len(source.requests)
@@ -154,17 +165,18 @@ async def test_a_report_that_does_not_name_its_product_is_found_and_not_searched
 
 
 async def test_a_report_under_a_providers_key_needs_the_providers_certificate(make):
-    chip = Chip("Milan", NOW)
-    async with LocalSource(amd_pages(chip)) as source:
+    chip = amd("Milan")
+    report = chip.report("vlek")
+    async with LocalSource(amd_pages(chip, at=NOW)) as source:
         service = make(source.url)
-        assert "VLEK" in await refused(service.fetch("snp", chip.report(key=1)))
+        assert "VLEK" in await refused(service.fetch("snp", report))
         assert source.requests == []
-        leaf = chip.certificate("VLEK").public_bytes(Encoding.DER)
-        answer = (await service.fetch("snp", chip.report(key=1), leaf=leaf)).decode()
-        assert answer.count("BEGIN") == 4
-        assert all(target.startswith("/vlek/v1/Milan/") for target in source.requests)
-        wrong = chip.certificate("VCEK").public_bytes(Encoding.DER)
-        assert "not a VLEK" in await refused(service.fetch("snp", chip.report(key=1), leaf=wrong))
+        for leaf in (chip.leaf("vlek").public_bytes(Encoding.DER), pem(chip.leaf("vlek"))):
+            answer = await service.fetch("snp", report, leaf=leaf)
+            assert verify_snp_report(report, answer, NOW, chains=chip.chains).crl_checked
+        assert sorted(source.requests) == ["/vlek/v1/Milan/cert_chain", "/vlek/v1/Milan/crl"]
+        for wrong in (chip.leaf().public_bytes(Encoding.DER), b"", b"-----BEGIN", bytes(2000)):
+            assert "the provider's certificate" in await refused(service.fetch("snp", report, leaf=wrong))
 
 
 async def test_platforms_without_collateral_and_quotes_that_are_none_are_refused(make, source):
@@ -363,18 +375,18 @@ async def test_while_all_sources_are_down_what_is_here_serves_until_it_expires(m
 
 
 async def test_each_item_expires_at_its_own_time(make, source, clock):
-    chip = Chip("Milan", NOW)
-    async with LocalSource(amd_pages(chip, days=3)) as amd:
-        service = make(amd.url)
+    chip = amd("Milan")
+    async with LocalSource(amd_pages(chip, at=NOW, days=3)) as kds:
+        service = make(kds.url)
         await service.fetch("snp", chip.report())
-        amd.fault = always(500)
+        kds.fault = always(500)
         clock.at = NOW + 3 * DAY
         assert "amd-crl" in await refused(service.fetch("snp", chip.report()))
-        amd.fault = lambda target: None
+        kds.fault = lambda target: None
         clock.at += sources.MAX_REST
-        amd.pages = amd_pages(Chip("Milan", int(clock.at)))
+        kds.pages = amd_pages(chip, at=int(clock.at))
         assert await service.fetch("snp", chip.report())
-        assert amd.asked("cert_chain") == amd.asked("blSPL") == 1
+        assert kds.asked("cert_chain") == kds.asked("blSPL") == 1
 
 
 async def test_a_new_evaluation_arrives_within_a_day_and_delays_nobody(make, source, clock):
@@ -398,19 +410,19 @@ async def test_a_new_evaluation_arrives_within_a_day_and_delays_nobody(make, sou
 
 
 async def test_short_lived_collateral_is_renewed_after_half_its_life(make, clock):
-    chip = Chip("Milan", NOW)
-    async with LocalSource(amd_pages(chip, days=1)) as amd:
-        service = make(amd.url)
+    chip = amd("Milan")
+    async with LocalSource(amd_pages(chip, at=NOW, days=1)) as kds:
+        service = make(kds.url)
         await service.fetch("snp", chip.report())
         clock.at += DAY * 0.39
         await service.fetch("snp", chip.report())
         await settled()
-        assert amd.asked("crl") == 1
+        assert kds.asked("crl") == 1
         clock.at += DAY * 0.12
         await service.fetch("snp", chip.report())
         await settled()
-        assert amd.asked("crl") == 2
-        assert amd.asked("cert_chain") == 1
+        assert kds.asked("crl") == 2
+        assert kds.asked("cert_chain") == 1
 
 
 async def test_an_evaluation_once_seen_is_never_taken_back(make, source, clock):

@@ -1,25 +1,23 @@
 """A server on loopback that has collateral in the makers' own formats, and misbehaves as told.
 
-`intel_pages` makes what Intel's PCS or a PCCS serves out of collateral as evidence carries it; `Chip` is an AMD chip
-with certificates of its own (`amd_pages`: what the key service has of it). A fault replaces what would be answered.
+`intel_pages` makes what Intel's PCS or a PCCS serves out of collateral as evidence carries it, `amd_pages` what AMD's
+key service has of a synthetic chip. A fault replaces what would be answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import struct
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import cache
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.support.synthetic_snp import Amd, pem
 
 Bytes = AsyncIterator[bytes]
 Fault = Callable[[str], Bytes | None]
@@ -182,110 +180,16 @@ def _first_subject(pem: str) -> str:
 
 # --- AMD ----------------------------------------------------------------------------------------------------------
 
-_OID = "1.3.6.1.4.1.3704.1"
-_CPUID = {"Milan": (0x19, 0x01), "Genoa": (0x19, 0x11), "Turin": (0x1A, 0x02)}
-_KEY_SIZE = ec.SECP256R1()  # AMD's are RSA-4096; nobody verifies here
 
-
-class Chip:
-    """One chip of a product with firmware at one level: its reports (unsigned) and its certificates."""
-
-    def __init__(self, product: str, at: int, *, chip_id: bytes = bytes(range(1, 65))) -> None:
-        self.product = product
-        self.at = at
-        self.chip_id = chip_id[:8] + bytes(56) if product == "Turin" else chip_id
-        self.tcb = {"bl": 3, "tee": 1, "snp": 8, "ucode": 0xD9} | ({"fmc": 2} if product == "Turin" else {})
-
-    @property
-    def hwid(self) -> bytes:
-        return self.chip_id[:8] if self.product == "Turin" else self.chip_id
-
-    def report(self, *, version: int = 3, key: int = 0) -> bytes:
-        """What decides which certificates it needs; everything else is zero."""
-        report = bytearray(1184)
-        struct.pack_into("<I", report, 0, version)
-        struct.pack_into("<I", report, 0x48, key << 2)
-        places = {"fmc": 0, "bl": 1, "tee": 2, "snp": 3, "ucode": 7}
-        if self.product != "Turin":
-            places = {"bl": 0, "tee": 1, "snp": 6, "ucode": 7}
-        for part, place in places.items():
-            report[0x180 + place] = self.tcb[part]
-        if version >= 3:
-            report[0x188:0x18A] = _CPUID[self.product]
-        if key == 0:
-            report[0x1A0:0x1E0] = self.chip_id
-        return bytes(report)
-
-    def certificate(self, kind: Literal["VCEK", "VLEK"] = "VCEK") -> x509.Certificate:
-        oids = {"bl": "3.1", "tee": "3.2", "snp": "3.3", "ucode": "3.8", "fmc": "3.9"}
-        extensions = {oids[part]: _der_integer(version) for part, version in self.tcb.items()}
-        if kind == "VCEK":
-            extensions["4"] = self.hwid
-        issuer = f"SEV-{self.product}" if kind == "VCEK" else f"SEV-VLEK-{self.product}"
-        return _certificate(f"SEV-{kind}", issuer, self.at, 7 * 365, extensions)
-
-    def chain(self, kind: Literal["VCEK", "VLEK"] = "VCEK") -> str:
-        middle, root = f"SEV-{self.product}" if kind == "VCEK" else f"SEV-VLEK-{self.product}", f"ARK-{self.product}"
-        both = (_certificate(middle, root, self.at, 9000), _certificate(root, root, self.at, 9000))
-        return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in both)
-
-    @property
-    def query(self) -> dict[str, str]:
-        return {f"{part}SPL": f"{version:02}" for part, version in self.tcb.items()}
-
-
-def amd_pages(chip: Chip, *, days: int = 30) -> dict[str, Page]:
-    """What the key service has of this chip: certificates in DER and PEM, the list in DER."""
-    crl = revocations(f"ARK-{chip.product}", chip.at, days).public_bytes(Encoding.DER)
-    leaf = chip.certificate().public_bytes(Encoding.DER)
-    pages = {f"/vcek/v1/{chip.product}/{chip.hwid.hex()}": Page(leaf, {}, chip.query)}
-    for key, kind in (("vcek", "VCEK"), ("vlek", "VLEK")):
-        pages[f"/{key}/v1/{chip.product}/crl"] = Page(crl, {}, {})
-        pages[f"/{key}/v1/{chip.product}/cert_chain"] = Page(chip.chain(kind).encode(), {}, {})  # type: ignore[arg-type]
+def amd_pages(amd: Amd, *, at: int, days: int = 30) -> dict[str, Page]:
+    """What the key service has of a chip: its certificate and the root's list as of `at` in DER, the chains in PEM."""
+    crl = amd.crl(starts=at, ends=at + days * 86400).public_bytes(Encoding.DER)
+    turin = amd.product == "Turin"
+    query = {"blSPL": amd.tcb.bootloader, "teeSPL": amd.tcb.tee, "snpSPL": amd.tcb.snp, "ucodeSPL": amd.tcb.microcode}
+    query |= {"fmcSPL": amd.tcb.fmc} if turin else {}
+    leaf = Page(amd.leaf().public_bytes(Encoding.DER), {}, {name: f"{value:02}" for name, value in query.items()})
+    pages = {f"/vcek/v1/{amd.product}/{amd.chip[: 8 if turin else 64].hex()}": leaf}
+    for key, issuer in (("vcek", amd.ask), ("vlek", amd.asvk)):
+        pages[f"/{key}/v1/{amd.product}/cert_chain"] = Page(pem(issuer, amd.ark), {}, {})
+        pages[f"/{key}/v1/{amd.product}/crl"] = Page(crl, {}, {})
     return pages
-
-
-def revocations(issuer: str, at: int, days: int) -> x509.CertificateRevocationList:
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(_name(issuer))
-        .last_update(_date(at))
-        .next_update(_date(at) + timedelta(days=days))
-    )
-    return builder.sign(_key(), hashes.SHA256(), ecdsa_deterministic=True)
-
-
-@cache
-def _key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(_KEY_SIZE)
-
-
-def _certificate(
-    subject: str, issuer: str, at: int, days: int, extensions: dict[str, bytes] | None = None
-) -> x509.Certificate:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
-        .public_key(_key().public_key())
-        .serial_number(1)
-        .not_valid_before(_date(at))
-        .not_valid_after(_date(at) + timedelta(days=days))
-    )
-    for arc, value in (extensions or {}).items():
-        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(f"{_OID}.{arc}"), value)
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(_key(), hashes.SHA256(), ecdsa_deterministic=True)
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
-
-
-def _date(at: int) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
-
-
-def _der_integer(value: int) -> bytes:
-    body = value.to_bytes(value.bit_length() // 8 + 1, "big")
-    return bytes([2, len(body)]) + body

@@ -12,15 +12,16 @@ from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic
 from strongroom.host.collateral import amd, intel
 from strongroom.host.collateral.items import Answer, Unusable, revocations
 from strongroom.protocol.errors import Unavailable
-from tests.support import pccs
 from tests.support.evidence import NOW, pki
-from tests.support.pccs import Chip, amd_pages, intel_pages
+from tests.support.pccs import amd_pages, intel_pages
+from tests.support.synthetic_snp import amd as synthetic
+from tests.support.synthetic_snp import pem
 
 DAY = 86400
 QUOTE = synthetic_quote(pki(), EnclaveReport(bytes(32), bytes(32), 1, 1, bytes(64)))
 INTEL = intel.wanted("sgx", QUOTE)
 PAGES = intel_pages(pki().collateral(NOW), "sgx")
-TURIN = Chip("Turin", NOW)
+TURIN = synthetic("Turin")
 
 
 def answer(page):
@@ -37,7 +38,7 @@ def turin():
 
 
 GOOD = [(wanted, answer(PAGES[path(wanted)])) for wanted in INTEL]
-GOOD += [(wanted, answer(amd_pages(TURIN)[path(wanted)])) for wanted in turin()]
+GOOD += [(wanted, answer(amd_pages(TURIN, at=NOW)[path(wanted)])) for wanted in turin()]
 NAMES = [wanted.name for wanted, _ in GOOD]
 
 
@@ -63,7 +64,7 @@ def test_what_comes_with_intels_answers_bounds_their_life(wanted):
 
 
 def test_lists_come_in_der_hex_and_pem():
-    crl = pccs.revocations("ARK-Milan", NOW, 30)
+    crl = synthetic("Milan").crl(starts=NOW, ends=NOW + 30 * DAY)
     der = crl.public_bytes(Encoding.DER)
     for form in (der, der.hex().encode(), der.hex().upper().encode() + b"\n", crl.public_bytes(Encoding.PEM)):
         found = revocations(form)
@@ -100,14 +101,20 @@ def test_the_identity_of_another_quoting_enclave_is_unusable():
 
 
 def test_addresses_of_certificates_spell_the_firmware_out():
-    milan = amd.leaf(amd.read_report(Chip("Milan", NOW).report()), "Milan")
+    milan = amd.leaf(amd.read_report(synthetic("Milan").report()), "Milan")
     hwid = bytes(range(1, 65)).hex()
-    assert milan.url("https://x") == f"https://x/vcek/v1/Milan/{hwid}?blSPL=03&teeSPL=01&snpSPL=08&ucodeSPL=217"
+    assert milan.url("https://x") == f"https://x/vcek/v1/Milan/{hwid}?blSPL=10&teeSPL=01&snpSPL=23&ucodeSPL=217"
     leaf, chain, crl = turin()
-    query = "fmcSPL=02&blSPL=03&teeSPL=01&snpSPL=08&ucodeSPL=217"
+    query = "fmcSPL=03&blSPL=02&teeSPL=01&snpSPL=04&ucodeSPL=84"
     assert leaf.url("") == f"/vcek/v1/Turin/0102030405060708?{query}"
     assert (chain.url(""), crl.url("")) == ("/vcek/v1/Turin/cert_chain", "/vcek/v1/Turin/crl")
     assert amd.Chain("vlek", "Genoa").url("") == "/vlek/v1/Genoa/cert_chain"
+
+
+def bent_report(at, value):
+    """A report of Milan's with other bytes at one place."""
+    report = synthetic("Milan").report()
+    return report[:at] + value + report[at + len(value) :]
 
 
 @pytest.mark.parametrize(
@@ -118,73 +125,69 @@ def test_addresses_of_certificates_spell_the_firmware_out():
     ],
 )  # fmt: skip
 def test_processors_are_told_apart_by_family_and_model(family, model, product):
-    report = bytearray(Chip("Milan", NOW).report())
-    report[0x188:0x18A] = family, model
-    assert amd.read_report(bytes(report)).products == (product,)
-    assert amd.read_report(Chip("Milan", NOW).report(version=2)).products == amd.PRODUCTS
+    assert amd.read_report(bent_report(0x188, bytes([family, model]))).products == (product,)
+    assert amd.read_report(synthetic("Milan").report(version=2)).products == amd.PRODUCTS
 
 
 @pytest.mark.parametrize(("family", "model"), [(0, 0), (0x17, 0x31), (0x19, 0x21), (0x1A, 0x44)])
 def test_a_processor_of_unknown_kind_is_refused_rather_than_guessed(family, model):
-    report = bytearray(Chip("Milan", NOW).report())
-    report[0x188:0x18A] = family, model
     with pytest.raises(Unavailable, match="410") as refused:
-        amd.read_report(bytes(report))
+        amd.read_report(bent_report(0x188, bytes([family, model])))
     assert "unknown kind" in refused.value.reason
 
 
 def test_reports_that_lead_to_no_certificate_are_refused():
-    chip = Chip("Milan", NOW)
-    for report in (b"", chip.report()[:-1], chip.report() + b"\0", chip.report(key=7), chip.report(key=2)):
+    report = synthetic("Milan").report()
+    unsigned, unknown = bent_report(0x48, b"\x1c"), bent_report(0x48, b"\x08")
+    for other in (b"", report[:-1], report + b"\0", unsigned, unknown):
         with pytest.raises(Unavailable):
-            amd.read_report(report)
+            amd.read_report(other)
     with pytest.raises(Unavailable) as refused:
-        amd.read_report(Chip("Milan", NOW, chip_id=bytes(64)).report())
+        amd.read_report(bent_report(0x1A0, bytes(64)))
     assert "names no chip" in refused.value.reason
 
 
 @pytest.mark.parametrize("product", amd.PRODUCTS)
 def test_the_certificate_of_another_chip_or_firmware_or_product_is_unusable(product):
-    chip = Chip(product, NOW)
+    chip = synthetic(product)
     wanted = amd.leaf(amd.read_report(chip.report()), product)
 
-    def read(other):
-        return wanted.read(Answer(other.certificate().public_bytes(Encoding.DER), ""))
+    def read(leaf):
+        return wanted.read(Answer(leaf.public_bytes(Encoding.DER), ""))
 
-    assert read(chip).expires == NOW + 7 * 365 * DAY
+    assert read(chip.leaf(ends=NOW + DAY)).expires == NOW + DAY
     with pytest.raises(Unusable, match="another chip's"):
-        read(Chip(product, NOW, chip_id=bytes(range(2, 66))))
-    for part in chip.tcb:
-        other = Chip(product, NOW)
-        other.tcb[part] += 1
+        read(chip.leaf(extensions=chip.extensions() | {"4": bytes(len(wanted.hwid))}))
+    for part in ("bootloader", "tee", "snp", "microcode", *(["fmc"] if product == "Turin" else [])):
+        other = chip.tcb._replace(**{part: getattr(chip.tcb, part) + 1})
         with pytest.raises(Unusable, match="another level"):
-            read(other)
+            read(chip.leaf(extensions=chip.extensions(tcb=other)))
     with pytest.raises(Unusable, match="another product's"):
-        read(Chip("Genoa" if product == "Milan" else "Milan", NOW))
+        read(synthetic("Genoa" if product == "Milan" else "Milan").leaf())
 
 
 def test_chains_and_lists_of_another_product_or_key_are_unusable():
-    genoa = Chip("Genoa", NOW)
-    end = "-----END CERTIFICATE-----\n"
-    middle, root, _ = genoa.chain().split(end)
-    amd.Chain("vcek", "Genoa").read(Answer((middle + end + root + end).encode(), ""))
-    for pem in (TURIN.chain(), genoa.chain("VLEK"), genoa.chain() * 2, root + end + middle + end, middle + end, root):
+    genoa, wanted = synthetic("Genoa"), amd.Chain("vcek", "Genoa")
+    wanted.read(Answer(pem(genoa.ask, genoa.ark), ""))
+    others = [(TURIN.ask, TURIN.ark), (genoa.asvk, genoa.ark), (genoa.ark, genoa.ask), (genoa.ask,), (genoa.ark,)]
+    for chain in [*others, (genoa.ask, genoa.ark, genoa.ark), (genoa.ask, TURIN.ark)]:
         with pytest.raises(Unusable):
-            amd.Chain("vcek", "Genoa").read(Answer(pem.encode(), ""))
+            wanted.read(Answer(pem(*chain), ""))
     with pytest.raises(Unusable, match="another product's"):
-        amd.Revocations("vcek", "Genoa").read(answer(amd_pages(TURIN)["/vcek/v1/Turin/crl"]))
+        amd.Revocations("vcek", "Genoa").read(Answer(TURIN.crl().public_bytes(Encoding.DER), ""))
 
 
 def test_a_list_without_a_next_update_is_unusable():
     # It would be kept for ever, and no verifier takes it.
-    der = bytearray(pccs.revocations("ARK-Milan", NOW, 30).public_bytes(Encoding.DER))
+    der = bytearray(synthetic("Milan").crl(starts=NOW, ends=NOW + 30 * DAY).public_bytes(Encoding.DER))
     update = datetime.fromtimestamp(NOW + 30 * DAY, UTC).strftime("%y%m%d%H%M%SZ").encode()
     at = der.index(b"\x17\x0d" + update)
     del der[at : at + 15]
-    # SEQUENCE of a SEQUENCE: both lengths, one byte each after 0x81, or one alone.
-    inner = 3 if der[1] == 0x81 else 2
-    der[inner - 1] -= 15
-    der[inner + (2 if der[inner + 1] == 0x81 else 1)] -= 15
+    inside = 0
+    for _ in range(2):  # a SEQUENCE in a SEQUENCE, each with a length of its own length
+        length = slice(inside + 2, inside + 2 + (der[inside + 1] & 0x7F))
+        der[length] = (int.from_bytes(der[length], "big") - 15).to_bytes(length.stop - length.start, "big")
+        inside = length.stop
     with pytest.raises(Unusable, match="names no next update"):
         revocations(bytes(der))
 
@@ -223,7 +226,7 @@ def test_no_answer_breaks_the_reader(wanted, good):
 
 def test_no_quote_breaks_the_reader():
     random_ = random.Random(1)
-    report = Chip("Milan", NOW).report()
+    report = synthetic("Milan").report()
     for _ in range(1500):
         for read, content in ((lambda quote: intel.wanted("sgx", quote), QUOTE), (amd.read_report, report)):
             try:
