@@ -170,6 +170,10 @@ def test_nesting_and_declared_lengths_cost_next_to_nothing(bomb):
     assert time.process_time() - began < 0.5
 
 
+def test_a_structure_deeper_than_any_is_refused():
+    refused("nested deeper than any", raw(cbor2.dumps([[[]]])))
+
+
 def test_a_document_larger_than_any_is_not_looked_at():
     refused("larger than any", bytes(65536))
     refused("payload is not as large", raw(bytes(16385)))

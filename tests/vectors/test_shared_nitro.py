@@ -1,4 +1,4 @@
-"""Real and broken Nitro attestation documents, gathered from other projects, through the function that verifies them."""
+"""Real and broken Nitro attestation documents, gathered from other projects, through the one function for them."""
 
 import json
 from pathlib import Path
