@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import socket
 import stat
@@ -199,8 +200,8 @@ def test_a_secret_with_nobody_to_collect_it_is_refused(home):
 
 def test_software_evidence_is_pinned_only_by_its_name(stage, here):
     servers = ("--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"])
-    ran = strongroom("trust", "pin", *servers, "--yes", cwd=here)
-    assert ran.status == 11
+    ran = strongroom("trust", "pin", *servers, "--yes", "--milan", cwd=here)
+    assert ran.status == 10
     assert "say --insecure" in ran.err
     assert not (here / "trust.toml").exists()
 
@@ -217,6 +218,45 @@ def test_pinning_asks_and_does_not_overwrite(stage, home, here):
     assert "--force" in again.err
     assert strongroom("trust", "pin", *servers, "--insecure", "--yes", "--force", cwd=home).status == 0
     assert (home / "trust.toml").read_bytes() == before
+
+
+def test_pinning_again_never_lowers_a_floor(stage, home, here, capsys):
+    servers = ["--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"]]
+    pin = ["trust", "pin", *servers, "--insecure", "--yes", "--force"]
+    text = (home / "trust.toml").read_text()
+    seen = int(re.search(r"min_tcb_evaluation = (\d+)", text)[1])
+    raised = text.replace(f"min_tcb_evaluation = {seen}", f"min_tcb_evaluation = {seen + 1}")
+    (here / "trust.toml").write_text(raised)
+    assert run(pin) == 10
+    assert f"TCB evaluation {seen}, below the floor {seen + 1} of trust.toml" in capsys.readouterr().err
+    assert (here / "trust.toml").read_text() == raised
+    (here / "trust.toml").write_text(text.replace(f"min_tcb_evaluation = {seen}", f"min_tcb_evaluation = {seen - 1}"))
+    assert run(pin) == 0
+    assert f"vault: the floor of TCB evaluation rises from {seen - 1} to {seen}" in capsys.readouterr().err
+    assert (here / "trust.toml").read_text() == text
+    (here / "trust.toml").write_text("no policy at all")
+    assert run(pin) == 2
+    assert "its floors would be lost" in capsys.readouterr().err
+    assert (here / "trust.toml").read_text() == "no policy at all"
+
+
+def test_machines_are_pinned_only_if_asked(stage, home, here):
+    servers = ["--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"]]
+    assert 'platform_ids = "any"' in (home / "trust.toml").read_text()
+    assert run(["trust", "pin", *servers, "--insecure", "--yes", "--machines"]) == 0
+    assert 'platform_ids = "any"' not in (here / "trust.toml").read_text()
+    assert run(["verify", stage.vault["url"], "--trust", "trust.toml"]) == 0
+
+
+def test_pinning_shows_what_it_pins(stage, here, capsys):
+    servers = ["--vault", stage.vault["url"], "--authenticator", stage.authenticator["url"]]
+    assert run(["trust", "pin", *servers, "--insecure", "--yes"]) == 0
+    shown = capsys.readouterr().err
+    for role in (stage.vault, stage.authenticator):
+        assert f"  {role['measurement']}\n" in shown
+        assert f"  {role['cluster_id']}\n" in shown
+    assert "NO HARDWARE" in shown
+    assert "a DEVELOPMENT cluster" in shown
 
 
 def test_an_authenticator_is_not_pinned_as_a_vault(stage, here):
@@ -243,10 +283,13 @@ def test_evidence_is_verified_step_by_step(stage, home):
     assert "NO HARDWARE" in ran.out.decode()
     assert stage.vault["measurement"] in ran.out.decode()
     assert not [line for line in ran.out.decode().splitlines() if line != line.rstrip() or len(line) > 100]
+    assert ran.err == "settings from strongroom.toml\n"
     found = json.loads(strongroom("verify", stage.vault["url"], "--json", cwd=home).out)
     assert found["verdict"] == "trusted"
     steps = {step["name"]: step["value"] for step in found["steps"]}
-    assert steps["accepted measurement"] == stage.vault["measurement"]
+    assert steps["MRENCLAVE"] == stage.vault["measurement"]
+    assert steps["accepted program"] == "by measurement"
+    assert found["report"]["registers"] == {"MRENCLAVE": stage.vault["measurement"]}
     assert steps["accepted cluster"] == stage.vault["cluster_id"]
 
 
@@ -254,12 +297,42 @@ def test_evidence_without_a_policy_is_never_called_trusted(stage, here):
     ran = strongroom("verify", stage.vault["url"], cwd=here)
     assert ran.status == 11
     assert "not appraised" in ran.out.decode()
+    assert "not judged: whose cluster this is" in ran.out.decode()
+
+
+def test_a_refusal_shows_what_was_found(stage, home, here, capsys):
+    text = (home / "trust.toml").read_text().replace(stage.vault["measurement"], "00" * 32)
+    (here / "trust.toml").write_text(text)
+    assert run(["verify", stage.vault["url"], "--trust", "trust.toml"]) == 10
+    shown = capsys.readouterr()
+    assert f"  {stage.vault['measurement']}\n" in shown.out
+    assert "\nrefused: " in shown.out
+    assert "error: genuine, but refused by the trust policy insecure-pinned: " in shown.err
+    assert run(["verify", stage.vault["url"], "--trust", "trust.toml", "--json"]) == 10
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["number"]) == ("refused", 306)
+
+
+def test_software_evidence_is_never_a_release(stage, home, here, capsys):
+    measurement = stage.vault["measurement"]
+    release = here / f"{measurement}.toml"
+    release.write_text(
+        f'version = "0.1.0"\nrole = "vault"\nkind = "sgx"\ntcb = "{"00" * 32}"\nbuilt = "{"00" * 20}"\n'
+        f'[registers]\nMRENCLAVE = "{measurement}"\n'
+    )
+    for trust in ([], ["--trust", str(home / "trust.toml")]):
+        assert run(["verify", stage.vault["url"], "--release", str(release), *trust]) == 10
+        assert "this is insecure-software evidence, and the release is for sgx" in capsys.readouterr().err
+    release.rename(here / "renamed.toml")
+    assert run(["verify", stage.vault["url"], "--release", "renamed.toml"]) == 2
+    assert f"should be named {measurement}.toml" in capsys.readouterr().err
+    assert run(["verify", stage.vault["url"], "--release", "none.toml"]) == 2
 
 
 def test_evidence_in_another_role_is_refused(stage, home):
     ran = strongroom("verify", stage.authenticator["url"], "--role", "vault", "--json", cwd=home)
     assert ran.status == 11
-    assert json.loads(ran.out)["number"] == 301
+    assert (json.loads(ran.out)["number"], json.loads(ran.out)["verdict"]) == (301, "untrusted")
     assert "vault was expected" in ran.err
 
 
@@ -267,7 +340,7 @@ def test_another_cluster_is_refused_before_anything_is_sent(stage, home, here):
     text = (home / "trust.toml").read_text().replace(stage.vault["cluster_id"], "00" * 32)
     (here / "trust.toml").write_text(text)
     ran = strongroom("collect", ADDRESS, "--vault", stage.vault["url"], "--trust", "trust.toml", cwd=here)
-    assert ran.status == 11
+    assert ran.status == 10
     assert f"cluster {stage.vault['cluster_id']} is not one that the policy names" in ran.err
 
 

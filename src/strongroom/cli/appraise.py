@@ -45,7 +45,7 @@ CrlOption = Annotated[
 ]
 AtOption = Annotated[
     int | None,
-    typer.Option("--at", metavar="UNIXTIME", min=0, max=2**40, help="The time to appraise it at. [default: now]"),
+    typer.Option("--at", metavar="UNIXTIME", min=0, help="The time to appraise it at. [default: now]"),
 ]
 PolicyOption = Annotated[
     Path | None,

@@ -60,7 +60,7 @@ def print_steps(console: Console, steps: Sequence[Step]) -> None:
         value = printable(step.value)
         aside = len(value) <= _SHORT
         if step.name or aside:
-            line = Text.assemble((step.name.ljust(width), "bold"), value.ljust(_SHORT + 2) if aside else "")
+            line = Text.assemble((printable(step.name).ljust(width), "bold"), value.ljust(_SHORT + 2) if aside else "")
             _print_hanging(console, line, step.explanation)
         if not aside:
             console.print(Text(f"  {value}"))
@@ -73,7 +73,7 @@ def print_verdict(console: Console, steps: Sequence[Step], verdict: str, said: s
         console.print()
     console.print(Text(f"{verdict}: {printable(said)}", style=_STYLES.get(verdict, "bold yellow")))
     for part in unjudged:
-        console.print(Text(f"not judged: {part}"))
+        console.print(Text(f"not judged: {printable(part)}"))
 
 
 def refused_by(by: str, refusal: Untrusted, hint: str) -> Failure:
