@@ -156,6 +156,14 @@ def test_the_state_of_the_machine_is_what_the_signed_statements_say(kind):
     assert report.valid_until == NOW + 30 * DAY
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("older", ["tcb_info", "qe_identity"])
+def test_the_evaluation_number_is_that_of_the_older_statement(kind, older):
+    numbers = {"tcb_info": 9, "qe_identity": 9} | {older: 8}
+    changes = {name: lambda it, to=to: it.update(tcbEvaluationDataNumber=to) for name, to in numbers.items()}
+    assert verify(kind, make(kind), collateral_of(pki(kind), **changes)).intel.tcb_evaluation_number == 8
+
+
 def test_a_certificate_that_states_no_configuration_leaves_it_open():
     state = verify("sgx", make("sgx")).intel
     assert (state.dynamic_platform, state.cached_keys, state.smt) == (None, None, None)
@@ -216,7 +224,7 @@ def test_a_module_that_is_not_intels_is_refused(kind):
 
 def test_a_service_td_that_nobody_appraised_is_refused():
     for bound in (b"\x01".ljust(48, b"\x00"), b"\x01".rjust(48, b"\x00")):
-        refused("service TD", "tdx-5-15", make("tdx-5-15", **td(mr_service_td=bound)))
+        refused("which nobody appraised", "tdx-5-15", make("tdx-5-15", **td(mr_service_td=bound)))
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])

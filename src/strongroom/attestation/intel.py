@@ -79,20 +79,6 @@ class Level(msgspec.Struct):
     advisories: list[str] = msgspec.field(name="advisoryIDs", default_factory=list)
 
 
-class ModuleSvn(msgspec.Struct):
-    svn: int = msgspec.field(name="isvsvn")
-
-
-class ModuleLevel(msgspec.Struct):
-    tcb: ModuleSvn
-    date: Annotated[datetime, msgspec.Meta(tz=True)] = msgspec.field(name="tcbDate")
-
-
-class ModuleIdentity(msgspec.Struct):
-    id: str
-    levels: list[ModuleLevel] = msgspec.field(name="tcbLevels")
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a verified quote and its collateral say of the machine."""
@@ -103,7 +89,6 @@ class Verdict:
     valid_until: int
     current: Level | None
     """TDX 1.5 only: the level that the module which runs now reaches, beside the one under which the TD started."""
-    modules: list[ModuleIdentity]
 
 
 def refuse(reason: str) -> Untrusted:
@@ -191,7 +176,7 @@ def verify_quote(untrusted: Quote, untrusted_collateral: bytes, root_der: bytes 
         intel=IntelState(
             tcb_status=found.tcb.status,
             advisories=tuple(found.tcb.advisory_ids),
-            tcb_evaluation_number=min(found.tcb.eval_data_number, found.qe.tcb_eval_data_number),
+            tcb_evaluation_number=found.tcb.eval_data_number,
             tcb_date=min(found.platform.tcb_date_tag, int(found.qe.tcb_level.date.timestamp())),
             platform_id=bytes(pck.ppid),
             smt=_FLAGS[pck.smt_enabled],
@@ -203,7 +188,6 @@ def verify_quote(untrusted: Quote, untrusted_collateral: bytes, root_der: bytes 
         proven_at=int(max(info.issued, identity.issued).timestamp()),
         valid_until=found.earliest_expiration_date,
         current=found.platform.current_tcb_level,
-        modules=info.modules,
     )
 
 
@@ -329,7 +313,6 @@ class _Collateral(msgspec.Struct, forbid_unknown_fields=True):
 class _TcbInfo(msgspec.Struct):
     issued: Annotated[datetime, msgspec.Meta(tz=True)] = msgspec.field(name="issueDate")
     pce_id: str = msgspec.field(name="pceId")
-    modules: list[ModuleIdentity] = msgspec.field(name="tdxModuleIdentities", default_factory=list)
 
 
 class _QeIdentity(msgspec.Struct):
@@ -340,6 +323,7 @@ class _Tcb(msgspec.Struct):
     status: str
     advisory_ids: list[str]
     eval_data_number: int
+    """The lower one of TCB info and QE identity."""
 
 
 class _Pck(msgspec.Struct):
@@ -358,7 +342,6 @@ class _Platform(msgspec.Struct):
 
 class _Qe(msgspec.Struct):
     tcb_level: Level
-    tcb_eval_data_number: int
 
 
 class _Claims(msgspec.Struct):

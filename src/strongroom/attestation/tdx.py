@@ -99,7 +99,7 @@ def verify_tdx_quote(
         mr_config_id=td.mr_config_id,
         mr_owner=td.mr_owner,
         mr_owner_config=td.mr_owner_config,
-        intel=_with_module(verdict, td),
+        intel=_with_module(verdict),
     )
 
 
@@ -135,27 +135,12 @@ def _verify_module(quote: Quote, td: _Td) -> None:
             raise refuse("a service TD, which nobody appraised, is bound to the TD")
 
 
-def _with_module(verdict: Verdict, td: _Td) -> IntelState:
-    """The machine's state with all that is known of its TDX module: of each value the worse one."""
+def _with_module(verdict: Verdict) -> IntelState:
+    """The machine's state, which is no better than with the TDX module that runs now."""
     state, current = verdict.intel, verdict.current
-    # A machine's level has one date, its module's level another; a grace must count from the earlier one.
-    dates = [state.tcb_date, *_module_dates(verdict, td)]
-    if current is not None:
-        dates.append(int(current.date.timestamp()))
-        if current.status in _OUT_OF_DATE and state.tcb_status not in _OUT_OF_DATE:
-            advisories = dict.fromkeys((*state.advisories, *current.advisories))
-            state = replace(state, tcb_status=current.status, advisories=tuple(advisories))
-    return replace(state, tcb_date=min(dates))
-
-
-def _module_dates(verdict: Verdict, td: _Td) -> list[int]:
-    """Date of the level that the module reaches by itself, as unix seconds; none where Intel lists no such module."""
-    svn, version = td.tee_tcb_svn[:2]
-    reached = [
-        (level.tcb.svn, int(level.date.timestamp()))
-        for identity in verdict.modules
-        if version and identity.id.upper() == f"TDX_{version:02X}"
-        for level in identity.levels
-        if level.tcb.svn <= svn
-    ]
-    return [max(reached)[1]] if reached else []
+    if current is None:
+        return state
+    if current.status in _OUT_OF_DATE and state.tcb_status not in _OUT_OF_DATE:
+        advisories = dict.fromkeys((*state.advisories, *current.advisories))
+        state = replace(state, tcb_status=current.status, advisories=tuple(advisories))
+    return replace(state, tcb_date=min(state.tcb_date, int(current.date.timestamp())))
