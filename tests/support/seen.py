@@ -2,13 +2,19 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from strongroom.attestation.appraisal import Genuine
 from strongroom.attestation.reports import IntelState, NitroReport, SgxReport, SnpReport, SnpTcb, TdxReport
 from strongroom.protocol.evidence import parse_evidence
 from tests.support.evidence import NOW, Cluster
 
-COMMON = {"report_data": bytes(64), "root": b"\x77" * 32, "proven_at": NOW - 10, "valid_until": NOW + 10}
+COMMON: dict[str, Any] = {
+    "report_data": bytes(64),
+    "root": b"\x77" * 32,
+    "proven_at": NOW - 10,
+    "valid_until": NOW + 10,
+}
 INTEL = IntelState(
     tcb_status="SWHardeningNeeded",
     advisories=("INTEL-SA-00615",),
@@ -56,7 +62,7 @@ NITRO = NitroReport(
     signed_at=NOW,
     **COMMON,
 )
-REPORTS = {"sgx": SGX, "tdx": TDX, "snp": SNP, "nitro": NITRO, "insecure-software": SGX}
+REPORTS: dict[str, Any] = {"sgx": SGX, "tdx": TDX, "snp": SNP, "nitro": NITRO, "insecure-software": SGX}
 
 
 @cache

@@ -56,7 +56,7 @@ def explain_section(kind: PlatformKind, section: AnyPlatformPolicy) -> list[Step
         case NitroPolicy():
             steps += _programs([_registers(one) for one in section.measurements])
             steps += [Step("PCR8", one.hex(), _READS) for one in section.signers]
-            steps += _listed("instances", section.instances, "EC2 instances")
+            steps += _listed("instances", section.instances, "which EC2 instances")
     return steps
 
 
@@ -74,12 +74,12 @@ def _programs(programs: Sequence[Sequence[tuple[str, bytes]]]) -> Iterator[Step]
 
 
 def _intel(policy: IntelPolicy) -> Iterator[Step]:
-    yield from _listed("TCB status", policy.tcb_statuses, "states of processor and microcode that are good enough")
+    statuses = ", ".join(policy.tcb_statuses) or "none"
+    yield Step("TCB status", statuses, "states of processor and microcode that are good enough")
     yield Step("grace", f"{policy.grace_days} days", "for a machine that fell OutOfDate")
-    yield from _listed("advisories", policy.refused_advisories, "known weaknesses that are refused")
+    yield Step("advisories", ", ".join(policy.refused_advisories) or "none", "known weaknesses that are refused")
     yield Step("TCB evaluation", str(policy.min_tcb_evaluation), "lowest edition of the maker's assessment")
-    ids = policy.platform_ids
-    yield from _listed("PPID", None if ids is None else [one.hex() for one in ids], "processor packages")
+    yield from _machines("PPID", policy.platform_ids)
     yield _allowed("SMT", policy.allow_smt, "several threads share a core")
     yield _allowed("dynamic platform", policy.allow_dynamic_platform, "packages can be added to the machine")
     yield _allowed("cached keys", policy.allow_cached_keys, "Intel keeps the platform's keys")
@@ -93,8 +93,7 @@ def _snp(policy: SnpPolicy) -> Iterator[Step]:
         yield Step(one.name, floors, f"{what}; software can EXTRACT KEYS" if one.name == "Milan" else what)
     if not policy.products:
         yield Step("processors", "none", "so nothing is accepted")
-    ids = policy.chip_ids
-    yield from _listed("CHIP_ID", None if ids is None else [one.hex() for one in ids], "chips")
+    yield from _machines("CHIP_ID", policy.chip_ids)
     yield from _listed("VMPL", map(str, policy.vmpls), "privilege levels that may ask for the report")
     yield _allowed("VLEK", policy.allow_vlek, "the cloud provider's key, which names no chip")
     yield _allowed("SMT", policy.allow_smt, "several threads share a core")
@@ -111,6 +110,12 @@ def _listed(name: str, values: Iterable[str] | None, explanation: str, *, empty:
     listed = list(values) or [empty]
     yield Step(name, listed[0], explanation)
     yield from (Step("", one, "") for one in listed[1:])
+
+
+def _machines(name: str, ids: Sequence[bytes] | None) -> Iterator[Step]:
+    if ids is None:
+        return _listed(name, None, "whichever machine, also one whose keys somebody took out")
+    return _listed(name, [one.hex() for one in ids], "only these machines")
 
 
 def _allowed(name: str, allowed: bool, explanation: str) -> Step:

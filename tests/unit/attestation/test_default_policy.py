@@ -1,6 +1,7 @@
 """What is asked of a machine where nobody wrote a policy."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.evidence import NOW
 from tests.support.seen import NITRO, REPORTS, SGX, SNP, TDX, intel
 
 BEST = intel(tcb_status="UpToDate")
-GOOD = {
+GOOD: dict[str, Any] = {
     "sgx": replace(SGX, intel=BEST),
     "tdx": replace(TDX, intel=BEST),
     "snp": replace(SNP, vmpl=0),

@@ -1,6 +1,7 @@
 """Tables on a terminal: whole digests, no control characters, no lines that evidence writes itself."""
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -61,7 +62,7 @@ def test_a_pinned_policy_is_shown_with_every_digest(kind):
 
 
 def test_who_can_read_is_said_in_capitals():
-    sections = {
+    sections: dict[Any, Any] = {
         "sgx": policies.sgx(signers=[SgxSigner(b"\x01" * 32, 1, 2)]),
         "snp": policies.snp(signers=[SnpSigner(b"\x01" * 48, bytes(16), bytes(16), 0)]),
         "nitro": policies.nitro(signers=[b"\x01" * 48]),

@@ -101,6 +101,7 @@ def test_release_and_policy_must_both_accept(shown, monkeypatch):
 
 def test_evidence_that_does_not_verify_says_what_it_claims_and_that_nobody_verified_it():
     found = look(cluster("vault").evidence(quoted=bytes(64)), None, None, None, int(NOW))
+    assert found.refusal is not None
     assert found.refusal.number is Number.EVIDENCE
     assert found.report is None
     assert {step.explanation for step in found.steps} == {"NOT VERIFIED: anybody can write this"}
