@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from strongroom.attestation.amd_roots import AMD_CHAINS, AttestationKey
 from strongroom.attestation.reports import SnpReport
 from strongroom.attestation.snp import verify_snp_report
 from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.primitives import fingerprint
 from tests.support.synthetic_snp import (
     DAY,
     FOUNDED,
@@ -35,8 +37,11 @@ from tests.support.synthetic_snp import (
     ec_key,
     integer,
     pem,
+    pem_text,
+    resigned,
     rsa_key,
     text,
+    tlv,
 )
 
 GENOA, TURIN, MILAN = amd("Genoa"), amd("Turin"), amd("Milan")
@@ -257,6 +262,7 @@ def test_an_attestation_key_of_another_kind_is_refused(key):
         ({"starts": NOW + 1}, NOW, "the attestation key's certificate is not valid yet"),
         ({"starts": FOUNDED - DAY}, FOUNDED - 1, "the signing key is not valid yet"),
         ({"ends": FOUNDED + 9999 * DAY}, FOUNDED + 9000 * DAY + 1, "the signing key has expired"),
+        ({"ends": FOUNDED + 9999 * DAY}, FOUNDED + 8000 * DAY + 1, "the root has expired"),
     ],
 )
 def test_a_chain_outside_its_dates_is_refused(leaf, now, reason):
@@ -391,6 +397,11 @@ def test_a_report_that_nobody_signed_is_refused():
 
 def test_a_report_of_a_chip_with_masked_key_is_refused():
     refused("the chip's own key is masked", bent(0x48, 2))
+
+
+def test_a_providers_key_signs_where_the_chips_is_masked():
+    masked = bent(0x48, 1 << 2 | 2, key="vlek")
+    assert verify(masked, GENOA.collateral("vlek")).key == "vlek"
 
 
 @pytest.mark.parametrize("selected", [1, 2, 6])
@@ -575,6 +586,13 @@ def test_anything_but_plain_pem_is_refused(form):
     refused("the collateral is not PEM text", collateral=form(COLLATERAL))
 
 
+def test_something_hidden_behind_the_padding_of_base64_is_refused():
+    padded = next(leaf for leaf in (GENOA.leaf(serial=1 << 8 * size) for size in range(3)) if b"=\n-" in pem(leaf))
+    hidden = pem(padded).replace(b"=\n-", b"=\nAAAA\n-")
+    verify(collateral=pem(padded, GENOA.ask, GENOA.ark))
+    refused("the collateral is not PEM text", collateral=hidden + pem(GENOA.ask, GENOA.ark))
+
+
 def test_collateral_beyond_its_limit_is_refused_unread():
     refused("the collateral is longer than", collateral=COLLATERAL + b"\n" * MAX_COLLATERAL)
 
@@ -585,6 +603,49 @@ def test_a_certificate_or_list_that_does_not_parse_is_refused(at):
     label = b"X509 CRL" if at else b"CERTIFICATE"
     parts[at] = b"-----BEGIN %b-----\nMAA=\n-----END %b-----\n" % (label, label)
     refused("does not parse", collateral=b"".join(parts))
+
+
+LEAF_DER, CRL_DER = LEAF.public_bytes(Encoding.DER), GENOA.crl(Revoked(1)).public_bytes(Encoding.DER)
+LEAF_BODY = LEAF.tbs_certificate_bytes
+CRL_BODY = x509.load_der_x509_crl(CRL_DER).tbs_certlist_bytes
+NEXT_UPDATE = re.compile(rb"(?<=Z)\x17\x0d[0-9]{12}Z(?=\x30)", re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b"\x2b\x81\x04\x00\x22", b"\x2b\x81\x04\x00\x7f", "certificate does not parse"),
+        (b"NO HARDWARE", b"NO\xffHARDWARE", "certificate does not parse"),
+        (b"\x9c\x78\x01\x03\x07", b"\x9c\x78\x01\x03\x06", "has extensions that do not parse"),
+    ],
+    ids=["curve", "name", "extension twice"],
+)
+def test_a_certificate_that_is_signed_and_yet_does_not_parse_is_refused(old, new, reason):
+    assert old in LEAF_BODY
+    leaf = resigned(LEAF_DER, LEAF_BODY, LEAF_BODY.replace(old, new), GENOA.ask_key)
+    refused(reason, collateral=pem_text("CERTIFICATE", leaf) + pem(GENOA.ask, GENOA.ark))
+
+
+def crl_with(body: bytes) -> bytes:
+    return pem(LEAF, GENOA.ask, GENOA.ark) + pem_text("X509 CRL", resigned(CRL_DER, CRL_BODY, body, GENOA.ark_key))
+
+
+def test_a_list_that_is_signed_and_yet_does_not_parse_is_refused():
+    assert verify(collateral=crl_with(CRL_BODY)).crl_checked
+    refused("the revocation list does not parse", collateral=crl_with(CRL_BODY.replace(b"NO HARDW", b"NO\xffHARDW")))
+
+
+def test_a_list_that_holds_for_ever_is_refused():
+    content, removed = NEXT_UPDATE.subn(b"", CRL_BODY[2 + (CRL_BODY[1] & 0x7F) :])
+    assert (CRL_BODY[1] & 0x80, removed) == (0x80, 1)
+    refused("does not say until when it holds", collateral=crl_with(tlv(0x30, content)))
+
+
+def test_a_pinned_root_without_an_rsa_key_is_refused():
+    ark = GENOA._issuer("ARK-Genoa", ec_key(b"a root of another kind"), 1)
+    chains = [GENOA.chains[0]._replace(ark=fingerprint(ark.public_bytes(Encoding.DER)))]
+    with pytest.raises(Untrusted, match="the root has no RSA key"):
+        verify_snp_report(REPORT, pem(LEAF, GENOA.ask, ark), NOW, chains=chains)
 
 
 def test_the_issuers_of_others_do_not_fill_the_cache():

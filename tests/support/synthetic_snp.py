@@ -8,10 +8,12 @@ Leaves and lists are signed with RSA-PSS, which is randomised: no two runs make 
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from textwrap import wrap
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -101,6 +103,27 @@ def pem(*parts: x509.Certificate | x509.CertificateRevocationList) -> bytes:
     return b"".join(part.public_bytes(Encoding.PEM) for part in parts)
 
 
+def pem_text(label: str, der: bytes) -> bytes:
+    lines = b64encode(der).decode()
+    return "\n".join([f"-----BEGIN {label}-----", *wrap(lines, 64), f"-----END {label}-----", ""]).encode()
+
+
+def tlv(tag: int, content: bytes) -> bytes:
+    """DER of one value below 64 KiB."""
+    size = len(content)
+    short = (
+        bytes((size,)) if size < 0x80 else bytes((0x81, size)) if size < 0x100 else b"\x82" + size.to_bytes(2, "big")
+    )
+    return bytes((tag,)) + short + content
+
+
+def resigned(der: bytes, body: bytes, bent: bytes, key: rsa.RSAPrivateKey) -> bytes:
+    """A certificate or list with a bent body and a signature that holds: what only AMD could make, in error."""
+    end = der.index(body) + len(body)
+    algorithm = der[end : end + 2 + der[end + 1]]
+    return tlv(0x30, bent + algorithm + tlv(0x03, b"\x00" + key.sign(bent, pss(), hashes.SHA384())))
+
+
 @dataclass(frozen=True)
 class Revoked:
     """An entry of a list."""
@@ -120,7 +143,7 @@ class Amd:
         self.ark_key = rsa_key(f"{root} ark", bits)
         # One key for ASK and ASVK: what tells them apart must be their certificates.
         self.ask_key = rsa_key(f"{root} ask", bits)
-        self.ark = self._issuer(f"ARK-{product}", self.ark_key, 0x10000)
+        self.ark = self._issuer(f"ARK-{product}", self.ark_key, 0x10000, ends=FOUNDED + 8000 * DAY)
         self.ask = self._issuer(f"SEV-{product}", self.ask_key, 0x10001)
         self.asvk = self._issuer(f"SEV-VLEK-{product}", self.ask_key, 0x10101)
 
@@ -132,7 +155,13 @@ class Amd:
             AmdChain(self.product, key, ark, fingerprint(issuer.public_bytes(Encoding.DER))) for key, issuer in keys
         ]
 
-    def _issuer(self, common: str, key: rsa.RSAPrivateKey, serial: int) -> x509.Certificate:
+    def _issuer(
+        self,
+        common: str,
+        key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+        serial: int,
+        ends: int = FOUNDED + 9000 * DAY,
+    ) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
             .subject_name(name(common))
@@ -140,7 +169,7 @@ class Amd:
             .public_key(key.public_key())
             .serial_number(serial)
             .not_valid_before(date(FOUNDED))
-            .not_valid_after(date(FOUNDED + 9000 * DAY))
+            .not_valid_after(date(ends))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         )
         return builder.sign(self.ark_key, hashes.SHA384(), rsa_padding=pss())

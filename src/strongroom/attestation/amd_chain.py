@@ -135,10 +135,7 @@ def _seconds(date: datetime) -> int:
 
 def _verify_dates(certificate: x509.Certificate, now: int, what: str) -> tuple[int, int]:
     """Both ends of its validity, unix seconds."""
-    try:
-        start, end = _seconds(certificate.not_valid_before_utc), _seconds(certificate.not_valid_after_utc)
-    except (ValueError, OverflowError):
-        raise _refuse(f"the {what} has no readable dates") from None
+    start, end = _seconds(certificate.not_valid_before_utc), _seconds(certificate.not_valid_after_utc)
     if now < start:
         raise _refuse(f"the {what} is not valid yet")
     if now > end:
@@ -165,12 +162,12 @@ def _verify_crl(der: bytes, issuers: _Issuers, leaf: x509.Certificate, now: int)
     _verify_signed(issuers.ark_key, crl, "revocation list")
     _extensions(crl, "revocation list")
     try:
-        issuer, issued, following = crl.issuer, crl.last_update_utc, crl.next_update_utc
-        revoked = {one.serial_number for one in crl}
+        issuer, revoked = crl.issuer, {one.serial_number for one in crl}
     except ValueError:
         raise _refuse("the revocation list does not parse") from None
     if issuer != issuers.ark.subject:
         raise _refuse("the revocation list is not the root's")
+    issued, following = crl.last_update_utc, crl.next_update_utc
     if following is None:
         raise _refuse("the revocation list does not say until when it holds")
     if now < _seconds(issued):
