@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+import os
 import sys
 import sysconfig
 import tokenize
@@ -28,13 +30,14 @@ HIDDEN: Final[dict[str, tuple[str, ...]]] = {
     "dcap_qvl._dcap_qvl": ("json",),
     "msgspec._core": (
         "abc", "base64", "collections", "dataclasses", "datetime", "decimal", "enum", "msgspec._utils", "re", "types",
-        "typing", "uuid", "zoneinfo",
+        "typing", "uuid",
     ),
     # The codecs that text and host names ask for by name.
     "codecs": (
         "encodings", "encodings.aliases", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8",
     ),
     "datetime": ("_strptime",),
+    "sysconfig": tuple(path.stem for path in sorted(STANDARD.glob("_sysconfigdata_*.py"))),
     "time": ("_strptime",),
 }  # fmt: skip
 """What modules import that no source shows."""
@@ -133,13 +136,15 @@ def is_standard(name: str) -> bool:
     return name.partition(".")[0] in sys.stdlib_module_names
 
 
-AT_START: Final = ("codecs", "encodings", "io", "os", "runpy", "site", "sys", "warnings", "zipimport")
-"""What an interpreter that is called with `-m` loads before it comes to the module."""
+AT_START: Final = ("codecs", "encodings", "io", "os", "runpy", "sys", "warnings", "zipimport")
+"""What an interpreter that is called with `-S -m` loads before it comes to the module."""
 SHUNNED: Final = (
     "_aix_support", "_osx_support", "ctypes", "distutils", "doctest", "ensurepip", "lib2to3", "multiprocessing", "pdb",
-    "pydoc", "readline", "rlcompleter", "test", "tkinter", "turtle", "unittest", "webbrowser", "xmlrpc",
+    "plistlib", "pydoc", "readline", "rlcompleter", "site", "sitecustomize", "test", "tkinter", "turtle", "unittest",
+    "usercustomize", "webbrowser", "xmlrpc",
 )  # fmt: skip
-"""What the library itself turns to only for a person who debugs, or for another process: in no image."""
+"""What the library itself turns to only for a person who debugs, for another process or on another system: in no image.
+`site` is among them: it runs what it finds beside the modules."""
 
 
 def _extensions(inner: Path) -> Iterator[Path]:
@@ -171,3 +176,10 @@ def _never(test: ast.expr, *, own: bool) -> bool:
     if text in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
         return True
     return not own and text in ("__name__ == '__main__'", "sys.platform == 'win32'")
+
+
+if __name__ == "__main__":
+    # `PYTHON -I -S tools/closure.py NAME…`, as tools/image.py calls the interpreter of an image, which may be another.
+    found = {name: str(path) if path else None for name, path in sorted(standard_library(sys.argv[1:]).values())}
+    about = {"version": sys.version, "executable": os.path.realpath(sys.executable), "standard": str(STANDARD)}
+    json.dump({**about, "modules": found}, sys.stdout)

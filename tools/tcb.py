@@ -27,7 +27,7 @@ IMAGE_PYTHON: Final = (3, 11)
 """Of every image: Debian 12's, which its security team looks after and snapshot.debian.org keeps."""
 IMAGE_GLIBC: Final = 36
 """Minor version of Debian 12's; wheels for newer ones don't run there."""
-_PLATFORMS: Final = [f"manylinux_2_{minor}_x86_64" for minor in range(IMAGE_GLIBC, 4, -1)]
+PLATFORMS: Final = [f"manylinux_2_{minor}_x86_64" for minor in range(IMAGE_GLIBC, 4, -1)]
 _ENVIRONMENT: Final = {
     "implementation_name": "cpython",
     "os_name": "posix",
@@ -118,7 +118,7 @@ def with_dependencies(names: set[str]) -> set[str]:
 def wheel(name: str) -> Wheel:
     """The wheel that the images install: of those in uv.lock the one that an installer would take there."""
     package = locked(name)
-    order = [*cpython_tags(IMAGE_PYTHON, platforms=_PLATFORMS), *compatible_tags(IMAGE_PYTHON, "cp311", _PLATFORMS)]
+    order = [*cpython_tags(IMAGE_PYTHON, platforms=PLATFORMS), *compatible_tags(IMAGE_PYTHON, "cp311", PLATFORMS)]
     rank = {tag: place for place, tag in enumerate(order)}
     fitting = []
     for file in package.get("wheels", ()):

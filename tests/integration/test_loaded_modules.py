@@ -25,9 +25,11 @@ def tell(*_):
 if any("strongroom.enclave.entries" in word for word in sys.orig_argv):
     signal.signal(signal.SIGUSR1, tell)
 """
-# What a developer's environment brings in and no image has: this test itself, what installations leave for `site` to
+# What a developer's environment brings in and no image has: this test itself, `site` and what installations leave it to
 # run, and an optional import of msgspec's.
-OF_THE_ENVIRONMENT = {"__main__", "sitecustomize", "_distutils_hack", "_virtualenv", "typing_extensions"}
+OF_THE_ENVIRONMENT = {
+    "__main__", "_distutils_hack", "_sitebuiltins", "_virtualenv", "site", "sitecustomize", "typing_extensions",
+}  # fmt: skip
 # Modules without a file: the interpreter's own, and what `os`, `typing` and cryptography's _rust put there themselves.
 WITHOUT_FILE = {
     "_frozen_importlib", "_frozen_importlib_external", "os.path", "sys.monitoring", "typing.io", "typing.re",
