@@ -283,10 +283,11 @@ def test_a_generation_that_is_no_number_is_refused(tdx, monkeypatch):
         "status": b"\x16\0\0\0" + bytes(28) + bytes(range(32)),
         "only the status": b"\x27\0\0\0" + bytes(60),
         "nothing": bytes(64),
-    }.values(),
+    }.items(),
+    ids=lambda case: case[0],
 )
 def test_a_derived_key_that_is_none_is_refused(sev_guest, answer):
-    sev_guest.answer = answer
+    sev_guest.answer = answer[1]
     refused(lambda: derived_key(sev_guest.device, 0), "no sealing key")
 
 

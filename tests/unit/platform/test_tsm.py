@@ -116,7 +116,7 @@ def test_a_list_of_revocations_comes_last(snp):
         table(("VCEK", b"l"), ("ASK", b"s"), ("ARK", b"")),
         table(("VCEK", b"l"), ("VCEK", b"m"), ("ASK", b"s"), ("ARK", b"r")),
         table(("VCEK", b"l"), ("VLEK", b"m"), ("ASK", b"s"), ("ARK", b"r")),
-        table(("VCEK", b"l"), ("ASK", b"s"), ("ARK", b"r"))[:-1],
+        table(("VCEK", b"l"), ("ASK", b"s"), ("ARK", b"rrr"))[:-1],
         bytes.fromhex(GUIDS["VCEK"]) + b"\xff" * 8,
         b"\xff" * 32768,
     ],

@@ -75,6 +75,6 @@ def _cut(buffer: bytes) -> tuple[bytes, bytes]:
             raise unavailable("this is no TDX quote of version 4 or 5")
     signatures = start + size + 4
     end = signatures + int.from_bytes(buffer[signatures - 4 : signatures], "little")
-    if size < _BODY or not signatures < end <= len(buffer) or any(buffer[end:]):
+    if not signatures < end <= len(buffer) or any(buffer[end:]):
         raise unavailable("the quote is not as long as it says")
     return buffer[:end], buffer[start : start + size]
