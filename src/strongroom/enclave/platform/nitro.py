@@ -133,7 +133,7 @@ class Nitro:
     def _ask(self, name: str, request: object, field: str) -> bytes:
         """`field` of the answer to `request` ("AWS Nitro Enclaves NSM API", src/api/mod.rs)."""
         try:
-            answer = cbor2.loads(self._exchange(cbor2.dumps(request)), max_depth=4)
+            answer = cbor2.loads(self._exchange(cbor2.dumps(request)))
         except OSError as error:
             raise _unavailable(os.strerror(error.errno) if error.errno else type(error).__name__) from None
         except cbor2.CBORDecodeError:
