@@ -30,7 +30,6 @@ from tests.support.synthetic_snp import (
     REPORT_DATA,
     SIGNED,
     Amd,
-    Bend,
     Extensions,
     Revoked,
     amd,
@@ -38,6 +37,7 @@ from tests.support.synthetic_snp import (
     integer,
     pem,
     pem_text,
+    put,
     resigned,
     rsa_key,
     text,
@@ -59,13 +59,6 @@ def refused(reason: str, report: bytes = REPORT, collateral: bytes = COLLATERAL,
     with pytest.raises(Untrusted, match=re.escape(reason)) as caught:
         verify(report, collateral, **how)
     assert caught.value.number is Number.EVIDENCE
-
-
-def put(at: int, *values: int) -> Bend:
-    def bend(body: bytearray) -> None:
-        body[at : at + len(values)] = bytes(values)
-
-    return bend
 
 
 def bent(at: int, *values: int, by: Amd = GENOA, **how: Any) -> bytes:

@@ -60,6 +60,15 @@ def as_is(body: bytearray) -> None:
     """Leaves a report as it is."""
 
 
+def put(at: int, *values: int) -> Bend:
+    """Other bytes in one place."""
+
+    def bend(body: bytearray) -> None:
+        body[at : at + len(values)] = bytes(values)
+
+    return bend
+
+
 def name(common: str) -> x509.Name:
     return x509.Name(
         [
@@ -269,30 +278,30 @@ class Amd:
         """A report (1,184 bytes). `bend` changes its body (672 bytes) in place before it is signed."""
         body = bytearray(SIGNED)
 
-        def put(at: int, value: bytes) -> None:
+        def fill(at: int, value: bytes) -> None:
             body[at : at + len(value)] = value
 
-        put(0x00, version.to_bytes(4, "little"))
-        put(0x04, (7).to_bytes(4, "little"))
-        put(0x08, policy.to_bytes(8, "little"))
-        put(0x10, b"family".ljust(16, b"\x00") + b"image".ljust(16, b"\x00"))
-        put(0x30, vmpl.to_bytes(4, "little"))
-        put(0x34, (1).to_bytes(4, "little"))
-        put(0x40, (0x25).to_bytes(8, "little"))
-        put(0x48, (4 if key == "vlek" else 0).to_bytes(4, "little"))
-        put(0x50, report_data)
-        put(0x90, measurement)
-        put(0xE0, b"\x1d" * 48)
-        put(0x140, bytes(range(32)) + UNUSED_REPORT_ID)
+        fill(0x00, version.to_bytes(4, "little"))
+        fill(0x04, (7).to_bytes(4, "little"))
+        fill(0x08, policy.to_bytes(8, "little"))
+        fill(0x10, b"family".ljust(16, b"\x00") + b"image".ljust(16, b"\x00"))
+        fill(0x30, vmpl.to_bytes(4, "little"))
+        fill(0x34, (1).to_bytes(4, "little"))
+        fill(0x40, (0x25).to_bytes(8, "little"))
+        fill(0x48, (4 if key == "vlek" else 0).to_bytes(4, "little"))
+        fill(0x50, report_data)
+        fill(0x90, measurement)
+        fill(0xE0, b"\x1d" * 48)
+        fill(0x140, bytes(range(32)) + UNUSED_REPORT_ID)
         for at in (0x38, 0x180, 0x1E0, 0x1F0):
-            put(at, tcb_version(self.tcb, self.product))
+            fill(at, tcb_version(self.tcb, self.product))
         if version >= 3:
-            put(0x188, bytes(CPUIDS[self.product]))
+            fill(0x188, bytes(CPUIDS[self.product]))
         if key == "vcek":
-            put(0x1A0, self.chip)
-        put(0x1E8, FIRMWARE * 2)
+            fill(0x1A0, self.chip)
+        fill(0x1E8, FIRMWARE * 2)
         if version >= 5:
-            put(0x1F8, (3).to_bytes(8, "little") * 2)
+            fill(0x1F8, (3).to_bytes(8, "little") * 2)
         bend(body)
         return bytes(body) + signature(signer or self.attestation_key, bytes(body))
 
