@@ -73,7 +73,7 @@ def section(kind, found):
                 measurements=values, products=[SnpProduct(found["product"], 0, 0, 0, 0, 0)], vmpls=[found["vmpl"]]
             )
         case _:
-            return policies.nitro(measurements=[NitroMeasurement(*values)])
+            return policies.nitro(measurements=[NitroMeasurement(*values)], instances=found.get("instances"))
 
 
 def written(path, policy):
@@ -130,6 +130,26 @@ def test_real_evidence_is_accepted_by_a_policy_that_states_what_it_is(appraise, 
     sized = {label: value[: len(found["report"]["registers"][label])] for label, value in registers.items()}
     changed = policy_file(tmp_path / "other.toml", kind, found["report"], registers=sized)
     assert appraise(*arguments(vector), "--policy", changed, "--role", "vault")[0] == 10
+
+
+WORSE: dict[str, dict[str, Any]] = {
+    "sgx": {"intel": {"tcb_status": "OutOfDateConfigurationNeeded"}},
+    "tdx": {"intel": {"tcb_status": "OutOfDateConfigurationNeeded"}},
+    "snp": {"vmpl": 3},
+    "nitro": {"instances": ["i-another"]},
+}
+"""What a policy may ask of a machine that no real evidence here shows."""
+
+
+@SHARED
+@pytest.mark.parametrize("vector", REAL, ids=name)
+def test_the_right_program_on_a_machine_that_the_policy_does_not_accept_is_refused(appraise, tmp_path, vector):
+    _, found = appraise(*arguments(vector))
+    kind = platform(vector)
+    policy = policy_file(tmp_path / "trust.toml", kind, found["report"], **WORSE[kind])
+    status, refused = appraise(*arguments(vector), "--policy", policy, "--role", "vault")
+    assert (status, refused["verdict"], refused["number"]) == (10, "refused", 306)
+    assert refused["report"] == found["report"]
 
 
 @SHARED
@@ -326,6 +346,7 @@ def test_text_inside_evidence_can_not_steer_the_terminal(here, capsys):
 def test_a_quote_is_not_typed_into_a_terminal(here, capsys, monkeypatch):
     ours, theirs = pty.openpty()
     try:
+        os.write(ours, b"\x04")  # end of file: without the defence this would wait for ever
         with open(theirs, closefd=False) as terminal:
             monkeypatch.setattr(sys, "stdin", terminal)
             assert run(["appraise", "-"]) == 2
