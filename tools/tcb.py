@@ -181,20 +181,28 @@ def difference(was: Tcb, now: Tcb) -> Iterator[str]:
 
 
 def drift() -> Iterator[str]:
-    """How the committed locks differ from the tree, a line each."""
+    """How the committed locks differ from the tree: a line for each difference, with the enclaves that it is in."""
     wanted = entries()
-    for name in sorted({path.stem for path in LOCKS.glob("*.lock")} - wanted.keys()):
-        yield f"{name}: locked, but there is no such entry"
-    for name, entry in wanted.items():
-        now = tcb(entry)
-        path = LOCKS / f"{name}.lock"
-        if not path.exists():
-            yield f"{name}: not locked yet, {sum(now.own.values())} lines of ours"
-        elif (written := path.read_text()) != text(name, now):
-            lines = list(difference(parse(written), now)) or ["other words"]
-            yield from (f"{name}: {line}" for line in lines)
+    places: dict[str, list[str]] = {}
+    for name in sorted({path.stem for path in LOCKS.glob("*.lock")} | wanted.keys()):
+        for line in _drift_of(name, wanted.get(name)):
+            places.setdefault(line, []).append(name)
+    for line, names in places.items():
+        yield f"{'every enclave' if len(names) == len(wanted) > 1 else ', '.join(names)}: {line}"
     if MEASUREMENT.read_text() != with_closures():
         yield f"{MEASUREMENT.relative_to(ROOT)}: CLOSURES is another one"
+
+
+def _drift_of(name: str, entry: str | None) -> Iterator[str]:
+    path = LOCKS / f"{name}.lock"
+    if entry is None:
+        yield "locked, but there is no such entry"
+        return
+    now = tcb(entry)
+    if not path.exists():
+        yield f"not locked yet, {sum(now.own.values())} lines of ours"
+    elif (written := path.read_text()) != text(name, now):
+        yield from list(difference(parse(written), now)) or ["other words"]
 
 
 def with_closures() -> str:

@@ -135,14 +135,22 @@ def test_a_module_that_comes_into_reach_is_a_line_of_the_difference(tmp_path, mo
     codec, link = locked.own["strongroom.protocol.codec"], locked.own["strongroom.protocol.link"]
     cffi, msgspec = locked.distributions["cffi"], locked.distributions["msgspec"]
     assert lines == [
-        "sgx-nobody: locked, but there is no such entry",
         f"{name}: - strongroom.gone (3 lines)",
         f"{name}: + strongroom.protocol.codec ({codec} lines)",
         f"{name}:   strongroom.protocol.link: 1 → {link} lines",
         f"{name}:   cffi: 1.0 → {cffi.version} ({cffi.wheel})",
         f"{name}: + msgspec {msgspec.version} from PyPI",
         f"{name}: - xdrlib of the standard library",
+        "sgx-nobody: locked, but there is no such entry",
     ]
+
+
+def test_a_change_in_every_enclave_is_one_line(tmp_path, monkeypatch):
+    for name, entry in ENTRIES.items():
+        was = tcb.tcb(entry)
+        (tmp_path / f"{name}.lock").write_text(tcb.text(name, was._replace(own=was.own | {"strongroom.gone": 3})))
+    monkeypatch.setattr(tcb, "LOCKS", tmp_path)
+    assert next(iter(tcb.drift())) == "every enclave: - strongroom.gone (3 lines)"
 
 
 def test_a_distribution_that_the_software_platform_forgot_is_noticed(tmp_path, monkeypatch):
