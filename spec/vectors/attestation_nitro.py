@@ -73,7 +73,7 @@ def good() -> Cases:
 
 def encoded() -> dict[str, tuple[str, bytes]]:
     """Wrong in CBOR or COSE."""
-    protected, unprotected, exact, signature = cbor2.loads(GOOD)
+    protected, unprotected, _, signature = cbor2.loads(GOOD)
     fields = cbor2.dumps(PKI.payload())
     twice = bytes([fields[0] + 1]) + fields[1:] + cbor2.dumps("digest") + cbor2.dumps("SHA384")
     return {

@@ -107,7 +107,7 @@ def verify_nitro_document(untrusted_document: bytes, now: int, *, root: bytes = 
     document's `user_data`, up to 512 bytes, empty where it has none. Raises `Untrusted` EVIDENCE.
     """
     document = parse_nitro_document(untrusted_document)
-    # Everything that costs nothing comes before the four signatures.
+    # Everything that costs next to nothing comes before the first signature.
     if fingerprint(document.cabundle[0]) != root:
         raise _refuse("the document does not rest on the root certificate of AWS Nitro Enclaves")
     verify_not_debug(document)

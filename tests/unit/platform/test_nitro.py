@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import fcntl
+import runpy
 import struct
 import sys
 import time
@@ -12,10 +13,11 @@ import cbor2
 import pytest
 
 from strongroom.attestation.nitro import verify_nitro_document
-from strongroom.enclave.platform import nitro
+from strongroom.enclave.platform import nitro, process, vsock
 from strongroom.enclave.platform.nitro import Nitro, NsmDevice, seed_kernel
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.platform.vsock import HostNetwork
+from strongroom.enclave.runtime.enclave import Enclave
 from strongroom.protocol.errors import Number, Unavailable
 from tests.support.fake_nsm import FakeNsm
 from tests.support.synthetic_nitro import NOW, SyntheticNitro
@@ -230,3 +232,17 @@ def test_opening_the_platform_seeds_the_kernel_first(monkeypatch):
     Nitro.open()
     assert seeded == [bytes(range(256))]
     assert nsm.requests == ["GetRandom"]
+
+
+@pytest.mark.parametrize("role", ["vault", "authenticator"])
+def test_an_entry_serves_its_own_role_on_its_own_port_of_the_parent(monkeypatch, role):
+    served: list[Any] = []
+    monkeypatch.setattr(Nitro, "open", lambda: "platform")
+    monkeypatch.setattr(vsock, "dial", lambda cid, port: (cid, port))
+    monkeypatch.setattr(process, "run", lambda build, *, link: served.append((build, link)))
+    runpy.run_module(f"strongroom.enclave.entries.nitro_{role}", run_name="__main__")
+    ((build, link),) = served
+    assert link == (3, {"vault": 8410, "authenticator": 8411}[role])
+    assert build.func is Enclave
+    assert build.args[:2] == ("platform", role)
+    assert build.args[2].__name__ == f"build_{role}"
