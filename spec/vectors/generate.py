@@ -12,6 +12,9 @@ import json
 import sys
 from pathlib import Path
 
+import attestation_intel
+import attestation_nitro
+import attestation_snp
 import basics
 import codings
 import domains
@@ -38,7 +41,7 @@ def wanted() -> dict[Path, str]:
     files |= {path: tables.filled(text) for path, text in prose.items()}
     if missing := tables.undocumented(list(prose.values())):
         raise SystemExit(f"error: no page of spec/ has a table of {', '.join(missing)}")
-    for module in (basics, codings, evidences, sessions, texts):
+    for module in (attestation_intel, attestation_nitro, attestation_snp, basics, codings, evidences, sessions, texts):
         for case in module.every():
             path = VECTORS / f"{case.name}.json"
             if path in files:
