@@ -186,8 +186,9 @@ def verify_amd_chain(untrusted_collateral: bytes, now: int, chains: Sequence[Amd
     Raises `Untrusted` EVIDENCE. The leaf's extensions are genuine then, and not yet compared with anything.
     """
     (leaf_der, ask_der, ark_der), crl_der = _blocks(untrusted_collateral)
-    pinned = [one for one in chains if (one.ark, one.ask) == (fingerprint(ark_der), fingerprint(ask_der))]
-    if not pinned:
+    digests = fingerprint(ark_der), fingerprint(ask_der)
+    chain = next((one for one in chains if (one.ark, one.ask) == digests), None)
+    if chain is None:
         raise _refuse("the signing key and its root are none of AMD's that are known here")
     issuers = _issuers(ark_der, ask_der)
     leaf = _parse(x509.load_der_x509_certificate, leaf_der, "attestation key's certificate")
@@ -213,7 +214,7 @@ def verify_amd_chain(untrusted_collateral: bytes, now: int, chains: Sequence[Amd
         if extension.oid.dotted_string.startswith(_AMD) and isinstance(extension.value, x509.UnrecognizedExtension)
     }
     return Endorsement(
-        chain=pinned[0],
+        chain=chain,
         key=key,
         extensions=found,
         proven_at=max(start for start, _ in dates),
