@@ -24,6 +24,8 @@ class Echo:
                 await self.link.commit([Put(body[5:37], 0, 1, body[37:])], [b"made"])
             case b"post ":
                 return await self.link.post(body[5:].decode(), b"carried")
+            case b"coll ":
+                return await self.link.collateral("sgx", body[5:])
             case b"deny ":
                 raise Misuse(Number(int(body[5:])))
             case b"fail ":

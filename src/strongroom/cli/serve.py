@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 import uvloop
@@ -23,9 +23,6 @@ from strongroom.host.supervisor.enclave import listen_for_enclave
 from strongroom.host.supervisor.serve import CannotServe, Hardware, Role, serve
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
-
-if TYPE_CHECKING:
-    from strongroom.host.collateral.service import CollateralService
 
 app = typer.Typer(help="Run a Vault or an Authenticator on this machine.", no_args_is_help=True)
 
@@ -153,18 +150,19 @@ def _serve(
     _verify_free(host, port)
     if platform is not None:
         _verify_platform(platform)
-    with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = load_or_make_key(owner_key or data / "owner.key")
-    start = Start(genesis=False, owner_key=owner.public, config={})
-    serving = _run(role, data, host, port, start, enclave, platform, collateral_sources, until_eof, as_json)
-    try:
-        if enclave == "vsock":
-            asyncio.run(serving)  # uvloop opens TCP and Unix sockets only
-        else:
-            uvloop.run(serving)
-    except CannotServe as error:
-        raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
+    with _sockets(role, enclave) as sockets:
+        with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = load_or_make_key(owner_key or data / "owner.key")
+        start = Start(genesis=False, owner_key=owner.public, config={})
+        serving = _run(role, data, host, port, start, platform, sockets, collateral_sources, until_eof, as_json)
+        try:
+            if enclave == "vsock":
+                asyncio.run(serving)  # uvloop opens TCP and Unix sockets only
+            else:
+                uvloop.run(serving)
+        except CannotServe as error:
+            raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
 
 
 def _verify_platform(path: Path) -> None:
@@ -200,8 +198,8 @@ async def _run(
     host: str,
     port: int,
     start: Start,
-    enclave: Where,
     platform: Path | None,
+    sockets: Sockets | None,
     collateral_sources: Sequence[str],
     until_eof: bool,
     as_json: bool,
@@ -215,7 +213,9 @@ async def _run(
         task.add_done_callback(_stop_if_failed)
         announcing.append(task)
 
-    async with _hardware(role, enclave, data, collateral_sources) as hardware:
+    async with _hardware(sockets, data, collateral_sources) as hardware:
+        if sockets is not None:
+            say(f"waiting for the {role} enclave on {sockets.place}", "dim")
         await serve(
             role, data=data, host=host, port=port, start=start, on_ready=ready, platform=platform, hardware=hardware
         )
@@ -226,23 +226,27 @@ async def _run(
     say(f"{role} stopped", "dim")
 
 
-@contextlib.asynccontextmanager
-async def _hardware(
-    role: Role, enclave: Where, data: Path, collateral_sources: Sequence[str]
-) -> AsyncIterator[Hardware | None]:
-    """What an enclave on hardware finds here; None for a software one. Raises `Failure`."""
+class Sockets(NamedTuple):
+    """Where an enclave on hardware finds this host."""
+
+    listening: socket.socket
+    egress: socket.socket | None
+    place: str
+
+
+@contextlib.contextmanager
+def _sockets(role: Role, enclave: Where) -> Iterator[Sockets | None]:
+    """None for a software enclave. Raises `Failure` before anything is made for nothing."""
     if enclave == "software":
         yield None
         return
-    async with _collateral(collateral_sources, data) as collateral:
-        with contextlib.ExitStack() as sockets:
-            listening = sockets.enter_context(_listening(enclave, LINK_PORTS[role]))
-            # Only the Authenticator calls sign-in providers, and only a machine of its own has no network to do it by.
-            proxied = enclave == "vsock" and role == "authenticator"
-            egress = sockets.enter_context(_listening(enclave, EGRESS_PORT)) if proxied else None
-            place = "127.0.0.1" if enclave == "tcp" else "vsock"
-            say(f"waiting for the {role} enclave on {place} port {LINK_PORTS[role]}", "dim")
-            yield Hardware(listening=listening, egress=egress, collateral=collateral)
+    port = LINK_PORTS[role]
+    with contextlib.ExitStack() as opened:
+        listening = opened.enter_context(_listening(enclave, port))
+        # Only the Authenticator calls sign-in providers, and only a machine of its own has no network to do it by.
+        proxied = enclave == "vsock" and role == "authenticator"
+        egress = opened.enter_context(_listening(enclave, EGRESS_PORT)) if proxied else None
+        yield Sockets(listening, egress, f"{'127.0.0.1' if enclave == 'tcp' else 'vsock'} port {port}")
 
 
 @contextlib.contextmanager
@@ -261,16 +265,22 @@ def _listening(transport: Literal["tcp", "vsock"], port: int) -> Iterator[socket
 
 
 @contextlib.asynccontextmanager
-async def _collateral(sources: Sequence[str], data: Path) -> AsyncIterator[CollateralService]:
+async def _hardware(
+    sockets: Sockets | None, data: Path, collateral_sources: Sequence[str]
+) -> AsyncIterator[Hardware | None]:
+    """The sockets and a collateral service for one that connects there. Raises `Failure`."""
+    if sockets is None:
+        yield None
+        return
     from strongroom.host.collateral.service import CollateralService  # an HTTP client: not for the software enclave
     from strongroom.host.collateral.sources import BadSource
 
     try:
-        service = CollateralService(sources, data / "collateral")
+        service = CollateralService(collateral_sources, data / "collateral")
     except BadSource as error:
         raise Failure(f"can't use a collateral source: {error}", "name another with --collateral-source") from None
     try:
-        yield service
+        yield Hardware(listening=sockets.listening, egress=sockets.egress, collateral=service)
     finally:
         await service.close()
 

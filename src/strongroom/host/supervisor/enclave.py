@@ -15,7 +15,8 @@ from strongroom.protocol.errors import Number, Unavailable, from_number
 from strongroom.protocol.link import Operation
 
 _STOP_SECONDS: Final = 2.0
-"""From closing the link to SIGKILL. An enclave has nothing to save: what was acknowledged is in the store."""
+"""From closing the link to SIGKILL, or to giving up. An enclave has nothing to save: what was acknowledged is in the
+store."""
 
 Transport = Literal["tcp", "vsock"]
 """How an enclave that is no child of ours connects: SGX under Gramine by TCP on loopback, machines by vsock."""
@@ -50,13 +51,16 @@ class Enclave:
 
     async def wait(self) -> int | None:
         """Return when the enclave has ended: with its exit status, if it was a process of this host's."""
-        await self._link.closed
+        await asyncio.shield(self._link.closed)  # others wait for it too: who is cancelled must not cancel it
         return None
 
     async def stop(self) -> int | None:
         """Close the link, at which an enclave ends."""
         self._link.close()
-        return await self.wait()
+        with suppress(TimeoutError):  # it reads no more: then our end closes with this process
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.wait()
+        return None
 
 
 class EnclaveProcess(Enclave):
@@ -86,7 +90,7 @@ class EnclaveProcess(Enclave):
 
     async def wait(self) -> int:
         """Exit status of the process (negative: the signal) once it has ended; a lost link ends it."""
-        await self._link.closed
+        await asyncio.shield(self._link.closed)
         return await self._end()
 
     async def stop(self) -> int:
