@@ -5,14 +5,22 @@ Both sides speak over Unix sockets here; the address family is all that differs 
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from threading import Thread
+from typing import cast
 
 import pytest
+import uvloop
 
 from strongroom.enclave.platform import vsock
+from strongroom.enclave.platform.event_loop import EnclaveLoop
+from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.platform.vsock import MAX_ADDRESSES, HostNetwork
+from strongroom.enclave.runtime.egress import Egress
 from strongroom.host.supervisor import egress_proxy
 from strongroom.host.supervisor.egress_proxy import serve_egress
+from tests.hostile.test_egress import certificate
+from tests.support.issuer import answer
 
 ADDRESS = "127.0.0.1"
 
@@ -111,6 +119,55 @@ async def test_a_name_is_resolved_to_numeric_addresses_each_once(network):
     assert len(found) == len(set(found))
 
 
+class Enclosed:
+    """As much of a platform as egress asks for, with no way out but the proxy. Insecure: so loopback may be called."""
+
+    kind = "insecure-software"
+
+    def __init__(self, network):
+        self.connect = network.connect
+        self.resolve = network.resolve
+
+
+@contextmanager
+def host_with_uvloop(path):
+    """The proxy in the loop that hosts use, in a thread of its own."""
+    loop = uvloop.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        thread.start()
+        proxy = asyncio.run_coroutine_threadsafe(serve_egress(listening), loop)
+        try:
+            yield
+        finally:
+            proxy.cancel()
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+def test_a_provider_is_called_with_tls_through_the_proxy_in_the_loops_of_production(tmp_path):
+    """Streams over a socket of any family, TLS begun on one of them, raw sockets in uvloop: all of it at once."""
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        await answer(writer, {"hello": 1})
+        writer.close()
+
+    async def call():
+        context, roots = certificate(tmp_path, "localhost")
+        async with await asyncio.start_server(serve, ADDRESS, 0, ssl=context) as server:
+            port = server.sockets[0].getsockname()[1]
+            egress = Egress(cast("Platform", Enclosed(HostNetwork(dialler(tmp_path / "proxy")))), roots)
+            return [(await egress.get(f"https://localhost:{port}/")).parse(dict) for _ in range(3)]
+
+    with host_with_uvloop(tmp_path / "proxy"), asyncio.Runner(loop_factory=EnclaveLoop) as runner:
+        assert runner.run(call()) == [{"hello": 1}] * 3
+
+
 async def test_an_address_that_nobody_answers_is_an_os_error(network):
     with socket.socket() as unused:
         unused.bind((ADDRESS, 0))
@@ -201,9 +258,9 @@ async def test_bytes_before_the_connection_stay_visible_to_who_checks_for_them(t
 
 async def test_a_proxy_that_never_answers_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr("strongroom.enclave.platform.vsock._ANSWER_SECONDS", 0.05)
-    for answer in (b"", b"\x00", b"\x00\x01"):
-        path = tmp_path / f"slow{len(answer)}"
-        async with lying(path, answer, then_wait=True) as network:
+    for begun in (b"", b"\x00", b"\x00\x01"):
+        path = tmp_path / f"slow{len(begun)}"
+        async with lying(path, begun, then_wait=True) as network:
             with pytest.raises(TimeoutError):
                 await network.resolve("id.example", 443)
 
