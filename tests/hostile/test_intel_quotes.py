@@ -4,6 +4,7 @@ Every piece of evidence is signed all the way up and wrong in one thing only, un
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -342,6 +343,7 @@ def test_every_byte_before_the_signatures_is_covered_by_them(kind):
         lambda pem: pem.replace(b"-----BEGIN", b"hidden\n-----BEGIN"),
         lambda pem: pem + pem[pem.rindex(b"-----BEGIN") :],
         lambda pem: pem[: pem.rindex(b"-----BEGIN")],
+        lambda pem: pem[: pem.rindex(b"-----BEGIN")] + b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
         lambda pem: pem.replace(b"\n", b"\r\n"),
         lambda pem: pem.replace(b"\n", b" \n"),
         lambda pem: pem[:100] + b"\n" + pem[100:],
@@ -350,6 +352,7 @@ def test_every_byte_before_the_signatures_is_covered_by_them(kind):
         lambda pem: pem.replace(b"CERTIFICATE", b"X509 CRL"),
         lambda pem: pem.replace(b"=\n-----END", b"\n-----END", 1),
         lambda pem: pem[:200] + b"=" + pem[201:],
+        lambda pem: re.sub(rb"([A-Za-z0-9+/])(=+\n-----END)", lambda it: bytes([it[1][0] + 1]) + it[2], pem, count=1),
     ],
     ids=[
         "empty",
@@ -357,6 +360,7 @@ def test_every_byte_before_the_signatures_is_covered_by_them(kind):
         "text between",
         "a fourth certificate",
         "no root",
+        "an empty root",
         "line ends",
         "blanks",
         "line lengths",
@@ -365,6 +369,7 @@ def test_every_byte_before_the_signatures_is_covered_by_them(kind):
         "not certificates",
         "padding",
         "stray padding",
+        "bits left over",
     ],
 )
 def test_nothing_hides_between_certificates(kind, bend):

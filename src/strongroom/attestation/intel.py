@@ -46,7 +46,10 @@ _PCK_CHAIN: Final = 5
 _QE_CERTIFICATION: Final = 6
 """Types of certification data: PEM of the PCK certificate, its issuer and the root; data that contain those."""
 
-_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)\n-----END CERTIFICATE-----\n")
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----\n"
+_END: Final = b"-----END CERTIFICATE-----\n"
+_PEM: Final = re.compile(_BEGIN + rb"((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/=]{1,64}\n)" + _END)
+"""RFC 7468, strict: lines of 64."""
 _FLAGS: Final[Mapping[str, bool | None]] = {"True": True, "False": False, "Undefined": None}
 
 
@@ -161,7 +164,7 @@ def verify_quote(untrusted: Quote, untrusted_collateral: bytes, root_der: bytes 
         found = msgspec.json.decode(claims.to_json(), type=_Claims)
         info = msgspec.json.decode(given.tcb_info, type=_TcbInfo)
         identity = msgspec.json.decode(given.qe_identity, type=_QeIdentity)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: fields unknown here, nested thousands deep
         raise refuse(f"the quote verifies, but says what is not understood: {_plain(error)}") from None
     # All three certificates of the quote's chain are among what expires; the root is one of them.
     if found.earliest_expiration_date <= now:
@@ -232,21 +235,20 @@ class _Reader:
 
 
 def _certificates(untrusted_pem: bytes, count: int, where: str) -> tuple[bytes, ...]:
-    """DER of exactly `count` certificates. Encoded again they give the same text, so nothing hides between them."""
+    """DER of exactly `count` certificates. Nothing hides between them, nor in bits that base64 leaves over."""
+    blocks = _PEM.findall(untrusted_pem)
+    texts = [block.replace(b"\n", b"") for block in blocks]
     try:
-        found = tuple(binascii.a2b_base64(block) for block in _PEM.findall(untrusted_pem))
+        found = tuple(map(binascii.a2b_base64, texts))
     except binascii.Error:
         found = ()
-    if len(found) != count or b"".join(map(_pem, found)) != untrusted_pem:
+    if (
+        len(found) != count
+        or len(b"".join(blocks)) + count * len(_BEGIN + _END) != len(untrusted_pem)
+        or [binascii.b2a_base64(der, newline=False) for der in found] != texts
+    ):
         raise refuse(f"the certificate chain of {where} is not exactly {count} certificates")
     return found
-
-
-def _pem(der: bytes) -> bytes:
-    """RFC 7468, strict: lines of 64."""
-    text = binascii.b2a_base64(der, newline=False)
-    lines = (text[at : at + 64] for at in range(0, len(text), 64))
-    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----\n"))
 
 
 def _verify_ends(untrusted: Quote, given: _Collateral, root: bytes) -> None:
