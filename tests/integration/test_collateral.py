@@ -1,6 +1,7 @@
 """The collateral service against servers that speak the makers' formats, and fail in every way that servers fail."""
 
 import asyncio
+import gzip
 import json
 import random
 import subprocess
@@ -243,6 +244,36 @@ async def test_a_source_that_is_down_is_passed_over(make, source):
     assert await make(gone.url, source.url).fetch("sgx", QUOTE)
 
 
+async def test_an_answer_without_end_is_dropped_where_it_is_too_long(make, source):
+    sent = []
+
+    async def endless(_):
+        yield b"HTTP/1.1 200 X\r\n\r\n"
+        while True:
+            sent.append(65536)
+            yield bytes(65536)
+
+    source.fault = endless
+    assert "longer than" in await refused(make(source.url).fetch("sgx", QUOTE))
+    assert sum(sent) < 64 * 2**20  # what the system's buffers take of four connections
+
+
+async def test_collateral_that_does_not_fit_into_evidence_is_refused(make, source):
+    source.pages = intel_pages(collateral(padding="x" * 63000), "sgx")
+    assert "fit into evidence" in await refused(make(source.url).fetch("sgx", QUOTE))
+
+
+async def test_a_compressed_answer_is_not_unpacked(make, source):
+    source.fault = always(200, gzip.compress(bytes(10_000_000)), content_encoding="gzip")
+    assert "compressed" in await refused(make(source.url).fetch("sgx", QUOTE))
+
+
+async def test_the_environment_names_no_proxies(make, source, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert await make(source.url).fetch("sgx", QUOTE)
+
+
 async def test_redirects_are_not_followed(make, source):
     async with LocalSource() as lure:
         lure.fault = lambda target: always(302, location=f"{source.url}{target}")(target)
@@ -332,10 +363,15 @@ async def test_a_source_cannot_lock_itself_out_for_ever(make, source, clock, wai
 
 
 async def test_an_item_that_a_source_lacks_says_nothing_about_its_others(make, source):
-    missing = source.pages.pop(ROOT_CRL)
-    async with LocalSource({ROOT_CRL: missing}) as second:
-        assert await make(source.url, second.url).fetch("sgx", QUOTE)
+    tdx = TdxPki(bytes(32), NOW - 1000)
+    missing = {ROOT_CRL: source.pages.pop(ROOT_CRL)}
+    async with LocalSource(missing | intel_pages(tdx.collateral(NOW), "tdx")) as second:
+        source.pages |= {path: page for path, page in second.pages.items() if path.startswith("/tdx")}
+        service = make(source.url, second.url)
+        assert await service.fetch("sgx", QUOTE)
         assert second.requests == [ROOT_CRL]
+        assert await service.fetch("tdx", tdx_quote(tdx))
+        assert source.asked("/tdx") == 2
 
 
 async def test_a_clock_that_is_set_back_keeps_no_source_at_rest(make, source, clock):
@@ -454,6 +490,19 @@ async def test_an_older_statement_does_not_replace_a_newer_one(make, source, clo
     await service.fetch("sgx", QUOTE)
     await settled()
     assert issued_in(await service.fetch("sgx", QUOTE)) == issued_in(first)
+
+
+async def test_a_clock_that_was_ahead_puts_no_renewal_off(make, source, clock):
+    clock.at = NOW + 20 * DAY
+    await make(source.url).fetch("sgx", QUOTE)
+    clock.at = NOW + DAY
+    service = make(source.url)
+    await service.fetch("sgx", QUOTE)
+    clock.at += DAY
+    source.pages = intel_pages(collateral(int(clock.at), number=2), "sgx")
+    await service.fetch("sgx", QUOTE)
+    await settled()
+    assert number_in(await service.fetch("sgx", QUOTE)) == 2
 
 
 async def test_requests_at_the_same_time_share_one(make, source):

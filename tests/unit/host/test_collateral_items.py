@@ -3,6 +3,7 @@
 import json
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.synthetic_snp import amd as synthetic
 from tests.support.synthetic_snp import pem
 
 DAY = 86400
+SNP = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "snp"
 QUOTE = synthetic_quote(pki(), EnclaveReport(bytes(32), bytes(32), 1, 1, bytes(64)))
 INTEL = intel.wanted("sgx", QUOTE)
 PAGES = intel_pages(pki().collateral(NOW), "sgx")
@@ -95,6 +97,26 @@ def test_addresses_are_those_of_version_4():
 def test_the_identity_of_another_quoting_enclave_is_unusable():
     with pytest.raises(Unusable, match="another enclave's"):
         intel.QeIdentity("tdx").read(answer(PAGES[path(INTEL.qe_identity)]))
+
+
+def test_a_signature_that_no_verifier_could_read_is_unusable():
+    good = answer(PAGES[path(INTEL.tcb_info)])
+    signed = json.loads(good.body)
+    for signature in ("", signed["signature"][:-2], signed["signature"] + "00", "zz" * 64, "é" * 128):
+        body = good.body.replace(signed["signature"].encode(), signature.encode())
+        with pytest.raises(Unusable, match="signature"):
+            INTEL.tcb_info.read(Answer(body, good.chain))
+
+
+def test_a_list_whose_issuer_is_of_a_wrong_type_is_unusable():
+    # `cryptography` says so with a TypeError, and only when the name is asked for.
+    der = bytes.fromhex(INTEL.root_crl.read(answer(PAGES[path(INTEL.root_crl)])).parts["root_ca_crl"])
+    country = b"\x06\x03\x55\x04\x06\x0c\x02ZZ"
+    if country not in der:
+        country = country.replace(b"\x0c", b"\x13")
+    assert country in der
+    with pytest.raises(Unusable, match="does not parse"):
+        INTEL.root_crl.read(Answer(der.replace(country, country[:5] + b"\x03\x02\x00Z"), ""))
 
 
 # --- AMD ------------------------------------------------------------------------------------------------------------
@@ -190,6 +212,31 @@ def test_a_list_without_a_next_update_is_unusable():
         inside = length.stop
     with pytest.raises(Unusable, match="names no next update"):
         revocations(bytes(der))
+
+
+@pytest.mark.needs("shared")
+@pytest.mark.parametrize(
+    ("name", "product"), [("trustee-azure-genoa", "Genoa"), ("trustee-milan", "Milan"), ("virtee-sev-milan", "Milan")]
+)
+def test_real_certificates_are_what_real_reports_ask_for(name, product):
+    report = amd.read_report((SNP / f"{name}.report.bin").read_bytes())
+    assert product in report.products
+    leaf = Answer((SNP / f"{name}.leaf.der").read_bytes(), "")
+    amd.leaf(report, product).read(leaf)
+    amd.Chain("vcek", product).read(Answer((SNP / "chains" / f"{product.lower()}.pem").read_bytes(), ""))
+    with pytest.raises(Unusable):
+        amd.leaf(report._replace(chip_id=bytes(64)), product).read(leaf)
+
+
+@pytest.mark.needs("shared")
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_real_certificates_of_turin_and_of_a_provider_are_understood():
+    tcb = (("fmc", 0), ("bl", 0), ("tee", 0), ("snp", 0), ("ucode", 9))
+    leaf = amd.Leaf("Turin", bytes.fromhex("1e550a8ee5cf9f4d"), tcb)
+    leaf.read(Answer((SNP / "chains" / "turin-vcek-sample.der").read_bytes(), ""))
+    amd.Chain("vlek", "Turin").read(Answer((SNP / "chains" / "turin-vlek.pem").read_bytes(), ""))
+    assert amd.read_report((SNP / "trustee-milan-vlek.report.bin").read_bytes()).key == "vlek"
+    assert amd.read_provided_leaf((SNP / "trustee-milan-vlek.leaf.der").read_bytes())[0] == "Milan"
 
 
 # --- anything at all ------------------------------------------------------------------------------------------------
