@@ -1,11 +1,15 @@
 """Devices that lie, fail or are raced: what a host can do between an enclave and its processor."""
 
 import errno
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from strongroom.enclave import entries
 from strongroom.enclave.platform import pseudo_files
 from strongroom.enclave.platform.gramine import Gramine
 from strongroom.enclave.platform.snp import Snp
@@ -17,6 +21,7 @@ from tests.support.fake_sev_guest import FakeSevGuest
 from tests.support.fake_tsm import FakeTsm, snp_report, tdx_quote
 
 DATA = bytes(range(64))
+ENTRIES = Path(entries.__file__).parent
 
 
 @pytest.fixture
@@ -308,3 +313,25 @@ def test_a_write_that_is_cut_is_no_write(tmp_path, monkeypatch):
     path.touch()
     monkeypatch.setattr(pseudo_files.os, "write", lambda descriptor, content: len(content) - 1)  # type: ignore[attr-defined]
     refused(lambda: pseudo_files.write_pseudo_file(path, DATA), "took 63 of 64")
+
+
+# --- entries ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", sorted(ENTRIES.glob("*_*.py")), ids=lambda path: path.stem)
+def test_no_argument_and_no_environment_reaches_a_measured_entry(entry):
+    text = entry.read_text()
+    if entry.stem.startswith("insecure_software_"):
+        assert "INSECURE" in text.upper()
+    else:
+        assert "argv" not in text
+        assert "environ" not in text
+        assert "getenv" not in text
+        assert "insecure" not in text.lower()
+
+
+def test_an_entry_for_hardware_does_not_run_without_it():
+    command = [sys.executable, "-m", "strongroom.enclave.entries.sgx_vault"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode != 0
+    assert "this is no SGX enclave" in ran.stderr
