@@ -37,12 +37,12 @@ def claimed_kind(untrusted_evidence: bytes) -> PlatformKind:
     return parse_evidence(untrusted_evidence)[0].kind
 
 
-def verify_any_cluster(untrusted_evidence: bytes, role: Role) -> Genuine:
+def verify_any_cluster(untrusted_evidence: bytes, role: Role, now: int | None = None) -> Genuine:
     """Verify that some enclave of some cluster made this, software roots included: a first look, never a verdict.
 
-    Raises `Untrusted`.
+    `now`: unix seconds; at this moment if it is not given. Raises `Untrusted`.
     """
-    now = int(time.time())
+    now = int(time.time()) if now is None else now
     evidence, _, _ = parse_evidence(untrusted_evidence)
     if evidence.kind != "insecure-software":
         return verify_genuine(untrusted_evidence, role=role, platforms=HARDWARE, insecure_roots=(), now=now)

@@ -117,7 +117,7 @@ def look(
     found = Finding()
     try:
         role = role or claimed_role(untrusted_evidence)
-        genuine = verify_any_cluster(untrusted_evidence, role)
+        genuine = verify_any_cluster(untrusted_evidence, role, now)
         found.report = genuine.report
         found.steps = explain(genuine, now)
         if release is not None:

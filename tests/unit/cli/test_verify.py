@@ -2,9 +2,13 @@
 
 import pytest
 
+from strongroom.attestation.appraisal import Appraisal
+from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli import verify as command
+from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.verify import look
+from strongroom.client.explanation import explain_acceptance
 from strongroom.client.release import REGISTERS, Release
 from strongroom.protocol.errors import Number, Untrusted
 from tests.support.evidence import NOW
@@ -31,7 +35,7 @@ def shown(monkeypatch):
     """Makes `look` find this evidence genuine: nobody here has a key of a maker of hardware."""
 
     def show(found):
-        monkeypatch.setattr(command, "verify_any_cluster", lambda evidence, role: found)
+        monkeypatch.setattr(command, "verify_any_cluster", lambda evidence, role, now: found)
 
     return show
 
@@ -100,9 +104,23 @@ def test_release_and_policy_must_both_accept(shown, monkeypatch):
 
 
 def test_evidence_that_does_not_verify_says_what_it_claims_and_that_nobody_verified_it():
-    found = look(cluster("vault").evidence(quoted=bytes(64)), None, None, None, int(NOW))
+    found = look(cluster("vault").evidence(quoted=bytes(64)), None, None, None, NOW)
     assert found.refusal is not None
-    assert found.refusal.number is Number.EVIDENCE
+    assert (found.refusal.number, found.refusal.reason) == (Number.EVIDENCE, "the quote was made over other claims")
     assert found.report is None
     assert {step.explanation for step in found.steps} == {"NOT VERIFIED: anybody can write this"}
     assert look(b"\xc0" * 100, None, None, None, NOW).steps == []
+
+
+def test_genuine_evidence_by_a_policy_that_names_it_is_accepted():
+    vault, authenticator = cluster("vault"), cluster("authenticator")
+    policy = TrustPolicy(1, "insecure", vault.policy(), authenticator.policy())
+    for one in (vault, authenticator):
+        found = look(one.evidence(), None, policy, None, NOW)
+        assert found.refusal is None
+        assert found.steps[-4:] == explain_acceptance(
+            Appraisal(verify_any_cluster(one.evidence(), one.role, NOW), False)
+        )
+    other = look(vault.evidence(), "authenticator", policy, None, NOW)
+    assert other.refusal is not None
+    assert "authenticator was expected" in other.refusal.reason
