@@ -315,6 +315,16 @@ def test_a_write_that_is_cut_is_no_write(tmp_path, monkeypatch):
     refused(lambda: pseudo_files.write_pseudo_file(path, DATA), "took 63 of 64")
 
 
+def test_whoever_runs_the_machine_is_told_once_what_to_look_at(tdx, capsys):
+    def busy(data):
+        raise OSError(errno.EBUSY, "busy")
+
+    tdx.make = busy
+    refused(lambda: Tdx().quote(DATA))
+    said = capsys.readouterr().err
+    assert said == "strongroom: no quote or sealing key: the machine still answers an earlier request\n"
+
+
 # --- entries ----------------------------------------------------------------------------------------------------
 
 

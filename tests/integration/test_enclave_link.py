@@ -232,6 +232,15 @@ async def test_a_stranger_who_connects_first_denies_service_and_no_more(tmp_path
     writer.close()
 
 
+async def test_what_hardware_can_not_do_yet_is_said_plainly(tmp_path):
+    serving = Serving(tmp_path / "data")
+    reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+    (start_call,) = Splitter().feed(await reader.read(65536))
+    writer.write(pack(start_call.call, Operation.ERROR, Number.UNSUPPORTED.to_bytes(2, "big")))
+    assert await serving.ends() == "the vault enclave can't found a cluster on this platform"
+    writer.close()
+
+
 async def test_an_enclave_on_hardware_reaches_no_service_of_this_machine(tmp_path):
     """A courier that calls loopback is for development."""
     serving = Serving(tmp_path / "data")

@@ -7,6 +7,7 @@ another request than the one that was meant.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -41,5 +42,7 @@ def write_pseudo_file(path: Path, content: bytes) -> None:
 
 
 def unavailable(reason: str) -> StrongroomError:
-    """No quote, and what the operator should look at."""
+    """The error QUOTE_UNAVAILABLE. Says why on standard error too: over the link goes a number, and whoever runs the
+    machine must know what to look at."""
+    print(f"strongroom: no quote or sealing key: {reason}", file=sys.stderr, flush=True)
     return Unavailable(Number.QUOTE_UNAVAILABLE, reason)

@@ -59,14 +59,14 @@ class TsmReports:
             try:
                 report = self._request(lambda directory: self._try(directory, report_data))
             except OSError as error:
-                failure = unavailable(_explain(error))
+                reason = _explain(error)
                 if error.errno not in _PASSING:
                     break
             else:
                 if report is not None:
                     return report
-                failure = unavailable("somebody else wrote into the request, or a write was lost")
-        raise failure from None
+                reason = "somebody else wrote into the request, or a write was lost"
+        raise unavailable(reason)
 
     def _request(self, use: Callable[[Path], TsmReport | None]) -> TsmReport | None:
         directory = self._root / f"strongroom-{os.urandom(8).hex()}"

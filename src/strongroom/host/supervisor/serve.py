@@ -231,6 +231,11 @@ async def _start(
         if error.number is Number.INTEGRITY:
             # A ring that does not open looks like an altered one; most often it is another machine's.
             raise CannotServe(*closed_ring) from None
+        if error.number is Number.UNSUPPORTED:
+            raise CannotServe(
+                f"the {role} enclave can't found a cluster on this platform",
+                "a cluster on hardware needs named custodians, which this version does not have",
+            ) from None
         raise CannotServe(f"the {role} enclave did not start: {error.error}", error.hint) from None
     finally:
         starting.cancel()
