@@ -36,6 +36,7 @@ INTEL = IntelState(
 SGX = SgxReport(
     registers=(("MRENCLAVE", b"\x0a" * 32),), signer=b"\x0b" * 32, product_id=1, svn=5, intel=INTEL, **COMMON
 )
+CLUSTER = b"\x30" * 32
 NAMES = ("MRTD", "RTMR0", "RTMR1", "RTMR2", "RTMR3")
 TDX = TdxReport(
     registers=tuple((name, bytes([at]) * 48) for at, name in enumerate(NAMES, start=1)),
@@ -178,23 +179,24 @@ def test_a_machine_never_goes_back_to_an_older_edition():
     """Its host keeps newer collateral back; old is good for a month."""
     floors = EvaluationFloors()
     for number in (17, 18, 18):
-        floors.raise_by(intel(SGX, tcb_evaluation_number=number))
-    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), reason="this machine has shown 18")
-    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), reason="this machine has shown 18")
-    # Machines learn of a new edition days apart, and TDX has editions of its own.
-    floors.raise_by(intel(SGX, tcb_evaluation_number=17, platform_id=bytes(16)))
-    floors.raise_by(intel(TDX, tcb_evaluation_number=17))
-    floors.raise_by(SNP)
+        floors.raise_by(intel(SGX, tcb_evaluation_number=number), CLUSTER)
+    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), CLUSTER, reason="this machine has shown 18")
+    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), CLUSTER, reason="this machine has shown 18")
+    # Machines learn of a new edition days apart, so do two hosts on one; and TDX has editions of its own.
+    floors.raise_by(intel(SGX, tcb_evaluation_number=17), bytes(32))
+    floors.raise_by(intel(SGX, tcb_evaluation_number=17, platform_id=bytes(16)), CLUSTER)
+    floors.raise_by(intel(TDX, tcb_evaluation_number=17), CLUSTER)
+    floors.raise_by(SNP, CLUSTER)
 
 
 def test_a_flood_of_machines_is_not_remembered_for_ever():
     floors = EvaluationFloors()
-    floors.raise_by(SGX)
+    floors.raise_by(SGX, CLUSTER)
     for at in range(2 * MACHINES):
-        floors.raise_by(intel(SGX, platform_id=at.to_bytes(16, "big")))
-        floors.raise_by(SGX)
+        floors.raise_by(intel(SGX, platform_id=at.to_bytes(16, "big")), CLUSTER)
+        floors.raise_by(SGX, CLUSTER)
     assert len(floors._highest) == MACHINES
-    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=1), reason="this machine has shown 18")
+    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=1), CLUSTER, reason="this machine has shown 18")
 
 
 # --- SGX: the program -------------------------------------------------------------------------------------------

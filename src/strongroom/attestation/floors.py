@@ -21,13 +21,14 @@ class EvaluationFloors:
     """In memory only: what outlives the process is the policy's `min_tcb_evaluation`."""
 
     def __init__(self) -> None:
-        self._highest: OrderedDict[tuple[type[AnyReport], bytes], int] = OrderedDict()
+        self._highest: OrderedDict[tuple[type[AnyReport], bytes, bytes], int] = OrderedDict()
 
-    def raise_by(self, report: AnyReport) -> None:
-        """Take note of an accepted report. Raises `Untrusted` POLICY when its machine has shown a newer edition."""
+    def raise_by(self, report: AnyReport, cluster: bytes) -> None:
+        """Take note of an accepted report of an enclave of `cluster` (its id). Raises `Untrusted` POLICY when its
+        machine has shown a newer edition there: two clusters on one machine have hosts with a cache each."""
         if not isinstance(report, SgxReport | TdxReport):
             return
-        machine = (type(report), report.intel.platform_id)
+        machine = (type(report), report.intel.platform_id, cluster)
         shown, highest = report.intel.tcb_evaluation_number, self._highest.pop(machine, 0)
         self._highest[machine] = max(shown, highest)
         if len(self._highest) > MACHINES:

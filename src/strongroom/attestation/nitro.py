@@ -37,7 +37,7 @@ AWS_ROOT: Final = bytes.fromhex("641a0321a3e244efe456463195d606317ed7cdcc3c1756e
 MAX_CA_CERTIFICATES: Final = 8
 """Twice what AWS uses: root, region, zone, instance."""
 CLOCK_SKEW: Final = 300
-"""Seconds by which a document's time may lie ahead of the verifier's clock."""
+"""Seconds by which a document, and the first second of a certificate, may lie ahead of the verifier's clock."""
 
 _PROTECTED: Final = bytes.fromhex("a1013822")
 """{1: -35}: algorithm ES384 (§3.1, RFC 9053 §2.1)."""
@@ -297,7 +297,8 @@ class _Certificate:
             raise _refuse("the document's certificate is not one for signing documents")
 
     def verify_validity(self, now: int) -> None:
-        if not self.not_before <= now <= self.not_after:
+        # A leaf begins with its document: without the skew, a clock a second behind would refuse every fresh enclave.
+        if not self.not_before - CLOCK_SKEW <= now <= self.not_after:
             raise _refuse("a certificate of the document is not valid now: not yet, or no longer")
 
     def verify_issued_by(self, issuer: _Certificate) -> None:

@@ -206,7 +206,7 @@ class AttestedServer:
 
     def _appraise(self, evidence: bytes) -> Appraisal:
         appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
-        self._floors.raise_by(appraisal.genuine.report)
+        self._floors.raise_by(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
         return appraisal
 
     async def _round_trip(self, session: Session, message: bytes) -> Message:

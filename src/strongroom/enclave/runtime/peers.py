@@ -214,7 +214,7 @@ class Peers:
         try:
             accepted = decode(policy, RolePolicy, limit=MAX_EVIDENCE)
             genuine = appraise(evidence, role="authenticator", policy=accepted, now=now).genuine
-            self._floors.raise_by(genuine.report)
+            self._floors.raise_by(genuine.report, genuine.claims.cluster_id)
         except Untrusted as error:
             raise _untrusted(error.reason) from None
         if genuine.kind not in peer_platforms(self._platform.kind):
