@@ -1,6 +1,7 @@
 """Tables on a terminal: whole digests, no control characters, no lines that evidence writes itself."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,7 +93,8 @@ def test_a_report_for_programs_holds_no_bytes_and_no_number_that_json_rounds(kin
             case _:
                 assert value is None or isinstance(value, str)
 
-    found = report_json(REPORTS[kind])
+    bits = {"tdx": {"td_attributes": 1 << 63, "xfam": 1 << 63}, "snp": {"guest_policy": 1 << 63}}
+    found = report_json(replace(REPORTS[kind], **bits.get(kind, {})))
     walk(found)
     assert found["registers"] == {name: value.hex() for name, value in REPORTS[kind].registers}
     assert explain_report(kind, REPORTS[kind])[0].value == kind
