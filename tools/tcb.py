@@ -118,7 +118,8 @@ def with_dependencies(names: set[str]) -> set[str]:
 def wheel(name: str) -> Wheel:
     """The wheel that the images install: of those in uv.lock the one that an installer would take there."""
     package = locked(name)
-    order = [*cpython_tags(IMAGE_PYTHON, platforms=PLATFORMS), *compatible_tags(IMAGE_PYTHON, "cp311", PLATFORMS)]
+    cpython = f"cp{IMAGE_PYTHON[0]}{IMAGE_PYTHON[1]}"
+    order = [*cpython_tags(IMAGE_PYTHON, platforms=PLATFORMS), *compatible_tags(IMAGE_PYTHON, cpython, PLATFORMS)]
     rank = {tag: place for place, tag in enumerate(order)}
     fitting = []
     for file in package.get("wheels", ()):
