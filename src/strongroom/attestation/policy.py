@@ -21,6 +21,8 @@ TcbStatus = Literal[
     "ConfigurationAndSWHardeningNeeded",
     "OutOfDate",
     "OutOfDateConfigurationNeeded",
+    "TDRelaunchAdvised",
+    "TDRelaunchAdvisedConfigurationNeeded",
 ]
 SnpProductName = Literal["Milan", "Genoa", "Turin"]
 Svn8 = Annotated[int, Meta(ge=0, le=0xFF)]
