@@ -81,7 +81,7 @@ def test_a_jump_ahead_does_not_strike_what_has_longer_to_go(clock):
 
 def test_a_jump_ahead_in_a_wait_counts_for_no_more_than_the_wait(clock):
     passing = PassingTime()
-    began = passing.wait_began()
+    began = passing.read()
     now = time.time()
     clock.read = lambda: now + 1e6
     passing.wait_ended(began, 5.0, ran_out=False)

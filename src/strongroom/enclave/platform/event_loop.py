@@ -38,9 +38,6 @@ class PassingTime:
             self._passed += min(step, most)
         return self._passed
 
-    def wait_began(self) -> float:
-        return self.read()
-
     def wait_ended(self, began: float, seconds: float, *, ran_out: bool) -> None:
         """Count a wait of at most `seconds`; one that ran out lasted that long."""
         self.read(seconds + _WORK)
@@ -56,11 +53,11 @@ class _Waiting(selectors.BaseSelector):
         self._selector = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            return self._selector.select(None)  # no time-out waits: nobody minds how long it takes
-        began = self._passing.wait_began()
+        if timeout is None or timeout <= 0:
+            return self._selector.select(timeout)  # no time-out waits, so nobody minds how long; or no wait at all
+        began = self._passing.read()
         events = self._selector.select(timeout)
-        self._passing.wait_ended(began, max(timeout, 0.0), ran_out=not events)
+        self._passing.wait_ended(began, timeout, ran_out=not events)
         return events
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
