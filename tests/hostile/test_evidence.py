@@ -112,7 +112,8 @@ def test_a_named_root_pasted_over_the_chain_of_another_is_refused():
     named = CLUSTER.pki.pck_chain.split(b"-----END CERTIFICATE-----\n")[-2]
     own = impostor.pki.pck_chain.split(b"-----END CERTIFICATE-----\n")[-2]
     assert len(named) == len(own)
-    refused(impostor.evidence(quote=lambda quote: quote.replace(own, named)), "does not end in the root that is trusted")
+    evidence = impostor.evidence(quote=lambda quote: quote.replace(own, named))
+    refused(evidence, "does not end in the root that is trusted")
 
 
 # --- the quote ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Report:
     root: bytes
     """SHA-256 of the DER of the root certificate under which all this verified."""
     proven_at: int
-    """Unix seconds: the latest time that the maker or its hardware signed as past. May raise a clock floor (RULES 24)."""
+    """Unix seconds: the latest time that maker or hardware signed as past. May raise a clock floor (RULES 24)."""
     valid_until: int
     """Unix seconds at which the first of the things that it rests on (certificate, list, statement) expires."""
 

@@ -73,7 +73,7 @@ def parse_trust_policy(text: str) -> TrustPolicy:
         policy = msgspec.convert(_from_text(untyped, _SHAPE, ""), TrustPolicy, builtin_types=(bytes,))
     except _Misplaced as error:
         raise _misuse(text, error.what, error.place) from None
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # UnicodeEncodeError: half of a surrogate pair
         # msgspec ends its text with " - at `$.vault.clusters[0]`".
         what, _, place = str(error).partition(" - at ")
         raise _misuse(text, what, place.strip("`$.")) from None

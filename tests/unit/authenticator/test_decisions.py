@@ -42,7 +42,8 @@ def peer(role="vault") -> Any:
     return Genuine(
         evidence_digest=bytes(32), kind=evidence.kind, role=role, claims=claims, genesis=genesis,
         report=NitroReport(
-            registers=(), report_data=b"", root=bytes(32), proven_at=0, valid_until=0, pcrs={}, module_id="", signed_at=0
+            registers=(), report_data=b"", root=bytes(32), proven_at=0, valid_until=0,
+            pcrs={}, module_id="", signed_at=0,
         ),
     )  # fmt: skip
 
