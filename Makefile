@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint vectors tcb measure bench lock clean ready
+.PHONY: help demo test check lint vectors tcb measure bench fuzz lock clean ready
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ measure: ready ## build the images and say their measurements, as far as this ma
 
 bench: ready ## measure; needs a quiet machine
 	@$(BIN)/python -m bench
+
+fuzz: ready ## bend evidence by coverage, FUZZ_SECONDS (20) for each parser; Linux on x86-64
+	@$(BIN)/python -m tests.fuzz
 
 lock: ready ## newest versions of everything into uv.lock
 	@$(BIN)/python -m tools.lock
