@@ -16,6 +16,7 @@ from typing import Any
 
 import uvloop
 
+from bench import appraisal
 from bench.calibration import slowness
 from bench.processes import Server
 from bench.scene import RULES, Scene, scene
@@ -133,4 +134,5 @@ if __name__ == "__main__":
     slow, primitives = slowness()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {SECONDS:g} s a figure")
     print(", ".join(f"{name} {value:.0f} µs" for name, value in primitives.items()), f"→ {slow:.1f} × the reference")
+    appraisal.main()
     uvloop.run(main())
