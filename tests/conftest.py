@@ -1,11 +1,13 @@
 """What every test gets: sockets off in tests/unit, asyncio for async tests, an account of what was skipped."""
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 
+from tests.hardware import machine
 from tests.idp import provider
 from tools.node import commands
 
@@ -28,8 +30,11 @@ NEEDS = {
     "oidc": provider.missing,
     "second-client": second_client_missing,
     "shared": lambda: None if SHARED.is_dir() else "../shared is not beside this clone",
+    "cc": lambda: None if shutil.which("cc") else "there is no C compiler here (`cc`)",
+    "root": lambda: None if os.geteuid() == 0 else "only root can change the root directory",
+    **machine.NEEDS,
 }
-MAY_BE_SKIPPED = {"shared"}  # it is no part of the repository
+MAY_BE_SKIPPED = {"shared", *machine.NEEDS}  # no part of the repository, and hardware that few have
 
 
 @pytest.fixture(scope="session")

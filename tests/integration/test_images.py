@@ -182,13 +182,12 @@ def test_an_image_built_twice_is_the_same(tree):
 
 
 def chroot(folder, *command):
-    if os.geteuid() != 0:
-        pytest.skip("images: skipped because only root can change the root directory")
     found = shutil.which("chroot", path=f"{os.environ['PATH']}:/usr/sbin")
     assert found is not None
     return [found, str(folder), *command]
 
 
+@pytest.mark.needs("root")
 def test_an_image_has_all_that_its_entry_imports(tree, tmp_path):
     image.write(tree, tmp_path)
     imports = [*tcb.read(BUILT).own, "encodings.idna", "_strptime"]
@@ -202,13 +201,7 @@ def test_an_image_has_all_that_its_entry_imports(tree, tmp_path):
 # --- process 1 of a guest ---
 
 
-@pytest.fixture
-def compiler():
-    if shutil.which("cc") is None:
-        pytest.skip("images: skipped because there is no C compiler")
-
-
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.needs("cc")
 @pytest.mark.parametrize("kind", ["tdx", "snp", "nitro"])
 def test_process_1_is_small_static_and_twice_the_same(kind):
     entry = f"strongroom.enclave.entries.{kind}_vault"
@@ -220,7 +213,7 @@ def test_process_1_is_small_static_and_twice_the_same(kind):
     assert (b"configfs" in init) == (kind != "nitro")
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.needs("cc", "root")
 def test_process_1_ends_when_it_cannot_mount(tmp_path):
     init = tmp_path / "init"
     init.write_bytes(image.guest_init("tdx", "no.such.module").data)

@@ -7,24 +7,17 @@ import pytest
 
 from strongroom.enclave.platform.vsock import HostNetwork, dial
 from strongroom.host.supervisor.egress_proxy import serve_egress
+from tests.hardware.machine import VSOCK_ANY, VSOCK_LOOPBACK
 
-LOOPBACK = 1  # VMADDR_CID_LOCAL
-ANY = 0xFFFFFFFF  # VMADDR_CID_ANY
+pytestmark = pytest.mark.needs("vsock")
 
 
 @pytest.fixture
-def listening(request):
-    """A listening vsock that a connection from this machine reaches, or a skip."""
-    try:
-        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as server:
-            server.bind((ANY, 0xFFFFFFFF))  # VMADDR_PORT_ANY
-            server.listen()
-            dial(LOOPBACK, server.getsockname()[1], attempts=1).close()
-            server.accept()[0].close()
-            yield server
-    except OSError as error:
-        request.node.user_properties.append(("STRONGROOM_NOTHING_SKIPPED", "excused"))
-        pytest.skip(f"group vsock: skipped because no vsock leads back to this machine ({type(error).__name__})")
+def listening():
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as server:
+        server.bind((VSOCK_ANY, VSOCK_ANY))
+        server.listen()
+        yield server
 
 
 async def test_a_connection_through_a_real_vsock(listening):
@@ -36,7 +29,7 @@ async def test_a_connection_through_a_real_vsock(listening):
     proxy = asyncio.create_task(serve_egress(listening))
     try:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            network = HostNetwork(lambda: dial(LOOPBACK, port, attempts=1))
+            network = HostNetwork(lambda: dial(VSOCK_LOOPBACK, port, attempts=1))
             reader, writer = await network.connect("127.0.0.1", server.sockets[0].getsockname()[1])
             writer.write(b"hello")
             assert await reader.read() == b"hello"
