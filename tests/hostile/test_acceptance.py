@@ -2,6 +2,7 @@
 on a machine whose keys somebody has taken out. The reports here are true; the policy has to say no."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
@@ -22,7 +23,7 @@ from strongroom.protocol.errors import Number, Untrusted
 from tests.support import policies
 
 NOW = 1_790_000_000
-COMMON = {"report_data": bytes(64), "root": bytes(32), "proven_at": NOW - 10, "valid_until": NOW + 10}
+COMMON: dict[str, Any] = {"report_data": bytes(64), "root": bytes(32), "proven_at": NOW - 10, "valid_until": NOW + 10}
 INTEL = IntelState(
     tcb_status="UpToDate",
     advisories=(),
@@ -372,7 +373,7 @@ def test_another_instance_is_refused():
 
 
 @pytest.mark.parametrize(
-    "accept", [accept_program, lambda *both: accept_platform(*both, NOW)], ids=["program", "platform"]
+    "accept", [accept_program, lambda report, policy: accept_platform(report, policy, NOW)], ids=["program", "platform"]
 )
 def test_a_report_is_never_held_against_the_section_of_another_platform(accept):
     reports = [SGX, TDX, SNP, NITRO]

@@ -19,7 +19,7 @@ from strongroom.enclave.platform.synthetic_pki import SyntheticPki
 from strongroom.enclave.platform.synthetic_quote import INIT, MODE64
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.evidence import ConfigValue, PeerBinding, evidence_digest, parse_evidence
+from strongroom.protocol.evidence import ConfigValue, PeerBinding, PlatformKind, evidence_digest, parse_evidence
 from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import SigningKey, fingerprint
 from tests.support import policies
@@ -28,7 +28,7 @@ from tests.support.evidence import MEASUREMENT, NOW, Cluster, Statement, changed
 CLUSTER = Cluster("vault")
 OTHER = Cluster("vault")
 POLICY = CLUSTER.policy()
-PLATFORMS = ["insecure-software"]
+PLATFORMS: list[PlatformKind] = ["insecure-software"]
 ROOTS = [fingerprint(CLUSTER.pki.root_der)]
 GENUINE = CLUSTER.evidence()
 PARSED, CLAIMS, _ = parse_evidence(GENUINE)

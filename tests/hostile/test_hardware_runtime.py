@@ -17,8 +17,8 @@ from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Row
 from tests.support.evidence import changed
 from tests.support.evidence import pki as other_pki
-from tests.support.vault import SECRET, for_bob, fresh, number_of
-from tests.support.world import RawClient
+from tests.support.vault import SECRET, fresh, number_of
+from tests.support.world import RawClient, for_bob
 
 DAY = 86400
 
@@ -33,7 +33,7 @@ def asked(world, monkeypatch):
         quotes.append(report_data)
         return Quoted(real(report_data).quote, None)
 
-    async def collateral(kind, quote):
+    async def collateral(kind, quote, endorsements):
         assert kind == "insecure-software"
         await asyncio.sleep(0)
         answer = world.vault.host.answer
@@ -201,5 +201,5 @@ async def test_the_hosts_word_on_collateral_becomes_no_verdict_of_the_enclave():
 
     link._ask = lying  # type: ignore[method-assign]
     with pytest.raises(Unavailable) as caught:
-        await link.collateral("sgx", b"quote")
+        await link.collateral("sgx", b"quote", b"")
     assert caught.value.number is Number.COLLATERAL_UNAVAILABLE

@@ -19,11 +19,13 @@ from strongroom.enclave.platform.synthetic_quote import EnclaveReport, synthetic
 from strongroom.host.collateral import sources
 from strongroom.host.collateral.cache import Cache
 from strongroom.host.collateral.service import CollateralService
+from strongroom.host.collateral.table import read_table
 from strongroom.protocol.errors import Number, Unavailable
 from tests.support import pccs
 from tests.support.evidence import NOW, pki
+from tests.support.fake_sev_guest import GUIDS, table
 from tests.support.pccs import LocalSource, always, amd_pages, intel_pages
-from tests.support.synthetic_snp import amd, pem
+from tests.support.synthetic_snp import amd
 from tests.support.synthetic_tdx import TdxPki, tdx_quote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,6 +167,10 @@ async def test_a_report_that_does_not_name_its_product_is_found_and_not_searched
         assert len(source.requests) == asked
 
 
+def der(certificate):
+    return certificate.public_bytes(Encoding.DER)
+
+
 async def test_a_report_under_a_providers_key_needs_the_providers_certificate(make):
     chip = amd("Milan")
     report = chip.report("vlek")
@@ -172,12 +178,51 @@ async def test_a_report_under_a_providers_key_needs_the_providers_certificate(ma
         service = make(source.url)
         assert "VLEK" in await refused(service.fetch("snp", report))
         assert source.requests == []
-        for leaf in (chip.leaf("vlek").public_bytes(Encoding.DER), pem(chip.leaf("vlek"))):
-            answer = await service.fetch("snp", report, leaf=leaf)
-            assert verify_snp_report(report, answer, NOW, chains=chip.chains).crl_checked
+        answer = await service.fetch("snp", report, table(("VLEK", der(chip.leaf("vlek")))))
+        assert verify_snp_report(report, answer, NOW, chains=chip.chains).crl_checked
         assert sorted(source.requests) == ["/vlek/v1/Milan/cert_chain", "/vlek/v1/Milan/crl"]
-        for wrong in (chip.leaf().public_bytes(Encoding.DER), b"", b"-----BEGIN", bytes(2000)):
-            assert "the provider's certificate" in await refused(service.fetch("snp", report, leaf=wrong))
+        for wrong in (der(chip.leaf()), b"-----BEGIN", bytes(2000)):
+            assert "the provider's certificate" in await refused(service.fetch("snp", report, table(("VLEK", wrong))))
+        for none in (b"", table(("VLEK", b"")), table(("VCEK", der(chip.leaf())))):
+            assert "AMD does not serve it" in await refused(service.fetch("snp", report, none))
+
+
+async def test_certificates_of_the_hypervisor_stand_in_where_amd_cannot_be_asked(make):
+    chip = amd("Genoa")
+    report = chip.report()
+    whole = [("VCEK", der(chip.leaf())), ("ASK", der(chip.ask)), ("ARK", der(chip.ark))]
+    async with LocalSource({}) as source:
+        answer = await make(source.url).fetch("snp", report, table(*whole))
+        assert not verify_snp_report(report, answer, NOW, chains=chip.chains).crl_checked
+        with_list = table(*whole, ("CRL", chip.crl().public_bytes(Encoding.DER)))
+        answer = await make(source.url).fetch("snp", report, with_list)
+        assert verify_snp_report(report, answer, NOW, chains=chip.chains).crl_checked
+        for left_out in range(3):
+            part = table(*(one for at, one in enumerate(whole) if at != left_out))
+            await refused(make(source.url).fetch("snp", report, part))
+
+
+async def test_amds_own_certificates_are_preferred(make):
+    """A hypervisor's table may be of before an update of firmware, and seldom has the list of revocations."""
+    chip = amd("Genoa")
+    stale = table(("VCEK", der(amd("Milan").leaf())), ("ASK", b"old"), ("ARK", b"old"))
+    async with LocalSource(amd_pages(chip, at=NOW)) as source:
+        answer = await make(source.url).fetch("snp", chip.report(), stale)
+        assert verify_snp_report(chip.report(), answer, NOW, chains=chip.chains).crl_checked
+
+
+@pytest.mark.parametrize(
+    "untrusted_table",
+    [b"", bytes(24), bytes.fromhex(GUIDS["VCEK"]) + b"\xff" * 8, b"\xff" * 32768, table(("VCEK", b"l"))[:-1]],
+)
+def test_a_table_that_is_none_holds_nothing(untrusted_table):
+    assert not any(read_table(untrusted_table))
+
+
+def test_of_two_certificates_of_a_kind_none_is_taken():
+    found = read_table(table(("VCEK", b"l"), ("VCEK", b"m"), ("VLEK", b"n"), ("ASK", b"s"), ("ARK", b"r")))
+    assert (found.vcek, found.vlek) == (b"", b"n")
+    assert found.chain.count("BEGIN CERTIFICATE") == 2
 
 
 async def test_platforms_without_collateral_and_quotes_that_are_none_are_refused(make, source):

@@ -36,7 +36,7 @@ class Collateral:
         self.asked = []
         self.failure = None
 
-    async def fetch(self, kind, quote):
+    async def fetch(self, kind, quote, endorsements):
         self.asked.append((kind, quote))
         if self.failure is not None:
             raise self.failure
@@ -164,7 +164,7 @@ async def test_a_malformed_question_for_collateral_is_refused():
 
 
 async def test_a_host_without_collateral_says_so():
-    request = pack(1, Operation.COLLATERAL, b"\x92\xa3sgx\xc4\x01q")
+    request = pack(1, Operation.COLLATERAL, b"\x93\xa3sgx\xc4\x01q\xc4\x00")
     operation, body = await answer(request, None)
     assert (operation, body) == (Operation.ERROR, Number.COLLATERAL_UNAVAILABLE.to_bytes(2, "big"))
 

@@ -25,7 +25,7 @@ class Echo:
             case b"post ":
                 return await self.link.post(body[5:].decode(), b"carried")
             case b"coll ":
-                return await self.link.collateral("sgx", body[5:])
+                return await self.link.collateral("sgx", body[5:], b"")
             case b"deny ":
                 raise Misuse(Number(int(body[5:])))
             case b"fail ":

@@ -32,3 +32,23 @@ class FakeSevGuest:
         if self.failure:
             raise OSError(self.failure, "it failed")
         ctypes.memmove(response, self.answer, 64)
+
+
+GUIDS = {  # in the order of their text: "SEV-ES Guest-Hypervisor Communication Block Standardization", 4.1.8.1
+    "VCEK": "63da758de6644564adc5f4b93be8accd",
+    "VLEK": "a8074bc2a25a483eaae639c045a0b8a1",
+    "ASK": "4ab7b379bbac4fe4a02f05aef327c782",
+    "ARK": "c0b406a4a80349529743" + "3fb6014cd0ae",
+    "CRL": "92f81bc358114d3d97ffd19f88dc67ea",
+    "other": "00112233445566778899aabbccddeeff",
+}
+
+
+def table(*entries):
+    """The host's certificate table of (name, DER)."""
+    offset = (len(entries) + 1) * 24
+    head, body = b"", b""
+    for name, der in entries:
+        head += bytes.fromhex(GUIDS[name]) + struct.pack("<II", offset + len(body), len(der))
+        body += der
+    return head + bytes(24) + body

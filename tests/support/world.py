@@ -109,7 +109,7 @@ class Host:
     async def post(self, url: str, body: bytes | None) -> bytes:
         return await self.carry(url, body)
 
-    async def collateral(self, kind: str, quote: bytes) -> bytes:
+    async def collateral(self, kind: str, quote: bytes, endorsements: bytes) -> bytes:
         raise Unavailable(Number.COLLATERAL_UNAVAILABLE)  # software enclaves bring their own
 
     async def post_honestly(self, url: str, body: bytes | None) -> bytes:

@@ -96,6 +96,8 @@ class Collateral(msgspec.Struct, array_like=True, forbid_unknown_fields=True, fr
 
     kind: str
     quote: bytes
+    endorsements: bytes
+    """What the machine gave along with the quote, such as a table of certificates; may be empty."""
 
 
 LINK_PORTS: Final = {"vault": 8410, "authenticator": 8411}

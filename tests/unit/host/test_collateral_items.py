@@ -236,7 +236,7 @@ def test_real_certificates_of_turin_and_of_a_provider_are_understood():
     leaf.read(Answer((SNP / "chains" / "turin-vcek-sample.der").read_bytes(), ""))
     amd.Chain("vlek", "Turin").read(Answer((SNP / "chains" / "turin-vlek.pem").read_bytes(), ""))
     assert amd.read_report((SNP / "trustee-milan-vlek.report.bin").read_bytes()).key == "vlek"
-    assert amd.read_provided_leaf((SNP / "trustee-milan-vlek.leaf.der").read_bytes())[0] == "Milan"
+    assert amd.read_provided_leaf((SNP / "trustee-milan-vlek.leaf.der").read_bytes(), "vlek")[0] == "Milan"
 
 
 # --- anything at all ------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ def test_a_quote_verifies_under_the_machines_own_root(tmp_path, role):
     platform = InsecureSoftware(role, tmp_path)
     quoted = platform.quote(bytes(range(64)))
     root = platform._pki.root_der
+    assert quoted.collateral is not None
     report = verify_sgx_quote(quoted.quote, quoted.collateral, root, int(platform.now()))
     assert (report.measurement, report.signer, report.report_data) == (measure(role), SIGNER, bytes(range(64)))
     assert (report.product_id, report.svn, report.intel.tcb_status) == (PRODUCT_IDS[role], 1, "UpToDate")

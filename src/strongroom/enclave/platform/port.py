@@ -22,6 +22,8 @@ class Quoted:
     quote: bytes
     collateral: bytes | None
     """None: the host's collateral service has it."""
+    endorsements: bytes = b""
+    """What the machine handed over for that service, as it stands: on SNP the hypervisor's table of certificates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 from strongroom.enclave.platform.port import Connection, Quoted, SealingKey
 from strongroom.enclave.platform.pseudo_files import unavailable
-from strongroom.enclave.platform.snp_certificates import collateral_of_table
 from strongroom.enclave.platform.snp_device import DEVICE, derived_key
 from strongroom.enclave.platform.tsm import ROOT, TsmReport, TsmReports
 from strongroom.enclave.platform.vsock import HOST, network_through
@@ -52,7 +51,7 @@ class Snp:
     def quote(self, report_data: bytes) -> Quoted:
         """Raises ValueError unless there are exactly 64 bytes to quote, and `Unavailable` QUOTE_UNAVAILABLE."""
         answer = self._ask(report_data)
-        return Quoted(answer.report, collateral_of_table(answer.auxiliary))
+        return Quoted(answer.report, None, answer.auxiliary)
 
     def sealing_key(self) -> SealingKey:
         """Derived by AMD's secure processor from this chip, this measurement and this guest policy.

@@ -42,9 +42,9 @@ class _Shown(NamedTuple):
     stale_at: int
 
 
-FetchCollateral = Callable[[PlatformKind, bytes], Awaitable[bytes]]
-"""Platform kind and quote → collateral, as the host says. Wrong collateral makes evidence that nobody accepts, us
-included."""
+FetchCollateral = Callable[[PlatformKind, bytes, bytes], Awaitable[bytes]]
+"""Platform kind, quote and endorsements → collateral, as the host says. Wrong collateral makes evidence that nobody
+accepts, us included."""
 
 
 class Identity:
@@ -131,10 +131,11 @@ class Identity:
                 peer=peer,
             )
         )
-        quoted = self._platform.quote(report_data(claims))
+        # In a thread: a quoting service may take half a minute, and nothing else shall wait for it.
+        quoted = await asyncio.to_thread(self._platform.quote, report_data(claims))
         collateral = quoted.collateral
         if collateral is None:
-            collateral = await self._fetch_collateral(self._platform.kind, quoted.quote)
+            collateral = await self._fetch_collateral(self._platform.kind, quoted.quote, quoted.endorsements)
         return encode(
             Evidence(
                 version=1,

@@ -102,10 +102,10 @@ class HostLink(asyncio.Protocol):
         """
         return await self._ask(Operation.POST, encode(Post(url, body)))
 
-    async def collateral(self, kind: str, quote: bytes) -> bytes:
+    async def collateral(self, kind: str, quote: bytes, endorsements: bytes) -> bytes:
         """What the host has to appraise a quote of `kind` with. Raises `Unavailable` COLLATERAL_UNAVAILABLE."""
         try:
-            return await self._ask(Operation.COLLATERAL, encode(Collateral(kind, quote)))
+            return await self._ask(Operation.COLLATERAL, encode(Collateral(kind, quote, endorsements)))
         except StrongroomError:
             # Whatever number the host gives: it must not put a verdict into the enclave's mouth.
             raise Unavailable(Number.COLLATERAL_UNAVAILABLE) from None

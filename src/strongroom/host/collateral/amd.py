@@ -180,8 +180,8 @@ def leaf(report: Report, product: Product) -> Leaf:
     return Leaf(product, hwid, tuple((part, report.tcb[index]) for part, index in at.items()))
 
 
-def read_provided_leaf(certificate: bytes) -> tuple[Product, Item]:
-    """The VLEK certificate (DER or PEM) that a cloud provider hands over with a report, which AMD does not serve.
+def read_provided_leaf(certificate: bytes, key: Key) -> tuple[Product, str]:
+    """Product and PEM of the certificate (DER or PEM) that a cloud provider hands over with a report.
 
     Raises `Unusable`.
     """
@@ -190,15 +190,15 @@ def read_provided_leaf(certificate: bytes) -> tuple[Product, Item]:
         issuer = common_name(leaf.issuer)
     except MALFORMED:
         raise Unusable("the certificate does not parse") from None
-    product = issuer.removeprefix("SEV-VLEK-")
-    if product not in PRODUCTS or product == issuer:
-        raise Unusable("the certificate is not a VLEK's")
-    return product, _leaf_item(leaf)
+    product = issuer.removeprefix({"vcek": "SEV-", "vlek": "SEV-VLEK-"}[key])
+    if product not in PRODUCTS:
+        raise Unusable(f"the certificate is not a {key.upper()}'s")
+    return product, _pem(leaf)
 
 
-def collateral(leaf: Item, chain: Item, crl: Item) -> bytes:
-    """PEM: leaf, intermediate, root, revocation list."""
-    return "".join(item.parts["pem"] for item in (leaf, chain, crl)).encode()
+def collateral(leaf: str, chain: str, crl: str) -> bytes:
+    """PEM: leaf, intermediate and root, revocation list (if there is one)."""
+    return (leaf + chain + crl).encode()
 
 
 def _product(family: int, model: int) -> Product:

@@ -23,6 +23,7 @@ from strongroom.host.collateral import amd, intel
 from strongroom.host.collateral.cache import Cache, Kept
 from strongroom.host.collateral.items import Answer, Item, Unusable, Wanted
 from strongroom.host.collateral.sources import Sources
+from strongroom.host.collateral.table import Table, read_table
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable
 
 RENEW_SECONDS: Final = 86400.0
@@ -56,18 +57,18 @@ class CollateralService:
         self._held: OrderedDict[Wanted, _Held] = OrderedDict()
         self._renewals: dict[Wanted, asyncio.Task[Item]] = {}
 
-    async def fetch(self, kind: str, quote: bytes, *, leaf: bytes | None = None) -> bytes:
+    async def fetch(self, kind: str, quote: bytes, endorsements: bytes = b"") -> bytes:
         """What goes into `Evidence.collateral` beside a quote of that platform kind.
 
         sgx, tdx: JSON with the fields of dcap-qvl's `QuoteCollateralV3`. snp: PEM of leaf, intermediate, root and
-        revocation list; `leaf` is the certificate (DER or PEM) that the cloud provider handed over with the report,
+        revocation list; `endorsements` is the table of certificates that the hypervisor handed over with the report,
         needed where a VLEK signed it. Raises `Unavailable` COLLATERAL_UNAVAILABLE.
         """
         if kind in intel.TEES:
             wanted = intel.wanted(intel.TEES[kind], quote)
             collateral = intel.collateral(await self._items(self._intel, *wanted))
         elif kind == "snp":
-            collateral = await self._snp(amd.read_report(quote), leaf)
+            collateral = await self._snp(amd.read_report(quote), read_table(endorsements))
         else:
             raise _unavailable("quotes of this platform come complete: there is no collateral for them")
         if len(collateral) > MAX_COLLATERAL:
@@ -83,21 +84,39 @@ class CollateralService:
         for sources in {self._intel, self._amd}:
             await sources.close()
 
-    async def _snp(self, report: amd.Report, provided: bytes | None) -> bytes:
-        if report.key == "vlek":
-            if provided is None:
-                raise _unavailable(
-                    "the report is signed with a cloud provider's key (VLEK), whose certificate the provider hands "
-                    "over with the report; AMD does not serve it"
-                )
+    async def _snp(self, report: amd.Report, table: Table) -> bytes:
+        """From AMD, whose answers are current; what the hypervisor handed over stands in where AMD can't be asked.
+
+        AMD serves no VLEK's certificate: that one comes from the cloud provider only.
+        """
+        product, leaf = await self._leaf(report, table)
+        wanted = (amd.Chain(report.key, product), amd.Revocations(report.key, product))
+        try:
+            chain, crl = await self._items(self._amd, *wanted)
+        except Unavailable:
+            if not table.chain:
+                raise
+            return amd.collateral(leaf, table.chain, table.crl)
+        return amd.collateral(leaf, chain.parts["pem"], crl.parts["pem"])
+
+    async def _leaf(self, report: amd.Report, table: Table) -> tuple[amd.Product, str]:
+        """Product and PEM of the attestation key's certificate."""
+        if report.key == "vcek":
             try:
-                product, leaf = amd.read_provided_leaf(provided)
-            except Unusable as error:
-                raise _unavailable(f"the provider's certificate: {error}") from None
-        else:
-            product, leaf = await self._chip(report)
-        chain, crl = await self._items(self._amd, amd.Chain(report.key, product), amd.Revocations(report.key, product))
-        return amd.collateral(leaf, chain, crl)
+                product, item = await self._chip(report)
+                return product, item.parts["pem"]
+            except Unavailable:
+                if not table.vcek:
+                    raise
+        elif not table.vlek:
+            raise _unavailable(
+                "the report is signed with a cloud provider's key (VLEK), whose certificate the provider hands over "
+                "with the report; AMD does not serve it"
+            )
+        try:
+            return amd.read_provided_leaf(table.vcek if report.key == "vcek" else table.vlek, report.key)
+        except Unusable as error:
+            raise _unavailable(f"the provider's certificate: {error}") from None
 
     async def _chip(self, report: amd.Report) -> tuple[amd.Product, Item]:
         """The chip's certificate. A report of version 2 does not say its product: the service knows one of them."""

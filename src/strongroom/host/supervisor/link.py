@@ -31,8 +31,11 @@ class Carrier(Protocol):
 class CollateralSource(Protocol):
     """Has what quotes are appraised with."""
 
-    async def fetch(self, kind: str, quote: bytes) -> bytes:
-        """Collateral for a quote of platform `kind`. Raises `Unavailable` COLLATERAL_UNAVAILABLE."""
+    async def fetch(self, kind: str, quote: bytes, endorsements: bytes) -> bytes:
+        """Collateral for a quote of platform `kind`; `endorsements` are what its machine handed over.
+
+        Raises `Unavailable` COLLATERAL_UNAVAILABLE.
+        """
 
 
 class EnclaveLink(asyncio.Protocol):
@@ -142,7 +145,7 @@ class EnclaveLink(asyncio.Protocol):
             wanted = decode(body, Collateral)
             if self._collateral is None:
                 raise Unavailable(Number.COLLATERAL_UNAVAILABLE)
-            self._answer(call, await self._collateral.fetch(wanted.kind, wanted.quote))
+            self._answer(call, await self._collateral.fetch(wanted.kind, wanted.quote, wanted.endorsements))
         except StrongroomError as error:
             # The enclave learns the number only, and it is the host's operator who can help.
             _log.warning("no collateral: %s", error.error)

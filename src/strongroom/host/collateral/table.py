@@ -1,15 +1,14 @@
-"""The certificate table that an SNP host sends along with a report, as the PEM text that verifiers take.
+"""The certificate table that an SNP hypervisor sends along with a report.
 
 "SEV-ES Guest-Hypervisor Communication Block Standardization", section 4.1.8.1: entries of GUID (16 bytes, in the
-order of its text), offset and length (4, little-endian), ended by an entry of zeros; then the certificates in DER. The
-host wrote all of it. Nothing is believed here: certificates that are none make evidence that everybody refuses.
+order of its text), offset and length (4, little-endian), ended by an entry of zeros; then the certificates in DER.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 _ENTRY: Final = 24
@@ -21,19 +20,26 @@ _CRL: Final = UUID("92f81bc3-5811-4d3d-97ff-d19f88dc67ea")
 _COLUMNS: Final = 64
 
 
-def collateral_of_table(table: bytes) -> bytes | None:
-    """Leaf, ASK, ARK and, if it is there, their list of revocations; None unless the chain is whole."""
+class Table(NamedTuple):
+    """What was in it; empty where there was nothing, or two of a kind."""
+
+    vcek: bytes
+    vlek: bytes
+    """DER."""
+    chain: str
+    """PEM of intermediate and root, or of neither."""
+    crl: str
+    """PEM."""
+
+
+def read_table(table: bytes) -> Table:
+    """Whatever of it can be read: the verifiers judge it."""
     found: dict[UUID, bytes] = {}
     for kind, der in _entries(table):
-        if found.setdefault(kind, der) is not der:
-            return None  # which of two would it be?
-    leaf = found.get(_VCEK) or found.get(_VLEK)
-    if not (leaf and found.get(_ASK) and found.get(_ARK)) or (_VCEK in found and _VLEK in found):
-        return None
-    parts = [_pem("CERTIFICATE", der) for der in (leaf, found[_ASK], found[_ARK])]
-    if found.get(_CRL):
-        parts.append(_pem("X509 CRL", found[_CRL]))
-    return "".join(parts).encode()
+        found[kind] = der if kind not in found else b""  # which of two would it be?
+    vcek, vlek, ask, ark, crl = (found.get(kind, b"") for kind in (_VCEK, _VLEK, _ASK, _ARK, _CRL))
+    chain = _pem("CERTIFICATE", ask) + _pem("CERTIFICATE", ark) if ask and ark else ""
+    return Table(vcek, vlek, chain, _pem("X509 CRL", crl) if crl else "")
 
 
 def _entries(table: bytes) -> Iterator[tuple[UUID, bytes]]:
