@@ -139,7 +139,7 @@ def _from_text(value: Any, kind: shape.Type, place: str) -> Any:
             return [_from_text(one, kind.item_type, f"{place}[{at}]") for at, one in enumerate(value)]
         case shape.StructType() if isinstance(value, dict):
             types = {field.name: field.type for field in kind.fields}
-            filled = {name: None for name, of in types.items() if _is_section(of)} | value
+            filled: dict[str, Any] = {name: None for name, of in types.items() if _is_section(of)} | value
             below = f"{place}." if place else ""
             return {
                 name: one if name not in types or one is None else _from_text(one, types[name], f"{below}{name}")
