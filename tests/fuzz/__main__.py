@@ -122,7 +122,7 @@ def run(name: str) -> bool:
     if done.returncode == 0:
         shutil.rmtree(folder)
         return True
-    print("\n".join(lines[-60:]))
+    print("\n".join(line for line in lines if not line.startswith("INFO:")))
     print(f"error: {name} broke its promise\nhint: the input is in {folder}")
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -180,6 +181,9 @@ def _of_nitro() -> Cases:
         "tags without end": b"\xd8\x40" * 8_000,
         "a bignum": b"\xc2\x59\x3e\x00" + b"\xff" * 0x3E00,
         "a decimal fraction of a huge exponent": bytes.fromhex("c4821b7fffffffffffffff01"),
+        "a big float of 2^40 bits": bytes.fromhex("c5821b000000ffffffffff01"),
+        "a regular expression": b"\xd8\x23" + cbor2.dumps("(a*)*" * 3000),
+        "a date far away": bytes.fromhex("c11b7fffffffffffffff"),
         "an array that says 2^63": b"\x9b\x7f" + b"\xff" * 7,
         "an array that says 2^31": b"\x9a\x7f" + b"\xff" * 3 + b"\x00" * 16_000,
         "a map that says 2^63": b"\xbb\x7f" + b"\xff" * 7,
@@ -217,6 +221,12 @@ def _of_files() -> Cases:
 
 WORST: Final[tuple[Callable[[], Cases], ...]] = (_of_intel, _of_amd, _of_nitro, _of_files)
 """By whose formats they are."""
+
+
+def overlapping_table() -> Parts:
+    """A hypervisor's table of certificates in which each entry is (nearly) all of the table."""
+    entries = b"".join(struct.pack("<QQII", at + 1, 1, 0, LIMIT - 1) for at in range(LIMIT // 24))
+    return (entries.ljust(LIMIT, b"\x01"),)
 
 
 def endless_key(dots: int) -> Parts:
