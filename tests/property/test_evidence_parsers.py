@@ -290,3 +290,12 @@ def test_a_key_of_a_thousand_parts_costs_no_more_than_its_length(name):
 )
 def test_a_table_whose_entries_are_each_all_of_it_needs_little_memory():
     assert peak_memory(SUBJECTS["tables"](), worst.overlapping_table()) < LARGEST
+
+
+@pytest.mark.xfail(raises=AssertionError, strict=True, reason="`dcap-qvl` never reads it, and neither do we")
+@pytest.mark.parametrize("chain", ["", "any text at all", "\x1b[2J"])
+def test_any_text_in_place_of_the_chain_of_revocation_lists_is_refused(chain):
+    """Nothing signs it, so that a host could show one quote in endless guises, with a message of its own in each."""
+    quote, collateral = subjects.sgx().seeds[0]
+    bent = json.loads(collateral) | {"pck_crl_issuer_chain": chain}
+    assert not SUBJECTS["sgx"]().feed(quote, json.dumps(bent).encode())
