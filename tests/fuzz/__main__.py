@@ -113,7 +113,7 @@ def run(name: str) -> bool:
     """Fuzz one subject in another process; whether it kept its promises."""
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     (folder / "corpus").mkdir()
-    command = [sys.executable, "-m", "tests.fuzz", ONE, name, str(folder / "corpus")]
+    command = [sys.executable, "-u", "-m", "tests.fuzz", ONE, name, str(folder / "corpus")]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     lines = (done.stdout + done.stderr).splitlines()
     runs = next((line.split()[-1] for line in lines if "stat::number_of_executed_units" in line), "no")
