@@ -166,6 +166,9 @@ def verify_quote(untrusted: Quote, untrusted_collateral: bytes, root_der: bytes 
         identity = msgspec.json.decode(given.qe_identity, type=_QeIdentity)
     except (ValueError, RecursionError) as error:  # RecursionError: fields unknown here, nested thousands deep
         raise refuse(f"the quote verifies, but says what is not understood: {_plain(error)}") from None
+    # dcap-qvl takes the list's issuer from the quote and never reads this chain: any text would do, and pass.
+    if _certificates(given.pck_crl_issuer_chain.encode(), 2, "the PCK CRL") != untrusted.chain[1:]:
+        raise refuse("the certificate chain of the PCK CRL is not that of the quote's issuer")
     # All three certificates of the quote's chain are among what expires; the root is one of them.
     if found.earliest_expiration_date <= now:
         raise refuse("the quote does not verify: a certificate that it rests on has expired")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import inspect as shape
 
 from strongroom.attestation.policy import TrustPolicy
+from strongroom.attestation.toml_text import parse_toml
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
 
@@ -66,8 +66,8 @@ def parse_trust_policy(text: str) -> TrustPolicy:
     if len(text.encode("utf-8", "replace")) > MAX_TRUST_FILE:
         raise Misuse(Number.TOO_LARGE, "trust policy")
     try:
-        untyped = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        untyped = parse_toml(text)
+    except ValueError as error:
         raise Misuse(Number.MALFORMED, f"trust policy: not TOML: {error}") from None
     try:
         policy = msgspec.convert(_from_text(untyped, _SHAPE, ""), TrustPolicy, builtin_types=(bytes,))

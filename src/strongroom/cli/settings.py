@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+from strongroom.attestation.toml_text import parse_toml
 from strongroom.cli.files import read_text
 from strongroom.cli.terminal import Failure, say
 
@@ -38,8 +38,8 @@ def load_settings(config: Path | None) -> Settings:
     _verify_owner(path)
     text = read_text(path, limit=_LIMIT, what="the settings file", hint="name another with --config")
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = parse_toml(text)
+    except ValueError as error:
         raise Failure(f"{path} is not TOML: {error}", hint) from None
     known = {field.name for field in fields(Settings)}
     for name, value in values.items():

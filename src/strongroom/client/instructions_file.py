@@ -19,13 +19,13 @@ Text in, bytes out; no files. How the Vault recognises the Authenticators comes 
 from __future__ import annotations
 
 import re
-import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from strongroom.attestation.policy import RolePolicy
+from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
 from strongroom.client.policy import NATIVE_REDIRECT, Algorithm, Policy, instructions, oidc_method
 from strongroom.client.transport import verify_url
@@ -99,10 +99,11 @@ def parse_instructions_file(text: str, *, authenticator: RolePolicy, rules: Poli
 
 def _parse(text: str) -> _File:
     try:
-        untyped: dict[str, Any] = tomllib.loads(text)
-        return msgspec.convert(untyped, _File)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        untyped = parse_toml(text)
+    except ValueError as error:
         raise BadInput(f"the instructions are not TOML: {error}", _HINT) from None
+    try:
+        return msgspec.convert(untyped, _File)
     except msgspec.ValidationError as error:
         # msgspec ends its text with "at `$.method[0].issuer`".
         words = re.sub(r"`\$\.?(.*?)`$", lambda found: found[1] or "the top level", str(error))

@@ -18,7 +18,6 @@ who did. Text in, text out; no files.
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, Literal
@@ -27,6 +26,7 @@ import msgspec
 from msgspec import Meta
 
 from strongroom.attestation.reports import NitroReport, Report, SgxReport, SnpReport, TdxReport
+from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
 from strongroom.protocol.errors import Number, Refused
 
@@ -96,8 +96,8 @@ def parse_release(text: str, name: str) -> Release:
     if len(text.encode("utf-8", "replace")) > _MAX_FILE:
         raise BadInput("the release file is too long", _HINT)
     try:
-        file = msgspec.convert(tomllib.loads(text), _File)
-    except (ValueError, RecursionError) as error:
+        file = msgspec.convert(parse_toml(text), _File)
+    except ValueError as error:
         if not isinstance(error, msgspec.ValidationError):
             raise BadInput(f"the release file is not TOML: {error}", _HINT) from None
         # msgspec ends its text with " - at `$.registers`".

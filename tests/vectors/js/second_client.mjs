@@ -16,7 +16,7 @@ const LEFT_OUT = new Set(["verify rules", "appraise", "verify quote"]);
 const { subtle } = globalThis.crypto;
 
 const MALFORMED = 101, TOO_LARGE = 102, UNSUPPORTED = 103, REPLAYED = 105, INSTRUCTIONS_INVALID = 108, METHOD_INVALID = 110;
-const STALE_KEY = 116, EVIDENCE = 301, INTEGRITY = 302;
+const STALE_KEY = 116, EVIDENCE = 301, INTEGRITY = 302, POLICY = 306;
 const MAX_HELLO = 8192, MAX_FRAME = 2 * 1024 * 1024 + 40, MAX_MESSAGE = 1024 * 1024;
 const TWO_HOURS = 7200, WINDOW = 64n;
 
@@ -286,9 +286,9 @@ async function verifyClaims(given) {
   await orRefuse(EVIDENCE, () =>
     verifySignature(genesis.cluster_key, unhex(given.cluster_signature), "claims signature", exact));
   demand(claims.peer === null, EVIDENCE);
-  demand(given.clusters.includes(hex(clusterId)), EVIDENCE);
+  demand(given.clusters.includes(hex(clusterId)), POLICY);
   const sorted = (config) => config.map((one) => JSON.stringify([one.name, one.value])).sort();
-  demand(isDeepStrictEqual(sorted(claims.config), sorted(given.config)), EVIDENCE);
+  demand(isDeepStrictEqual(sorted(claims.config), sorted(given.config)), POLICY);
   return { cluster_id: clusterId, report_data: wanted };
 }
 

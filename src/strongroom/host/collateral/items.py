@@ -108,8 +108,11 @@ def revocations(body: bytes) -> RevocationList:
 
 
 def first_end(chain: Sequence[x509.Certificate]) -> int:
-    """When the first of them ends, unix seconds."""
-    return min(seconds(certificate.not_valid_after_utc) for certificate in chain)
+    """When the first of them ends, unix seconds. Raises `Unusable`."""
+    try:
+        return min(seconds(certificate.not_valid_after_utc) for certificate in chain)
+    except MALFORMED:
+        raise Unusable("a certificate's dates do not parse") from None
 
 
 def seconds(moment: datetime) -> int:

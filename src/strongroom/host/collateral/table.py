@@ -17,6 +17,7 @@ _VLEK: Final = UUID("a8074bc2-a25a-483e-aae6-39c045a0b8a1")
 _ASK: Final = UUID("4ab7b379-bbac-4fe4-a02f-05aef327c782")
 _ARK: Final = UUID("c0b406a4-a803-4952-9743-3fb6014cd0ae")
 _CRL: Final = UUID("92f81bc3-5811-4d3d-97ff-d19f88dc67ea")
+_KINDS: Final = frozenset({_VCEK, _VLEK, _ASK, _ARK, _CRL})
 _COLUMNS: Final = 64
 
 
@@ -36,7 +37,9 @@ def read_table(table: bytes) -> Table:
     """Whatever of it can be read: the verifiers judge it."""
     found: dict[UUID, bytes] = {}
     for kind, der in _entries(table):
-        found[kind] = der if kind not in found else b""  # which of two would it be?
+        # Others are let be: entries may overlap, and thousands of them would each be the whole table.
+        if kind in _KINDS:
+            found[kind] = der if kind not in found else b""  # which of two would it be?
     vcek, vlek, ask, ark, crl = (found.get(kind, b"") for kind in (_VCEK, _VLEK, _ASK, _ARK, _CRL))
     chain = _pem("CERTIFICATE", ask) + _pem("CERTIFICATE", ark) if ask and ark else ""
     return Table(vcek, vlek, chain, _pem("X509 CRL", crl) if crl else "")
