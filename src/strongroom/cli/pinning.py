@@ -16,8 +16,10 @@ from strongroom.attestation.policy import (
     NitroPolicy,
     RolePolicy,
     SgxPolicy,
+    SgxSigner,
     SnpPolicy,
     SnpProduct,
+    SnpSigner,
     SoftwarePolicy,
     TcbStatus,
     TdxMeasurement,
@@ -32,6 +34,8 @@ from strongroom.protocol.evidence import Role
 Weakness = Literal["insecure", "milan"]
 """What is pinned only if it is asked for by this name."""
 
+_SEEN: Final = ("measurements", "products", "roots")
+"""Fields whose new values are shown before they are pinned, floors apart."""
 _PARTS: Final = ("bootloader", "tee", "snp", "microcode", "fmc")
 
 
@@ -91,7 +95,30 @@ def verify_floors(old: TrustPolicy, new: TrustPolicy, path: object) -> list[str]
                     )
                 if seen > floor:
                     changes.append(f"{role}: the floor of {part} rises from {floor} to {seen}")
+            changes += [f"{role}: {change}" for change in _rules_changed(known[kind], pinned[kind])]
     return changes
+
+
+def _rules_changed(old: AnyPlatformPolicy, new: AnyPlatformPolicy) -> Iterator[str]:
+    """Rules that somebody may have written by hand, and that what was seen would replace unsaid."""
+    for field in new.__struct_fields__:
+        if field in _SEEN or field.startswith("min_"):
+            continue
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            yield f"{field} was {_words(before)}, becomes {_words(after)}"
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "any"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "none"
+    if isinstance(value, SgxSigner | SnpSigner):
+        return (value.signer if isinstance(value, SgxSigner) else value.key_digest).hex()
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _floors(old: AnyPlatformPolicy, new: AnyPlatformPolicy) -> Iterator[tuple[str, int, int]]:

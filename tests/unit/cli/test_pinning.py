@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from strongroom.attestation.acceptance import (
@@ -158,3 +159,22 @@ def test_another_platform_in_place_of_the_pinned_one_is_said():
     old, _ = pin(genuine("tdx"))
     new, _ = pin(genuine("insecure-software"))
     assert verify_floors(old, new, "trust.toml") == ["vault: what trust.toml says of tdx is dropped"]
+
+
+@pytest.mark.parametrize("kind", INTEL_KINDS)
+def test_rules_written_by_hand_are_not_replaced_unsaid(kind):
+    policy, section = pin(genuine(kind))
+    hand = msgspec.structs.replace(
+        section,
+        refused_advisories=["INTEL-SA-1"],
+        allow_smt=False,
+        platform_ids=[b"\x01" * 16],
+        tcb_statuses=["UpToDate"],
+    )
+    vault = msgspec.structs.replace(policy.vault, **{kind.replace("-", "_"): hand})
+    old = msgspec.structs.replace(policy, vault=vault)
+    said = verify_floors(old, pin(genuine(kind, intel=intel(tcb_status="OutOfDate")))[0], "trust.toml")
+    assert "vault: refused_advisories was INTEL-SA-1, becomes none" in said
+    assert "vault: allow_smt was false, becomes true" in said
+    assert "vault: tcb_statuses was UpToDate, becomes UpToDate, OutOfDate" in said
+    assert any(change.startswith("vault: platform_ids was ") and change.endswith(", becomes any") for change in said)
