@@ -2,7 +2,6 @@
 on a machine whose keys somebody has taken out. The reports here are true; the policy has to say no."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
@@ -18,61 +17,17 @@ from strongroom.attestation.acceptance import (
 )
 from strongroom.attestation.floors import MACHINES, EvaluationFloors
 from strongroom.attestation.policy import NitroMeasurement, SgxSigner, SnpProduct, SnpSigner, TdxMeasurement
-from strongroom.attestation.reports import IntelState, NitroReport, SgxReport, SnpReport, SnpTcb, TdxReport
+from strongroom.attestation.reports import SnpTcb
 from strongroom.protocol.errors import Number, Untrusted
-from tests.support import policies
+from tests.support import policies, seen
+from tests.support.evidence import NOW
 
-NOW = 1_790_000_000
-COMMON: dict[str, Any] = {"report_data": bytes(64), "root": bytes(32), "proven_at": NOW - 10, "valid_until": NOW + 10}
-INTEL = IntelState(
-    tcb_status="UpToDate",
-    advisories=(),
-    tcb_evaluation_number=18,
-    tcb_date=NOW - 30 * DAY,
-    platform_id=b"\x01" * 16,
-    smt=True,
-    dynamic_platform=True,
-    cached_keys=False,
-)
-SGX = SgxReport(
-    registers=(("MRENCLAVE", b"\x0a" * 32),), signer=b"\x0b" * 32, product_id=1, svn=5, intel=INTEL, **COMMON
-)
 CLUSTER = b"\x30" * 32
-NAMES = ("MRTD", "RTMR0", "RTMR1", "RTMR2", "RTMR3")
-TDX = TdxReport(
-    registers=tuple((name, bytes([at]) * 48) for at, name in enumerate(NAMES, start=1)),
-    td_attributes=1 << 28,
-    xfam=0xE7,
-    mr_seam=bytes(48),
-    mr_config_id=bytes(48),
-    mr_owner=bytes(48),
-    mr_owner_config=bytes(48),
-    intel=INTEL,
-    **COMMON,
-)
-SNP = SnpReport(
-    registers=(("MEASUREMENT", b"\x0c" * 48),),
-    product="Genoa",
-    key="vcek",
-    guest_policy=1 << 17,
-    vmpl=0,
-    guest_svn=7,
-    family_id=b"\x0d" * 16,
-    image_id=b"\x0e" * 16,
-    id_key_digest=b"\x0f" * 48,
-    author_key_digest=bytes(48),
-    tcb=SnpTcb(10, 0, 23, 84, 0),
-    chip_id=b"\x10" * 64,
-    crl_checked=True,
-    **COMMON,
-)
-NITRO = NitroReport(
-    registers=tuple((f"PCR{at}", bytes([0x20 + at]) * 48) for at in range(3)),
-    pcrs={0: b"\x20" * 48, 1: b"\x21" * 48, 2: b"\x22" * 48, 8: b"\x28" * 48},
-    module_id="i-0123-enc4567",
-    signed_at=NOW,
-    **COMMON,
-)
+INTEL = replace(seen.INTEL, tcb_status="UpToDate", advisories=(), tcb_date=NOW - 30 * DAY, dynamic_platform=True)
+SGX = replace(seen.SGX, intel=INTEL)
+TDX = replace(seen.TDX, intel=INTEL)
+SNP = replace(seen.SNP, guest_policy=1 << 17, vmpl=0)
+NITRO = replace(seen.NITRO, pcrs={**seen.NITRO.pcrs, 8: b"\x28" * 48})
 
 
 def refused(accept, *arguments, reason):
@@ -226,7 +181,7 @@ def test_a_signer_counts_with_product_and_version_only(rule, reason):
 
 
 def measurement(**fields):
-    return changed(TdxMeasurement(*(bytes([at]) * 48 for at in range(1, 6))), **fields)
+    return changed(TdxMeasurement(*(value for _, value in TDX.registers)), **fields)
 
 
 def test_a_td_is_known_by_all_of_its_registers():
@@ -236,8 +191,8 @@ def test_a_td_is_known_by_all_of_its_registers():
 
 @pytest.mark.parametrize("register", ["mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"])
 def test_a_td_that_differs_in_one_register_is_refused(register):
-    policy = policies.tdx(measurements=[measurement(**{register: bytes(48)})])
-    refused(accept_program, TDX, policy, reason="the program is not one that the policy names: MRTD 0101")
+    policy = policies.tdx(measurements=[measurement(**{register: b"\xff" * 48})])
+    refused(accept_program, TDX, policy, reason="the program is not one that the policy names: MRTD 0000")
 
 
 # --- SNP --------------------------------------------------------------------------------------------------------

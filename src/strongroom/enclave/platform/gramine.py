@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 from typing import Final, Literal
 
+from strongroom.enclave.platform.hardware import Hardware
 from strongroom.enclave.platform.machine_network import MachineNetwork
 from strongroom.enclave.platform.port import Quoted, SealingKey
 from strongroom.enclave.platform.pseudo_files import read_pseudo_file, unavailable, write_pseudo_file
@@ -40,7 +40,7 @@ _device = threading.Lock()
 between our writing and our reading."""
 
 
-class Gramine(MachineNetwork):
+class Gramine(MachineNetwork, Hardware):
     """`Platform` of an enclave of role `role`. Raises `Unavailable` where there is no quote to be had."""
 
     def __init__(self, role: Role, root: Path = ROOT) -> None:
@@ -59,16 +59,6 @@ class Gramine(MachineNetwork):
     @property
     def kind(self) -> Literal["sgx"]:
         return "sgx"
-
-    @property
-    def roots(self) -> tuple[bytes, ...]:
-        return ()
-
-    def now(self) -> float:
-        return time.time()
-
-    def random(self, size: int) -> bytes:
-        return os.urandom(size)  # Gramine answers it with RDRAND, never from the host
 
     def quote(self, report_data: bytes) -> Quoted:
         """Raises ValueError unless there are exactly 64 bytes to quote, and `Unavailable` QUOTE_UNAVAILABLE."""
@@ -109,9 +99,6 @@ class Gramine(MachineNetwork):
             f"ISVSVN {int.from_bytes(report[_SVN], 'little')}"
         )
         return SealingKey(derive_key(secret, Domain.PLATFORM_SEALING, b"sgx", self._role.encode()), label)
-
-    def development_custodian(self) -> None:
-        return None
 
     def _own_report(self) -> bytes:
         """EREPORT's answer (432 bytes) to ourselves: it does not leave the processor, unlike a quote."""

@@ -12,7 +12,6 @@ import ctypes
 import fcntl
 import os
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
@@ -20,8 +19,8 @@ from typing import Final, Literal
 import cbor2
 
 from strongroom.attestation.nitro import parse_nitro_document, verify_not_debug
-from strongroom.enclave.platform.port import Connection, Quoted
-from strongroom.enclave.platform.vsock import NITRO_PARENT, HostNetwork, network_through
+from strongroom.enclave.platform.port import Quoted
+from strongroom.enclave.platform.vsock import NITRO_PARENT, Guest, HostNetwork, network_through
 from strongroom.protocol.errors import Number, Unavailable, Untrusted
 
 NSM: Final = Path("/dev/nsm")
@@ -62,12 +61,12 @@ class NsmDevice:
         return answer.raw[: _MESSAGE.unpack(message)[3]]
 
 
-class Nitro:
+class Nitro(Guest):
     """`Platform` in a Nitro enclave."""
 
     def __init__(self, exchange: Exchange, network: HostNetwork) -> None:
+        super().__init__(network)
         self._exchange: Final = exchange
-        self._network: Final = network
 
     @classmethod
     def open(cls) -> Nitro:
@@ -79,18 +78,6 @@ class Nitro:
     @property
     def kind(self) -> Literal["nitro"]:
         return "nitro"
-
-    @property
-    def roots(self) -> tuple[bytes, ...]:
-        return ()
-
-    def now(self) -> float:
-        return time.time()
-
-    def random(self, size: int) -> bytes:
-        # Not the module's own: `cryptography` draws its keys from the kernel as well, so it is the kernel that must be
-        # seeded well (`open`), and then serves for everything.
-        return os.urandom(size)
 
     def quote(self, report_data: bytes) -> Quoted:
         """Raises `Unavailable` QUOTE_UNAVAILABLE, also in debug mode, where every verifier would refuse the document;
@@ -118,17 +105,6 @@ class Nitro:
 
     def sealing_key(self) -> None:
         return None
-
-    def development_custodian(self) -> None:
-        return None
-
-    async def connect(self, host: str, port: int) -> Connection:
-        """Raises OSError, and ValueError for a name."""
-        return await self._network.connect(host, port)
-
-    async def resolve(self, host: str, port: int) -> list[str]:
-        """Raises OSError."""
-        return await self._network.resolve(host, port)
 
     def _ask(self, name: str, request: object, field: str) -> bytes:
         """`field` of the answer to `request` ("AWS Nitro Enclaves NSM API", src/api/mod.rs)."""

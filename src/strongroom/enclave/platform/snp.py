@@ -5,16 +5,14 @@ The image is ours from the first instruction on: it runs at privilege level (VMP
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Final, Literal
 
-from strongroom.enclave.platform.port import Connection, Quoted, SealingKey
+from strongroom.enclave.platform.port import Quoted, SealingKey
 from strongroom.enclave.platform.pseudo_files import unavailable
 from strongroom.enclave.platform.snp_device import DEVICE, derived_key
 from strongroom.enclave.platform.tsm import ROOT, TsmReport, TsmReports
-from strongroom.enclave.platform.vsock import HOST, network_through
+from strongroom.enclave.platform.vsock import HOST, Guest, network_through
 from strongroom.protocol.primitives import Domain, derive_key
 
 VMPL: Final = 0
@@ -26,27 +24,17 @@ _REPORT_DATA: Final = slice(0x50, 0x90)
 _MEASUREMENT: Final = slice(0x90, 0xC0)
 
 
-class Snp:
+class Snp(Guest):
     """`Platform` of an SNP guest."""
 
     def __init__(self, root: Path = ROOT, device: Path = DEVICE) -> None:
+        super().__init__(network_through(HOST))
         self._reports: Final = TsmReports("sev_guest", root, privilege_level=VMPL)
         self._device: Final = device
-        self._network: Final = network_through(HOST)
 
     @property
     def kind(self) -> Literal["snp"]:
         return "snp"
-
-    @property
-    def roots(self) -> tuple[bytes, ...]:
-        return ()
-
-    def now(self) -> float:
-        return time.time()
-
-    def random(self, size: int) -> bytes:
-        return os.urandom(size)  # the guest kernel's, which is measured; it is seeded by the processor
 
     def quote(self, report_data: bytes) -> Quoted:
         """Raises ValueError unless there are exactly 64 bytes to quote, and `Unavailable` QUOTE_UNAVAILABLE."""
@@ -63,15 +51,6 @@ class Snp:
         policy = int.from_bytes(report[_GUEST_POLICY], "little")
         label = f"SEV-SNP, MEASUREMENT {report[_MEASUREMENT].hex()}, POLICY {policy:#x}, this chip and its firmware"
         return SealingKey(derive_key(derived_key(self._device, VMPL), Domain.PLATFORM_SEALING, b"snp"), label)
-
-    def development_custodian(self) -> None:
-        return None
-
-    async def connect(self, host: str, port: int) -> Connection:
-        return await self._network.connect(host, port)
-
-    async def resolve(self, host: str, port: int) -> list[str]:
-        return await self._network.resolve(host, port)
 
     def _ask(self, report_data: bytes) -> TsmReport:
         answer = self._reports.ask(report_data)

@@ -6,15 +6,13 @@ custodians at each start.
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Final, Literal
 
-from strongroom.enclave.platform.port import Connection, Quoted
+from strongroom.enclave.platform.port import Quoted
 from strongroom.enclave.platform.pseudo_files import unavailable
 from strongroom.enclave.platform.tsm import ROOT, TsmReports
-from strongroom.enclave.platform.vsock import HOST, network_through
+from strongroom.enclave.platform.vsock import HOST, Guest, network_through
 
 # Offsets of "Intel TDX DCAP Quoting Library API", appendix 3: header, then the TD's report; version 5 puts a type (2
 # bytes) and a size (4) before the report. Report data end its first 584 bytes. Then the length of the signatures (4).
@@ -23,26 +21,16 @@ _BODY: Final = 584
 _REPORT_DATA: Final = slice(520, 584)
 
 
-class Tdx:
+class Tdx(Guest):
     """`Platform` of a TD."""
 
     def __init__(self, root: Path = ROOT) -> None:
+        super().__init__(network_through(HOST))
         self._reports: Final = TsmReports("tdx_guest", root)
-        self._network: Final = network_through(HOST)
 
     @property
     def kind(self) -> Literal["tdx"]:
         return "tdx"
-
-    @property
-    def roots(self) -> tuple[bytes, ...]:
-        return ()
-
-    def now(self) -> float:
-        return time.time()
-
-    def random(self, size: int) -> bytes:
-        return os.urandom(size)  # the guest kernel's, which is measured; it is seeded by the processor
 
     def quote(self, report_data: bytes) -> Quoted:
         """Raises ValueError unless there are exactly 64 bytes to quote, and `Unavailable` QUOTE_UNAVAILABLE."""
@@ -53,15 +41,6 @@ class Tdx:
 
     def sealing_key(self) -> None:
         return None
-
-    def development_custodian(self) -> None:
-        return None
-
-    async def connect(self, host: str, port: int) -> Connection:
-        return await self._network.connect(host, port)
-
-    async def resolve(self, host: str, port: int) -> list[str]:
-        return await self._network.resolve(host, port)
 
 
 def _cut(buffer: bytes) -> tuple[bytes, bytes]:

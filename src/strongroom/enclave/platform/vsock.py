@@ -24,6 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from strongroom.enclave.platform.hardware import Hardware
 from strongroom.enclave.platform.port import Connection
 from strongroom.protocol.link import EGRESS_PORT
 
@@ -122,3 +123,18 @@ class HostNetwork:
 def network_through(cid: int) -> HostNetwork:
     """The network behind the proxy of the machine `cid`. One attempt a call: whoever calls has a deadline."""
     return HostNetwork(partial(dial, cid, EGRESS_PORT, attempts=1))
+
+
+class Guest(Hardware):
+    """A machine of its own, whose only way out is `network`."""
+
+    def __init__(self, network: HostNetwork) -> None:
+        self._network = network
+
+    async def connect(self, host: str, port: int) -> Connection:
+        """Raises OSError, and ValueError for a name."""
+        return await self._network.connect(host, port)
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Raises OSError."""
+        return await self._network.resolve(host, port)
