@@ -45,21 +45,22 @@ def unframe(data: bytes, count: int) -> tuple[bytes, ...]:
     return (*parts, data)
 
 
-def published(kind: str) -> Iterator[bytes]:
-    """Every byte string, in hex, of the published vectors whose file name has `kind` in it."""
-    from tests.fuzz.subjects import ROOT
+def published(name: str) -> Iterator[tuple[bytes, ...]]:
+    """Quote and collateral of the published vectors of a platform; of every platform and with the time for `quote`."""
+    from tests.fuzz.subjects import KINDS, ROOT, time
 
-    for path in sorted((ROOT / "spec" / "vectors" / "attestation").glob(f"*{kind}*.json")):
-        waiting = [json.loads(path.read_text())]
-        while waiting:
-            match waiting.pop():
-                case dict(found):
-                    waiting += found.values()
-                case list(found):
-                    waiting += found
-                case str(text) if len(text) >= 64:
-                    with contextlib.suppress(ValueError):
-                        yield bytes.fromhex(text)
+    folder = ROOT / "spec" / "vectors" / "attestation"
+    for path in sorted(folder.glob("*.json")):
+        inputs = json.loads(path.read_text())["inputs"]
+        for field in ("quote", "collateral"):
+            if str(inputs[field]).startswith("@"):  # the vector of that name has it
+                inputs[field] = json.loads((folder / f"{inputs[field][1:]}.json").read_text())["inputs"][field]
+        quote, collateral = (bytes.fromhex(inputs[field]) for field in ("quote", "collateral"))
+        kind = inputs["kind"]
+        if name == "quote":
+            yield bytes((KINDS.index(kind),)), time(inputs["now"]), quote, collateral
+        elif name == kind:
+            yield (quote,) if kind == "nitro" else (quote, collateral)
 
 
 def fuzz(name: str, corpus: Path) -> None:
@@ -75,9 +76,11 @@ def fuzz(name: str, corpus: Path) -> None:
     subject = SUBJECTS[name]()
     assert subject.said
     count = len(subject.seeds[0])
-    seeds = [frame(seed) for seed in subject.seeds]
-    seeds += [frame((*subject.seeds[0][: count - 1], one)) for one in published(name.removeprefix("signed-"))]
-    for seed in seeds:
+    others = list(published(name))
+    for one in others:
+        with contextlib.suppress(*subject.declared):  # many are to be refused
+            subject.said.append(subject.read(*one))
+    for seed in map(frame, [*subject.seeds, *others]):
         (corpus / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
@@ -91,7 +94,7 @@ def fuzz(name: str, corpus: Path) -> None:
             parts[at] = atheris.Mutate(parts[at] or b"\x00", min(LIMIT, 2 * len(parts[at]) + 64))
         return frame(tuple(parts))[:max_size]
 
-    def one(data: bytes) -> None:
+    def test(data: bytes) -> None:
         subject.feed(*unframe(data, count))
 
     options = [
@@ -105,7 +108,7 @@ def fuzz(name: str, corpus: Path) -> None:
         f"-artifact_prefix={corpus.parent}/broken-",
         str(corpus),
     ]
-    atheris.Setup(options, one, custom_mutator=mutate)
+    atheris.Setup(options, test, custom_mutator=mutate)
     atheris.Fuzz()
 
 
