@@ -2,6 +2,7 @@
 on a machine whose keys somebody has taken out. The reports here are true; the policy has to say no."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
@@ -23,6 +24,7 @@ from tests.support import policies, seen
 from tests.support.evidence import NOW
 
 CLUSTER = b"\x30" * 32
+VLEK = {"key": "vlek", "provider": "CN=cloud", "chip_id": bytes(64)}
 INTEL = replace(seen.INTEL, tcb_status="UpToDate", advisories=(), tcb_date=NOW - 30 * DAY, dynamic_platform=True)
 SGX = replace(seen.SGX, intel=INTEL)
 TDX = replace(seen.TDX, intel=INTEL)
@@ -135,24 +137,27 @@ def test_a_machine_never_goes_back_to_an_older_edition():
     """Its host keeps newer collateral back; old is good for a month."""
     floors = EvaluationFloors()
     for number in (17, 18, 18):
-        floors.raise_by(intel(SGX, tcb_evaluation_number=number), CLUSTER)
-    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), CLUSTER, reason="this machine has shown 18")
-    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=17), CLUSTER, reason="this machine has shown 18")
+        floors.verify(intel(SGX, tcb_evaluation_number=number), CLUSTER)
+        floors.note(intel(SGX, tcb_evaluation_number=number), CLUSTER)
+    for _ in range(2):
+        refused(floors.verify, intel(SGX, tcb_evaluation_number=17), CLUSTER, reason="this machine has shown 18")
+        floors.note(intel(SGX, tcb_evaluation_number=17), CLUSTER)
     # Machines learn of a new edition days apart, so do two hosts on one; and TDX has editions of its own.
-    floors.raise_by(intel(SGX, tcb_evaluation_number=17), bytes(32))
-    floors.raise_by(intel(SGX, tcb_evaluation_number=17, platform_id=bytes(16)), CLUSTER)
-    floors.raise_by(intel(TDX, tcb_evaluation_number=17), CLUSTER)
-    floors.raise_by(SNP, CLUSTER)
+    floors.verify(intel(SGX, tcb_evaluation_number=17), bytes(32))
+    floors.verify(intel(SGX, tcb_evaluation_number=17, platform_id=bytes(16)), CLUSTER)
+    floors.verify(intel(TDX, tcb_evaluation_number=17), CLUSTER)
+    floors.verify(SNP, CLUSTER)
+    floors.note(SNP, CLUSTER)
 
 
 def test_a_flood_of_machines_is_not_remembered_for_ever():
     floors = EvaluationFloors()
-    floors.raise_by(SGX, CLUSTER)
+    floors.note(SGX, CLUSTER)
     for at in range(2 * MACHINES):
-        floors.raise_by(intel(SGX, platform_id=at.to_bytes(16, "big")), CLUSTER)
-        floors.raise_by(SGX, CLUSTER)
+        floors.note(intel(SGX, platform_id=at.to_bytes(16, "big")), CLUSTER)
+        floors.note(SGX, CLUSTER)
     assert len(floors._highest) == MACHINES
-    refused(floors.raise_by, intel(SGX, tcb_evaluation_number=1), CLUSTER, reason="this machine has shown 18")
+    refused(floors.verify, intel(SGX, tcb_evaluation_number=1), CLUSTER, reason="this machine has shown 18")
 
 
 # --- SGX: the program -------------------------------------------------------------------------------------------
@@ -219,6 +224,21 @@ def test_a_part_below_its_floor_is_refused(part):
     platform_refused(SNP, policies.snp(products=[higher]), f"of the {part} is below the policy's floor")
 
 
+@pytest.mark.parametrize(("state", "word"), [("committed_tcb", "committed"), ("launch_tcb", "launch")])
+def test_firmware_of_the_start_and_what_the_host_can_go_back_to_are_held_against_the_floors(state, word):
+    """Old firmware let the host alter the guest as it started; then it was updated, and reports what is good."""
+    exact = SnpProduct("Genoa", *SNP.tcb)
+    changes: dict[str, Any] = {state: SNP.tcb._replace(snp=22)}
+    older = replace(SNP, **changes)
+    platform_refused(older, policies.snp(products=[exact]), f"security version 22 of the {word} snp is below")
+
+
+def test_a_guest_that_may_move_is_not_held_to_where_it_started():
+    exact = SnpProduct("Genoa", *SNP.tcb)
+    moved = replace(SNP, launch_tcb=SNP.tcb._replace(snp=22))
+    accept_platform(moved, policies.snp(products=[exact], allow_migration_agent=True), NOW)
+
+
 def test_floors_of_two_entries_are_not_mixed():
     """Each entry is a state of the platform that was found good; half of one and half of another is none."""
     products = [SnpProduct("Genoa", 11, 0, 0, 0, 0), SnpProduct("Genoa", 0, 0, 24, 0, 0)]
@@ -229,10 +249,11 @@ def test_floors_of_two_entries_are_not_mixed():
 @pytest.mark.parametrize(
     ("fields", "rules", "reason"),
     [
-        ({"key": "vlek", "chip_id": bytes(64)}, {"allow_vlek": False}, "cloud provider's key"),
+        (VLEK, {"vlek_providers": []}, "cloud provider 'CN=cloud' signed"),
+        (VLEK, {"vlek_providers": ["CN=other"]}, "cloud provider 'CN=cloud' signed"),
         ({}, {"chip_ids": []}, "(CHIP_ID) is not one that the policy names"),
         ({}, {"chip_ids": [bytes(64)]}, "(CHIP_ID) is not one that the policy names"),
-        ({"key": "vlek", "chip_id": bytes(64)}, {"chip_ids": [bytes(64)]}, "(CHIP_ID) is not one"),
+        (VLEK, {"chip_ids": [bytes(64)]}, "(CHIP_ID) is not one"),
         ({"vmpl": 1}, {}, "privilege level 1"),
         ({}, {"vmpls": []}, "privilege level 0"),
         ({"guest_policy": SMT}, {"allow_smt": False}, "multithreading"),
@@ -248,8 +269,9 @@ def test_what_the_policy_does_not_allow_is_refused(fields, rules, reason):
 @pytest.mark.parametrize(
     ("fields", "rules"),
     [
-        ({"key": "vlek", "chip_id": bytes(64)}, {}),
-        ({}, {"chip_ids": [b"\x10" * 64], "allow_vlek": False, "allow_smt": False, "require_crl": True}),
+        (VLEK, {}),
+        (VLEK, {"vlek_providers": ["CN=other", "CN=cloud"]}),
+        ({}, {"chip_ids": [b"\x10" * 64], "vlek_providers": [], "allow_smt": False, "require_crl": True}),
         ({"vmpl": 2}, {"vmpls": [0, 2]}),
         ({"guest_policy": SMT | MIGRATE_MA}, {"allow_migration_agent": True}),
         ({"guest_policy": PAGE_SWAP_DISABLE}, {"require_page_swap_disable": True}),

@@ -3,21 +3,23 @@
 The enclaves here run on the software platform, changed to ask and to seal as the hardware ones do."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
 
 from strongroom.enclave.platform.port import Quoted
-from strongroom.enclave.runtime.identity import STALE_MARGIN, peer_platforms
+from strongroom.enclave.runtime.identity import RETRY_SECONDS, STALE_MARGIN, peer_platforms
 from strongroom.enclave.runtime.ring import RING_KEY, SealedRing
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, Refused, Unavailable
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
+from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.link import Row
+from strongroom.protocol.link import Operation, Row
 from tests.support.evidence import changed
 from tests.support.evidence import pki as other_pki
-from tests.support.vault import SECRET, fresh, number_of
+from tests.support.vault import SECRET, fresh, number_of, stored
 from tests.support.world import RawClient, for_bob
 
 DAY = 86400
@@ -109,6 +111,58 @@ async def test_many_clients_at_the_turn_of_the_key_cause_one_quote(world, asked)
     assert len(asked) == 2
 
 
+async def test_while_collateral_fails_requests_cause_no_quotes(world, asked):
+    await world.vault.start()
+    world.vault.platform.ahead = 3700  # the key has turned
+    world.vault.host.answer = Unavailable(Number.COLLATERAL_UNAVAILABLE)
+    for _ in range(50):
+        assert await number_of(world.vault.evidence()) is Number.COLLATERAL_UNAVAILABLE
+    assert len(asked) == 2
+    world.vault.host.answer = None
+    world.vault.platform.ahead += RETRY_SECONDS + 1
+    await world.vault.evidence()
+    assert len(asked) == 3
+
+
+async def test_evidence_that_is_still_good_is_shown_while_it_cannot_be_renewed(world, asked):
+    platform = world.vault.platform
+    world.vault.host.answer = platform._pki.collateral(int(platform.now()) + 600 - 30 * DAY)
+    await world.vault.start()
+    first = await world.vault.evidence()
+    world.vault.host.answer = Unavailable(Number.COLLATERAL_UNAVAILABLE)
+    platform.ahead = 600 - STALE_MARGIN // 2
+    assert await world.vault.evidence() == first
+    platform.ahead = 601
+    assert await number_of(world.vault.evidence()) is Number.COLLATERAL_UNAVAILABLE
+
+
+async def test_the_evidence_of_clients_never_waits_behind_quotes_for_tenants(world, monkeypatch):
+    """Whoever names Authenticators without end has a quote made for each."""
+    await world.vault.start()
+    identity, real = world.vault.enclave._door._identity, world.vault.platform.quote
+    loop, begun = asyncio.get_running_loop(), asyncio.Semaphore(0)
+    under_way, most, go = set(), [], threading.Event()
+
+    def quote(report_data):
+        under_way.add(report_data)
+        most.append(len(under_way))
+        loop.call_soon_threadsafe(begun.release)
+        go.wait(20)
+        under_way.discard(report_data)
+        return real(report_data)
+
+    monkeypatch.setattr(world.vault.platform, "quote", quote)
+    peers = [asyncio.create_task(identity.peer_evidence(bytes(1216), bytes(65), bytes(32))) for _ in range(8)]
+    await begun.acquire()
+    world.vault.platform.ahead = 3700
+    evidence = asyncio.create_task(world.vault.evidence())
+    await begun.acquire()  # it has begun beside one of theirs
+    go.set()
+    assert parse_evidence(await evidence)[1].peer is None
+    await asyncio.gather(*peers)
+    assert max(most) == 2
+
+
 # --- the sealed ring ------------------------------------------------------------------------------------------
 
 
@@ -173,6 +227,36 @@ async def test_an_empty_wrap_opens_nothing(world, monkeypatch):
     for wrap in (b"", bytes(16), bytes(48)):
         put(world, platform_wrap=wrap)
         assert await number_of(world.vault.start()) is Number.INTEGRITY
+
+
+# --- editions ---------------------------------------------------------------------------------------------------
+
+
+async def test_nobody_turns_a_vault_away_from_an_authenticator_of_others(world):
+    """A tenant relays its genuine evidence with collateral of an edition that its host doesn't have yet."""
+    address, _ = await stored(world)
+    pki = world.authenticator.platform._pki
+
+    async def relay(operation, body):
+        if operation is not Operation.EVIDENCE:
+            return await world.authenticator.enclave.handle(operation, body)
+        now = int(world.vault.platform.now())
+        info, identity = pki.tcb_info(now), pki.qe_identity(now)
+        for statement in (info, identity):
+            statement["tcbEvaluationDataNumber"] += 1
+        genuine = parse_evidence(await world.authenticator.evidence())[0]
+        return encode(changed(genuine, collateral=pki.signed_collateral(info, identity, now)))
+
+    world.vault.host.routes["https://mallory.example"] = relay
+    mallory = await world.client("mallory")
+    named = AuthenticatorRef(url="https://mallory.example", policy=encode(world.policy()))
+    trap = world.instructions(for_bob(), authenticators=[named])
+    assert await number_of(mallory.store(fresh(), SECRET, trap)) is Number.AUTHENTICATOR_UNAVAILABLE
+    for instance in (world.vault, world.authenticator):
+        instance.platform.ahead = 700  # the pooled session is over
+    bob = await world.client("bob")
+    (item,) = await bob.collect(address)
+    assert item.secret == SECRET
 
 
 # --- peers ------------------------------------------------------------------------------------------------------

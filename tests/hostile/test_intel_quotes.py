@@ -260,6 +260,34 @@ def test_a_module_that_is_older_than_at_the_start_makes_the_machine_out_of_date(
     assert state.tcb_date == 1_577_836_800
 
 
+def component(status):
+    """Of the third component of a TDX module: version 4 is the best, 1 has this status and an advisory."""
+
+    def change(statement):
+        best = statement["tcbLevels"][0]
+        best["tcb"]["tdxtcbcomponents"][2]["svn"] = 4
+        older = json.loads(json.dumps(best["tcb"]))
+        older["tdxtcbcomponents"][2]["svn"] = 1
+        level = {"tcbDate": "2020-01-01T00:00:00Z", "tcbStatus": status, "advisoryIDs": ["INTEL-SA-09999"]}
+        statement["tcbLevels"].append({"tcb": older} | level)
+
+    return change
+
+
+@pytest.mark.parametrize("status", ["UpToDate", "SWHardeningNeeded", "ConfigurationNeeded", "OutOfDate"])
+def test_whatever_is_wrong_with_the_module_that_runs_is_wrong_with_the_machine(status):
+    """The library looks at the one of the start, but for revocation."""
+    quote = make(
+        "tdx-5-15",
+        **td(
+            tee_tcb_svn=bytes((*MODULE[:2], 4)) + bytes(13),
+            tee_tcb_svn2=bytes((*MODULE[:2], 1)) + bytes(13),
+        ),
+    )
+    state = verify("tdx-5-15", quote, collateral_of(pki("tdx-5-15"), tcb_info=component(status))).intel
+    assert (state.tcb_status, state.advisories) == (status, ("INTEL-SA-09999",))
+
+
 def test_a_module_that_runs_though_revoked_is_refused():
     collateral = collateral_of(pki("tdx-5-15"), tcb_info=levels(svn=1, status="Revoked"))
     refused("Revoked", "tdx-5-15", make("tdx-5-15", **RUNS_OLDER), collateral)

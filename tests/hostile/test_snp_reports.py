@@ -324,6 +324,25 @@ def test_a_certificate_with_one_more_of_amds_extensions_is_refused(end):
     refused("exactly the extensions of a VCEK for Genoa", collateral=with_extensions({end: integer(0)}))
 
 
+@pytest.mark.parametrize(
+    "provider",
+    [
+        b"",
+        b"CN=cloud",
+        b"\x16\x00",
+        b"\x0c\x02CN",
+        b"\x16\x03CN",
+        b"\x16\x02CN=",
+        b"\x16\x02C\n",
+        b"\x16\x81\x02CN",
+    ],
+)
+def test_a_vlek_that_names_its_provider_in_another_way_is_refused(provider):
+    """Policies list providers, and a terminal shows them."""
+    collateral = with_extensions({"5": provider}, key="vlek")
+    refused("does not say to which provider", GENOA.report("vlek"), collateral)
+
+
 def test_a_vlek_without_its_provider_is_refused():
     refused("exactly the extensions of a VLEK", GENOA.report("vlek"), with_extensions(key="vlek", without="5"))
 

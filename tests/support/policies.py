@@ -48,7 +48,7 @@ def snp(**fields: Any) -> SnpPolicy:
         "products": [SnpProduct(name, 0, 0, 0, 0, 0) for name in ("Genoa", "Turin")],
         "chip_ids": None,
         "vmpls": [0],
-        "allow_vlek": True,
+        "vlek_providers": None,
         "allow_smt": True,
         "allow_migration_agent": False,
         "require_page_swap_disable": False,

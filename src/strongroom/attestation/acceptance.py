@@ -23,7 +23,7 @@ from strongroom.attestation.policy import (
     SnpProduct,
     TdxPolicy,
 )
-from strongroom.attestation.reports import AnyReport, IntelState, NitroReport, SgxReport, SnpReport, SnpTcb, TdxReport
+from strongroom.attestation.reports import AnyReport, IntelState, NitroReport, SgxReport, SnpReport, TdxReport
 from strongroom.protocol.errors import Number, Untrusted
 
 AcceptedBy = Literal["measurement", "signer"]
@@ -159,11 +159,11 @@ def _accept_snp(report: SnpReport, policy: SnpPolicy) -> None:
     if not products:
         why = "; software can extract the seed of Milan's attestation keys" if report.product == "Milan" else ""
         raise _refuse(f"the policy does not name {report.product} processors{why}")
-    shortfalls = [_shortfall(report.tcb, one) for one in products]
+    shortfalls = [_shortfall(report, one, policy) for one in products]
     if None not in shortfalls:
         raise _refuse(f"security version {shortfalls[0]}")
-    if report.key == "vlek" and not policy.allow_vlek:
-        raise _refuse("the cloud provider's key (VLEK) signed, which the policy does not allow: it names no chip")
+    if report.key == "vlek" and policy.vlek_providers is not None and report.provider not in policy.vlek_providers:
+        raise _refuse(f"a key of the cloud provider {report.provider!r} signed (VLEK), whom the policy does not name")
     if policy.chip_ids is not None and (report.key == "vlek" or report.chip_id not in policy.chip_ids):
         raise _refuse(f"the machine {report.chip_id.hex()} (CHIP_ID) is not one that the policy names")
     if report.vmpl not in policy.vmpls:
@@ -178,11 +178,20 @@ def _accept_snp(report: SnpReport, policy: SnpPolicy) -> None:
         raise _refuse("AMD's list of revoked certificates did not come along, and the policy requires it")
 
 
-def _shortfall(tcb: SnpTcb, product: SnpProduct) -> str | None:
-    for part, found in tcb._asdict().items():
-        floor = getattr(product, f"min_{part}")
-        if found < floor:
-            return f"{found} of the {part} is below the policy's floor {floor}"
+def _shortfall(report: SnpReport, product: SnpProduct, policy: SnpPolicy) -> str | None:
+    """What is below the floors of `product`: now, after the rollback that the host may still do, or at the start.
+
+    Firmware that let a host alter a guest as it started has altered it, whatever firmware runs today. A guest that a
+    migration agent moved shows the machine that it came to.
+    """
+    states = {"": report.tcb, "committed ": report.committed_tcb}
+    if not policy.allow_migration_agent:
+        states["launch "] = report.launch_tcb
+    for which, tcb in states.items():
+        for part, found in tcb._asdict().items():
+            floor = getattr(product, f"min_{part}")
+            if found < floor:
+                return f"{found} of the {which}{part} is below the policy's floor {floor}"
     return None
 
 

@@ -54,7 +54,7 @@ def default_section(kind: PlatformKind) -> AnyPlatformPolicy:
                 ],
                 chip_ids=None,
                 vmpls=[0],
-                allow_vlek=True,
+                vlek_providers=None,
                 allow_smt=True,
                 allow_migration_agent=False,
                 require_page_swap_disable=False,

@@ -13,6 +13,8 @@ from typing import Final
 from strongroom.attestation.reports import AnyReport, SgxReport, TdxReport
 from strongroom.protocol.errors import Number, Untrusted
 
+_Machine = tuple[type[AnyReport], bytes, bytes]
+
 MACHINES: Final = 1024
 """Machines that are remembered; the least recently seen is forgotten first."""
 
@@ -21,19 +23,34 @@ class EvaluationFloors:
     """In memory only: what outlives the process is the policy's `min_tcb_evaluation`."""
 
     def __init__(self) -> None:
-        self._highest: OrderedDict[tuple[type[AnyReport], bytes, bytes], int] = OrderedDict()
+        self._highest: OrderedDict[_Machine, int] = OrderedDict()
 
-    def raise_by(self, report: AnyReport, cluster: bytes) -> None:
-        """Take note of an accepted report of an enclave of `cluster` (its id). Raises `Untrusted` POLICY when its
-        machine has shown a newer edition there: two clusters on one machine have hosts with a cache each."""
+    def verify(self, report: AnyReport, cluster: bytes) -> None:
+        """Raises `Untrusted` POLICY when the machine of an enclave of `cluster` (its id) has shown a newer edition.
+
+        Each cluster for itself, since two on one machine have hosts with a cache each.
+        """
         if not isinstance(report, SgxReport | TdxReport):
             return
-        machine = (type(report), report.intel.platform_id, cluster)
-        shown, highest = report.intel.tcb_evaluation_number, self._highest.pop(machine, 0)
-        self._highest[machine] = max(shown, highest)
-        if len(self._highest) > MACHINES:
-            self._highest.popitem(last=False)
+        shown, highest = report.intel.tcb_evaluation_number, self._highest.get(_machine(report, cluster), 0)
         if shown < highest:
             raise Untrusted(
                 Number.POLICY, f"TCB evaluation number {shown}; this machine has shown {highest}: newer is kept back"
             )
+
+    def note(self, report: AnyReport, cluster: bytes) -> None:
+        """Take note of a report whose enclave has taken part in a handshake over this very evidence.
+
+        Not before: collateral is outside of what the enclave signs, so anybody on the way could put in an edition that
+        others don't have yet, and turn us away from the enclave for weeks.
+        """
+        if not isinstance(report, SgxReport | TdxReport):
+            return
+        machine = _machine(report, cluster)
+        self._highest[machine] = max(report.intel.tcb_evaluation_number, self._highest.pop(machine, 0))
+        if len(self._highest) > MACHINES:
+            self._highest.popitem(last=False)
+
+
+def _machine(report: SgxReport | TdxReport, cluster: bytes) -> _Machine:
+    return (type(report), report.intel.platform_id, cluster)

@@ -126,7 +126,8 @@ class SnpPolicy(Message):
     """CHIP_IDs; nil accepts any machine. A VLEK names none, so a list refuses it."""
     vmpls: Annotated[list[Annotated[int, Meta(ge=0, le=3)]], Meta(max_length=4)]
     """Privilege levels at which the report may have been asked for."""
-    allow_vlek: bool
+    vlek_providers: Annotated[list[ShortText], Meta(max_length=16)] | None
+    """Cloud providers, as certificates name them, whose key (VLEK) may sign for the chip's; nil accepts any."""
     allow_smt: bool
     allow_migration_agent: bool
     require_page_swap_disable: bool

@@ -93,7 +93,9 @@ class SnpReport(Report):
     product: Literal["Milan", "Genoa", "Turin"]
     """By the pinned chain under which it verified."""
     key: Literal["vcek", "vlek"]
-    """VLEK: the cloud provider's key, which names no chip."""
+    """VLEK: a key that AMD lends to a cloud provider; it names no chip."""
+    provider: str
+    """Whom AMD lent the VLEK to, as its certificate says ("CN=cc-us-east-2.amazonaws.com"); empty under a VCEK."""
     guest_policy: int
     """64 bits, as AMD's "SEV Secure Nested Paging Firmware ABI" numbers them."""
     vmpl: int
@@ -106,6 +108,10 @@ class SnpReport(Report):
     """48 bytes each: SHA-384 of the keys that signed the ID block; zero where there is none."""
     tcb: SnpTcb
     """REPORTED_TCB, which the leaf certificate repeats."""
+    committed_tcb: SnpTcb
+    """COMMITTED_TCB: what the host can still go back to."""
+    launch_tcb: SnpTcb
+    """LAUNCH_TCB: what measured the guest when it started, or when it last moved."""
     chip_id: bytes
     """64 bytes; zero under a VLEK."""
     crl_checked: bool

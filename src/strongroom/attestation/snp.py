@@ -85,6 +85,8 @@ _TURIN_CHIP: Final = 8
 _STRUCT_VERSIONS: Final = (b"\x02\x01\x00", b"\x02\x01\x01")
 _IA5_STRING: Final = 0x16
 _OCTET_STRING: Final = 0x04
+_PROVIDER: Final = re.compile(rb"\x16(.)([ -~]{1,127})", re.DOTALL)
+"""IA5String, short form."""
 
 
 def _refuse(reason: str) -> Untrusted:
@@ -200,6 +202,21 @@ def _verify_signature(report: bytes, key: ec.EllipticCurvePublicKey) -> None:
         raise _refuse("the report is not signed by the key that AMD's certificate endorses") from None
 
 
+def _tcb(report: bytes, name: str, product: Product) -> SnpTcb:
+    parts = {_PARTS[one]: report[_TCBS[name] + at] for at, one in enumerate(_TCB_LAYOUTS[product]) if one in _PARTS}
+    return SnpTcb(**({"fmc": 0} | parts))
+
+
+def _provider(endorsement: Endorsement) -> str:
+    """To whom AMD lent a VLEK. Raises `Untrusted` unless the certificate says it in characters fit to be shown."""
+    if endorsement.chain.key != "vlek":
+        return ""
+    found = _PROVIDER.fullmatch(endorsement.extensions["5"])
+    if found is None or len(found[2]) != found[1][0]:
+        raise _refuse("the certificate does not say to which provider its key was lent")
+    return found[2].decode("ascii")
+
+
 def verify_snp_report(
     untrusted_report: bytes, untrusted_collateral: bytes, now: int, *, chains: Sequence[AmdChain] = AMD_CHAINS
 ) -> SnpReport:
@@ -218,7 +235,6 @@ def verify_snp_report(
     _verify_endorsed(report, endorsement)
     _verify_tcbs(report, product)
     _verify_signature(report, endorsement.key)
-    parts = {_PARTS[one]: report[_REPORTED_TCB + at] for at, one in enumerate(_TCB_LAYOUTS[product]) if one in _PARTS}
     return SnpReport(
         registers=(("MEASUREMENT", report[0x90:0xC0]),),
         report_data=report[0x50:0x90],
@@ -234,7 +250,10 @@ def verify_snp_report(
         image_id=report[0x20:0x30],
         id_key_digest=report[0xE0:0x110],
         author_key_digest=report[0x110:0x140],
-        tcb=SnpTcb(**({"fmc": 0} | parts)),
+        provider=_provider(endorsement),
+        tcb=_tcb(report, "REPORTED_TCB", product),
+        committed_tcb=_tcb(report, "COMMITTED_TCB", product),
+        launch_tcb=_tcb(report, "LAUNCH_TCB", product),
         chip_id=report[0x1A0:0x1E0],
         crl_checked=endorsement.crl_checked,
     )

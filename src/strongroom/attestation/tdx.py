@@ -40,7 +40,16 @@ _AMX: Final = 0b11 << 17
 _TOGETHER: Final = (_AVX_512, _CET, _AMX)
 """Features whose bits are on together or not at all (the same, XFAM)."""
 
-_OUT_OF_DATE: Final = ("OutOfDate", "OutOfDateConfigurationNeeded")
+_BEST_FIRST: Final = (
+    "UpToDate",
+    "SWHardeningNeeded",
+    "ConfigurationNeeded",
+    "ConfigurationAndSWHardeningNeeded",
+    "TDRelaunchAdvised",
+    "TDRelaunchAdvisedConfigurationNeeded",
+    "OutOfDate",
+    "OutOfDateConfigurationNeeded",
+)
 
 
 class _Td(NamedTuple):
@@ -136,11 +145,15 @@ def _verify_module(quote: Quote, td: _Td) -> None:
 
 
 def _with_module(verdict: Verdict) -> IntelState:
-    """The machine's state, which is no better than with the TDX module that runs now."""
+    """The machine's state with the TDX module of the start and the one that runs now: of each value the worse one."""
     state, current = verdict.intel, verdict.current
     if current is None:
         return state
-    if current.status in _OUT_OF_DATE and state.tcb_status not in _OUT_OF_DATE:
-        advisories = dict.fromkeys((*state.advisories, *current.advisories))
-        state = replace(state, tcb_status=current.status, advisories=tuple(advisories))
-    return replace(state, tcb_date=min(state.tcb_date, int(current.date.timestamp())))
+    if {state.tcb_status, current.status} - set(_BEST_FIRST):
+        raise refuse("the TDX module has a status that is not known here")
+    return replace(
+        state,
+        tcb_status=max(state.tcb_status, current.status, key=_BEST_FIRST.index),
+        advisories=tuple(dict.fromkeys((*state.advisories, *current.advisories))),
+        tcb_date=min(state.tcb_date, int(current.date.timestamp())),
+    )

@@ -44,7 +44,7 @@ _COMMENTS: Final = {
     "products": "Lines of processors, with the lowest security version of each part. Milan's keys can be extracted.",
     "chip_ids": 'Machines, by CHIP_ID; "any" accepts reports forged with keys taken from a machine of somebody else.',
     "vmpls": "Privilege levels that may have asked for the report; 0 is the most privileged.",
-    "allow_vlek": "What the guest's and the provider's settings may be.",
+    "vlek_providers": "Cloud providers whose own key (VLEK) may sign in place of the chip's; none where it is empty.",
     "require_crl": "AMD's list of revoked certificates must come along.",
     "allow_perfmon": "Performance counters inside the TD.",
     "instances": 'EC2 instances; "any" accepts every one of AWS.',
@@ -209,6 +209,10 @@ def _fields(message: Message, place: str, names: Iterable[str]) -> Iterator[str]
     yield from tables
 
 
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
 def _value(value: Any) -> str:
     match value:
         case None:
@@ -218,8 +222,8 @@ def _value(value: Any) -> str:
         case bytes():
             return f'"{value.hex()}"'
         case str():
-            # A TOML basic string: JSON's escapes are TOML's, but TOML wants DEL escaped too.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            # A TOML basic string: JSON's escapes are TOML's. What a terminal would act on, or hide, is escaped too.
+            return "".join(_escaped(character) for character in json.dumps(value, ensure_ascii=False))
         case list():
             entries = [_value(one) for one in value]
             short = f"[{', '.join(entries)}]"

@@ -85,6 +85,9 @@ def verify_floors(old: TrustPolicy, new: TrustPolicy, path: object) -> list[str]
         known, pinned = sections_of(before), sections_of(after)
         dropped = sorted(known.keys() - pinned.keys())
         changes += [f"{role}: what {path} says of {kind} is dropped" for kind in dropped]
+        if before.snp is not None and after.snp is not None:
+            lost = {one.name for one in before.snp.products} - {one.name for one in after.snp.products}
+            changes += [f"{role}: the floors of {name} processors are dropped" for name in sorted(lost)]
         for kind in pinned.keys() & known.keys():
             for part, floor, seen in _floors(known[kind], pinned[kind]):
                 if seen < floor:
@@ -192,6 +195,11 @@ def _state(seen: IntelState, *, machines: bool) -> dict[str, Any]:
     }
 
 
+def _lowest(seen: SnpReport, part: str) -> int:
+    """Of all the states that floors are held against."""
+    return int(min(getattr(tcb, part) for tcb in (seen.tcb, seen.committed_tcb, seen.launch_tcb)))
+
+
 def _snp(seen: SnpReport, *, machines: bool) -> SnpPolicy:
     if machines and seen.key == "vlek":
         raise Failure(
@@ -201,10 +209,10 @@ def _snp(seen: SnpReport, *, machines: bool) -> SnpPolicy:
     return SnpPolicy(
         measurements=[seen.measurement],
         signers=[],
-        products=[SnpProduct(seen.product, **{f"min_{part}": getattr(seen.tcb, part) for part in _PARTS})],
+        products=[SnpProduct(seen.product, **{f"min_{part}": _lowest(seen, part) for part in _PARTS})],
         chip_ids=[seen.chip_id] if machines else None,
         vmpls=[seen.vmpl],
-        allow_vlek=seen.key == "vlek",
+        vlek_providers=[seen.provider] if seen.key == "vlek" else [],
         allow_smt=bool(seen.guest_policy & SMT),
         allow_migration_agent=False,
         require_page_swap_disable=bool(seen.guest_policy & PAGE_SWAP_DISABLE),

@@ -141,6 +141,8 @@ def _intel(state: IntelState) -> Iterator[Step]:
 
 def _snp(report: SnpReport) -> Iterator[Step]:
     yield Step("processor", f"{report.product}, {report.key.upper()}", "line of processors, and which key signed")
+    if report.provider:
+        yield Step("provider", report.provider, "to whom AMD lent the key")
     tcb = " ".join(f"{part}={number}" for part, number in report.tcb._asdict().items())
     yield Step("TCB", tcb, "security versions of the platform's parts")
     bits = ((SMT, "SMT allowed"), (MIGRATE_MA, "MIGRATION AGENT allowed"), (PAGE_SWAP_DISABLE, "no page swap"))

@@ -95,7 +95,7 @@ def _snp(policy: SnpPolicy) -> Iterator[Step]:
         yield Step("processors", "none", "so nothing is accepted")
     yield from _machines("CHIP_ID", policy.chip_ids)
     yield from _listed("VMPL", map(str, policy.vmpls), "privilege levels that may ask for the report")
-    yield _allowed("VLEK", policy.allow_vlek, "the cloud provider's key, which names no chip")
+    yield from _listed("VLEK", policy.vlek_providers, "providers whose own key may sign, which names no chip")
     yield _allowed("SMT", policy.allow_smt, "several threads share a core")
     yield _allowed("migration agent", policy.allow_migration_agent, "which may move the guest elsewhere")
     yield Step("page swap", _needed(policy.require_page_swap_disable), "PAGE_SWAP_DISABLE: the host can't move pages")

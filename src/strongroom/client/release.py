@@ -10,9 +10,9 @@
     [registers]
     MRENCLAVE = "…"
 
-The file is named after the registers, so that two people who measured differently can't mistake each other's files, and
-an edited file no longer has its name. It proves nothing by itself: whoever trusts it has built the program, or trusts
-who did. Text in, text out; no files.
+The file is named after the registers, so that two people who measured differently can't mistake each other's files.
+The name covers nothing else: version, commit and signer are the author's word. And it proves nothing by itself: whoever
+trusts it has built the program, or trusts who did. Text in, text out; no files.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def parse_release(text: str, name: str) -> Release:
     if name != release.name:
         raise BadInput(
             f"the release file should be named {release.name}",
-            "a release is named after what was measured: this file was edited, or is another program's",
+            "a release is named after its registers: they were edited, or are another program's",
         )
     return release
 

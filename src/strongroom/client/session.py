@@ -196,6 +196,7 @@ class AttestedServer:
             raise from_number(reply.number)
         if not isinstance(reply, Proved):
             raise Untrusted(Number.INTEGRITY, "the enclave did not take the proof")
+        self._floors.note(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
         return session
 
     async def _fetch_evidence(self) -> bytes:
@@ -206,7 +207,7 @@ class AttestedServer:
 
     def _appraise(self, evidence: bytes) -> Appraisal:
         appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
-        self._floors.raise_by(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
+        self._floors.verify(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
         return appraisal
 
     async def _round_trip(self, session: Session, message: bytes) -> Message:

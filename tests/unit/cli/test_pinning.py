@@ -151,8 +151,15 @@ def test_replayed_evidence_does_not_lower_the_floor_of_a_part(part):
     with pytest.raises(Failure, match=f"Genoa {part} "):
         verify_floors(old, pin(genuine("snp", tcb=older))[0], "trust.toml")
     newer = SNP.tcb._replace(**{part: getattr(SNP.tcb, part) + 1})
-    (change,) = verify_floors(old, pin(genuine("snp", tcb=newer))[0], "trust.toml")
+    updated = genuine("snp", tcb=newer, committed_tcb=newer, launch_tcb=newer)
+    (change,) = verify_floors(old, pin(updated)[0], "trust.toml")
     assert f"the floor of Genoa {part} rises" in change
+
+
+def test_floors_of_processors_that_are_no_longer_pinned_are_not_lost_unsaid():
+    old, _ = pin(genuine("snp"))
+    (change,) = verify_floors(old, pin(genuine("snp", product="Turin"))[0], "trust.toml")
+    assert change == "vault: the floors of Genoa processors are dropped"
 
 
 def test_another_platform_in_place_of_the_pinned_one_is_said():

@@ -82,10 +82,21 @@ def test_a_jump_ahead_does_not_strike_what_has_longer_to_go(clock):
 def test_a_jump_ahead_in_a_wait_counts_for_no_more_than_the_wait(clock):
     passing = PassingTime()
     began = passing.read()
+    passing.turn(5.0)
     now = time.time()
     clock.read = lambda: now + 1e6
-    passing.wait_ended(began, 5.0, ran_out=False)
-    assert passing.read() <= 5.0 + 1.0 + 1.0
+    assert passing.read() <= began + 5.0 + 1.0
+
+
+def test_a_clock_that_jumps_at_every_look_counts_a_second_a_turn_at_most(clock):
+    """Else a hundred looks in one turn would be a hundred seconds, and every time-out strike at once."""
+    passing = PassingTime()
+    began = passing.read()
+    passing.turn()
+    for hour in range(100):
+        clock.read = lambda hour=hour: 1e9 + 3600 * hour
+        passing.read()
+    assert passing.read() <= began + 1.0
 
 
 def test_time_never_goes_back(clock):
@@ -93,6 +104,7 @@ def test_time_never_goes_back(clock):
     readings = []
     for wall in (1e9, 0.0, 1e9, 5.0, -1e9, 2e9, 2e9, 2e9 + 0.25):
         clock.read = lambda wall=wall: wall
+        passing.turn()
         readings.append(passing.read())
     assert readings == sorted(readings)
     assert readings[-1] - readings[-2] == pytest.approx(0.25)

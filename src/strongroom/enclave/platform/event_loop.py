@@ -4,10 +4,11 @@ Under Gramine every clock is the host's, the "monotonic" one too, so it may stan
 ordinary loop would then run every time-out at once, or never again. This one counts the time that passes itself:
 
 * a step back counts as nothing;
-* a step ahead counts for no more than what the loop was waiting for, and a second of work;
+* a step ahead counts for no more than what the loop was waiting for, and a second of work for each of its turns;
 * a wait that ran out counts in full, whatever the clock says of it.
 
-The host still decides how long a second is. It can make us slow, as it always can; it can't wedge us.
+The host still decides how long a second is: with a clock that stands still and a byte now and then it holds time-outs
+up for as long as it likes, which it could do by stopping us as well.
 """
 
 from __future__ import annotations
@@ -28,21 +29,25 @@ class PassingTime:
     def __init__(self) -> None:
         self._passed = 0.0
         self._clock = time.time()
+        self._allowed = _WORK
 
-    def read(self, most: float = _WORK) -> float:
-        """Count what the clock says has passed since the last call, at most `most`."""
+    def read(self) -> float:
+        """Count what the clock says has passed since the last call, as far as this turn allows."""
         clock = time.time()
-        step = clock - self._clock
+        step = min(max(clock - self._clock, 0.0), self._allowed)
         self._clock = clock
-        if step > 0:
-            self._passed += min(step, most)
+        self._allowed -= step
+        self._passed += step
         return self._passed
 
-    def wait_ended(self, began: float, seconds: float, *, ran_out: bool) -> None:
-        """Count a wait of at most `seconds`; one that ran out lasted that long."""
-        self.read(seconds + _WORK)
-        if ran_out:
-            self._passed = max(self._passed, began + seconds)
+    def turn(self, wait: float = 0.0) -> None:
+        """The next turn of the loop may count its work, and `wait` seconds before it."""
+        self._allowed = wait + _WORK
+
+    def wait_ran_out(self, began: float, seconds: float) -> None:
+        """Nothing happened in it, so it lasted that long."""
+        self.read()
+        self._passed = max(self._passed, began + seconds)
 
 
 class _Waiting(selectors.BaseSelector):
@@ -54,10 +59,13 @@ class _Waiting(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
+            self._passing.turn()
             return self._selector.select(timeout)  # no time-out waits, so nobody minds how long; or no wait at all
         began = self._passing.read()
+        self._passing.turn(timeout)
         events = self._selector.select(timeout)
-        self._passing.wait_ended(began, timeout, ran_out=not events)
+        if not events:
+            self._passing.wait_ran_out(began, timeout)
         return events
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

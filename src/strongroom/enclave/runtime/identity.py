@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from strongroom.attestation.appraisal import Genuine, verify_genuine
@@ -13,6 +14,7 @@ from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.keys import KEY_LIFE, TurningKey
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.evidence import (
     Claims,
     ConfigValue,
@@ -27,6 +29,8 @@ from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import Domain, KemKey
 
 BUILD: Final = "0.1.0"
+RETRY_SECONDS: Final = 5
+"""After evidence could not be made: a host without collateral must not have a quote made for every request."""
 STALE_MARGIN: Final = 120
 """Seconds before something that evidence rests on expires at which it is made anew: clients' clocks differ."""
 
@@ -40,6 +44,12 @@ class _Shown(NamedTuple):
     kem_key: bytes
     evidence: bytes
     stale_at: int
+    good_until: int
+
+
+class _Failed(NamedTuple):
+    error: StrongroomError
+    until: int
 
 
 FetchCollateral = Callable[[PlatformKind, bytes, bytes], Awaitable[bytes]]
@@ -69,7 +79,11 @@ class Identity:
         self._fetch_collateral = fetch_collateral
         self._accepted: dict[bytes, int] = {}
         self._shown: _Shown | None = None
+        self._failed: _Failed | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._one_peer_at_a_time = asyncio.Lock()
+        # Not the loop's own threads: names that tenants have resolved may hang in all of those.
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="quotes")
 
     async def evidence(self) -> bytes:
         """Current evidence, made anew when the key has turned or something that it rests on is about to expire.
@@ -82,8 +96,18 @@ class Identity:
             now = self._clock.now()
             key = self._keys.current(now)
             shown = self._shown
-            if shown is None or shown.kem_key != key.public or shown.stale_at <= now:
+            if shown is not None and shown.kem_key == key.public and now < shown.stale_at:
+                return shown.evidence
+            try:
+                if self._failed is not None and lasts(self._failed.until, now, RETRY_SECONDS):
+                    raise self._failed.error
                 shown = self._shown = await self._show(key, now)
+            except StrongroomError as error:
+                if self._failed is None or error is not self._failed.error:
+                    self._failed = _Failed(error, now + RETRY_SECONDS)
+                # What is about to expire is still good: better that than nothing.
+                if shown is None or shown.kem_key != key.public or shown.good_until <= now:
+                    raise
             return shown.evidence
 
     async def _show(self, key: KemKey, now: int) -> _Shown:
@@ -95,7 +119,8 @@ class Identity:
         self._accepted = {digest: end for digest, end in self._accepted.items() if lasts(end, now, KEY_LIFE)}
         self._accepted[evidence_digest(evidence)] = expires_at
         # Not again within the margin: what the host has may be no fresher, and quotes are dear (RULES 21).
-        return _Shown(key.public, evidence, max(genuine.report.valid_until - STALE_MARGIN, now + STALE_MARGIN))
+        good_until = genuine.report.valid_until
+        return _Shown(key.public, evidence, max(good_until - STALE_MARGIN, now + STALE_MARGIN), good_until)
 
     def _verify_own(self, evidence: bytes, now: int) -> Genuine:
         return verify_genuine(
@@ -114,8 +139,10 @@ class Identity:
     async def peer_evidence(self, kem_key: bytes, binding_key: bytes, peer_evidence: bytes) -> bytes:
         """Evidence for one handshake as a client, refused anywhere else (RULES 4)."""
         binding = PeerBinding(purpose="decide", kem_key=kem_key, binding_key=binding_key, peer_evidence=peer_evidence)
-        now = self._clock.now()
-        return await self._make(self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
+        # One at a time: who names Authenticators without end must not have the clients' evidence wait for his.
+        async with self._one_peer_at_a_time:
+            now = self._clock.now()
+            return await self._make(self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
 
     async def _make(self, key: KemKey, expires_at: int, peer: PeerBinding | None) -> bytes:
         claims = encode(
@@ -132,7 +159,8 @@ class Identity:
             )
         )
         # In a thread: a quoting service may take half a minute, and nothing else shall wait for it.
-        quoted = await asyncio.to_thread(self._platform.quote, report_data(claims))
+        loop = asyncio.get_running_loop()
+        quoted = await loop.run_in_executor(self._threads, self._platform.quote, report_data(claims))
         collateral = quoted.collateral
         if collateral is None:
             collateral = await self._fetch_collateral(self._platform.kind, quoted.quote, quoted.endorsements)

@@ -214,11 +214,14 @@ class Peers:
         try:
             accepted = decode(policy, RolePolicy, limit=MAX_EVIDENCE)
             genuine = appraise(evidence, role="authenticator", policy=accepted, now=now).genuine
-            self._floors.raise_by(genuine.report, genuine.claims.cluster_id)
         except Untrusted as error:
             raise _untrusted(error.reason) from None
         if genuine.kind not in peer_platforms(self._platform.kind):
             raise _untrusted("software evidence is refused by a Vault on hardware")
+        try:
+            self._floors.verify(genuine.report, genuine.claims.cluster_id)
+        except Untrusted as error:
+            raise _untrusted(error.reason) from None
         binding = SigningKey.generate()
         shown = evidence_digest(evidence)
         handshake = ClientHandshake(
@@ -242,6 +245,7 @@ class Peers:
         )
         if not isinstance(await peer.ask(proof), Proved):
             raise _untrusted("the Authenticator answered nonsense")
+        self._floors.note(genuine.report, genuine.claims.cluster_id)
         return peer
 
 
