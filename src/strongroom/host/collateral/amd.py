@@ -6,13 +6,16 @@ Firmware ABI Specification" (56860), ATTESTATION_REPORT and TCB_VERSION.
 
 from __future__ import annotations
 
+import re
 import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 
 from strongroom.host.collateral.items import (
     MALFORMED,
@@ -26,6 +29,9 @@ from strongroom.host.collateral.items import (
     seconds,
 )
 from strongroom.protocol.errors import Number, Unavailable
+
+# AMD numbers every chip's certificate zero, which RFC 5280 forbids: an operator can do nothing about it.
+warnings.filterwarnings("ignore", "Parsed a serial number", CryptographyDeprecationWarning, re.escape(__name__))
 
 Product = Literal["Milan", "Genoa", "Turin"]
 Key = Literal["vcek", "vlek"]
