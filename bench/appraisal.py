@@ -6,9 +6,10 @@ run, and the figure "at reference speed": divided by how slow this machine is no
 reached when the median at reference speed keeps it. Synthetic evidence is always there; evidence of real hardware only
 where it lies beside the clone.
 
-The verifiers keep one thing from call to call: AMD's two issuers, verified once for the bytes that are pinned
-(`amd_chain`). "cold" forgets it before each call, "warm" keeps it. Nothing else is remembered. As a proof that each
-call does its work, a forgery of one bit is shown as often as the genuine evidence, not measured, and must be refused.
+The verifiers keep two things from call to call: AMD's two issuers, verified once for the bytes that are pinned
+(`amd_chain`), and which of AWS's authorities issued which (`nitro`). "cold" forgets them before each call, "warm" keeps
+them. Nothing else is remembered. As a proof that each call does its work, a forgery of one bit is shown as often as the
+genuine evidence, not measured, and must be refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.calibration import microseconds, slowness
-from strongroom.attestation import amd_chain
+from strongroom.attestation import amd_chain, nitro
 from strongroom.attestation.snp import verify_snp_report
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.primitives import Domain, SigningKey, verify_signature
@@ -73,7 +74,8 @@ def synthetic() -> Iterator[Case]:
     for what, collateral in (("", chip.collateral()), (", revocation list", chip.collateral(crl=crl))):
         for state, forget in (("warm", keep), ("cold", amd_chain._issuers.cache_clear)):
             yield Case(f"SNP, VCEK{what}, {state}", "snp", verify, (chip.report(), collateral), forget)
-    yield Case("Nitro", "nitro", subjects.nitro().read, subjects.nitro().seeds[0])
+    for state, forget in (("warm", keep), ("cold", nitro._verify_authority_issued.cache_clear)):
+        yield Case(f"Nitro, {state}", "nitro", subjects.nitro().read, subjects.nitro().seeds[0], forget)
 
 
 def real() -> Iterator[Case]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
@@ -124,8 +125,9 @@ def verify_nitro_document(untrusted_document: bytes, now: int, *, root: bytes = 
     if signed_at > now + CLOCK_SKEW:
         raise _refuse("the document is from the future")
     # From the root down: a key is used only after its own certificate is verified. The root is, by its digest.
-    for issuer, certificate in pairwise(chain):
-        certificate.verify_issued_by(issuer)
+    for issuer, below in pairwise(document.cabundle):
+        _verify_authority_issued(issuer, below)
+    leaf.verify_issued_by(authorities[-1])
     _verify_document_signature(document, leaf.key)
     return NitroReport(
         registers=tuple((f"PCR{index}", document.pcrs[index]) for index in _IMAGE),
@@ -319,6 +321,13 @@ class _Certificate:
             if isinstance(extension.value, kind):
                 return extension.value
         raise _refuse("a certificate of the document does not say what it is for")
+
+
+@lru_cache(maxsize=64)
+def _verify_authority_issued(issuer: bytes, below: bytes) -> None:
+    """By DER. Whether one certificate issued another does not change; what was found true is not asked twice, and what
+    was not is no answer to keep. Certificates of AWS's authorities last for days; dates are looked at every time."""
+    _Certificate(below).verify_issued_by(_Certificate(issuer))
 
 
 def _verify_document_signature(document: NitroDocument, key: ec.EllipticCurvePublicKey) -> None:
