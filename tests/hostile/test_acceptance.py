@@ -120,8 +120,10 @@ def test_grace_lasts_its_days_and_covers_nothing_else(report, policy):
 
 @BOTH
 def test_grace_does_not_excuse_an_advisory_or_an_old_edition(report, policy):
-    policy = changed(policy, grace_days=3650, refused_advisories=["INTEL-SA-1"], min_tcb_evaluation=18)
-    platform_refused(intel(report, tcb_status="OutOfDate", advisories=("INTEL-SA-1",)), policy, "open to INTEL-SA-1")
+    policy = changed(policy, grace_days=3650, refused_advisories=["INTEL-SA-00001"], min_tcb_evaluation=18)
+    platform_refused(
+        intel(report, tcb_status="OutOfDate", advisories=("INTEL-SA-00001",)), policy, "open to INTEL-SA-00001"
+    )
     platform_refused(
         intel(report, tcb_status="OutOfDate", tcb_evaluation_number=17), policy, "below the policy's floor"
     )

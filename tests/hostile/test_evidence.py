@@ -416,7 +416,7 @@ def test_an_old_tcb_evaluation_is_refused(old):
 
 
 def test_expired_collateral_is_refused():
-    refused(CLUSTER.evidence(issued_at=NOW - 31 * 86400), "CrlExpired")
+    refused(CLUSTER.evidence(issued_at=NOW - 31 * 86400), "revoked certificates has expired")
     appraise(CLUSTER.evidence(issued_at=NOW - 29 * 86400), role="vault", policy=POLICY, now=NOW)
 
 

@@ -173,7 +173,7 @@ def test_a_certificate_that_states_no_configuration_leaves_it_open():
 # The TD
 
 TD_ATTRIBUTES = {
-    **dict.fromkeys([0], "debug TD"),
+    **dict.fromkeys([0], "debug enclave or TD"),
     **dict.fromkeys([*range(1, 8)], "open to profiling"),
     **dict.fromkeys([*range(8, 27)], "attributes that are reserved"),
     **dict.fromkeys([28], "SEPT_VE_DISABLE is off"),

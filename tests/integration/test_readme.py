@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.attestation.policy import sections_of
+from strongroom.attestation.trust_file import format_trust_policy, parse_trust_policy
 from strongroom.client.instructions_file import parse_instructions_file
 from tests.support import policies
 from tests.support.command import ROOT, environment, marked
@@ -104,6 +106,13 @@ def test_its_python_runs(demo):
 def test_its_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_policy_of_the_policy_page_parses_and_has_every_field():
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "howto" / "policy.md").read_text(), re.DOTALL)
+    policy = parse_trust_policy(text)
+    assert list(sections_of(policy.vault)) == ["sgx", "tdx", "snp", "nitro"]
+    assert parse_trust_policy(format_trust_policy(policy)) == policy
 
 
 def test_the_files_of_the_serve_page_parse():

@@ -97,7 +97,10 @@ def any_of(kind: shape.Type) -> st.SearchStrategy[Any]:
         case shape.UnionType():
             return st.one_of(*map(any_of, kind.types))
         case shape.StructType():
-            return st.builds(kind.cls, **{field.name: any_of(field.type) for field in kind.fields})
+            fields = {field.name: any_of(field.type) for field in kind.fields}
+            if "refused_advisories" in fields:
+                fields["refused_advisories"] = st.lists(st.integers(0, 99999).map("INTEL-SA-{:05}".format), max_size=2)
+            return st.builds(kind.cls, **fields)
     raise TypeError(kind)
 
 

@@ -38,7 +38,7 @@ REASONS = {
     "real/trustee-occlum-quote-77bcbdfa-at202508-eval17": DEBUG,
     "real/openenclave-tdx-quote-v5-67adfc4a-at202607-eval19": "moved to another machine",
     "real/go-tdx-guest-tdx-prod-quote-spr-e4-6dde5548-at202510-eval17": LENGTH,
-    "derived/sgx-debug-bit-set-unsigned": DEBUG,
+    "derived/sgx-debug-bit-set-unsigned": "ISV enclave report signature is invalid",
     "derived/sgx-truncated-0": SHORT,
     "derived/sgx-truncated-1": SHORT,
     "derived/sgx-truncated-47": SHORT,
@@ -72,8 +72,8 @@ REASONS = {
     "synthetic/sgx-tcb-Revoked": "Revoked",
     "synthetic/sgx-fmspc-mismatch": "Fmspc mismatch",
     "synthetic/sgx-intermediate-revoked": "CertRevoked",
-    "synthetic/sgx-certs-expired": "CertExpired",
-    "synthetic/sgx-collateral-expired": "CrlExpired",
+    "synthetic/sgx-certs-expired": "a certificate has expired",
+    "synthetic/sgx-collateral-expired": "revoked certificates has expired",
     "synthetic/sgx-other-root-same-names": "does not end in the root that is trusted",
 }
 """Vector → part of the reason for which verification refuses it."""

@@ -18,13 +18,13 @@ REASONS = {
     "derived-alg-es256": "does not say ES384",
     "derived-cabundle-dropped-root": "does not rest on the root certificate of AWS",
     "derived-not-array": "not a COSE_Sign1 structure",
-    "derived-pcr0-changed": "debug enclave",
+    "derived-pcr0-changed": "signature is not that",
     "derived-sig-zero": "signature is not that of its certificate",
     "derived-timestamp-changed": "not valid now",
     "derived-trailing": "bytes follow its end",
     "derived-userdata-changed": "signature is not that of its certificate",
     "fortanix-2021-debug": "debug enclave",
-    "fortanix-tampered-signature": "debug enclave",
+    "fortanix-tampered-signature": "signature is not that",
     "synthetic-fake-root": "does not rest on the root certificate of AWS",
 }
 

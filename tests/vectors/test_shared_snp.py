@@ -25,7 +25,7 @@ GOOD = {
 }
 BAD = {
     "snp/derived-chip-id-flipped": "the certificate is for another chip",
-    "snp/derived-policy-debug-set-unsigned": "this guest may be debugged",
+    "snp/derived-policy-debug-set-unsigned": "not signed by the key",
     "snp/derived-report-data-flipped": "not signed by the key",
     "snp/derived-reported-tcb-raised": "for another TCB than REPORTED_TCB: microcode differs",
     "snp/derived-sigalgo-2": "not signed with ECDSA P-384 and SHA-384",

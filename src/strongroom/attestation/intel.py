@@ -53,6 +53,16 @@ _PEM: Final = re.compile(_BEGIN + rb"((?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/=]{1,6
 _FLAGS: Final[Mapping[str, bool | None]] = {"True": True, "False": False, "Undefined": None}
 
 
+DEBUG: Final = "this is a debug enclave or TD: its host can read all of its memory"
+_PLAIN: Final = {
+    "Debug mode is enabled": DEBUG,
+    "CrlExpired": "a list of revoked certificates has expired",
+    "CertExpired": "a certificate has expired",
+    "CertNotValidYet": "a certificate is not valid yet",
+}
+"""What people meet most, in words for them."""
+
+
 class _Tee(IntEnum):
     """Type of the trusted execution environment, in a quote's header."""
 
@@ -284,6 +294,9 @@ def _cause(
 def _plain(error: Exception) -> str:
     """The library's reason, fit for a terminal: it may quote bytes of the evidence, thus control sequences."""
     text = " ".join(str(error).removeprefix("Verification failed: ").split())
+    for words, plain in _PLAIN.items():
+        if words in text:
+            return plain
     return "".join(c for c in text if c.isascii() and c.isprintable())[:200]
 
 

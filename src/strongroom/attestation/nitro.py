@@ -111,7 +111,6 @@ def verify_nitro_document(untrusted_document: bytes, now: int, *, root: bytes = 
     # Everything that costs next to nothing comes before the first signature.
     if fingerprint(document.cabundle[0]) != root:
         raise _refuse("the document does not rest on the root certificate of AWS Nitro Enclaves")
-    verify_not_debug(document)
     chain = [_Certificate(der) for der in (*document.cabundle, document.certificate)]
     *authorities, leaf = chain
     for below, authority in enumerate(reversed(authorities)):
@@ -125,10 +124,12 @@ def verify_nitro_document(untrusted_document: bytes, now: int, *, root: bytes = 
     if signed_at > now + CLOCK_SKEW:
         raise _refuse("the document is from the future")
     # From the root down: a key is used only after its own certificate is verified. The root is, by its digest.
-    for issuer, below in pairwise(document.cabundle):
-        _verify_authority_issued(issuer, below)
+    for issuer, issued in pairwise(document.cabundle):
+        _verify_authority_issued(issuer, issued)
     leaf.verify_issued_by(authorities[-1])
     _verify_document_signature(document, leaf.key)
+    # Last, or a reason would be the word of whoever wrote zeros over the registers of a good document.
+    verify_not_debug(document)
     return NitroReport(
         registers=tuple((f"PCR{index}", document.pcrs[index]) for index in _IMAGE),
         report_data=document.user_data,
@@ -324,10 +325,10 @@ class _Certificate:
 
 
 @lru_cache(maxsize=64)
-def _verify_authority_issued(issuer: bytes, below: bytes) -> None:
+def _verify_authority_issued(issuer: bytes, issued: bytes) -> None:
     """By DER. Whether one certificate issued another does not change; what was found true is not asked twice, and what
     was not is no answer to keep. Certificates of AWS's authorities last for days; dates are looked at every time."""
-    _Certificate(below).verify_issued_by(_Certificate(issuer))
+    _Certificate(issued).verify_issued_by(_Certificate(issuer))
 
 
 def _verify_document_signature(document: NitroDocument, key: ec.EllipticCurvePublicKey) -> None:

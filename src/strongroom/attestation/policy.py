@@ -38,6 +38,7 @@ class IntelPolicy(Message):
     """Days, counted from the date of the TCB level that a machine reaches, for which `OutOfDate` (and
     `OutOfDateConfigurationNeeded`, if `ConfigurationNeeded` is listed) is accepted though not listed."""
     refused_advisories: Annotated[list[ShortText], Meta(max_length=64)]
+    """As Intel writes them: `INTEL-SA-` and five digits."""
     min_tcb_evaluation: Count
     platform_ids: Annotated[list[Bytes16], Meta(max_length=256)] | None
     """PPIDs; nil accepts any machine. Quotes forged with keys extracted from some machine pass everything else."""

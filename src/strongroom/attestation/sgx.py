@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from strongroom.attestation.intel import parse_quote, refuse, verify_quote
+from strongroom.attestation.intel import DEBUG, parse_quote, refuse, verify_quote
 from strongroom.attestation.reports import SgxReport
 
 _REPORT: Final = struct.Struct("<16sI28xQQ32s32x32s96xHH60x64s")
@@ -29,12 +29,11 @@ def verify_sgx_quote(
     if quote.kind != "sgx":
         raise refuse("this is not an SGX quote of version 3")
     _, _, flags, _, measurement, signer, product_id, svn, report_data = _REPORT.unpack(quote.body)
-    # Before any signature: refusing on the word of a liar does no harm, and the reason is the plainest one.
+    verdict = verify_quote(quote, untrusted_collateral, root_der, now)
     if flags & _DEBUG:
-        raise refuse("this is a debug enclave: its host can read all of its memory")
+        raise refuse(DEBUG)
     if flags & (_INIT | _MODE64) != _INIT | _MODE64:
         raise refuse("the enclave's attributes are not those of an initialised 64-bit production enclave")
-    verdict = verify_quote(quote, untrusted_collateral, root_der, now)
     return SgxReport(
         registers=(("MRENCLAVE", measurement),),
         report_data=report_data,

@@ -121,8 +121,6 @@ def _verify_form(report: bytes) -> None:
     policy = _number(report, 0x08, 8)
     if not policy & _POLICY_ONE or policy >> _POLICY_BITS:
         raise _refuse("the guest policy has bits that are not known here")
-    if policy & _POLICY_DEBUG:
-        raise _refuse("this guest may be debugged: its host can read all of its memory")
     vmpl = _number(report, 0x30, 4)
     if vmpl == _HOST:
         raise _refuse("the host asked for this report, not the guest")
@@ -235,6 +233,9 @@ def verify_snp_report(
     _verify_endorsed(report, endorsement)
     _verify_tcbs(report, product)
     _verify_signature(report, endorsement.key)
+    # Last, or a reason would be the word of whoever set a bit in a good report.
+    if _number(report, 0x08, 8) & _POLICY_DEBUG:
+        raise _refuse("this guest may be debugged: its host can read all of its memory")
     return SnpReport(
         registers=(("MEASUREMENT", report[0x90:0xC0]),),
         report_data=report[0x50:0x90],

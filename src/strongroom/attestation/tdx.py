@@ -11,7 +11,7 @@ import struct
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from strongroom.attestation.intel import Quote, Verdict, parse_quote, refuse, verify_quote
+from strongroom.attestation.intel import DEBUG, Quote, Verdict, parse_quote, refuse, verify_quote
 from strongroom.attestation.reports import IntelState, TdxReport
 
 _REPORT_10: Final = struct.Struct("<16s48s48sQQQ48s48s48s48s48s48s48s48s64s")
@@ -85,7 +85,7 @@ def verify_tdx_quote(
     if quote.kind != "tdx":
         raise refuse("this is not a TDX quote of version 4 or 5")
     td = _Td._make(_REPORT_10.unpack_from(quote.body))
-    # Before any signature: refusing on the word of a liar does no harm, and the reason is the plainest one.
+    # Before any signature, since the library's words for these are not plain: refusing on a liar's word does no harm.
     _verify_attributes(td.attributes)
     _verify_xfam(td.xfam)
     _verify_module(quote, td)
@@ -114,7 +114,7 @@ def verify_tdx_quote(
 
 def _verify_attributes(attributes: int) -> None:
     if attributes & _DEBUG:
-        raise refuse("this is a debug TD: its host can read all of its memory")
+        raise refuse(DEBUG)
     if attributes & _UNDER_DEBUG:
         raise refuse("the TD is open to profiling, or to debugging of a kind unknown here")
     if not attributes & _SEPT_VE_DISABLE:

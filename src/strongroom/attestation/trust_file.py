@@ -6,6 +6,7 @@ optional list that stands for "no matter which" says "any".
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect as shape
 
-from strongroom.attestation.policy import TrustPolicy
+from strongroom.attestation.policy import IntelPolicy, TrustPolicy, sections_of
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
@@ -23,6 +24,7 @@ MAX_TRUST_FILE: Final = 256 * 1024
 """Bytes."""
 
 _ANY: Final = "any"
+_ADVISORY: Final = re.compile(r"INTEL-SA-[0-9]{5}")
 _WIDTH: Final = 160
 """Columns up to which an entry of a list stands on one line."""
 _SHORT: Final = 72
@@ -64,7 +66,7 @@ def parse_trust_policy(text: str) -> TrustPolicy:
     Raises `Misuse` with the place: line and column of a syntax error, else the line and the field's dotted name.
     """
     if len(text.encode("utf-8", "replace")) > MAX_TRUST_FILE:
-        raise Misuse(Number.TOO_LARGE, "trust policy")
+        raise Misuse(Number.TOO_LARGE, f"trust policy: more than {MAX_TRUST_FILE:,} bytes")
     try:
         untyped = parse_toml(text)
     except ValueError as error:
@@ -78,6 +80,7 @@ def parse_trust_policy(text: str) -> TrustPolicy:
         what, _, place = str(error).partition(" - at ")
         raise _misuse(text, what, place.strip("`$.")) from None
     _verify_name(text, policy)
+    _verify_advisories(text, policy)
     return policy
 
 
@@ -114,6 +117,16 @@ def _verify_name(text: str, policy: TrustPolicy) -> None:
         raise _misuse(text, 'named "insecure" but accepts no software evidence', "name")
 
 
+def _verify_advisories(text: str, policy: TrustPolicy) -> None:
+    """A name that Intel never gives, such as INTEL-SA-289, would refuse nothing, and nobody would notice."""
+    for name in ("vault", "authenticator"):
+        for kind, section in sections_of(getattr(policy, name)).items():
+            for at, advisory in enumerate(section.refused_advisories if isinstance(section, IntelPolicy) else ()):
+                if not _ADVISORY.fullmatch(advisory):
+                    place = f"{name}.{kind.replace('-', '_')}.refused_advisories[{at}]"
+                    raise _misuse(text, "expected INTEL-SA- and five digits", place)
+
+
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
@@ -132,13 +145,25 @@ def _from_text(value: Any, kind: shape.Type, place: str) -> Any:
         case shape.UnionType():
             if value == _ANY and not _is_section(kind):
                 return None
+            if not isinstance(value, list) and not _is_section(kind):
+                raise _Misplaced('expected a list in brackets, or "any" without them', place)
             return _from_text(value, next(one for one in kind.types if not isinstance(one, shape.NoneType)), place)
         case shape.BytesType():
             return _from_hex(value, kind.min_length or 0, place)
-        case shape.ListType() if isinstance(value, list):
+        case shape.ListType() if not isinstance(value, list):
+            raise _Misplaced("expected a list in brackets", place)
+        case shape.ListType():
             return [_from_text(one, kind.item_type, f"{place}[{at}]") for at, one in enumerate(value)]
-        case shape.StructType() if isinstance(value, dict):
+        case shape.LiteralType() if value not in kind.values or isinstance(value, bool):
+            raise _Misplaced(f"expected {' or '.join(map(repr, kind.values))}", place)
+        case shape.BoolType() if not isinstance(value, bool):
+            raise _Misplaced("expected true or false", place)
+        case shape.StructType() if not isinstance(value, dict):
+            raise _Misplaced(f"expected {'a section' if '.' not in place else 'fields in { }'}", place)
+        case shape.StructType():
             types = {field.name: field.type for field in kind.fields}
+            for name in value.keys() - types.keys():
+                raise _Misplaced(_unknown(name, types), f"{place}.{name}" if place else name)
             filled: dict[str, Any] = {name: None for name, of in types.items() if _is_section(of)} | value
             below = f"{place}." if place else ""
             return {
@@ -146,6 +171,11 @@ def _from_text(value: Any, kind: shape.Type, place: str) -> Any:
                 for name, one in filled.items()
             }
     return value
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1)
+    return f"unknown field {name!a}{f', did you mean {close[0]!r}?' if close else ''}"
 
 
 def _is_section(kind: shape.Type) -> bool:

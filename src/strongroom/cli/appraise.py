@@ -11,11 +11,11 @@ import typer
 from strongroom.attestation.acceptance import accept_platform, accept_program
 from strongroom.attestation.default_policy import accept_platform_by_default
 from strongroom.attestation.policy import RolePolicy, sections_of
-from strongroom.attestation.reports import AnyReport
+from strongroom.attestation.reports import AnyReport, SnpReport
 from strongroom.attestation.verification import verify_quote
 from strongroom.cli import options
 from strongroom.cli.evidence import print_verdict, refused_by, report_json, steps_json
-from strongroom.cli.raw_quote import guess_kind, read_bounded, snp_collateral, without_padding
+from strongroom.cli.raw_quote import guess_kind, read_bounded, snp_collateral, verify_is_collateral, without_padding
 from strongroom.cli.terminal import Failure, exit_status, result_json, say, stdout
 from strongroom.client.explanation import Step, explain_report
 from strongroom.client.files import load_trust
@@ -32,7 +32,11 @@ KindOption = Annotated[
 ]
 CollateralOption = Annotated[
     Path | None,
-    typer.Option("--collateral", metavar="FILE", help="SGX and TDX: Intel's collateral, one JSON object."),
+    typer.Option(
+        "--collateral",
+        metavar="FILE",
+        help="SGX, TDX: Intel's collateral, JSON (spec/evidence.md).",
+    ),
 ]
 LeafOption = Annotated[
     Path | None, typer.Option("--leaf", metavar="FILE", help="SNP: certificate of the VCEK or VLEK, DER or PEM.")
@@ -45,7 +49,7 @@ CrlOption = Annotated[
 ]
 AtOption = Annotated[
     int | None,
-    typer.Option("--at", metavar="UNIXTIME", min=0, help="The time to appraise it at. [default: now]"),
+    typer.Option("--at", metavar="UNIXTIME", min=0, max=2**40, help="The time to appraise it at. [default: now]"),
 ]
 PolicyOption = Annotated[
     Path | None,
@@ -65,6 +69,7 @@ _NEEDS: Final[dict[PlatformKind, str]] = {
 }
 _OUTSIDE: Final = "the cluster and its configuration, which a raw quote does not show"
 _PROGRAM: Final = "which program this is (--policy would say)"
+_REVOCATION: Final = "revocation, since AMD's list is not there (--crl)"
 _FLOORS: Final = "the security versions of AMD's parts (--policy would set floors)"
 
 
@@ -92,7 +97,8 @@ def appraise(
     """Appraise a raw quote, report or document of any platform, offline.
 
     Without --policy the machine must be in the best state that its maker knows; which program runs there is then not
-    judged. Exit status: 0 accepted, 10 genuine but refused by the policy, 11 not genuine, or not at this time.
+    judged. Exit status: 0 accepted, 10 genuine but refused by the policy, 11 untrusted: altered, forged, not at this
+    time, or open to its host whatever a policy says.
     """
     accepted = _section(policy, role)
     quote = read_bounded(file, "the quote")
@@ -114,7 +120,7 @@ def appraise(
     except Untrusted as error:
         refusal, said = error, error.reason
         verdict = "refused" if error.number == Number.POLICY else "untrusted"
-    unjudged = [] if report is None else _unjudged(found, accepted)
+    unjudged = [] if report is None else _unjudged(report, accepted)
     if as_json:
         result_json(_as_json(found, verdict, refusal, report, unjudged))
     else:
@@ -147,7 +153,9 @@ def _collateral(kind: PlatformKind, files: _Files) -> bytes:
             return snp_collateral(leaf, chain, None if files.crl is None else read_bounded(files.crl, "AMD's list"))
         case _:
             _verify_no_more(kind, files, ("collateral",))
-            return read_bounded(_needed(kind, files.collateral, "collateral"), "the collateral")
+            found = read_bounded(_needed(kind, files.collateral, "collateral"), "the collateral")
+            verify_is_collateral(found)
+            return found
 
 
 def _needed(kind: PlatformKind, file: Path | None, name: str) -> Path:
@@ -187,11 +195,13 @@ def _accept(kind: PlatformKind, report: AnyReport, accepted: RolePolicy | None, 
     return "known by its measurement" if accepted_by == "measurement" else "known by its signer, WHO CAN READ,"
 
 
-def _unjudged(kind: PlatformKind, accepted: RolePolicy | None) -> list[str]:
+def _unjudged(report: AnyReport, accepted: RolePolicy | None) -> list[str]:
     """What nobody looked at, so that a verdict does not seem to cover it."""
-    if accepted is not None:
-        return [_OUTSIDE]
-    return [_PROGRAM, *([_FLOORS] if kind == "snp" else []), _OUTSIDE]
+    found = [] if accepted is not None else [_PROGRAM]
+    if isinstance(report, SnpReport):
+        found += [_FLOORS] if accepted is None else []
+        found += [] if report.crl_checked else [_REVOCATION]
+    return [*found, _OUTSIDE]
 
 
 def _steps(kind: PlatformKind, report: AnyReport | None) -> list[Step]:
@@ -204,11 +214,11 @@ def _steps(kind: PlatformKind, report: AnyReport | None) -> list[Step]:
 def _failure(refusal: Untrusted, by: str) -> Failure:
     if refusal.number == Number.POLICY:
         return refused_by(
-            by, refusal, "if it is good enough for you, write a policy that says so, and name it: --policy"
+            by, refusal, "if it is good enough for you, write a policy that says so (docs/howto/policy.md): --policy"
         )
     return Failure(
-        f"not genuine, or not at this time: {refusal.reason}",
-        "check that the files belong together, and --at; if so, somebody altered or forged it",
+        f"not to be trusted: {refusal.reason}",
+        "do the files belong together, and is --at right? If so, it was altered or forged, or its host can look inside",
         status=exit_status(refusal),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import json
 import re
 import struct
 import sys
@@ -98,6 +99,19 @@ def without_padding(untrusted_quote: bytes) -> bytes:
     return untrusted_quote if any(untrusted_quote[end:]) else untrusted_quote[:end]
 
 
+def verify_is_collateral(data: bytes) -> None:
+    """Raises `Failure` for what is plainly another file; appraisal judges the contents."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or "tcb_info" not in found or "qe_identity" not in found:
+        raise Failure(
+            "the file of --collateral is not Intel's collateral",
+            "it is a JSON object with tcb_info, qe_identity and seven more fields: spec/evidence.md, Platforms",
+        )
+
+
 def snp_collateral(leaf: bytes, chain: bytes, crl: bytes | None) -> bytes:
     """PEM text as the appraisal of SNP reports wants it: leaf, its signing key, the root, AMD's list if there is one.
 
@@ -105,7 +119,10 @@ def snp_collateral(leaf: bytes, chain: bytes, crl: bytes | None) -> bytes:
     """
     leaves = _ders(leaf, "CERTIFICATE")
     if len(leaves) != 1:
-        raise Failure("the file of --leaf is not one certificate", "AMD gives it for the chip and its versions: KDS")
+        raise Failure(
+            "the file of --leaf is not one certificate",
+            "AMD's key service (KDS) gives it for each chip and version of its firmware",
+        )
     signers: list[bytes] = []
     roots: list[bytes] = []
     for der in _ders(chain, "CERTIFICATE"):

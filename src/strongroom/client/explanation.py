@@ -64,6 +64,13 @@ def explain_report(kind: PlatformKind, report: AnyReport) -> list[Step]:
         case TdxReport():
             steps.append(Step("TD attributes", f"{report.td_attributes:016x}", "no debugging, no migration"))
             steps.append(Step("XFAM", f"{report.xfam:016x}", "processor features that the TD may use"))
+            for name, value in (
+                ("MRCONFIGID", report.mr_config_id),
+                ("MROWNER", report.mr_owner),
+                ("MROWNERCONFIG", report.mr_owner_config),
+            ):
+                if any(value):
+                    steps.append(Step(name, value.hex(), "chosen by the host"))
             steps += _intel(report.intel)
         case SnpReport():
             steps += _snp(report)
@@ -129,7 +136,7 @@ def _intel(state: IntelState) -> Iterator[Step]:
     yield Step("TCB status", state.tcb_status, "state of processor and microcode, as their maker sees it")
     yield Step("advisories", ", ".join(state.advisories) or "none", "known weaknesses of that state")
     yield Step("TCB evaluation", str(state.tcb_evaluation_number), "edition of the maker's assessment")
-    yield Step("TCB date", _time(state.tcb_date), "what is known until then is mended")
+    yield Step("TCB date", _time(state.tcb_date), "weaknesses known before this date are mended")
     yield Step("PPID", state.platform_id.hex(), "which processor package")
     for name, value, meaning in (
         ("SMT", state.smt, "several threads share a core"),

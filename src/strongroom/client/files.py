@@ -18,12 +18,11 @@ from strongroom.protocol.limits import MAX_INSTRUCTIONS
 def load_trust(path: str | Path) -> TrustPolicy:
     """The policy in a `trust.toml`. Raises `BadInput`, also for a file that everybody may write: whoever writes it
     says which servers get the secrets."""
-    hint = "make one with: strongroom trust pin --vault URL --authenticator URL"
-    text = _read(path, MAX_TRUST_FILE, hint)
+    text = _read(path, MAX_TRUST_FILE, "make one with: strongroom trust pin --vault URL --authenticator URL")
     try:
         return parse_trust_policy(text)
     except Misuse as error:
-        raise BadInput(f"{path}: {error.reason}", hint) from None
+        raise BadInput(f"{path}: {error.reason}", "mend it; docs/howto/policy.md shows every field") from None
 
 
 def load_instructions(path: str | Path, trust: TrustPolicy, rules: Policy | None = None) -> bytes:

@@ -95,7 +95,7 @@ class Evidence(Message):
     kind: PlatformKind
     quote: Annotated[bytes, Meta(max_length=32 * 1024)]
     collateral: Annotated[bytes, Meta(max_length=64 * 1024)]
-    """What the quote is appraised with: see `spec/evidence.md` for each kind."""
+    """What the quote is appraised with, for each kind of platform another thing."""
     claims: Annotated[bytes, Meta(max_length=16 * 1024)]
     genesis: Annotated[bytes, Meta(max_length=16 * 1024)]
     cluster_signature: Bytes64

@@ -173,7 +173,7 @@ def test_rules_written_by_hand_are_not_replaced_unsaid(kind):
     policy, section = pin(genuine(kind))
     hand = msgspec.structs.replace(
         section,
-        refused_advisories=["INTEL-SA-1"],
+        refused_advisories=["INTEL-SA-00001"],
         allow_smt=False,
         platform_ids=[b"\x01" * 16],
         tcb_statuses=["UpToDate"],
@@ -181,7 +181,7 @@ def test_rules_written_by_hand_are_not_replaced_unsaid(kind):
     vault = msgspec.structs.replace(policy.vault, **{kind.replace("-", "_"): hand})
     old = msgspec.structs.replace(policy, vault=vault)
     said = verify_floors(old, pin(genuine(kind, intel=intel(tcb_status="OutOfDate")))[0], "trust.toml")
-    assert "vault: refused_advisories was INTEL-SA-1, becomes none" in said
+    assert "vault: refused_advisories was INTEL-SA-00001, becomes none" in said
     assert "vault: allow_smt was false, becomes true" in said
     assert "vault: tcb_statuses was UpToDate, becomes UpToDate, OutOfDate" in said
     assert any(change.startswith("vault: platform_ids was ") and change.endswith(", becomes any") for change in said)

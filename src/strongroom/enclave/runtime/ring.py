@@ -150,7 +150,7 @@ def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Rin
         )
         ring = Ring(row.genesis, secrets)
     except (StrongroomError, ValueError):
-        raise Untrusted(Number.INTEGRITY, _why_closed(platform, row)) from None
+        raise Untrusted(Number.INTEGRITY, _why_closed(platform, row, role)) from None
     if ring.statement.role != role:
         raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {ring.statement.role}, not {role}")
     return ring, rewrap
@@ -184,11 +184,19 @@ def _wrap_context(cluster: bytes, label: str) -> bytes:
 
 def _changed(row: SealedRing, sealing: SealingKey | None) -> str:
     here = "this platform seals nothing" if sealing is None else f"this is {sealing.label}"
+    if sealing is not None and row.platform_label == sealing.label:
+        return f"it was sealed for {sealing.label}, as this is: on another machine, or somebody altered it"
     # repr: the label is the database's word, and this text reaches terminals.
     return f"it was sealed for {(row.platform_label or 'custodians only')!r}; {here}"
 
 
-def _why_closed(platform: Platform, row: SealedRing | None) -> str:
+def _why_closed(platform: Platform, row: SealedRing | None, role: Role) -> str:
     if row is None:
         return "the row of the key ring is none"
+    try:
+        claimed = decode(row.genesis, Genesis, limit=MAX_MESSAGE).role
+    except StrongroomError:
+        return "the genesis statement beside the key ring does not parse"
+    if claimed != role:
+        return f"the key ring is of the role {claimed}, not {role}"
     return f"the key ring does not open on this machine with this program: {_changed(row, platform.sealing_key())}"

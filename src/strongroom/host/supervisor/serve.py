@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import resource
 import signal
@@ -34,6 +35,8 @@ Role = Literal["vault", "authenticator"]
 
 START_SECONDS: Final = 30.0
 """For the enclave to unseal or found its key ring."""
+_log: Final = logging.getLogger("strongroom.host.serve")
+
 CONNECTED_START_SECONDS: Final = 120.0
 """The same for an enclave on hardware: its machine makes a quote, and collateral is fetched."""
 DRAIN_SECONDS: Final = 5.0
@@ -192,6 +195,7 @@ async def _connected(hardware: Hardware, store: SqliteStore, stop: asyncio.Event
                 yield None
                 return
             enclave = accepting.result()
+            _log.warning("connected as the enclave; it has %.0f s to start", CONNECTED_START_SECONDS)
             try:
                 yield enclave
             finally:
