@@ -80,7 +80,7 @@ def here(tmp_path, monkeypatch):
         (["namespace", "create", "n", "--owner-key", "k"], 2, "who may create", "--anyone"),
         (["namespace", "create", "a/b", "--anyone", "--owner-key", "k"], 2, "can't be a namespace", "slash"),
         (["serve", "vault", "--data", "d", "--listen", "here"], 2, "not an address to listen on", "127.0.0.1:8400"),
-        (["trust", "show", "there"], 2, "trust policy", "strongroom trust pin"),
+        (["trust", "show", "there"], 2, "trust policy", "docs/howto/policy.md"),
         (["trust", "show"], 2, "can't read trust.toml", "strongroom trust pin"),
         (["verify", "ftp://x"], 2, "not the URL of a server", "http"),
         (["verify", "http://127.0.0.1:1"], 12, "can't be reached", "check the address"),
