@@ -14,7 +14,7 @@ from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.keys import KEY_LIFE, TurningKey
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Number, StrongroomError, from_number
 from strongroom.protocol.evidence import (
     Claims,
     ConfigValue,
@@ -48,7 +48,8 @@ class _Shown(NamedTuple):
 
 
 class _Failed(NamedTuple):
-    error: StrongroomError
+    number: Number
+    reason: str
     until: int
 
 
@@ -98,17 +99,16 @@ class Identity:
             shown = self._shown
             if shown is not None and shown.kem_key == key.public and now < shown.stale_at:
                 return shown.evidence
-            try:
-                if self._failed is not None and lasts(self._failed.until, now, RETRY_SECONDS):
-                    raise self._failed.error
-                shown = self._shown = await self._show(key, now)
-            except StrongroomError as error:
-                if self._failed is None or error is not self._failed.error:
-                    self._failed = _Failed(error, now + RETRY_SECONDS)
-                # What is about to expire is still good: better that than nothing.
-                if shown is None or shown.kem_key != key.public or shown.good_until <= now:
-                    raise
-            return shown.evidence
+            if self._failed is None or not lasts(self._failed.until, now, RETRY_SECONDS):
+                try:
+                    self._shown = await self._show(key, now)
+                    return self._shown.evidence
+                except StrongroomError as error:
+                    self._failed = _Failed(error.number, error.reason, self._clock.now() + RETRY_SECONDS)
+            # What is about to expire is still good: better that than nothing.
+            if shown is not None and shown.kem_key == key.public and now < shown.good_until:
+                return shown.evidence
+            raise from_number(self._failed.number, self._failed.reason)
 
     async def _show(self, key: KemKey, now: int) -> _Shown:
         expires_at = self._keys.expires_at
