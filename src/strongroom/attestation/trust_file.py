@@ -162,14 +162,12 @@ def _from_text(value: Any, kind: shape.Type, place: str) -> Any:
             raise _Misplaced(f"expected {'a section' if '.' not in place else 'fields in { }'}", place)
         case shape.StructType():
             types = {field.name: field.type for field in kind.fields}
-            for name in value.keys() - types.keys():
-                raise _Misplaced(_unknown(name, types), f"{place}.{name}" if place else name)
-            filled: dict[str, Any] = {name: None for name, of in types.items() if _is_section(of)} | value
             below = f"{place}." if place else ""
-            return {
-                name: one if name not in types or one is None else _from_text(one, types[name], f"{below}{name}")
-                for name, one in filled.items()
-            }
+            for name in value:
+                if name not in types:
+                    raise _Misplaced(_unknown(name, types), f"{below}{name}")
+            left_out = {name: None for name, of in types.items() if _is_section(of)}
+            return left_out | {name: _from_text(one, types[name], f"{below}{name}") for name, one in value.items()}
     return value
 
 

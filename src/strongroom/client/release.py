@@ -28,7 +28,7 @@ from msgspec import Meta
 from strongroom.attestation.reports import NitroReport, Report, SgxReport, SnpReport, TdxReport
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
-from strongroom.protocol.errors import Number, Refused
+from strongroom.protocol.errors import Number, Untrusted
 
 Kind = Literal["sgx", "tdx", "snp", "nitro"]
 Role = Literal["vault", "authenticator"]
@@ -139,10 +139,10 @@ def release_text(release: Release) -> str:
 def verify_is_release(report: Report, release: Release, *, role: str) -> None:
     """Verified evidence of an enclave that claims `role` is of exactly the program that this release measured.
 
-    Raises `Refused` POLICY with everything that differs.
+    Raises `Untrusted` POLICY with everything that differs.
     """
     if not isinstance(report, _REPORTS[release.kind]):
-        raise Refused(Number.POLICY, f"the release is for {release.kind}, the evidence is of another platform")
+        raise Untrusted(Number.POLICY, f"the release is for {release.kind}, the evidence is of another platform")
     differs = [] if role == release.role else [f"the release is of the {release.role}"]
     shown = dict(report.registers)
     for register, value in release.registers:
@@ -151,7 +151,7 @@ def verify_is_release(report: Report, release: Release, *, role: str) -> None:
             differs.append(f"{register} is {found}, released was {value.hex()}")
     differs += _signature_differs(report, release)
     if differs:
-        raise Refused(Number.POLICY, f"not the release {release.version}: {'; '.join(differs)}")
+        raise Untrusted(Number.POLICY, f"not the release {release.version}: {'; '.join(differs)}")
 
 
 def _signature_differs(report: Report, release: Release) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from strongroom.client.errors import BadInput
 from strongroom.client.release import REGISTERS, Release, parse_release, release_text, verify_is_release
-from strongroom.protocol.errors import Number, Refused
+from strongroom.protocol.errors import Number, Untrusted
 from tests.support.seen import REPORTS
 
 SIGNERS = {"sgx": bytes([9]) * 32, "tdx": None, "snp": bytes([9]) * 48, "nitro": bytes([9]) * 48}
@@ -129,10 +129,10 @@ def test_evidence_of_the_released_program_is_accepted(kind):
 def test_a_program_that_differs_in_one_register_is_refused(kind, register):
     other = tuple((n, bytes(len(v)) if n == register else v) for n, v in release(kind).registers)
     without = tuple((n, v) for n, v in release(kind).registers if n != register)
-    with pytest.raises(Refused, match=f"{register} is 00.*, released was 0[1-5]") as refused:
+    with pytest.raises(Untrusted, match=f"{register} is 00.*, released was 0[1-5]") as refused:
         verify_is_release(report(kind, registers=other), release(kind), role="vault")
     assert refused.value.number == Number.POLICY
-    with pytest.raises(Refused, match=f"{register} is absent"):
+    with pytest.raises(Untrusted, match=f"{register} is absent"):
         verify_is_release(report(kind, registers=without), release(kind), role="vault")
 
 
@@ -147,15 +147,15 @@ def test_a_program_that_differs_in_one_register_is_refused(kind, register):
     ],
 )
 def test_a_program_that_others_signed_is_not_the_release(kind, changes, words):
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(Untrusted, match=words):
         verify_is_release(report(kind, **changes), release(kind), role="vault")
 
 
 def test_one_role_s_release_does_not_stand_for_the_other():
-    with pytest.raises(Refused, match="the release is of the vault"):
+    with pytest.raises(Untrusted, match="the release is of the vault"):
         verify_is_release(report("sgx"), release("sgx"), role="authenticator")
 
 
 def test_evidence_of_another_platform_is_refused():
-    with pytest.raises(Refused, match="the release is for snp, the evidence is of another platform"):
+    with pytest.raises(Untrusted, match="the release is for snp, the evidence is of another platform"):
         verify_is_release(report("sgx"), release("snp"), role="vault")

@@ -183,9 +183,9 @@ def _wrap_context(cluster: bytes, label: str) -> bytes:
 
 
 def _changed(row: SealedRing, sealing: SealingKey | None) -> str:
-    here = "this platform seals nothing" if sealing is None else f"this is {sealing.label}"
     if sealing is not None and row.platform_label == sealing.label:
         return f"it was sealed for {sealing.label}, as this is: on another machine, or somebody altered it"
+    here = "this platform seals nothing" if sealing is None else f"this is {sealing.label}"
     # repr: the label is the database's word, and this text reaches terminals.
     return f"it was sealed for {(row.platform_label or 'custodians only')!r}; {here}"
 
