@@ -59,6 +59,8 @@ class Redeem(Tagged, tag="redeem"):
     code_verifier: Annotated[str, Meta(min_length=43, max_length=128)]
     salt: Bytes32
     """With method digest and binding key it gives the nonce."""
+    with_ticket: Ticket | None
+    """A ticket of this Authenticator, binding key and Vault cluster: the new one holds its facts, too, and expires no later."""
 
 
 class SignedIn(Tagged, tag="signed-in"):
@@ -96,6 +98,35 @@ class DevicePoll(Tagged, tag="device-poll"):
 
     capsule: Capsule
     handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
+
+
+class PasskeyBegin(Tagged, tag="passkey-begin"):
+    """Start a sign-in with a passkey."""
+
+    vault_cluster: Bytes32
+    capsule: Capsule
+    method: Bytes32
+
+
+class PasskeyBegun(Tagged, tag="passkey-begun"):
+    """What the assertion must be made over; counts for this binding key, a few minutes."""
+
+    handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
+    challenge: Bytes32
+
+
+class PasskeySignIn(Tagged, tag="passkey-sign-in"):
+    """An assertion (WebAuthn §6.3.3), as the browser gave it."""
+
+    capsule: Capsule
+    handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
+    credential_id: Annotated[bytes, Meta(min_length=1, max_length=1023)]
+    authenticator_data: Annotated[bytes, Meta(max_length=1024)]
+    client_data: Annotated[bytes, Meta(max_length=4096)]
+    """clientDataJSON."""
+    signature: Annotated[bytes, Meta(max_length=1024)]
+    with_ticket: Ticket | None
+    """As of `redeem`."""
 
 
 # --- Vault to Authenticator -----------------------------------------------------------------------------------
@@ -154,6 +185,8 @@ class Identity(Message):
 
     method: Bytes32
     subject: ShortText
+    email: ShortText
+    """Verified address, or empty: for the journal of the record, never for a decision of the Vault."""
 
     @property
     def principal(self) -> str:
@@ -202,8 +235,10 @@ class Enclosed(Tagged, tag="enclosed"):
     capsule: Capsule
 
 
-AuthenticatorRequest = Prove | Begin | Redeem | DeviceBegin | DevicePoll | Decide | Validate | Enclose
-AuthenticatorReply = Proved | Begun | SignedIn | DeviceBegun | Decisions | Validated | Enclosed | Error
+AuthenticatorRequest = (
+    Prove | Begin | Redeem | DeviceBegin | DevicePoll | PasskeyBegin | PasskeySignIn | Decide | Validate | Enclose
+)
+AuthenticatorReply = Proved | Begun | SignedIn | DeviceBegun | PasskeyBegun | Decisions | Validated | Enclosed | Error
 
 
 def decision_digest(request: bytes) -> bytes:

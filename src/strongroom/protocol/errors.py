@@ -42,6 +42,9 @@ class Number(IntEnum):
     SIGN_IN_PENDING = 204
     DESTINATION_REFUSED = 205
     PEER_REFUSED = 206
+    CLOSED = 207
+    EXPIRED = 208
+    OPENED_OUT = 209
 
     EVIDENCE = 301
     INTEGRITY = 302
@@ -130,6 +133,12 @@ WORDS: dict[Number, tuple[str, str]] = {
     Number.PEER_REFUSED: (
         "this request is answered to an attested Vault only",
         "present a Vault's evidence made for this session",
+    ),
+    Number.CLOSED: ("whoever stored this record has closed it", "ask whom you got its address from"),
+    Number.EXPIRED: ("this record has expired", "ask whom you got its address from to extend it, or to store it again"),
+    Number.OPENED_OUT: (
+        "this record was released as often as it may be",
+        "ask whom you got its address from to allow more, and whether they know of all who opened it",
     ),
     Number.EVIDENCE: ("the evidence was refused", "see the reason; do not send anything to this server"),
     Number.INTEGRITY: (

@@ -25,7 +25,7 @@ from strongroom.protocol.limits import (
 from strongroom.protocol.primitives import Domain, digest
 
 Url = Annotated[str, Meta(max_length=512)]
-Action = Literal["create", "describe", "collect", "update", "delete", "audit", "set-quota", "admin"]
+Action = Literal["create", "describe", "collect", "update", "delete", "fill", "audit", "set-quota", "admin"]
 Channel = Literal["native", "web", "device"]
 """native: loopback redirect (RFC 8252); web: a page's https redirect; device: RFC 8628, phishable."""
 
@@ -73,8 +73,35 @@ class OidcMethod(Message, tag="oidc", tag_field="type"):
     """Domains for which this issuer is authoritative: their addresses need no `email_verified` (RULES 13)."""
 
 
-Method = OidcMethod
-"""A union as further kinds of method come."""
+class Passkey(Message):
+    """One passkey of one person, as an enrolment gave it."""
+
+    person: ShortText
+    """The subject that a sign-in with it proves: the same for all passkeys of one person."""
+    credential_id: Annotated[bytes, Meta(min_length=1, max_length=1023)]
+    public_key: Annotated[bytes, Meta(min_length=1, max_length=1024)]
+    """COSE_Key (RFC 9052 §7), as the authenticator data holds it."""
+
+
+class PasskeyPublic(Message):
+    """What `describe` shows of a passkey method: what a browser needs to ask for an assertion."""
+
+    rp_id: ShortText
+    origins: Annotated[list[Url], Meta(min_length=1, max_length=8)]
+    credential_ids: Annotated[
+        list[Annotated[bytes, Meta(min_length=1, max_length=1023)]], Meta(min_length=1, max_length=32)
+    ]
+    """Of `passkeys`, in their order."""
+
+
+class PasskeyMethod(Message, tag="passkey", tag_field="type"):
+    """Sign-in with a passkey (WebAuthn level 3): an assertion whose challenge is bound to the session (RULES 10)."""
+
+    public: PasskeyPublic
+    passkeys: Annotated[list[Passkey], Meta(min_length=1, max_length=32)]
+
+
+Method = OidcMethod | PasskeyMethod
 
 
 class Instructions(Message):

@@ -30,6 +30,8 @@ MAX_CAPSULE: Final = 80 * 1024
 MAX_NAME: Final = 256
 """Characters of a record or namespace name."""
 
+MAX_JOURNAL: Final = 100
+"""Visits that the journal of a record keeps; the oldest goes first."""
 MAX_BATCH: Final = 256
 """Items of one request."""
 MAX_AUTHENTICATORS: Final = 8

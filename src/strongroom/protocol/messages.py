@@ -12,14 +12,17 @@ from strongroom.protocol.evidence import (
     Bytes32,
     Bytes64,
     Count,
+    ShortText,
+    UnixTime,
 )
-from strongroom.protocol.instructions import Url
+from strongroom.protocol.instructions import Action, Url
 from strongroom.protocol.limits import (
     MAX_AUTHENTICATORS,
     MAX_BATCH,
     MAX_CAPSULE,
     MAX_EVIDENCE,
     MAX_INSTRUCTIONS,
+    MAX_JOURNAL,
     MAX_METADATA,
     MAX_METHOD,
     MAX_METHODS,
@@ -36,6 +39,8 @@ InstructionsBytes = Annotated[bytes, Meta(max_length=MAX_INSTRUCTIONS)]
 MethodBytes = Annotated[bytes, Meta(max_length=MAX_METHOD)]
 Capsule = Annotated[bytes, Meta(max_length=MAX_CAPSULE)]
 ErrorNumber = Annotated[int, Meta(ge=0, le=999)]
+Principal = Annotated[str, Meta(max_length=512)]
+"""`METHOD:SUBJECT`: hex digest of a sign-in method, and its stable subject."""
 
 
 class Tagged(Message, tag_field="type"):
@@ -91,8 +96,44 @@ class OfNamespace(Message, tag="namespace", tag_field="by"):
     namespace: Name
 
 
-Address = ById | ByName
+class ByPerson(Message, tag="person", tag_field="by"):
+    """A record of one person's own, by a name inside a namespace: nobody else can have stored it (RULES 19)."""
+
+    namespace: Name
+    person: Principal
+    name: Name
+
+
+Address = ById | ByName | ByPerson
 """`store`, `collect`, `update`, `delete`."""
+
+
+class Terms(Message):
+    """What the Vault itself holds to, whatever the rules say. A record that has terms has a journal.
+
+    They bind everybody but who stored the record, and only who has not yet collected (RULES 27).
+    """
+
+    expires_at: UnixTime
+    """From then on nothing is released, by the Vault's clock; 0: never."""
+    max_opens: Count
+    """Releases to others than who stored it; 0: any number."""
+    closed: bool
+    """Revoked: nothing is released any more."""
+    fillable: bool
+    """Whoever the rules permit `fill` may set the secret, once: the first to do so clears this."""
+    blob: Bytes16 | None
+    """Id of the bytes that the host keeps for this record."""
+    blob_bytes: Count
+    """How many they may be; count against the quotas."""
+
+
+class Person(Message):
+    """Somebody as an Authenticator recognised them."""
+
+    principal: Principal
+    email: ShortText
+    """Verified address at that time, or empty."""
 
 
 class Ticket(Message):
@@ -116,6 +157,7 @@ class StoreItem(Message):
     metadata: Metadata
     """Sealed with the secret and returned with it: content type, file name."""
     instructions: InstructionsBytes
+    terms: Terms | None
 
 
 class Store(Tagged, tag="store"):
@@ -147,6 +189,11 @@ class Item(Message, tag="item", tag_field="result"):
     version: Count
     secret: Secret
     metadata: Metadata
+    author: Person
+    """Who last set the secret."""
+    terms: Terms | None
+    opens: Count
+    """Releases that count against `terms.max_opens`, this one included."""
 
 
 class ItemError(Message, tag="error", tag_field="result"):
@@ -171,6 +218,19 @@ class Update(Tagged, tag="update"):
     secret: Secret | None
     metadata: Metadata | None
     instructions: InstructionsBytes | None
+    terms: Terms | None
+    """Only of a record that was stored with terms."""
+
+
+class Fill(Tagged, tag="fill"):
+    """Set the secret of a record whose terms are `fillable`: the answer to a request, given once."""
+
+    request_id: Bytes16
+    address: Address
+    replaces: Count
+    tickets: Tickets
+    secret: Secret
+    metadata: Metadata
 
 
 class Updated(Tagged, tag="updated"):
@@ -195,19 +255,64 @@ class Deleted(Tagged, tag="deleted"):
     epoch: Count
 
 
+class History(Tagged, tag="history"):
+    """Who asked for a record that has terms, with what answer."""
+
+    address: Address
+    tickets: Tickets
+
+
+class Visit(Message):
+    """One decision on a record."""
+
+    number: Count
+    """Counted from 1, without gaps, since the record has terms."""
+    at: UnixTime
+    action: Action
+    person: Person
+    version: Count
+    outcome: ErrorNumber
+    """0 for OK, else the error that was answered."""
+
+
+class HistoryOf(Tagged, tag="history-of"):
+    """The journal: the most recent visits, oldest first."""
+
+    version: Count
+    opens: Count
+    terms: Terms
+    visits: Annotated[list[Visit], Meta(max_length=MAX_JOURNAL)]
+
+
+class GrantBlob(Tagged, tag="grant-blob"):
+    """Ask for a statement to the host about the record's blob: by who may `update`, or `fill` while it is fillable."""
+
+    address: Address
+    tickets: Tickets
+
+
+class BlobGranted(Tagged, tag="blob-granted"):
+    """For the host, which can check it: it holds no secret."""
+
+    statement: Annotated[bytes, Meta(max_length=512)]
+    """An encoded `blobs.BlobStatement`."""
+    signature: Bytes64
+    """By the cluster key."""
+
+
 class Describe(Tagged, tag="describe"):
     """How to sign in for a record or a namespace. Never the rules."""
 
-    address: ById | ByName | OfNamespace
+    address: ById | ByName | ByPerson | OfNamespace
     tickets: Tickets
-    """Needed for `ByName` only."""
+    """Needed for `ByName` and `ByPerson` only."""
 
 
 class PublicMethod(Message):
     """One sign-in method as shown to whoever may describe."""
 
     digest: Bytes32
-    kind: Literal["oidc"]
+    kind: Literal["oidc", "passkey"]
     public: MethodBytes
     """Encoded public part."""
 
@@ -248,5 +353,7 @@ class NamespaceCreated(Tagged, tag="namespace-created"):
     version: Count
 
 
-VaultRequest = Prove | Store | Collect | Update | Delete | Describe | CreateNamespace
-VaultReply = Proved | Stored | Collected | Updated | Deleted | Described | NamespaceCreated | Error
+VaultRequest = Prove | Store | Collect | Update | Fill | Delete | History | GrantBlob | Describe | CreateNamespace
+VaultReply = (
+    Proved | Stored | Collected | Updated | Deleted | HistoryOf | BlobGranted | Described | NamespaceCreated | Error
+)

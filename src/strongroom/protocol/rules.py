@@ -55,6 +55,8 @@ type Identity = {
   auth_time?: Long,
   channel: String,    // native, web or device
   phishable: Bool,    // true: the user may have signed in for somebody else (device flow)
+  others: Set<String>,       // principals of further sign-ins on the same ticket
+  other_emails: Set<String>, // their verified addresses, each as "METHOD ADDRESS"
 };
 
 type RecordFacts = {
@@ -62,7 +64,7 @@ type RecordFacts = {
   depositor: String,  // principal id of who stored it
 };
 
-action create, describe, collect, update, delete, audit, "set-quota", admin
+action create, describe, collect, update, delete, fill, audit, "set-quota", admin
   appliesTo {
     principal: Person,
     resource: Record,
