@@ -2,16 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint vectors tcb measure bench fuzz lock clean ready
+.PHONY: help demo test check lint vectors tcb page measure bench fuzz lock clean ready
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ready ## store a key as one user, collect it as another, see what the host sees
+demo: ready page ## store a key as one user, collect it as another, see what the host sees, share a document in the browser
 	@$(BIN)/strongroom demo
 
-test: lint ## everything: lint, vectors, all tests; says what it could not run
+test: lint page ## everything: lint, vectors, all tests; says what it could not run
 	@$(BIN)/python -m tools.node tests/idp tests/vectors/js
+	@$(BIN)/python -m tools.chromium
 	@$(BIN)/python spec/vectors/generate.py --check
 	@$(BIN)/pytest
 
@@ -31,6 +32,9 @@ vectors: ready ## write spec/vectors anew
 tcb: ready ## write anew what each enclave is made of (images/tcb)
 	@$(BIN)/python -m tools.tcb
 
+page: ready ## build the web page (src/strongroom/page_dist)
+	@$(BIN)/python -m tools.page
+
 measure: ready ## build the images and say their measurements, as far as this machine can; status 3: not all of them
 	@$(BIN)/python -m tools.measure
 
@@ -45,7 +49,7 @@ lock: ready ## newest versions of everything into uv.lock
 	@$(PYTHON) -m tools.bootstrap
 
 clean: ## remove what was built
-	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist tests/idp/node_modules tests/vectors/js/node_modules
+	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist src/strongroom/page_dist tests/idp/node_modules tests/vectors/js/node_modules web/node_modules web/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ready:

@@ -3,6 +3,7 @@
 //   PORT              0 (the default) takes a free one
 //   ALGS              RS256,ES256,EdDSA: one key of each; the first signs ID tokens
 //   ID_TOKEN_SECONDS  life of an ID token, 300
+//   PAGE_REDIRECT     redirect URI of a web page's public client, strongroom-page; without it there is no such client
 //
 // Prints one JSON line {"issuer": …} on stdout when ready, everything else on stderr. Ends when stdin closes, so it never
 // outlives the test that started it. POST /__rotate puts new signing keys in front; /__rotate?drop=1 also drops the old.
@@ -19,7 +20,7 @@ const KEY_KINDS = {
   ES256: { name: 'ECDSA', namedCurve: 'P-256' },
   EdDSA: { name: 'Ed25519' },
 };
-const GROUPS = { alice: ['staff', 'keys'], bob: ['staff'], mallory: [] };
+const GROUPS = { alice: ['staff', 'keys'], bob: ['staff'], carol: ['staff'], mallory: [] };
 const CODE_AND_DEVICE = ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'];
 const CLIENTS = [{
   client_id: 'strongroom-native',
@@ -35,6 +36,13 @@ const CLIENTS = [{
   grant_types: ['authorization_code'],
   id_token_signed_response_alg: ALGS[0],
 }];
+if (process.env.PAGE_REDIRECT) CLIENTS.push({
+  client_id: 'strongroom-page',
+  token_endpoint_auth_method: 'none',
+  redirect_uris: [process.env.PAGE_REDIRECT],
+  grant_types: ['authorization_code'],
+  id_token_signed_response_alg: ALGS[0],
+});
 
 const server = createServer((request, response) => answer(request, response).catch((error) => {
   console.error(error);

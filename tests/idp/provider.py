@@ -16,9 +16,10 @@ import httpx
 from tools.node import commands
 
 FOLDER = Path(__file__).parent
-USERS = ("alice", "bob", "mallory")
+USERS = ("alice", "bob", "carol", "mallory")
 NATIVE = "strongroom-native"
 WEB, WEB_SECRET = "strongroom-web", "strongroom-web-secret"
+PAGE = "strongroom-page"
 READY_SECONDS = 20
 
 
@@ -36,8 +37,14 @@ class Provider:
 
     issuer: str
 
-    def __init__(self, *, algs: str = "RS256,ES256,EdDSA", id_token_seconds: int = 300) -> None:
-        self._settings = {"ALGS": algs, "ID_TOKEN_SECONDS": str(id_token_seconds)}
+    def __init__(
+        self, *, algs: str = "RS256,ES256,EdDSA", id_token_seconds: int = 300, page_redirect: str = ""
+    ) -> None:
+        self._settings = {
+            "ALGS": algs,
+            "ID_TOKEN_SECONDS": str(id_token_seconds),
+            "PAGE_REDIRECT": page_redirect,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, port: int = 0) -> Self:

@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { seal } from "./build/seal.ts";
+import manifest from "./package.json" with { type: "json" };
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -8,6 +10,7 @@ export default defineConfig({
   base: "/",
   resolve: { alias: { "@strongroom/sdk": here("../sdk/src/index.ts") } },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  plugins: [seal(manifest.version)],
   build: {
     outDir: here("dist"),
     emptyOutDir: true,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -73,6 +74,15 @@ Machine = Annotated[
         "[default: in the user's state directory]",
     ),
 ]
+Page = Annotated[
+    str | None,
+    typer.Option(
+        "--page",
+        metavar="DIGEST",
+        help="Digest of the web page that this Vault is used from (64 hex digits, as verify-page prints it): becomes a "
+        "claim of its evidence, so that another page is another Vault to every policy.",
+    ),
+]
 UntilEof = Annotated[
     bool, typer.Option("--until-eof", help="Also stop when standard input ends: with the program that started this.")
 ]
@@ -87,11 +97,13 @@ def vault(
     owner_key: OwnerKey = None,
     platform: Machine = None,
     collateral_source: CollateralSources = None,
+    page: Page = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve a Vault: it keeps sealed records and releases them on the word of Authenticators."""
-    _serve("vault", data, listen, enclave, owner_key, platform, collateral_source or [], until_eof, as_json)
+    config = {} if page is None else {"page": _page_digest(page)}
+    _serve("vault", data, listen, enclave, owner_key, platform, collateral_source or [], config, until_eof, as_json)
 
 
 @app.command("authenticator")
@@ -106,7 +118,7 @@ def authenticator(
     as_json: AsJson = False,
 ) -> None:
     """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
-    _serve("authenticator", data, listen, enclave, owner_key, platform, collateral_source or [], until_eof, as_json)
+    _serve("authenticator", data, listen, enclave, owner_key, platform, collateral_source or [], {}, until_eof, as_json)
 
 
 def default_platform() -> Path:
@@ -128,6 +140,14 @@ def parse_listen(text: str) -> tuple[str, int]:
     return str(parsed), number
 
 
+def _page_digest(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise Failure(
+            f"{printable(text)} is not the digest of a page", "give the 64 hex digits that verify-page prints"
+        )
+    return text
+
+
 def _serve(
     role: Role,
     data: Path,
@@ -136,6 +156,7 @@ def _serve(
     owner_key: Path | None,
     platform: Path | None,
     collateral_sources: Sequence[str],
+    config: dict[str, str],
     until_eof: bool,
     as_json: bool,
 ) -> None:
@@ -154,7 +175,7 @@ def _serve(
         with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = load_or_make_key(owner_key or data / "owner.key")
-        start = Start(genesis=False, owner_key=owner.public, config={})
+        start = Start(genesis=False, owner_key=owner.public, config=config)
         serving = _run(role, data, host, port, start, platform, sockets, collateral_sources, until_eof, as_json)
         try:
             if enclave == "vsock":
