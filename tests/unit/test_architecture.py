@@ -19,11 +19,14 @@ VIOLATIONS = [
     ("host-sealed", "host.front.planted", "from strongroom.protocol import messages"),
     ("host-sealed", "host.planted", "import strongroom.protocol.primitives"),
     ("host-sealed", "host.store.planted", "from strongroom.protocol import never_heard_of"),
+    ("host-sealed", "host.front.planted", "from strongroom.protocol import blobs"),
+    ("host-sealed", "host.share.planted", "from strongroom.protocol import messages"),
     ("host-alone", "host.front.planted", "import strongroom.enclave.vault"),
     ("host-alone", "host.store.planted", "import strongroom.attestation"),
     ("host-alone", "host.supervisor.planted", "import strongroom.client"),
     ("host-alone", "host.supervisor.planted", "import strongroom.cli"),
     ("host-link", "protocol.link", "from strongroom.protocol import planted"),
+    ("host-blobs", "protocol.blobs", "from strongroom.protocol import planted"),
     ("services-apart", "enclave.vault.planted", "import strongroom.enclave.authenticator"),
     ("services-apart", "enclave.authenticator.planted", "import strongroom.enclave.vault"),
     ("pure", "protocol.planted", "def now():\n    import time\n    return time.time()"),
@@ -43,6 +46,7 @@ VIOLATIONS = [
 ]
 ALLOWED = [
     ("host-sealed", "host.front.planted", "from strongroom.protocol import errors, limits, link"),
+    ("host-sealed", "host.share.planted", "from strongroom.protocol import blobs, evidence"),
     ("back-ends", "enclave.vault.planted", "from strongroom.enclave.platform import port"),
     ("back-ends", "enclave.entries.planted", "import strongroom.enclave.platform.software"),
 ]
@@ -65,6 +69,9 @@ def plant(tree, module, code):
     room = tree / "src" / "strongroom"
     for name in ("protocol/never_heard_of.py", "protocol/planted.py"):  # import targets that the tree does not have
         (room / name).touch()
+    share = room / "host" / "share"
+    share.mkdir(exist_ok=True)
+    (share / "__init__.py").touch()
     software = room / "enclave" / "platform" / "software"
     if not software.is_dir():
         software.with_suffix(".py").touch()

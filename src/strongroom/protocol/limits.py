@@ -31,7 +31,9 @@ MAX_NAME: Final = 256
 """Characters of a record or namespace name."""
 
 MAX_JOURNAL: Final = 100
-"""Visits that the journal of a record keeps; the oldest goes first."""
+"""Visits that the journal of a record keeps. Of what must go, refusals and looks into the journal go first."""
+MAX_STATEMENT: Final = 512
+"""What a Vault says about a blob."""
 MAX_BATCH: Final = 256
 """Items of one request."""
 MAX_AUTHENTICATORS: Final = 8

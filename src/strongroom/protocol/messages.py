@@ -28,6 +28,7 @@ from strongroom.protocol.limits import (
     MAX_METHODS,
     MAX_NAME,
     MAX_SECRET,
+    MAX_STATEMENT,
     MAX_TICKET,
     MAX_TICKETS,
 )
@@ -294,7 +295,7 @@ class GrantBlob(Tagged, tag="grant-blob"):
 class BlobGranted(Tagged, tag="blob-granted"):
     """For the host, which can check it: it holds no secret."""
 
-    statement: Annotated[bytes, Meta(max_length=512)]
+    statement: Annotated[bytes, Meta(max_length=MAX_STATEMENT)]
     """An encoded `blobs.BlobStatement`."""
     signature: Bytes64
     """By the cluster key."""
