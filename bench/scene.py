@@ -87,6 +87,7 @@ class Scene:
                 code="code",
                 code_verifier="v" * 43,
                 salt=salt,
+                with_ticket=None,
             )
         )
         desk.close()

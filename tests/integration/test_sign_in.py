@@ -58,6 +58,7 @@ async def redemption(desk, provider, user="bob", channel="native", redirect=REDI
         code=answer["code"],
         code_verifier=VERIFIER,
         salt=desk.salt,
+        with_ticket=None,
     )
 
 

@@ -182,6 +182,7 @@ class Desk:
             "code": "code",
             "code_verifier": "v" * 43,
             "salt": self.salt,
+            "with_ticket": None,
         }
         reply = await self.service.handle(self.caller(), Redeem(**{**request, **changes}))
         assert isinstance(reply, SignedIn)

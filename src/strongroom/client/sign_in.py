@@ -299,6 +299,7 @@ class Flow:
                 code=code,
                 code_verifier=verifier,
                 salt=salt,
+                with_ticket=None,
             ),
             SignedIn,
         )

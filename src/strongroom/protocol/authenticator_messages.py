@@ -60,7 +60,7 @@ class Redeem(Tagged, tag="redeem"):
     salt: Bytes32
     """With method digest and binding key it gives the nonce."""
     with_ticket: Ticket | None
-    """A ticket of this Authenticator, binding key and Vault cluster: the new one holds its facts, too, and expires no later."""
+    """Of this Authenticator, binding key and Vault cluster: the new one holds its facts, too, and expires no later."""
 
 
 class SignedIn(Tagged, tag="signed-in"):

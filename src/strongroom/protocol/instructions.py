@@ -7,7 +7,7 @@ still fits when a later version knows more fields.
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -66,6 +66,7 @@ class OidcSecret(Message):
 class OidcMethod(Message, tag="oidc", tag_field="type"):
     """Sign-in with an OpenID Connect provider: authorization code with PKCE and bound nonce."""
 
+    kind: ClassVar[Literal["oidc"]] = "oidc"
     public: OidcPublic
     secret: OidcSecret
     algorithms: Annotated[list[Literal["RS256", "ES256", "EdDSA"]], Meta(min_length=1, max_length=3)]
@@ -97,6 +98,7 @@ class PasskeyPublic(Message):
 class PasskeyMethod(Message, tag="passkey", tag_field="type"):
     """Sign-in with a passkey (WebAuthn level 3): an assertion whose challenge is bound to the session (RULES 10)."""
 
+    kind: ClassVar[Literal["passkey"]] = "passkey"
     public: PasskeyPublic
     passkeys: Annotated[list[Passkey], Meta(min_length=1, max_length=32)]
 
@@ -156,9 +158,10 @@ def _verify_schema_version(data: bytes) -> None:
 def parse_method(data: bytes) -> Method:
     """Decode one method definition. Raises `Misuse` METHOD_INVALID."""
     try:
-        return decode(data, Method, limit=MAX_METHOD)
+        method: Method = decode(data, Method, limit=MAX_METHOD)
     except Misuse as error:
         raise Misuse(Number.METHOD_INVALID, error.reason) from None
+    return method
 
 
 def method_digest(definition: bytes) -> Bytes32:
@@ -180,3 +183,11 @@ def bound_nonce(method: bytes, binding_key: bytes, salt: bytes) -> str:
     A stolen ID token names somebody else's binding key and is worthless in any other session.
     """
     return urlsafe_b64encode(digest(Domain.NONCE, method, binding_key, salt)).rstrip(b"=").decode("ascii")
+
+
+def passkey_challenge(method: bytes, binding_key: bytes, salt: bytes) -> Bytes32:
+    """WebAuthn challenge: H(method digest ‖ binding key ‖ salt) (RULES 10).
+
+    An assertion that somebody was talked into, or that was overheard, names another binding key than the thief's.
+    """
+    return digest(Domain.PASSKEY, method, binding_key, salt)

@@ -44,6 +44,8 @@ MAX_POLICIES: Final = 64
 """Cedar policies of one record's rules."""
 MAX_TICKETS: Final = 8
 """Tickets that come with one request."""
+MAX_SIGN_INS: Final = 4
+"""Sign-ins that one ticket holds."""
 
 KEY_PERIOD: Final = 3600
 """Seconds between turns of the attested HPKE key."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from strongroom.enclave.authenticator.cose import parse_public_key
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.instructions import Audience, Channel, OidcMethod
+from strongroom.protocol.instructions import Audience, Channel, Method, OidcMethod, PasskeyMethod
 
 _NATIVE_REDIRECT: Final = re.compile(r"http://127\.0\.0\.1(/[A-Za-z0-9/._~-]*)")
 _PORT: Final = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}(/.*)")
@@ -16,8 +17,16 @@ _DOMAIN: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _TEMPLATES: Final = ("common", "organizations")
 
 
-def verify_method(method: OidcMethod, egress: Egress) -> None:
+def verify_method(method: Method, egress: Egress) -> None:
     """Raises `Misuse` METHOD_INVALID with the reason."""
+    match method:
+        case OidcMethod():
+            _verify_oidc(method, egress)
+        case PasskeyMethod():
+            _verify_passkeys(method, egress)
+
+
+def _verify_oidc(method: OidcMethod, egress: Egress) -> None:
     _verify_issuer(method.public.issuer, egress)
     audiences = method.public.audiences
     for audience in audiences:
@@ -31,6 +40,50 @@ def verify_method(method: OidcMethod, egress: Egress) -> None:
         raise _invalid("a scope holds a character that scopes can't")
     if not all(_DOMAIN.fullmatch(domain) for domain in method.email_domains):
         raise _invalid("an e-mail domain is not a lower-case ASCII domain")
+
+
+def _verify_passkeys(method: PasskeyMethod, egress: Egress) -> None:
+    """One page cannot use the passkeys of another: browsers see to it that rp_id is a suffix of the origin's host."""
+    rp_id, origins = method.public.rp_id, method.public.origins
+    _verify_rp_id(rp_id, egress)
+    for origin in origins:
+        _verify_origin(origin, rp_id, egress)
+    if len(set(origins)) != len(origins):
+        raise _invalid("an origin is listed twice")
+    listed = [passkey.credential_id for passkey in method.passkeys]
+    if method.public.credential_ids != listed:
+        raise _invalid("the public credential ids are not those of the passkeys, in their order")
+    if len(set(listed)) != len(listed):
+        raise _invalid("a passkey is listed twice")
+    for passkey in method.passkeys:
+        if not (0 < len(passkey.person) <= 255 and passkey.person.isascii() and passkey.person.isprintable()):
+            raise _invalid("the person of a passkey is not 1 to 255 printable ASCII characters")
+        parse_public_key(passkey.public_key)
+
+
+def _verify_rp_id(rp_id: str, egress: Egress) -> None:
+    """A domain; addresses are none to WebAuthn. `localhost` only where http on loopback is allowed: elsewhere it would
+    be whatever runs on the user's machine."""
+    try:
+        if rp_id == "localhost":
+            egress.verify_url(f"http://{rp_id}")
+        elif not _DOMAIN.fullmatch(rp_id) or rp_id.rpartition(".")[2].isdecimal():
+            raise Refused
+    except Refused:
+        raise _invalid("rp_id is not a lower-case domain") from None
+
+
+def _verify_origin(origin: str, rp_id: str, egress: Egress) -> None:
+    try:
+        endpoint = egress.verify_url(origin)
+    except Refused as error:
+        raise _invalid(f"origin: {error.reason}") from None
+    if origin != f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}":
+        raise _invalid("an origin is not scheme://host, or scheme://host:port, as browsers write it")
+    if endpoint.host != rp_id and not endpoint.host.endswith(f".{rp_id}"):
+        raise _invalid("an origin's host is neither rp_id nor below it")
+    if not endpoint.tls and rp_id != "localhost":
+        raise _invalid("an origin other than localhost is not https")
 
 
 def find_audience(method: OidcMethod, channel: Channel) -> Audience:

@@ -44,7 +44,7 @@ class RuleBook:
         skips a policy that errors, and a `forbid` would vanish. `Misuse` for rules that are not valid.
         """
         parsed = self._parse(digest, rules)
-        requests = [_request(action, record, fact, parsed.attributes) for fact in facts]
+        requests = [_request(action, record, fact, facts, parsed.attributes) for fact in facts]
         results = cedarpy.is_authorized_batch(requests, parsed.policies, _NO_ENTITIES)
         if any(result.diagnostics.errors for result in results):
             raise Refused(reason="an evaluation error")
@@ -68,11 +68,15 @@ class RuleBook:
 
 
 def identity_of(fact: Fact) -> Identity:
-    return Identity(method=fact.method, subject=fact.subject)
+    return Identity(method=fact.method, subject=fact.subject, email=fact.email)
 
 
-def _request(action: Action, record: RecordFacts, fact: Fact, attributes: frozenset[str]) -> dict[str, Any]:
+def _request(
+    action: Action, record: RecordFacts, fact: Fact, facts: Sequence[Fact], attributes: frozenset[str]
+) -> dict[str, Any]:
     """Most of a decision's time goes into reading the context, so it holds only what the rules look at."""
+    # Somebody may have been tricked into a phishable sign-in, and here it would be the second pair of eyes.
+    others = [other for other in facts if other is not fact and not other.phishable]
     principal = identity_of(fact).principal
     required: dict[str, Any] = {
         "principal": principal,
@@ -83,6 +87,8 @@ def _request(action: Action, record: RecordFacts, fact: Fact, attributes: frozen
         "amr": fact.amr,
         "channel": fact.channel,
         "phishable": fact.phishable,
+        "others": [identity_of(other).principal for other in others],
+        "other_emails": [f"{other.method.hex()} {other.email}" for other in others if other.email],
     }
     optional = {
         "email": fact.email,
@@ -94,10 +100,10 @@ def _request(action: Action, record: RecordFacts, fact: Fact, attributes: frozen
         "auth_time": fact.auth_time,
     }
     known = required | {name: value for name, value in optional.items() if value not in ("", None)}
-    facts = {"kind": record.kind, "depositor": record.depositor}
+    said = {"kind": record.kind, "depositor": record.depositor}
     context = {
         "identity": {name: value for name, value in known.items() if name in attributes},
-        "record": {name: value for name, value in facts.items() if name in attributes},
+        "record": {name: value for name, value in said.items() if name in attributes},
     }
     return {
         "principal": {"type": "Person", "id": principal},

@@ -3,8 +3,10 @@
 Each = salt (32) ‖ AES-256-GCM of its contents. Attacks stopped here:
 
 1. A ticket used with another binding key, at another Vault, after ten minutes, at another Authenticator, or altered.
-2. A device-flow handle or a capsule used as a ticket: each has keys of its own.
+2. A handle of a device flow or a passkey, or a capsule, used as a ticket: each has keys of its own.
 3. A capsule that no Vault asked for: a stranger would make this enclave call providers and client ids of his choice.
+4. Tickets joined to one that counts for ever, or with somebody else's sign-in: what is joined is verified as if it
+   were presented, and the new ticket expires no later.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.evidence import Bytes32, ShortText, SigningPublicKey, UnixTime
 from strongroom.protocol.instructions import Channel, Url
-from strongroom.protocol.limits import MAX_CAPSULE, MAX_METHODS, MAX_TICKET, MAX_TICKET_LIFE
+from strongroom.protocol.limits import MAX_CAPSULE, MAX_METHODS, MAX_SIGN_INS, MAX_TICKET, MAX_TICKET_LIFE
 from strongroom.protocol.messages import MethodBytes, Ticket
 from strongroom.protocol.primitives import Domain, derive_key, equal, frame_parts, open_once, seal_once
 
@@ -62,7 +64,7 @@ class TicketContents(Message):
     binding_key: SigningPublicKey
     vault_cluster: Bytes32
     expires_at: UnixTime
-    facts: Annotated[list[Fact], Meta(min_length=1, max_length=MAX_METHODS)]
+    facts: Annotated[list[Fact], Meta(min_length=1, max_length=MAX_SIGN_INS)]
 
 
 T = TypeVar("T", bound=Message)
@@ -105,11 +107,24 @@ class Sealer:
             raise Misuse(Number.STALE_KEY)
         return contents.methods
 
-    def issue_ticket(self, binding_key: bytes, vault_cluster: bytes, fact: Fact, now: int) -> tuple[Ticket, int]:
-        """The ticket and its expiry. Raises `Untrusted` TOKEN_UNTRUSTED when the facts are too many for one."""
-        expires_at = now + MAX_TICKET_LIFE
+    def issue_ticket(
+        self, binding_key: bytes, vault_cluster: bytes, fact: Fact, now: int, earlier: TicketContents | None = None
+    ) -> tuple[Ticket, int]:
+        """The ticket and its expiry. With `earlier`, which `open_ticket` verified for the same binding key and Vault,
+        it holds those facts, too, and expires no later.
+
+        Raises `Misuse` TOO_LARGE for more than MAX_SIGN_INS facts, `Untrusted` TOKEN_UNTRUSTED when they say too much
+        for one ticket.
+        """
+        expires_at, facts = now + MAX_TICKET_LIFE, [fact]
+        if earlier is not None:
+            expires_at = min(expires_at, earlier.expires_at)
+            kept = [old for old in earlier.facts if (old.method, old.subject) != (fact.method, fact.subject)]
+            facts = [*kept, fact]
+        if len(facts) > MAX_SIGN_INS:
+            raise Misuse(Number.TOO_LARGE, f"a ticket holds at most {MAX_SIGN_INS} sign-ins")
         contents = TicketContents(
-            binding_key=binding_key, vault_cluster=vault_cluster, expires_at=expires_at, facts=[fact]
+            binding_key=binding_key, vault_cluster=vault_cluster, expires_at=expires_at, facts=facts
         )
         sealed = self.seal(Domain.TICKET, contents)
         if len(sealed) > MAX_TICKET:
@@ -123,7 +138,13 @@ class Sealer:
     def verify_ticket(
         self, untrusted_ticket: Ticket, *, binding_key: bytes, vault_cluster: bytes, now: int
     ) -> list[Fact]:
-        """The facts, if the ticket belongs to `binding_key` at `vault_cluster`. Raises `Misuse` TICKET_EXPIRED,
+        """The facts of a ticket. Raises as `open_ticket` does."""
+        return self.open_ticket(untrusted_ticket, binding_key=binding_key, vault_cluster=vault_cluster, now=now).facts
+
+    def open_ticket(
+        self, untrusted_ticket: Ticket, *, binding_key: bytes, vault_cluster: bytes, now: int
+    ) -> TicketContents:
+        """What a ticket says, if it belongs to `binding_key` at `vault_cluster`. Raises `Misuse` TICKET_EXPIRED,
         `Refused` for everything else."""
         contents = self._contents(untrusted_ticket.sealed)
         if (
@@ -134,7 +155,7 @@ class Sealer:
             raise Refused(reason="somebody else's ticket")
         if not lasts(contents.expires_at, now, MAX_TICKET_LIFE):
             raise Misuse(Number.TICKET_EXPIRED)
-        return contents.facts
+        return contents
 
     def _contents(self, untrusted_sealed: bytes) -> TicketContents:
         """Opened once for exactly these bytes. To whom it belongs and whether it has expired is asked every time."""

@@ -128,8 +128,8 @@ class Release:
             authenticators=usable,
             quorum=instructions.quorum,
             methods=[
-                PublicMethod(digest=method_digest(method), kind="oidc", public=encode(parse_method(method).public))
-                for method in instructions.methods
+                PublicMethod(digest=method_digest(exact), kind=method.kind, public=encode(method.public))
+                for exact, method in ((exact, parse_method(exact)) for exact in instructions.methods)
             ],
         )
 
