@@ -1,0 +1,1181 @@
+/**
+ * Every message type, made by generate.mjs from spec/messages.json. What fields mean stands in spec/messages.md.
+ *
+ * Of each there are the type and, under the same name, the kind that `codec.ts` reads and writes it by. Names of
+ * fields are those of the wire. The types of the enclaves' own talk stand here too: the vectors hold them.
+ */
+
+import type { Bytes } from "./bytes.js";
+import { type Kind, bool, bytes, either, int, list, map, oneOf, optional, text } from "./codec.js";
+
+export interface Custodian {
+  readonly name: string;
+  readonly kem_key: Bytes;
+}
+export const Custodian: Kind<Custodian> = map(null, [["name", text(0, 256)], ["kem_key", bytes(1216)]]);
+
+export interface Genesis {
+  readonly version: 1;
+  readonly role: "authenticator" | "vault";
+  readonly cluster_key: Bytes;
+  readonly owner_key: Bytes;
+  readonly custodians: readonly Custodian[];
+  readonly threshold: number;
+  readonly approvers: readonly Bytes[];
+  readonly approvals: number;
+  readonly witnesses: readonly string[];
+  readonly cosignatures: number;
+  readonly development: boolean;
+}
+export const Genesis: Kind<Genesis> = map(null, [
+  ["version", oneOf(1)],
+  ["role", oneOf("authenticator", "vault")],
+  ["cluster_key", bytes(65)],
+  ["owner_key", bytes(65)],
+  ["custodians", list(Custodian, 0, 32)],
+  ["threshold", int(0, 2 ** 63)],
+  ["approvers", list(bytes(65), 0, 32)],
+  ["approvals", int(0, 2 ** 63)],
+  ["witnesses", list(text(0, 256), 0, 32)],
+  ["cosignatures", int(0, 2 ** 63)],
+  ["development", bool],
+]);
+
+export interface PeerBinding {
+  readonly purpose: "decide" | "join" | "recover";
+  readonly kem_key: Bytes;
+  readonly binding_key: Bytes;
+  readonly peer_evidence: Bytes;
+}
+export const PeerBinding: Kind<PeerBinding> = map(null, [
+  ["purpose", oneOf("decide", "join", "recover")],
+  ["kem_key", bytes(1216)],
+  ["binding_key", bytes(65)],
+  ["peer_evidence", bytes(32)],
+]);
+
+export interface ConfigValue {
+  readonly name: string;
+  readonly value: string;
+}
+export const ConfigValue: Kind<ConfigValue> = map(null, [["name", text(0, 256)], ["value", text(0, 4096)]]);
+
+export interface Claims {
+  readonly version: 1;
+  readonly role: "authenticator" | "vault";
+  readonly kem_key: Bytes;
+  readonly expires_at: number;
+  readonly receipt_key: Bytes;
+  readonly cluster_id: Bytes;
+  readonly config: readonly ConfigValue[];
+  readonly build: string;
+  readonly peer: PeerBinding | null;
+}
+export const Claims: Kind<Claims> = map(null, [
+  ["version", oneOf(1)],
+  ["role", oneOf("authenticator", "vault")],
+  ["kem_key", bytes(1216)],
+  ["expires_at", int(0, 1099511627776)],
+  ["receipt_key", bytes(65)],
+  ["cluster_id", bytes(32)],
+  ["config", list(ConfigValue, 0, 64)],
+  ["build", text(0, 256)],
+  ["peer", optional(PeerBinding)],
+]);
+
+export interface Evidence {
+  readonly version: 1;
+  readonly kind: "insecure-software" | "nitro" | "sgx" | "snp" | "tdx";
+  readonly quote: Bytes;
+  readonly collateral: Bytes;
+  readonly claims: Bytes;
+  readonly genesis: Bytes;
+  readonly cluster_signature: Bytes;
+}
+export const Evidence: Kind<Evidence> = map(null, [
+  ["version", oneOf(1)],
+  ["kind", oneOf("insecure-software", "nitro", "sgx", "snp", "tdx")],
+  ["quote", bytes(0, 32768)],
+  ["collateral", bytes(0, 65536)],
+  ["claims", bytes(0, 16384)],
+  ["genesis", bytes(0, 16384)],
+  ["cluster_signature", bytes(64)],
+]);
+
+export interface SgxSigner {
+  readonly signer: Bytes;
+  readonly product_id: number;
+  readonly min_svn: number;
+}
+export const SgxSigner: Kind<SgxSigner> = map(null, [
+  ["signer", bytes(32)],
+  ["product_id", int(0, 65535)],
+  ["min_svn", int(0, 65535)],
+]);
+
+export interface SgxPolicy {
+  readonly tcb_statuses: readonly ("ConfigurationAndSWHardeningNeeded" | "ConfigurationNeeded" | "OutOfDate" | "OutOfDateConfigurationNeeded" | "SWHardeningNeeded" | "TDRelaunchAdvised" | "TDRelaunchAdvisedConfigurationNeeded" | "UpToDate")[];
+  readonly grace_days: number;
+  readonly refused_advisories: readonly string[];
+  readonly min_tcb_evaluation: number;
+  readonly platform_ids: readonly Bytes[] | null;
+  readonly allow_smt: boolean;
+  readonly allow_dynamic_platform: boolean;
+  readonly allow_cached_keys: boolean;
+  readonly measurements: readonly Bytes[];
+  readonly signers: readonly SgxSigner[];
+}
+export const SgxPolicy: Kind<SgxPolicy> = map(null, [
+  ["tcb_statuses", list(oneOf("ConfigurationAndSWHardeningNeeded", "ConfigurationNeeded", "OutOfDate", "OutOfDateConfigurationNeeded", "SWHardeningNeeded", "TDRelaunchAdvised", "TDRelaunchAdvisedConfigurationNeeded", "UpToDate"), 0, 8)],
+  ["grace_days", int(0, 3650)],
+  ["refused_advisories", list(text(0, 256), 0, 64)],
+  ["min_tcb_evaluation", int(0, 2 ** 63)],
+  ["platform_ids", optional(list(bytes(16), 0, 256))],
+  ["allow_smt", bool],
+  ["allow_dynamic_platform", bool],
+  ["allow_cached_keys", bool],
+  ["measurements", list(bytes(32), 0, 64)],
+  ["signers", list(SgxSigner, 0, 16)],
+]);
+
+export interface SoftwarePolicy {
+  readonly tcb_statuses: readonly ("ConfigurationAndSWHardeningNeeded" | "ConfigurationNeeded" | "OutOfDate" | "OutOfDateConfigurationNeeded" | "SWHardeningNeeded" | "TDRelaunchAdvised" | "TDRelaunchAdvisedConfigurationNeeded" | "UpToDate")[];
+  readonly grace_days: number;
+  readonly refused_advisories: readonly string[];
+  readonly min_tcb_evaluation: number;
+  readonly platform_ids: readonly Bytes[] | null;
+  readonly allow_smt: boolean;
+  readonly allow_dynamic_platform: boolean;
+  readonly allow_cached_keys: boolean;
+  readonly measurements: readonly Bytes[];
+  readonly signers: readonly SgxSigner[];
+  readonly roots: readonly Bytes[];
+}
+export const SoftwarePolicy: Kind<SoftwarePolicy> = map(null, [
+  ["tcb_statuses", list(oneOf("ConfigurationAndSWHardeningNeeded", "ConfigurationNeeded", "OutOfDate", "OutOfDateConfigurationNeeded", "SWHardeningNeeded", "TDRelaunchAdvised", "TDRelaunchAdvisedConfigurationNeeded", "UpToDate"), 0, 8)],
+  ["grace_days", int(0, 3650)],
+  ["refused_advisories", list(text(0, 256), 0, 64)],
+  ["min_tcb_evaluation", int(0, 2 ** 63)],
+  ["platform_ids", optional(list(bytes(16), 0, 256))],
+  ["allow_smt", bool],
+  ["allow_dynamic_platform", bool],
+  ["allow_cached_keys", bool],
+  ["measurements", list(bytes(32), 0, 64)],
+  ["signers", list(SgxSigner, 0, 16)],
+  ["roots", list(bytes(32), 0, 8)],
+]);
+
+export interface TdxMeasurement {
+  readonly mrtd: Bytes;
+  readonly rtmr0: Bytes;
+  readonly rtmr1: Bytes;
+  readonly rtmr2: Bytes;
+  readonly rtmr3: Bytes;
+}
+export const TdxMeasurement: Kind<TdxMeasurement> = map(null, [
+  ["mrtd", bytes(48)],
+  ["rtmr0", bytes(48)],
+  ["rtmr1", bytes(48)],
+  ["rtmr2", bytes(48)],
+  ["rtmr3", bytes(48)],
+]);
+
+export interface TdxPolicy {
+  readonly tcb_statuses: readonly ("ConfigurationAndSWHardeningNeeded" | "ConfigurationNeeded" | "OutOfDate" | "OutOfDateConfigurationNeeded" | "SWHardeningNeeded" | "TDRelaunchAdvised" | "TDRelaunchAdvisedConfigurationNeeded" | "UpToDate")[];
+  readonly grace_days: number;
+  readonly refused_advisories: readonly string[];
+  readonly min_tcb_evaluation: number;
+  readonly platform_ids: readonly Bytes[] | null;
+  readonly allow_smt: boolean;
+  readonly allow_dynamic_platform: boolean;
+  readonly allow_cached_keys: boolean;
+  readonly measurements: readonly TdxMeasurement[];
+  readonly allow_perfmon: boolean;
+}
+export const TdxPolicy: Kind<TdxPolicy> = map(null, [
+  ["tcb_statuses", list(oneOf("ConfigurationAndSWHardeningNeeded", "ConfigurationNeeded", "OutOfDate", "OutOfDateConfigurationNeeded", "SWHardeningNeeded", "TDRelaunchAdvised", "TDRelaunchAdvisedConfigurationNeeded", "UpToDate"), 0, 8)],
+  ["grace_days", int(0, 3650)],
+  ["refused_advisories", list(text(0, 256), 0, 64)],
+  ["min_tcb_evaluation", int(0, 2 ** 63)],
+  ["platform_ids", optional(list(bytes(16), 0, 256))],
+  ["allow_smt", bool],
+  ["allow_dynamic_platform", bool],
+  ["allow_cached_keys", bool],
+  ["measurements", list(TdxMeasurement, 0, 64)],
+  ["allow_perfmon", bool],
+]);
+
+export interface SnpSigner {
+  readonly key_digest: Bytes;
+  readonly family_id: Bytes;
+  readonly image_id: Bytes;
+  readonly min_svn: number;
+}
+export const SnpSigner: Kind<SnpSigner> = map(null, [
+  ["key_digest", bytes(48)],
+  ["family_id", bytes(16)],
+  ["image_id", bytes(16)],
+  ["min_svn", int(0, 4294967295)],
+]);
+
+export interface SnpProduct {
+  readonly name: "Genoa" | "Milan" | "Turin";
+  readonly min_bootloader: number;
+  readonly min_tee: number;
+  readonly min_snp: number;
+  readonly min_microcode: number;
+  readonly min_fmc: number;
+}
+export const SnpProduct: Kind<SnpProduct> = map(null, [
+  ["name", oneOf("Genoa", "Milan", "Turin")],
+  ["min_bootloader", int(0, 255)],
+  ["min_tee", int(0, 255)],
+  ["min_snp", int(0, 255)],
+  ["min_microcode", int(0, 255)],
+  ["min_fmc", int(0, 255)],
+]);
+
+export interface SnpPolicy {
+  readonly measurements: readonly Bytes[];
+  readonly signers: readonly SnpSigner[];
+  readonly products: readonly SnpProduct[];
+  readonly chip_ids: readonly Bytes[] | null;
+  readonly vmpls: readonly number[];
+  readonly vlek_providers: readonly string[] | null;
+  readonly allow_smt: boolean;
+  readonly allow_migration_agent: boolean;
+  readonly require_page_swap_disable: boolean;
+  readonly require_crl: boolean;
+}
+export const SnpPolicy: Kind<SnpPolicy> = map(null, [
+  ["measurements", list(bytes(48), 0, 64)],
+  ["signers", list(SnpSigner, 0, 16)],
+  ["products", list(SnpProduct, 0, 8)],
+  ["chip_ids", optional(list(bytes(64), 0, 256))],
+  ["vmpls", list(int(0, 3), 0, 4)],
+  ["vlek_providers", optional(list(text(0, 256), 0, 16))],
+  ["allow_smt", bool],
+  ["allow_migration_agent", bool],
+  ["require_page_swap_disable", bool],
+  ["require_crl", bool],
+]);
+
+export interface NitroMeasurement {
+  readonly pcr0: Bytes;
+  readonly pcr1: Bytes;
+  readonly pcr2: Bytes;
+}
+export const NitroMeasurement: Kind<NitroMeasurement> = map(null, [
+  ["pcr0", bytes(48)],
+  ["pcr1", bytes(48)],
+  ["pcr2", bytes(48)],
+]);
+
+export interface NitroPolicy {
+  readonly measurements: readonly NitroMeasurement[];
+  readonly signers: readonly Bytes[];
+  readonly instances: readonly string[] | null;
+}
+export const NitroPolicy: Kind<NitroPolicy> = map(null, [
+  ["measurements", list(NitroMeasurement, 0, 64)],
+  ["signers", list(bytes(48), 0, 16)],
+  ["instances", optional(list(text(0, 256), 0, 256))],
+]);
+
+export interface RolePolicy {
+  readonly clusters: readonly Bytes[];
+  readonly config: readonly ConfigValue[];
+  readonly sgx: SgxPolicy | null;
+  readonly tdx: TdxPolicy | null;
+  readonly snp: SnpPolicy | null;
+  readonly nitro: NitroPolicy | null;
+  readonly insecure_software: SoftwarePolicy | null;
+}
+export const RolePolicy: Kind<RolePolicy> = map(null, [
+  ["clusters", list(bytes(32), 0, 64)],
+  ["config", list(ConfigValue, 0, 64)],
+  ["sgx", optional(SgxPolicy)],
+  ["tdx", optional(TdxPolicy)],
+  ["snp", optional(SnpPolicy)],
+  ["nitro", optional(NitroPolicy)],
+  ["insecure_software", optional(SoftwarePolicy)],
+]);
+
+export interface TrustPolicy {
+  readonly version: 1;
+  readonly name: string;
+  readonly vault: RolePolicy;
+  readonly authenticator: RolePolicy;
+}
+export const TrustPolicy: Kind<TrustPolicy> = map(null, [
+  ["version", oneOf(1)],
+  ["name", text(0, 256)],
+  ["vault", RolePolicy],
+  ["authenticator", RolePolicy],
+]);
+
+export interface AuthenticatorRef {
+  readonly url: string;
+  readonly policy: Bytes;
+}
+export const AuthenticatorRef: Kind<AuthenticatorRef> = map(null, [["url", text(0, 512)], ["policy", bytes(0, 8192)]]);
+
+export interface Audience {
+  readonly channel: "device" | "native" | "web";
+  readonly client_id: string;
+  readonly redirect_uri: string;
+}
+export const Audience: Kind<Audience> = map(null, [
+  ["channel", oneOf("device", "native", "web")],
+  ["client_id", text(0, 256)],
+  ["redirect_uri", text(0, 512)],
+]);
+
+export interface OidcPublic {
+  readonly issuer: string;
+  readonly audiences: readonly Audience[];
+  readonly scopes: readonly string[];
+}
+export const OidcPublic: Kind<OidcPublic> = map(null, [
+  ["issuer", text(0, 512)],
+  ["audiences", list(Audience, 1, 8)],
+  ["scopes", list(text(0, 256), 0, 16)],
+]);
+
+export interface OidcSecret {
+  readonly client_secret: string;
+}
+export const OidcSecret: Kind<OidcSecret> = map(null, [["client_secret", text(0, 1024)]]);
+
+export interface OidcMethod {
+  readonly type: "oidc";
+  readonly public: OidcPublic;
+  readonly secret: OidcSecret;
+  readonly algorithms: readonly ("ES256" | "EdDSA" | "RS256")[];
+  readonly email_domains: readonly string[];
+}
+export const OidcMethod: Kind<OidcMethod> = map(["type", "oidc"], [
+  ["public", OidcPublic],
+  ["secret", OidcSecret],
+  ["algorithms", list(oneOf("ES256", "EdDSA", "RS256"), 1, 3)],
+  ["email_domains", list(text(0, 256), 0, 64)],
+]);
+
+export interface Passkey {
+  readonly person: string;
+  readonly credential_id: Bytes;
+  readonly public_key: Bytes;
+}
+export const Passkey: Kind<Passkey> = map(null, [
+  ["person", text(0, 256)],
+  ["credential_id", bytes(1, 1023)],
+  ["public_key", bytes(1, 1024)],
+]);
+
+export interface PasskeyPublic {
+  readonly rp_id: string;
+  readonly origins: readonly string[];
+  readonly credential_ids: readonly Bytes[];
+}
+export const PasskeyPublic: Kind<PasskeyPublic> = map(null, [
+  ["rp_id", text(0, 256)],
+  ["origins", list(text(0, 512), 1, 8)],
+  ["credential_ids", list(bytes(1, 1023), 1, 32)],
+]);
+
+export interface PasskeyMethod {
+  readonly type: "passkey";
+  readonly public: PasskeyPublic;
+  readonly passkeys: readonly Passkey[];
+}
+export const PasskeyMethod: Kind<PasskeyMethod> = map(["type", "passkey"], [
+  ["public", PasskeyPublic],
+  ["passkeys", list(Passkey, 1, 32)],
+]);
+
+export interface Instructions {
+  readonly schema_version: 1;
+  readonly authenticators: readonly AuthenticatorRef[];
+  readonly quorum: number;
+  readonly methods: readonly Bytes[];
+  readonly rules: string;
+  readonly permanent: boolean;
+}
+export const Instructions: Kind<Instructions> = map(null, [
+  ["schema_version", oneOf(1)],
+  ["authenticators", list(AuthenticatorRef, 1, 8)],
+  ["quorum", int(1, 8)],
+  ["methods", list(bytes(0, 16384), 1, 16)],
+  ["rules", text(0, 32768)],
+  ["permanent", bool],
+]);
+
+export interface Hello {
+  readonly version: 1;
+  readonly seed: Bytes;
+  readonly kem_key: Bytes;
+  readonly binding_key: Bytes;
+  readonly evidence: Bytes;
+}
+export const Hello: Kind<Hello> = map(null, [
+  ["version", oneOf(1)],
+  ["seed", bytes(32)],
+  ["kem_key", bytes(1216)],
+  ["binding_key", bytes(65)],
+  ["evidence", bytes(32)],
+]);
+
+export interface Answer {
+  readonly session_id: Bytes;
+  readonly sealed_seed: Bytes;
+}
+export const Answer: Kind<Answer> = map(null, [["session_id", bytes(16)], ["sealed_seed", bytes(0, Infinity)]]);
+
+export interface Prove {
+  readonly type: "prove";
+  readonly signature: Bytes;
+  readonly evidence: Bytes | null;
+}
+export const Prove: Kind<Prove> = map(["type", "prove"], [
+  ["signature", bytes(64)],
+  ["evidence", optional(bytes(0, 131072))],
+]);
+
+export interface Proved {
+  readonly type: "proved";
+}
+export const Proved: Kind<Proved> = map(["type", "proved"], []);
+
+export interface ErrorReply {
+  readonly type: "error";
+  readonly number: number;
+  readonly index: number;
+  readonly place: number;
+  readonly version: number;
+}
+export const ErrorReply: Kind<ErrorReply> = map(["type", "error"], [
+  ["number", int(0, 999)],
+  ["index", int(0, 2 ** 63)],
+  ["place", int(0, 2 ** 63)],
+  ["version", int(0, 2 ** 63)],
+]);
+
+export interface ById {
+  readonly by: "id";
+  readonly id: Bytes;
+}
+export const ById: Kind<ById> = map(["by", "id"], [["id", bytes(16)]]);
+
+export interface ByName {
+  readonly by: "name";
+  readonly namespace: string;
+  readonly name: string;
+}
+export const ByName: Kind<ByName> = map(["by", "name"], [["namespace", text(1, 256)], ["name", text(1, 256)]]);
+
+export interface OfNamespace {
+  readonly by: "namespace";
+  readonly namespace: string;
+}
+export const OfNamespace: Kind<OfNamespace> = map(["by", "namespace"], [["namespace", text(1, 256)]]);
+
+export interface ByPerson {
+  readonly by: "person";
+  readonly namespace: string;
+  readonly person: string;
+  readonly name: string;
+}
+export const ByPerson: Kind<ByPerson> = map(["by", "person"], [
+  ["namespace", text(1, 256)],
+  ["person", text(0, 512)],
+  ["name", text(1, 256)],
+]);
+
+export interface Terms {
+  readonly expires_at: number;
+  readonly max_opens: number;
+  readonly closed: boolean;
+  readonly fillable: boolean;
+  readonly blob: Bytes | null;
+  readonly blob_bytes: number;
+}
+export const Terms: Kind<Terms> = map(null, [
+  ["expires_at", int(0, 1099511627776)],
+  ["max_opens", int(0, 2 ** 63)],
+  ["closed", bool],
+  ["fillable", bool],
+  ["blob", optional(bytes(16))],
+  ["blob_bytes", int(0, 2 ** 63)],
+]);
+
+export interface Person {
+  readonly principal: string;
+  readonly email: string;
+}
+export const Person: Kind<Person> = map(null, [["principal", text(0, 512)], ["email", text(0, 256)]]);
+
+export interface Ticket {
+  readonly authenticator: Bytes;
+  readonly sealed: Bytes;
+}
+export const Ticket: Kind<Ticket> = map(null, [["authenticator", bytes(32)], ["sealed", bytes(0, 4096)]]);
+
+export interface StoreItem {
+  readonly address: ById | ByName | ByPerson;
+  readonly replaces: number;
+  readonly secret: Bytes;
+  readonly metadata: Bytes;
+  readonly instructions: Bytes;
+  readonly terms: Terms | null;
+}
+export const StoreItem: Kind<StoreItem> = map(null, [
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["replaces", int(0, 2 ** 63)],
+  ["secret", bytes(0, 65536)],
+  ["metadata", bytes(0, 4096)],
+  ["instructions", bytes(0, 65536)],
+  ["terms", optional(Terms)],
+]);
+
+export interface Store {
+  readonly type: "store";
+  readonly request_id: Bytes;
+  readonly namespace: string;
+  readonly tickets: readonly Ticket[];
+  readonly items: readonly StoreItem[];
+}
+export const Store: Kind<Store> = map(["type", "store"], [
+  ["request_id", bytes(16)],
+  ["namespace", text(1, 256)],
+  ["tickets", list(Ticket, 0, 8)],
+  ["items", list(StoreItem, 1, 256)],
+]);
+
+export interface Stored {
+  readonly type: "stored";
+  readonly versions: readonly number[];
+}
+export const Stored: Kind<Stored> = map(["type", "stored"], [["versions", list(int(0, 2 ** 63), 0, Infinity)]]);
+
+export interface Collect {
+  readonly type: "collect";
+  readonly request_id: Bytes;
+  readonly tickets: readonly Ticket[];
+  readonly addresses: readonly (ById | ByName | ByPerson)[];
+}
+export const Collect: Kind<Collect> = map(["type", "collect"], [
+  ["request_id", bytes(16)],
+  ["tickets", list(Ticket, 0, 8)],
+  ["addresses", list(either<unknown>(ById, ByName, ByPerson), 1, 256)],
+]);
+
+export interface Item {
+  readonly result: "item";
+  readonly version: number;
+  readonly secret: Bytes;
+  readonly metadata: Bytes;
+  readonly author: Person;
+  readonly terms: Terms | null;
+  readonly opens: number;
+}
+export const Item: Kind<Item> = map(["result", "item"], [
+  ["version", int(0, 2 ** 63)],
+  ["secret", bytes(0, 65536)],
+  ["metadata", bytes(0, 4096)],
+  ["author", Person],
+  ["terms", optional(Terms)],
+  ["opens", int(0, 2 ** 63)],
+]);
+
+export interface ItemError {
+  readonly result: "error";
+  readonly number: number;
+}
+export const ItemError: Kind<ItemError> = map(["result", "error"], [["number", int(0, 999)]]);
+
+export interface Collected {
+  readonly type: "collected";
+  readonly results: readonly (Item | ItemError)[];
+}
+export const Collected: Kind<Collected> = map(["type", "collected"], [
+  ["results", list(either<unknown>(Item, ItemError), 0, Infinity)],
+]);
+
+export interface Update {
+  readonly type: "update";
+  readonly request_id: Bytes;
+  readonly address: ById | ByName | ByPerson;
+  readonly replaces: number;
+  readonly tickets: readonly Ticket[];
+  readonly secret: Bytes | null;
+  readonly metadata: Bytes | null;
+  readonly instructions: Bytes | null;
+  readonly terms: Terms | null;
+}
+export const Update: Kind<Update> = map(["type", "update"], [
+  ["request_id", bytes(16)],
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["replaces", int(0, 2 ** 63)],
+  ["tickets", list(Ticket, 0, 8)],
+  ["secret", optional(bytes(0, 65536))],
+  ["metadata", optional(bytes(0, 4096))],
+  ["instructions", optional(bytes(0, 65536))],
+  ["terms", optional(Terms)],
+]);
+
+export interface Fill {
+  readonly type: "fill";
+  readonly request_id: Bytes;
+  readonly address: ById | ByName | ByPerson;
+  readonly replaces: number;
+  readonly tickets: readonly Ticket[];
+  readonly secret: Bytes;
+  readonly metadata: Bytes;
+}
+export const Fill: Kind<Fill> = map(["type", "fill"], [
+  ["request_id", bytes(16)],
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["replaces", int(0, 2 ** 63)],
+  ["tickets", list(Ticket, 0, 8)],
+  ["secret", bytes(0, 65536)],
+  ["metadata", bytes(0, 4096)],
+]);
+
+export interface Updated {
+  readonly type: "updated";
+  readonly version: number;
+}
+export const Updated: Kind<Updated> = map(["type", "updated"], [["version", int(0, 2 ** 63)]]);
+
+export interface Delete {
+  readonly type: "delete";
+  readonly request_id: Bytes;
+  readonly address: ById | ByName | ByPerson;
+  readonly replaces: number;
+  readonly tickets: readonly Ticket[];
+}
+export const Delete: Kind<Delete> = map(["type", "delete"], [
+  ["request_id", bytes(16)],
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["replaces", int(0, 2 ** 63)],
+  ["tickets", list(Ticket, 0, 8)],
+]);
+
+export interface Deleted {
+  readonly type: "deleted";
+  readonly version: number;
+  readonly epoch: number;
+}
+export const Deleted: Kind<Deleted> = map(["type", "deleted"], [
+  ["version", int(0, 2 ** 63)],
+  ["epoch", int(0, 2 ** 63)],
+]);
+
+export interface History {
+  readonly type: "history";
+  readonly address: ById | ByName | ByPerson;
+  readonly tickets: readonly Ticket[];
+}
+export const History: Kind<History> = map(["type", "history"], [
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["tickets", list(Ticket, 0, 8)],
+]);
+
+export interface Visit {
+  readonly number: number;
+  readonly at: number;
+  readonly action: "admin" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
+  readonly person: Person;
+  readonly version: number;
+  readonly outcome: number;
+}
+export const Visit: Kind<Visit> = map(null, [
+  ["number", int(0, 2 ** 63)],
+  ["at", int(0, 1099511627776)],
+  ["action", oneOf("admin", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
+  ["person", Person],
+  ["version", int(0, 2 ** 63)],
+  ["outcome", int(0, 999)],
+]);
+
+export interface HistoryOf {
+  readonly type: "history-of";
+  readonly version: number;
+  readonly opens: number;
+  readonly terms: Terms;
+  readonly visits: readonly Visit[];
+}
+export const HistoryOf: Kind<HistoryOf> = map(["type", "history-of"], [
+  ["version", int(0, 2 ** 63)],
+  ["opens", int(0, 2 ** 63)],
+  ["terms", Terms],
+  ["visits", list(Visit, 0, 100)],
+]);
+
+export interface GrantBlob {
+  readonly type: "grant-blob";
+  readonly address: ById | ByName | ByPerson;
+  readonly tickets: readonly Ticket[];
+}
+export const GrantBlob: Kind<GrantBlob> = map(["type", "grant-blob"], [
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["tickets", list(Ticket, 0, 8)],
+]);
+
+export interface BlobGranted {
+  readonly type: "blob-granted";
+  readonly statement: Bytes;
+  readonly signature: Bytes;
+}
+export const BlobGranted: Kind<BlobGranted> = map(["type", "blob-granted"], [
+  ["statement", bytes(0, 512)],
+  ["signature", bytes(64)],
+]);
+
+export interface Describe {
+  readonly type: "describe";
+  readonly address: ById | ByName | ByPerson | OfNamespace;
+  readonly tickets: readonly Ticket[];
+}
+export const Describe: Kind<Describe> = map(["type", "describe"], [
+  ["address", either<unknown>(ById, ByName, ByPerson, OfNamespace)],
+  ["tickets", list(Ticket, 0, 8)],
+]);
+
+export interface PublicMethod {
+  readonly digest: Bytes;
+  readonly kind: "oidc" | "passkey";
+  readonly public: Bytes;
+}
+export const PublicMethod: Kind<PublicMethod> = map(null, [
+  ["digest", bytes(32)],
+  ["kind", oneOf("oidc", "passkey")],
+  ["public", bytes(0, 16384)],
+]);
+
+export interface SignInAt {
+  readonly url: string;
+  readonly cluster_id: Bytes;
+  readonly capsule: Bytes;
+}
+export const SignInAt: Kind<SignInAt> = map(null, [
+  ["url", text(0, 512)],
+  ["cluster_id", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+]);
+
+export interface Described {
+  readonly type: "described";
+  readonly authenticators: readonly SignInAt[];
+  readonly quorum: number;
+  readonly methods: readonly PublicMethod[];
+}
+export const Described: Kind<Described> = map(["type", "described"], [
+  ["authenticators", list(SignInAt, 0, 8)],
+  ["quorum", int(0, 2 ** 63)],
+  ["methods", list(PublicMethod, 0, 16)],
+]);
+
+export interface CreateNamespace {
+  readonly type: "create-namespace";
+  readonly request_id: Bytes;
+  readonly namespace: string;
+  readonly replaces: number;
+  readonly instructions: Bytes;
+  readonly max_records: number;
+  readonly max_bytes: number;
+  readonly max_records_per_identity: number;
+  readonly max_bytes_per_identity: number;
+}
+export const CreateNamespace: Kind<CreateNamespace> = map(["type", "create-namespace"], [
+  ["request_id", bytes(16)],
+  ["namespace", text(1, 256)],
+  ["replaces", int(0, 2 ** 63)],
+  ["instructions", bytes(0, 65536)],
+  ["max_records", int(0, 2 ** 63)],
+  ["max_bytes", int(0, 2 ** 63)],
+  ["max_records_per_identity", int(0, 2 ** 63)],
+  ["max_bytes_per_identity", int(0, 2 ** 63)],
+]);
+
+export interface NamespaceCreated {
+  readonly type: "namespace-created";
+  readonly version: number;
+}
+export const NamespaceCreated: Kind<NamespaceCreated> = map(["type", "namespace-created"], [
+  ["version", int(0, 2 ** 63)],
+]);
+
+export interface Begin {
+  readonly type: "begin";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+  readonly channel: "device" | "native" | "web";
+}
+export const Begin: Kind<Begin> = map(["type", "begin"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+  ["channel", oneOf("device", "native", "web")],
+]);
+
+export interface Begun {
+  readonly type: "begun";
+  readonly issuer: string;
+  readonly authorization_endpoint: string;
+  readonly client_id: string;
+  readonly redirect_uri: string;
+  readonly scope: string;
+  readonly iss_in_redirect: boolean;
+}
+export const Begun: Kind<Begun> = map(["type", "begun"], [
+  ["issuer", text(0, 512)],
+  ["authorization_endpoint", text(0, 512)],
+  ["client_id", text(0, 256)],
+  ["redirect_uri", text(0, 512)],
+  ["scope", text(0, 2048)],
+  ["iss_in_redirect", bool],
+]);
+
+export interface Redeem {
+  readonly type: "redeem";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+  readonly channel: "device" | "native" | "web";
+  readonly redirect_uri: string;
+  readonly code: string;
+  readonly code_verifier: string;
+  readonly salt: Bytes;
+  readonly with_ticket: Ticket | null;
+}
+export const Redeem: Kind<Redeem> = map(["type", "redeem"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+  ["channel", oneOf("device", "native", "web")],
+  ["redirect_uri", text(0, 512)],
+  ["code", text(1, 4096)],
+  ["code_verifier", text(43, 128)],
+  ["salt", bytes(32)],
+  ["with_ticket", optional(Ticket)],
+]);
+
+export interface SignedIn {
+  readonly type: "signed-in";
+  readonly ticket: Ticket;
+  readonly expires_at: number;
+  readonly subject: string;
+  readonly email: string;
+}
+export const SignedIn: Kind<SignedIn> = map(["type", "signed-in"], [
+  ["ticket", Ticket],
+  ["expires_at", int(0, 1099511627776)],
+  ["subject", text(0, 256)],
+  ["email", text(0, 256)],
+]);
+
+export interface DeviceBegin {
+  readonly type: "device-begin";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+}
+export const DeviceBegin: Kind<DeviceBegin> = map(["type", "device-begin"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+]);
+
+export interface DeviceBegun {
+  readonly type: "device-begun";
+  readonly handle: Bytes;
+  readonly user_code: string;
+  readonly verification_uri: string;
+  readonly verification_uri_complete: string;
+  readonly interval: number;
+  readonly expires_at: number;
+}
+export const DeviceBegun: Kind<DeviceBegun> = map(["type", "device-begun"], [
+  ["handle", bytes(0, 4096)],
+  ["user_code", text(0, 256)],
+  ["verification_uri", text(0, 512)],
+  ["verification_uri_complete", text(0, 512)],
+  ["interval", int(0, 2 ** 63)],
+  ["expires_at", int(0, 1099511627776)],
+]);
+
+export interface DevicePoll {
+  readonly type: "device-poll";
+  readonly capsule: Bytes;
+  readonly handle: Bytes;
+}
+export const DevicePoll: Kind<DevicePoll> = map(["type", "device-poll"], [
+  ["capsule", bytes(0, 81920)],
+  ["handle", bytes(0, 4096)],
+]);
+
+export interface PasskeyBegin {
+  readonly type: "passkey-begin";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+}
+export const PasskeyBegin: Kind<PasskeyBegin> = map(["type", "passkey-begin"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+]);
+
+export interface PasskeyBegun {
+  readonly type: "passkey-begun";
+  readonly handle: Bytes;
+  readonly challenge: Bytes;
+}
+export const PasskeyBegun: Kind<PasskeyBegun> = map(["type", "passkey-begun"], [
+  ["handle", bytes(0, 4096)],
+  ["challenge", bytes(32)],
+]);
+
+export interface PasskeySignIn {
+  readonly type: "passkey-sign-in";
+  readonly capsule: Bytes;
+  readonly handle: Bytes;
+  readonly credential_id: Bytes;
+  readonly authenticator_data: Bytes;
+  readonly client_data: Bytes;
+  readonly signature: Bytes;
+  readonly with_ticket: Ticket | null;
+}
+export const PasskeySignIn: Kind<PasskeySignIn> = map(["type", "passkey-sign-in"], [
+  ["capsule", bytes(0, 81920)],
+  ["handle", bytes(0, 4096)],
+  ["credential_id", bytes(1, 1023)],
+  ["authenticator_data", bytes(0, 1024)],
+  ["client_data", bytes(0, 4096)],
+  ["signature", bytes(0, 1024)],
+  ["with_ticket", optional(Ticket)],
+]);
+
+export interface RecordRef {
+  readonly handle: Bytes;
+  readonly version: number;
+}
+export const RecordRef: Kind<RecordRef> = map(null, [["handle", bytes(32)], ["version", int(0, 2 ** 63)]]);
+
+export interface RecordFacts {
+  readonly kind: "namespace" | "secret";
+  readonly depositor: string;
+}
+export const RecordFacts: Kind<RecordFacts> = map(null, [
+  ["kind", oneOf("namespace", "secret")],
+  ["depositor", text(0, 512)],
+]);
+
+export interface DecisionRequest {
+  readonly request_id: Bytes;
+  readonly vault_cluster: Bytes;
+  readonly binding_key: Bytes;
+  readonly action: "admin" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
+  readonly rules_digest: Bytes;
+  readonly instructions_digest: Bytes;
+  readonly context_digest: Bytes;
+  readonly records: readonly RecordRef[];
+}
+export const DecisionRequest: Kind<DecisionRequest> = map(null, [
+  ["request_id", bytes(16)],
+  ["vault_cluster", bytes(32)],
+  ["binding_key", bytes(65)],
+  ["action", oneOf("admin", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
+  ["rules_digest", bytes(32)],
+  ["instructions_digest", bytes(32)],
+  ["context_digest", bytes(32)],
+  ["records", list(RecordRef, 1, 256)],
+]);
+
+export interface DecideItem {
+  readonly request: Bytes;
+  readonly schema_version: number;
+  readonly rules: string;
+  readonly methods: readonly Bytes[];
+  readonly facts: Bytes;
+  readonly ticket: Ticket;
+}
+export const DecideItem: Kind<DecideItem> = map(null, [
+  ["request", bytes(0, 65536)],
+  ["schema_version", int(0, 2 ** 63)],
+  ["rules", text(0, 32768)],
+  ["methods", list(bytes(32), 0, 16)],
+  ["facts", bytes(0, 4096)],
+  ["ticket", Ticket],
+]);
+
+export interface Decide {
+  readonly type: "decide";
+  readonly items: readonly DecideItem[];
+}
+export const Decide: Kind<Decide> = map(["type", "decide"], [["items", list(DecideItem, 1, 256)]]);
+
+export interface Identity {
+  readonly method: Bytes;
+  readonly subject: string;
+  readonly email: string;
+}
+export const Identity: Kind<Identity> = map(null, [
+  ["method", bytes(32)],
+  ["subject", text(0, 256)],
+  ["email", text(0, 256)],
+]);
+
+export interface Decision {
+  readonly request_digest: Bytes;
+  readonly number: number;
+  readonly identity: Identity | null;
+}
+export const Decision: Kind<Decision> = map(null, [
+  ["request_digest", bytes(32)],
+  ["number", int(0, 999)],
+  ["identity", optional(Identity)],
+]);
+
+export interface Decisions {
+  readonly type: "decisions";
+  readonly decisions: readonly Decision[];
+}
+export const Decisions: Kind<Decisions> = map(["type", "decisions"], [["decisions", list(Decision, 0, Infinity)]]);
+
+export interface Validate {
+  readonly type: "validate";
+  readonly instructions: Bytes;
+}
+export const Validate: Kind<Validate> = map(["type", "validate"], [["instructions", bytes(0, 65536)]]);
+
+export interface Validated {
+  readonly type: "validated";
+  readonly permitted: readonly ("admin" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update")[];
+}
+export const Validated: Kind<Validated> = map(["type", "validated"], [
+  ["permitted", list(oneOf("admin", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update"), 0, 16)],
+]);
+
+export interface Enclose {
+  readonly type: "enclose";
+  readonly methods: readonly Bytes[];
+}
+export const Enclose: Kind<Enclose> = map(["type", "enclose"], [["methods", list(bytes(0, 16384), 1, 16)]]);
+
+export interface Enclosed {
+  readonly type: "enclosed";
+  readonly capsule: Bytes;
+}
+export const Enclosed: Kind<Enclosed> = map(["type", "enclosed"], [["capsule", bytes(0, 81920)]]);
+
+export interface BlobStatement {
+  readonly blob: Bytes;
+  readonly version: number;
+  readonly max_bytes: number;
+  readonly expires_at: number;
+  readonly live: boolean;
+}
+export const BlobStatement: Kind<BlobStatement> = map(null, [
+  ["blob", bytes(16)],
+  ["version", int(0, 2 ** 63)],
+  ["max_bytes", int(0, 2 ** 63)],
+  ["expires_at", int(0, 1099511627776)],
+  ["live", bool],
+]);
+
+export type VaultRequest =
+  | Prove
+  | Store
+  | Collect
+  | Update
+  | Fill
+  | Delete
+  | History
+  | GrantBlob
+  | Describe
+  | CreateNamespace;
+export const VaultRequest: Kind<VaultRequest> = either<VaultRequest>(
+  Prove,
+  Store,
+  Collect,
+  Update,
+  Fill,
+  Delete,
+  History,
+  GrantBlob,
+  Describe,
+  CreateNamespace,
+);
+
+export type VaultReply =
+  | Proved
+  | Stored
+  | Collected
+  | Updated
+  | Deleted
+  | HistoryOf
+  | BlobGranted
+  | Described
+  | NamespaceCreated
+  | ErrorReply;
+export const VaultReply: Kind<VaultReply> = either<VaultReply>(
+  Proved,
+  Stored,
+  Collected,
+  Updated,
+  Deleted,
+  HistoryOf,
+  BlobGranted,
+  Described,
+  NamespaceCreated,
+  ErrorReply,
+);
+
+export type AuthenticatorRequest =
+  | Prove
+  | Begin
+  | Redeem
+  | DeviceBegin
+  | DevicePoll
+  | PasskeyBegin
+  | PasskeySignIn
+  | Decide
+  | Validate
+  | Enclose;
+export const AuthenticatorRequest: Kind<AuthenticatorRequest> = either<AuthenticatorRequest>(
+  Prove,
+  Begin,
+  Redeem,
+  DeviceBegin,
+  DevicePoll,
+  PasskeyBegin,
+  PasskeySignIn,
+  Decide,
+  Validate,
+  Enclose,
+);
+
+export type AuthenticatorReply =
+  | Proved
+  | Begun
+  | SignedIn
+  | DeviceBegun
+  | PasskeyBegun
+  | Decisions
+  | Validated
+  | Enclosed
+  | ErrorReply;
+export const AuthenticatorReply: Kind<AuthenticatorReply> = either<AuthenticatorReply>(
+  Proved,
+  Begun,
+  SignedIn,
+  DeviceBegun,
+  PasskeyBegun,
+  Decisions,
+  Validated,
+  Enclosed,
+  ErrorReply,
+);
