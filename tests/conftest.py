@@ -25,10 +25,21 @@ def second_client_missing():
     return None
 
 
+def web_missing(package):
+    """Why tests can't use this npm package of `web`, or None."""
+    if commands() is None:
+        return "there is no Node.js here (`make test` installs one)"
+    if not (ROOT / "web" / "node_modules" / package).is_dir():
+        return f"web/node_modules/{package} is missing (`make test` installs it)"
+    return None
+
+
 # What a test may ask for with @pytest.mark.needs(name): a function that says why it is missing, or None.
 NEEDS = {
     "oidc": provider.missing,
     "second-client": second_client_missing,
+    "web": lambda: web_missing("age-encryption"),
+    "cctv": lambda: web_missing("cctv-age"),
     "shared": lambda: None if SHARED.is_dir() else "../shared is not beside this clone",
     "cc": lambda: None if shutil.which("cc") else "there is no C compiler here (`cc`)",
     "root": lambda: None if os.geteuid() == 0 else "only root can change the root directory",
