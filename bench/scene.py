@@ -101,7 +101,12 @@ class Scene:
             tickets=[ticket],
             items=[
                 StoreItem(
-                    address=ById(id=name), replaces=0, secret=bytes(size), metadata=b"", instructions=instructions
+                    address=ById(id=name),
+                    replaces=0,
+                    secret=bytes(size),
+                    metadata=b"",
+                    instructions=instructions,
+                    terms=None,
                 )
                 for name in ids
             ],

@@ -15,10 +15,11 @@ from strongroom.protocol.errors import Misuse, Number, StrongroomError, from_num
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
 from strongroom.protocol.limits import KEY_PERIOD, MAX_SESSIONS_PER_KEY
 from strongroom.protocol.link import Operation
-from strongroom.protocol.messages import ById, Describe, Described, Item, OfNamespace
+from strongroom.protocol.messages import ById, Describe, Described, OfNamespace
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.session import ClientHandshake
 from tests.support.evidence import changed
+from tests.support.vault import released
 from tests.support.world import AUTHENTICATOR_URL, OPERATIONS, RawClient, World, for_bob, permit
 
 DAY = 86400
@@ -324,7 +325,7 @@ async def test_what_an_authenticator_may_not_say_never_reaches_the_client(world,
 
 async def test_nonsense_of_an_authenticator_is_not_the_clients_mistake(world):
     peer = await peers_of(world).get(AUTHENTICATOR_URL, encode(world.policy()))
-    for answer in (Item(1, b"", b""), Validated(permitted=["collect"] * 17)):
+    for answer in (released(1, b""), Validated(permitted=["collect"] * 17)):
         answering(world, answer)
         ask = peer.ask(Validate(instructions=world.instructions(for_bob())))
         assert await number_of(ask) is Number.AUTHENTICATOR_UNTRUSTED

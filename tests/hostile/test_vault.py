@@ -19,13 +19,13 @@ from strongroom.protocol.messages import (
     StoreItem,
 )
 from tests.support.evidence import changed
-from tests.support.vault import SECRET, collect_error, fresh, number_of, stored
+from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import AUTHENTICATOR_URL, METHOD, World, for_bob, permit
 
 
 async def test_the_recipient_collects_and_nobody_else(world):
     address, _ = await stored(world)
-    assert await (await world.client("bob")).collect(address) == [Item(1, SECRET, b"")]
+    assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
     for person in ("mallory", "alice"):
         assert await collect_error(await world.client(person), address) is Number.REFUSED
     assert await collect_error(await world.client(), address) is Number.TICKET_MISSING
@@ -145,7 +145,7 @@ async def test_refused_attempts_throttle_one_identity_on_one_record_and_survive_
     mallory = await world.client("mallory")
     assert await number_of(mallory.update(address, 1, secret=b"x")) is Number.THROTTLED
     bob = await world.client("bob")
-    assert await bob.collect(address) == [Item(1, SECRET, b"")], "others are not hindered"
+    assert await bob.collect(address) == [released(1, SECRET)], "others are not hindered"
     for instance in (world.vault, world.authenticator):
         instance.platform.ahead = 1000
     alice = await world.client("alice")
@@ -185,7 +185,7 @@ async def test_instructions_of_another_schema_version_are_unsupported_never_ok(w
 async def test_an_error_names_the_item_and_the_place_in_its_rules(world):
     alice = await world.client("alice")
     items = [
-        StoreItem(address=fresh(), replaces=0, secret=b"", metadata=b"", instructions=instructions)
+        StoreItem(address=fresh(), replaces=0, secret=b"", metadata=b"", instructions=instructions, terms=None)
         for instructions in (
             world.instructions(for_bob()),
             world.instructions(for_bob() + "permit(principal, action, resource) when { context.nonsense };"),

@@ -18,13 +18,12 @@ from strongroom.protocol.link import Operation, Row, Start
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.messages import (
     ByName,
-    Item,
     OfNamespace,
     Ticket,
 )
 from strongroom.protocol.primitives import Domain, digest
 from tests.support.evidence import changed
-from tests.support.vault import SECRET, collect_error, fresh, number_of, stored
+from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import World, for_bob, permit
 
 
@@ -125,7 +124,7 @@ async def test_a_restart_opens_the_same_ring_and_records(world):
     cluster = world.vault_cluster
     await world.vault.start()
     await world.authenticator.start()
-    assert await (await world.client("bob")).collect(address) == [Item(1, SECRET, b"")]
+    assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
     assert world.vault_cluster == cluster
 
 
@@ -151,7 +150,7 @@ async def test_a_store_that_only_resembles_an_earlier_one_is_a_conflict(world, c
         request_id=os.urandom(16) if change == "request id" else request_id,
     )
     assert await number_of(store) is Number.CONFLICT
-    assert await (await world.client("bob")).collect(address) == [Item(1, SECRET, b"")]
+    assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
 
 
 async def test_update_needs_the_right_and_the_version(world):
@@ -164,7 +163,7 @@ async def test_update_needs_the_right_and_the_version(world):
     request_id = os.urandom(16)
     assert (await alice.update(address, 1, secret=b"new", request_id=request_id)).version == 2
     assert (await alice.update(address, 1, secret=b"new", request_id=request_id)).version == 2
-    assert await bob.collect(address) == [Item(2, b"new", b"")]
+    assert await bob.collect(address) == [released(2, b"new")]
 
 
 async def test_a_revoked_right_is_gone_at_once(world):
@@ -191,7 +190,7 @@ async def test_a_deleted_record_is_gone_and_only_who_held_update_puts_something_
     assert await number_of(mallory.store(address, b"trap", instructions, replaces=2)) is Number.REFUSED
     assert await number_of(alice.store(address, b"new", instructions, replaces=0)) is Number.CONFLICT
     assert (await alice.store(address, b"new", instructions, replaces=2)).versions == [3]
-    assert await bob.collect(address) == [Item(3, b"new", b"")]
+    assert await bob.collect(address) == [released(3, b"new")]
 
 
 def world_handle(world, address):
@@ -231,7 +230,7 @@ async def test_a_stranger_learns_of_no_name_by_any_ticket(world, tmp_path):
             assert await number_of(stranger.describe(name)) is Number.REFUSED
     # Who may describe is told what to do.
     bob = await world.client("bob")
-    assert await bob.collect(known) == [Item(1, SECRET, b"")]
+    assert await bob.collect(known) == [released(1, SECRET)]
 
 
 async def test_the_log_names_who_was_permitted_not_who_was_shown_along(world):
@@ -414,7 +413,7 @@ async def test_a_secret_is_not_released_when_its_log_entry_can_not_be_written(wo
     world.vault.host.fail_commit = Unavailable(Number.STORE_FULL)
     assert await number_of(bob.collect(address)) is Number.STORE_FULL
     world.vault.host.fail_commit = None
-    assert await bob.collect(address) == [Item(1, SECRET, b"")]
+    assert await bob.collect(address) == [released(1, SECRET)]
 
 
 async def test_nothing_is_acknowledged_that_the_database_did_not_take(world):

@@ -5,11 +5,15 @@ import os
 import pytest
 
 from strongroom.protocol.errors import Number, StrongroomError
+from strongroom.protocol.instructions import method_digest
 from strongroom.protocol.messages import (
     ById,
+    Item,
     ItemError,
+    Person,
+    Terms,
 )
-from tests.support.world import for_bob
+from tests.support.world import METHOD, for_bob
 
 SECRET = b"the recipe for hacking them"
 
@@ -26,6 +30,28 @@ async def stored(world, rules=None, secret=SECRET):
     await alice.store(address, secret, world.instructions(rules or for_bob()))
     sizes = {key: len(world.vault.host.rows[key].sealed) for key in set(world.vault.host.rows) - before}
     return address, max(sizes, key=lambda key: sizes[key])
+
+
+def person(name):
+    """As whom the Authenticator recognises somebody."""
+    return Person(principal=f"{method_digest(METHOD).hex()}:{name}", email=f"{name}@example.com")
+
+
+def terms(**changes):
+    nothing = {
+        "expires_at": 0,
+        "max_opens": 0,
+        "closed": False,
+        "fillable": False,
+        "blob": None,
+        "blob_bytes": 0,
+    }
+    return Terms(**(nothing | changes))
+
+
+def released(version, secret, author="alice"):
+    """What is released of a record without terms."""
+    return Item(version=version, secret=secret, metadata=b"", author=person(author), terms=None, opens=0)
 
 
 async def number_of(awaitable):

@@ -41,6 +41,9 @@ from strongroom.protocol.messages import (
     Delete,
     Describe,
     Error,
+    Fill,
+    GrantBlob,
+    History,
     Prove,
     Store,
     StoreItem,
@@ -290,18 +293,29 @@ class Person(RawClient):
             secret=secret,
             metadata=b"",
             instructions=instructions,
+            terms=changes.pop("terms", None),
         )
         fields = {"request_id": os.urandom(16), "namespace": "team", "tickets": self.tickets, "items": [item]}
         return await self.ask(Store(**(fields | changes)))
 
-    async def collect(self, *addresses: Any) -> Any:
-        request = Collect(request_id=os.urandom(16), tickets=self.tickets, addresses=list(addresses))
+    async def collect(self, *addresses: Any, request_id: bytes | None = None) -> Any:
+        request = Collect(request_id=request_id or os.urandom(16), tickets=self.tickets, addresses=list(addresses))
         return (await self.ask(request)).results
 
     async def update(self, address: Any, replaces: int, **changes: Any) -> Any:
         fields: dict[str, Any] = {"request_id": os.urandom(16), "secret": None, "metadata": None, "instructions": None}
-        fields |= {"tickets": self.tickets}
+        fields |= {"terms": None, "tickets": self.tickets}
         return await self.ask(Update(address=address, replaces=replaces, **(fields | changes)))
+
+    async def fill(self, address: Any, replaces: int, secret: bytes, **changes: Any) -> Any:
+        fields = {"request_id": os.urandom(16), "metadata": b"", "tickets": self.tickets}
+        return await self.ask(Fill(address=address, replaces=replaces, secret=secret, **(fields | changes)))
+
+    async def history(self, address: Any) -> Any:
+        return await self.ask(History(address=address, tickets=self.tickets))
+
+    async def grant_blob(self, address: Any) -> Any:
+        return await self.ask(GrantBlob(address=address, tickets=self.tickets))
 
     async def delete(self, address: Any, replaces: int, **changes: Any) -> Any:
         fields = {"request_id": os.urandom(16), "tickets": self.tickets}

@@ -15,11 +15,14 @@ from strongroom.enclave.vault.decisions import Decider
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.gate import Gate
 from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import Handles
 from strongroom.enclave.vault.release import Release
+from strongroom.enclave.vault.revision import Revision
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.service import VaultService
 from strongroom.enclave.vault.shelf import Shelf
+from strongroom.enclave.vault.statements import Statements
 from strongroom.enclave.vault.writer import Writer
 
 
@@ -36,5 +39,7 @@ def build_vault(
     gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), shelf, counters, writer)
     release = Release(peers, shelf, writer, gate)
     intake = Intake(clock, peers)
-    deposit = Deposit(clock, ring.statement.owner_key, ring.epoch, handles, shelf, writer, gate, intake)
-    return VaultService(release, deposit)
+    quotas = Quotas(handles, shelf)
+    deposit = Deposit(clock, ring.statement.owner_key, shelf, writer, gate, intake, quotas)
+    revision = Revision(clock, ring.epoch, shelf, writer, gate, intake, quotas)
+    return VaultService(release, deposit, revision, Statements(ring.cluster_key, shelf, writer, gate))

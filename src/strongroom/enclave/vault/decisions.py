@@ -47,7 +47,7 @@ from strongroom.protocol.instructions import (
     rules_digest,
 )
 from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_INSTRUCTIONS, MAX_MESSAGE
-from strongroom.protocol.messages import Ticket
+from strongroom.protocol.messages import Person, Ticket
 
 T = TypeVar("T")
 
@@ -112,23 +112,26 @@ class Question:
     records: tuple[RecordRef, ...]
 
 
+NOBODY: Final = Person(principal="", email="")
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`number` 0 is OK. `principals`: when OK, whom the rules permitted, by Authenticator in the instructions' order;
+    """`number` 0 is OK. `people`: when OK, whom the rules permitted, by Authenticator in the instructions' order;
     else whoever was recognised and refused. Never mixed: what somebody was permitted is never put down to another
     identity that was merely shown along with it."""
 
     number: int
-    principals: tuple[str, ...] = ()
+    people: tuple[Person, ...] = ()
 
     @property
     def allowed(self) -> bool:
         return self.number == 0
 
     @property
-    def identity(self) -> str:
-        """The principal that the log and quotas name; "" when no ticket was accepted."""
-        return self.principals[0] if self.principals else ""
+    def person(self) -> Person:
+        """Whom log, journal and quotas name; nobody when no ticket was accepted."""
+        return self.people[0] if self.people else NOBODY
 
 
 REFUSED: Final = Verdict(int(Number.REFUSED))
@@ -229,21 +232,24 @@ class Decider:
             for reference, clusters in zip(plan.instructions.authenticators, plan.clusters, strict=True)
             if (tickets := [ticket for ticket in dict.fromkeys(question.tickets) if ticket.authenticator in clusters])
         ]
-        permitted: dict[bytes, str] = {}
-        refused: list[str] = []
+        permitted: dict[bytes, Person] = {}
+        refused: dict[str, Person] = {}
         number = int(Number.TICKET_MISSING)
         for cluster, decisions in await at_once(asked):
             for decision in decisions:
-                if decision.number == 0 and decision.identity is not None:
-                    permitted.setdefault(cluster, decision.identity.principal)
-                else:
-                    number = decision.number
-                    refused += [decision.identity.principal] if decision.identity is not None else []
+                identity = decision.identity
+                if decision.number == 0 and identity is not None:
+                    permitted.setdefault(cluster, Person(principal=identity.principal, email=identity.email))
+                    continue
+                number = decision.number
+                if identity is not None:
+                    person = Person(principal=identity.principal, email=identity.email)
+                    refused.setdefault(person.principal, person)
         if len(permitted) >= plan.instructions.quorum:
             return Verdict(0, tuple(permitted.values()))
         if permitted and not refused:
             number = int(Number.TICKET_MISSING)  # some of the quorum agreed, the others were not asked
-        return Verdict(number, tuple(dict.fromkeys(refused)))
+        return Verdict(number, tuple(refused.values()))
 
     async def _ask(
         self, question: Question, plan: Plan, reference: AuthenticatorRef, tickets: Sequence[Ticket]

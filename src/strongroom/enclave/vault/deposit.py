@@ -1,49 +1,46 @@
-"""Taking in: `store`, `update`, `delete`, and namespaces.
+"""Taking in: `store`, and namespaces. What changes records afterwards is in `revision`.
 
-Every write names the version it replaces, so a retry is the same success or a conflict, and no retry ever resets
-anything. "The same success" means same request id, same payload and same person (RULES 19).
+A `store` names the version it replaces, so a retry is the same success or a conflict (RULES 19). Attacks stopped here:
+
+1. Somebody else's record under a person's own address: the person whom the `create` decision permits must be the one
+   that the address names.
+2. A record that names another one's blob, so that its depositor can have the host erase or prolong that: whose a blob
+   is, is claimed by the first record that names it, in the same commit.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, TypeVar
-
-import msgspec
+from collections.abc import Sequence
+from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.counters import Charge, charges_for
 from strongroom.enclave.vault.decisions import Verdict
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
-from strongroom.enclave.vault.records import Handles, LastWrite, LogEntry, Quota, Record
+from strongroom.enclave.vault.quotas import Quotas
+from strongroom.enclave.vault.records import LastWrite, Quota, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
-from strongroom.enclave.vault.writer import Change, Watch, Writer
+from strongroom.enclave.vault.terms import blob_of, verify_terms
+from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
-from strongroom.protocol.instructions import Action
 from strongroom.protocol.messages import (
     ByName,
+    ByPerson,
     CreateNamespace,
-    Delete,
-    Deleted,
     NamespaceCreated,
     OfNamespace,
+    Person,
     Store,
     Stored,
     StoreItem,
-    Update,
-    Updated,
 )
 from strongroom.protocol.primitives import Domain, digest
 
-T = TypeVar("T")
-
 OWNER: Final = "owner"
 """Principal written for the owner of the cluster; no ticket names it, they all hold a method digest and a colon."""
-NO_QUOTA: Final = Quota(max_records=0, max_bytes=0, max_records_per_identity=0, max_bytes_per_identity=0)
 
 
 class Deposit:
@@ -53,21 +50,19 @@ class Deposit:
         self,
         clock: Clock,
         owner_key: bytes,
-        epoch: int,
-        handles: Handles,
         shelf: Shelf,
         writer: Writer,
         gate: Gate,
         intake: Intake,
+        quotas: Quotas,
     ) -> None:
         self._clock = clock
         self._owner_key = owner_key
-        self._epoch = epoch
-        self._handles = handles
         self._shelf = shelf
         self._writer = writer
         self._gate = gate
         self._intake = intake
+        self._quotas = quotas
 
     # --- store ------------------------------------------------------------------------------------------------
 
@@ -75,40 +70,57 @@ class Deposit:
         handles = [self._item_handle(request.namespace, at, item) for at, item in enumerate(request.items)]
         if len(set(handles)) != len(handles):
             raise Misuse(Number.MALFORMED, "an address is listed twice")
-        await until_settled(lambda: self._store(caller, request, handles))
+        blobs = {at: item.terms.blob for at, item in enumerate(request.items) if item.terms and item.terms.blob}
+        if len(set(blobs.values())) != len(blobs):
+            raise Misuse(Number.MALFORMED, "a blob is listed twice")
+        await until_settled(lambda: self._store(caller, request, handles, blobs))
         return Stored(versions=[item.replaces + 1 for item in request.items])
 
     def _item_handle(self, namespace: str, at: int, item: StoreItem) -> bytes:
-        if isinstance(item.address, ByName) and item.address.namespace != namespace:
+        if isinstance(item.address, ByName | ByPerson) and item.address.namespace != namespace:
             raise Misuse(Number.MALFORMED, "a name of another namespace", index=at)
+        verify_terms(item.terms, at)
         return self._shelf.handle(item.address)
 
-    async def _store(self, caller: Caller, request: Store, handles: list[bytes]) -> None:
+    async def _store(self, caller: Caller, request: Store, handles: list[bytes], blobs: dict[int, bytes]) -> None:
         namespace = self._shelf.handle(OfNamespace(namespace=request.namespace))
-        async with self._writer.watching([namespace, *handles]) as watches:
+        claims = {at: self._shelf.claim_key(blob) for at, blob in blobs.items()}
+        async with self._writer.watching([namespace, *handles, *claims.values()]) as watches:
             space, *found = await self._shelf.find([namespace, *handles])
-            identity, entry = await self._gate.pass_or_refuse("create", space, caller, request.tickets, space.live)
+            claimed = dict(zip(claims, await self._shelf.find_claims(list(claims.values())), strict=True))
+            change = Change(watches=list(watches.values()))
+            _, person = await self._gate.pass_or_refuse(["create"], space, caller, request.tickets, space.live, change)
+            await self._verify_own(space, request.items, person)
             # After the gate: whoever may not create here makes the Vault call nobody.
             await self._verify_intake(request.items)
-            quota = (space.live and space.live.quota) or NO_QUOTA
-            change = Change(log=[entry], watches=list(watches.values()))
             for at, (one, item) in enumerate(zip(found, request.items, strict=True)):
                 last = LastWrite(
                     request_id=request.request_id,
                     payload=digest(Domain.PAYLOAD, request.namespace.encode(), encode(item)),
-                    identity=identity,
+                    identity=person.principal,
                 )
                 if one.record is not None and one.record.last == last:
                     continue  # The same request again: the same success, nothing written.
-                change.log += await self._verify_vacant(caller, request, at, one, item.replaces)
+                await self._verify_vacant(caller, request, at, one, change)
                 if one.record is not None:
-                    change.charges += self._charges(quota, one.record, -1, -one.record.size)
-                record = self._fresh_record(request.namespace, item, last)
-                change.charges += self._charges(quota, record, 1, record.size)
+                    change.charges += self._quotas.charges(space, one.record, -1, -one.record.size)
+                record = self._fresh_record(request.namespace, item, person, last)
+                change.charges += self._quotas.charges(space, record, 1, record.size)
                 change.puts.append(self._shelf.put(one, record))
-                change.log.append(self._gate.entry_at("create", one.handle, one.version + 1, Verdict(0, (identity,))))
+                if at in claims and claimed[at] != one.handle:
+                    if claimed[at] is not None:
+                        raise Misuse(Number.CONFLICT, "this blob is another record's", index=at)
+                    change.puts.append(self._shelf.put_claim(claims[at], one.handle))
+                self._gate.trace_new(change, one, record)
             if change.puts:
                 await self._writer.submit(change)
+
+    async def _verify_own(self, space: Found, items: Sequence[StoreItem], person: Person) -> None:
+        """Under a person's own address nobody else stores anything. Raises `Refused` for the first that is not."""
+        for at, item in enumerate(items):
+            if isinstance(item.address, ByPerson) and item.address.person != person.principal:
+                await self._gate.write_refusals("create", [(space, Verdict(int(Number.REFUSED), (person,)))])
+                raise Refused(index=at)
 
     async def _verify_intake(self, items: Sequence[StoreItem]) -> None:
         distinct: dict[bytes, int] = {}
@@ -122,18 +134,19 @@ class Deposit:
         except StrongroomError as error:
             raise type(error)(error.number, error.reason, index=at, place=error.place) from None
 
-    async def _verify_vacant(
-        self, caller: Caller, request: Store, at: int, one: Found, replaces: int
-    ) -> list[LogEntry]:
+    async def _verify_vacant(self, caller: Caller, request: Store, at: int, one: Found, change: Change) -> None:
         """Nothing is there, or a tombstone that this caller may put something in place of (RULES 19)."""
-        if one.version != replaces or (one.record is not None and not one.record.deleted):
+        item, old = request.items[at], one.record
+        if one.version != item.replaces or (old is not None and not old.deleted):
             raise Misuse(Number.CONFLICT, index=at)
-        if one.record is None:
-            return []
-        _, entry = await self._gate.pass_or_refuse("update", one, caller, request.tickets, one.record)
-        return [entry]
+        if old is None:
+            return
+        await self._gate.pass_or_refuse(["update"], one, caller, request.tickets, old, change)
+        if blob_of(old.terms) != blob_of(item.terms):
+            # Else a loop of `store` and `delete` would fill the database with claims.
+            raise Misuse(Number.MALFORMED, "what is stored in the place of a deleted record keeps its blob", index=at)
 
-    def _fresh_record(self, namespace: str, item: StoreItem, last: LastWrite) -> Record:
+    def _fresh_record(self, namespace: str, item: StoreItem, person: Person, last: LastWrite) -> Record:
         now = self._clock.now()
         return Record(
             kind="secret",
@@ -142,97 +155,16 @@ class Deposit:
             secret=item.secret,
             metadata=item.metadata,
             instructions=item.instructions,
-            depositor=last.identity,
+            depositor=person.principal,
+            author=person,
+            terms=item.terms,
             quota=None,
             created_at=now,
             updated_at=now,
             last=last,
         )
 
-    # --- update and delete ------------------------------------------------------------------------------------
-
-    async def update(self, caller: Caller, request: Update) -> Updated:
-        return Updated(version=await until_settled(lambda: self._update(caller, request)))
-
-    async def _update(self, caller: Caller, request: Update) -> int:
-        handle = self._shelf.handle(request.address)
-        async with self._writer.watching([handle]) as watches:
-            one, old, identity, change = await self._enter(caller, request, handle, watches)
-            if request.instructions is not None:
-                await self._intake.verify_instructions(request.instructions)
-            parts = (request.secret, request.metadata, request.instructions)
-            payload = digest(Domain.PAYLOAD, *(b"" if part is None else b"\x01" + part for part in parts))
-            last = LastWrite(request_id=request.request_id, payload=payload, identity=identity)
-            if old.last == last and one.version == request.replaces + 1:
-                return one.version
-            if one.version != request.replaces:
-                raise Misuse(Number.CONFLICT, version=one.version)
-            secret, metadata, instructions = (
-                kept if part is None else part
-                for kept, part in zip((old.secret, old.metadata, old.instructions), parts, strict=True)
-            )
-            record = msgspec.structs.replace(
-                old,
-                secret=secret,
-                metadata=metadata,
-                instructions=instructions,
-                updated_at=self._clock.now(),
-                last=last,
-            )
-            change.puts.append(self._shelf.put(one, record))
-            change.charges = await self._charges_of(old, record.size - old.size)
-            await self._writer.submit(change)
-            return one.version + 1
-
-    async def delete(self, caller: Caller, request: Delete) -> Deleted:
-        return Deleted(version=await until_settled(lambda: self._delete(caller, request)), epoch=self._epoch)
-
-    async def _delete(self, caller: Caller, request: Delete) -> int:
-        handle = self._shelf.handle(request.address)
-        async with self._writer.watching([handle]) as watches:
-            one, old, identity, change = await self._enter(caller, request, handle, watches)
-            last = LastWrite(request_id=request.request_id, payload=bytes(32), identity=identity)
-            if old.deleted:
-                if old.last != last:
-                    raise Refused
-                return one.version
-            if one.version != request.replaces:
-                raise Misuse(Number.CONFLICT, version=one.version)
-            # The tombstone keeps who may re-create, never the secret.
-            tombstone = msgspec.structs.replace(
-                old, deleted=True, secret=b"", metadata=b"", updated_at=self._clock.now(), last=last
-            )
-            change.puts.append(self._shelf.put(one, tombstone))
-            change.charges = await self._charges_of(old, tombstone.size - old.size)
-            await self._writer.submit(change)
-            return one.version + 1
-
-    async def _enter(
-        self, caller: Caller, request: Update | Delete, handle: bytes, watches: dict[bytes, Watch]
-    ) -> tuple[Found, Record, str, Change]:
-        """Through the gate: what was found, the record, who it is, and a change that already logs it.
-
-        A tombstone is entered by a retried `delete` only; everything else that is gone is `Refused`.
-        """
-        found = await self._shelf.find_one(handle)
-        record = found.record if isinstance(request, Delete) else found.live
-        action: Action = "delete" if isinstance(request, Delete) else "update"
-        if record is not None and record.kind == "namespace":
-            record = None
-        entry_and_identity = self._gate.pass_or_refuse(action, found, caller, request.tickets, record)
-        if isinstance(request.address, ByName):
-            told = self._gate.may_describe(caller, request.address.namespace, request.tickets)
-            outcome, (allowed, log) = await asyncio.gather(_outcome(entry_and_identity), told)
-            if isinstance(outcome, StrongroomError):
-                raise outcome if allowed else Refused()
-            (identity, entry), entries = outcome, log
-        else:
-            (identity, entry), entries = await entry_and_identity, []
-        if record is None:
-            raise Refused
-        return found, record, identity, Change(log=[*entries, entry], watches=list(watches.values()))
-
-    # --- namespaces and quotas --------------------------------------------------------------------------------
+    # --- namespaces -------------------------------------------------------------------------------------------
 
     async def create_namespace(self, caller: Caller, request: CreateNamespace) -> NamespaceCreated:
         if caller.binding_key != self._owner_key:
@@ -251,7 +183,7 @@ class Deposit:
                 return one.version
             if one.version != request.replaces:
                 raise Misuse(Number.CONFLICT, version=one.version)
-            now = self._clock.now()
+            now, owner = self._clock.now(), Person(principal=OWNER, email="")
             record = Record(
                 kind="namespace",
                 deleted=False,
@@ -260,6 +192,8 @@ class Deposit:
                 metadata=b"",
                 instructions=request.instructions,
                 depositor=OWNER,
+                author=owner,
+                terms=None,
                 quota=Quota(
                     max_records=request.max_records,
                     max_bytes=request.max_bytes,
@@ -270,23 +204,7 @@ class Deposit:
                 updated_at=now,
                 last=last,
             )
-            entry = self._gate.entry("admin", one, Verdict(0, (OWNER,)))
+            entry = self._gate.entry("admin", one, Verdict(0, (owner,)))
             change = Change(puts=[self._shelf.put(one, record)], log=[entry], watches=list(watches.values()))
             await self._writer.submit(change)
             return one.version + 1
-
-    async def _charges_of(self, record: Record, size: int) -> list[Charge]:
-        """Charges of a change in size of an existing record, against whoever stored it."""
-        space = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=record.namespace)))
-        return self._charges((space.live and space.live.quota) or NO_QUOTA, record, 0, size)
-
-    def _charges(self, quota: Quota, record: Record, records: int, size: int) -> list[Charge]:
-        total = self._handles.usage(record.namespace, "")
-        return charges_for(quota, total, self._handles.usage(record.namespace, record.depositor), records, size)
-
-
-async def _outcome(work: Coroutine[Any, Any, T]) -> T | StrongroomError:
-    try:
-        return await work
-    except StrongroomError as error:
-        return error

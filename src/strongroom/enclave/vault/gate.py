@@ -1,24 +1,42 @@
 """The gate before every operation on a record: decide, count, throttle, log.
 
 Refused and missing look alike: both end here, with the same number, by the same path (RULES 19). What a decision
-changes (attempt counters, access log) is committed before any answer leaves (RULES 15 and 21).
+changes (attempt counters, journal, access log) is committed before any answer leaves (RULES 15 and 21).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.counters import Attempt, Counters
+from strongroom.enclave.vault.counters import Attempt, Counters, Stale
 from strongroom.enclave.vault.decisions import Decider, Question, Verdict
+from strongroom.enclave.vault.journal import Note, opening_token
 from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
-from strongroom.enclave.vault.writer import Change, Stale, Writer
-from strongroom.protocol.errors import Number, Refused, Unavailable, from_number
+from strongroom.enclave.vault.terms import barrier
+from strongroom.enclave.vault.writer import Change, Watch, Writer
+from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, from_number
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.messages import OfNamespace, Ticket
+from strongroom.protocol.messages import (
+    ByName,
+    ByPerson,
+    Collect,
+    Delete,
+    Fill,
+    GrantBlob,
+    History,
+    OfNamespace,
+    Person,
+    Terms,
+    Ticket,
+    Update,
+    Visit,
+)
 
 T = TypeVar("T")
 
@@ -34,6 +52,19 @@ async def until_settled(attempt: Callable[[], Awaitable[T]]) -> T:
         except Stale:
             continue
     raise Unavailable(Number.BUSY, "the record keeps changing")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Somebody inside the gate."""
+
+    found: Found
+    record: Record
+    action: Action
+    """What the rules permitted."""
+    person: Person
+    change: Change
+    """Already holds the traces of the decision; commit it with what the action changes."""
 
 
 class Gate:
@@ -65,29 +96,103 @@ class Gate:
         keys = [self._shelf.attempts_key(one.handle) for one in found]
         await self._counters.load([], keys)
         now = self._clock.now()
-        throttled = Verdict(int(Number.THROTTLED), verdict.principals)
+        throttled = Verdict(int(Number.THROTTLED), verdict.people)
         return [
             throttled
-            if any(self._counters.attempts(key).is_throttled(one, now) for one in verdict.principals)
+            if any(self._counters.attempts(key).is_throttled(one.principal, now) for one in verdict.people)
             else verdict
             for key in keys
         ]
 
-    async def pass_or_refuse(
-        self, action: Action, found: Found, caller: Caller, tickets: Sequence[Ticket], record: Record | None
-    ) -> tuple[str, LogEntry]:
-        """The principal allowed, and the log entry to commit with what it is allowed.
+    async def hold_to_terms(
+        self, caller: Caller, request: Collect, found: Sequence[Found], verdicts: dict[bytes, Verdict]
+    ) -> dict[bytes, bytes]:
+        """Put what terms forbid in place of what the rules allowed; by handle, the tokens of releases that count."""
+        asked = ((one, binding_terms(one.live, verdicts[one.handle])) for one in found)
+        bound = [(one, terms) for one, terms in asked if terms is not None]
+        if not bound:
+            return {}
+        await self._counters.load([], [], [self._shelf.journal_key(one.handle) for one, _ in bound])
+        now = self._clock.now()
+        tokens: dict[bytes, bytes] = {}
+        for one, terms in bound:
+            people = verdicts[one.handle].people
+            token = opening_token(people[0].principal, caller.binding_key, request.request_id)
+            number = barrier(terms, now)
+            if number == 0:
+                journal = self._counters.journal(self._shelf.journal_key(one.handle))
+                number = 0 if journal.has_room(token, terms.max_opens) else int(Number.OPENED_OUT)
+            if number == 0:
+                tokens[one.handle] = token
+            else:
+                verdicts[one.handle] = Verdict(number, people)
+        return tokens
 
-        Raises what was decided otherwise, after writing it down. `record` None (missing, or deleted) is `Refused`.
+    async def pass_or_refuse(
+        self,
+        actions: Sequence[Action],
+        found: Found,
+        caller: Caller,
+        tickets: Sequence[Ticket],
+        record: Record | None,
+        change: Change,
+    ) -> tuple[Action, Person]:
+        """The first of `actions` that is permitted, and to whom; its traces are put into `change`.
+
+        Raises what was decided on the last one otherwise, after writing that down: however many were asked, it is one
+        refusal. `record` None (missing, or deleted) is `Refused`.
         """
         if record is None:
             self._writer.count_unticketed()
             raise Refused
-        verdict = (await self.decide(action, record, [found], caller.binding_key, tickets))[0]
-        if verdict.allowed:
-            return verdict.identity, self.entry(action, found, verdict)
+        for action in actions:
+            verdict = (await self.decide(action, record, [found], caller.binding_key, tickets))[0]
+            if verdict.allowed:
+                self.trace(change, action, found, verdict)
+                return action, verdict.person
+            if verdict.number != int(Number.REFUSED):
+                break
         await self.write_refusals(action, [(found, verdict)])
         raise from_number(verdict.number)
+
+    async def enter(
+        self,
+        caller: Caller,
+        request: Update | Fill | Delete | History | GrantBlob,
+        actions: Sequence[Action],
+        found: Found,
+        record: Record | None,
+        watch: Watch,
+    ) -> Entry:
+        """Through the gate to the record that a request addresses. Raises what was decided otherwise.
+
+        Of a record with a name only who may describe what is in its namespace is told anything but REFUSED (RULES 19).
+        """
+        if record is not None and record.kind == "namespace":
+            record = None
+        change = Change(watches=[watch])
+        passing = self.pass_or_refuse(actions, found, caller, request.tickets, record, change)
+        if isinstance(request.address, ByName | ByPerson):
+            told = self.may_describe(caller, request.address.namespace, request.tickets)
+            outcome, (allowed, log) = await asyncio.gather(_outcome(passing), told)
+            if isinstance(outcome, StrongroomError):
+                raise outcome if allowed else Refused()
+            change.log += log
+        else:
+            outcome = await passing
+        if record is None:
+            raise Refused
+        action, person = outcome
+        return Entry(found, record, action, person, change)
+
+    async def verify_open(self, entry: Entry) -> None:
+        """Raises `Refused` CLOSED or EXPIRED when terms stand in the way of who entered, after writing that down."""
+        verdict = Verdict(0, (entry.person,))
+        terms = binding_terms(entry.record, verdict)
+        number = 0 if terms is None else barrier(terms, self._clock.now())
+        if number:
+            await self.write_refusals(entry.action, [(entry.found, Verdict(number, verdict.people))])
+            raise from_number(number)
 
     async def may_describe(
         self, caller: Caller, namespace: str, tickets: Sequence[Ticket]
@@ -101,18 +206,45 @@ class Gate:
         if found.live is None:
             return False, []
         verdict = (await self.decide("describe", found.live, [found], caller.binding_key, tickets))[0]
-        return verdict.allowed, [self.entry("describe", found, verdict)] if verdict.principals else []
+        return verdict.allowed, [self.entry("describe", found, verdict)] if verdict.people else []
+
+    def trace(
+        self, change: Change, action: Action, found: Found, verdict: Verdict, token: bytes | None = None
+    ) -> Note | None:
+        """Put a decision into log and journal with `change`; the note, if the record has a journal.
+
+        `token` is that of a release that counts.
+        """
+        change.log.append(self.entry(action, found, verdict))
+        terms = None if found.record is None else found.record.terms
+        if terms is None:
+            return None
+        visit = Visit(
+            number=0,
+            at=self._clock.now(),
+            action=action,
+            person=verdict.person,
+            version=found.version,
+            outcome=verdict.number,
+        )
+        note = Note(self._shelf.journal_key(found.handle), visit, token, terms.max_opens)
+        change.notes.append(note)
+        return note
+
+    def trace_new(self, change: Change, found: Found, record: Record) -> None:
+        """Put into log and journal that `record` is stored in the place of what was found."""
+        stored = Found(found.handle, found.version + 1, record, damaged=False)
+        note = self.trace(change, "create", stored, Verdict(0, (record.author,)))
+        if note is not None:
+            note.fresh = True
 
     def entry(self, action: Action, found: Found, verdict: Verdict) -> LogEntry:
-        return self.entry_at(action, found.handle, found.version, verdict)
-
-    def entry_at(self, action: Action, handle: bytes, version: int, verdict: Verdict) -> LogEntry:
         return LogEntry(
             at=self._clock.now(),
-            handle=handle,
-            version=version,
+            handle=found.handle,
+            version=found.version,
             action=action,
-            identity=verdict.identity,
+            identity=verdict.person.principal,
             number=verdict.number,
         )
 
@@ -121,12 +253,26 @@ class Gate:
         change = Change()
         now = self._clock.now()
         for found, verdict in refusals:
-            if not verdict.principals:
+            if not verdict.people:
                 self._writer.count_unticketed()
                 continue
-            change.log.append(self.entry(action, found, verdict))
+            self.trace(change, action, found, verdict)
             if verdict.number == int(Number.REFUSED):
                 key = self._shelf.attempts_key(found.handle)
-                change.attempts += [Attempt(key, identity, now) for identity in verdict.principals]
+                change.attempts += [Attempt(key, one.principal, now) for one in verdict.people]
         if change.log:
             await self._writer.submit(change)
+
+
+def binding_terms(record: Record | None, verdict: Verdict) -> Terms | None:
+    """The terms that bind whom a verdict permits; None for who stored the record, and where there are none."""
+    if record is None or not verdict.allowed or verdict.person.principal == record.depositor:
+        return None
+    return record.terms
+
+
+async def _outcome(work: Coroutine[Any, Any, T]) -> T | StrongroomError:
+    try:
+        return await work
+    except StrongroomError as error:
+        return error

@@ -6,16 +6,16 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import Meta
 
+from strongroom.enclave.vault.terms import kept_bytes
 from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Bytes16, Bytes32, Count, UnixTime
 from strongroom.protocol.limits import ATTEMPTS, ATTEMPTS_WINDOW, MAX_MESSAGE
-from strongroom.protocol.messages import ById, ByName, OfNamespace
+from strongroom.protocol.messages import Address, ById, ByName, ByPerson, OfNamespace, Person, Principal, Terms
 from strongroom.protocol.primitives import Domain, keyed_hash
 
 T = TypeVar("T", bound=Message)
-Principal = Annotated[str, Meta(max_length=512)]
 
 
 class Quota(Message):
@@ -45,6 +45,9 @@ class Record(Message):
     metadata: bytes
     instructions: bytes
     depositor: Principal
+    author: Person
+    """Who last set the secret."""
+    terms: Terms | None
     quota: Quota | None
     created_at: UnixTime
     updated_at: UnixTime
@@ -54,12 +57,18 @@ class Record(Message):
     def size(self) -> int:
         """Bytes that count against a quota. A tombstone goes on counting: else a loop of `store` and `delete` would
         fill the database for nothing."""
-        return len(self.secret) + len(self.metadata) + len(self.instructions)
+        return len(self.secret) + len(self.metadata) + len(self.instructions) + kept_bytes(self.terms)
 
     @property
     def facts(self) -> bytes:
         """Encoded `RecordFacts`: what the rules may know about this record."""
         return encode(RecordFacts(kind=self.kind, depositor=self.depositor))
+
+
+class BlobClaim(Message):
+    """Payload of the row that says whose a blob is: the record that named it first, for ever."""
+
+    handle: Bytes32
 
 
 class Usage(Message):
@@ -134,13 +143,16 @@ class Handles:
     def __init__(self, handle_key: bytes) -> None:
         self._key = handle_key
 
-    def of(self, address: ById | ByName | OfNamespace) -> bytes:
+    def of(self, address: Address | OfNamespace) -> bytes:
         """Row key (32 bytes) of a record."""
         match address:
             case ById(id=record_id):
                 return keyed_hash(self._key, Domain.RECORD_HANDLE, b"id", record_id)
             case ByName(namespace=namespace, name=name):
                 return keyed_hash(self._key, Domain.RECORD_HANDLE, b"name", namespace.encode(), name.encode())
+            case ByPerson(namespace=namespace, person=person, name=name):
+                parts = (b"person", namespace.encode(), person.encode(), name.encode())
+                return keyed_hash(self._key, Domain.RECORD_HANDLE, *parts)
             case OfNamespace(namespace=namespace):
                 return keyed_hash(self._key, Domain.NAMESPACE_HANDLE, namespace.encode())
 
@@ -151,6 +163,14 @@ class Handles:
     def attempts(self, handle: bytes) -> bytes:
         """Row key of the attempts row of a record."""
         return keyed_hash(self._key, Domain.ATTEMPTS_HANDLE, handle)
+
+    def journal(self, handle: bytes) -> bytes:
+        """Row key of the journal of a record."""
+        return keyed_hash(self._key, Domain.JOURNAL_HANDLE, handle)
+
+    def claim(self, blob: bytes) -> bytes:
+        """Row key of the claim to a blob (id of 16 bytes)."""
+        return keyed_hash(self._key, Domain.BLOB_HANDLE, blob)
 
 
 def parse_payload(payload: bytes, kind: type[T]) -> T:

@@ -10,6 +10,7 @@ from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.decisions import REFUSED, Verdict, at_once, plan_of
 from strongroom.enclave.vault.gate import Gate, until_settled
+from strongroom.enclave.vault.journal import Note
 from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Writer
@@ -20,6 +21,7 @@ from strongroom.protocol.instructions import AuthenticatorRef, method_digest, pa
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import (
     ByName,
+    ByPerson,
     Collect,
     Collected,
     Describe,
@@ -33,6 +35,8 @@ from strongroom.protocol.messages import (
 MAX_RELEASE: Final = MAX_MESSAGE - 64 * 1024
 """Bytes of secrets and metadata in one reply."""
 DAMAGED: Final = Verdict(int(Number.INTEGRITY))
+TOLD: Final = frozenset({0, Number.TOO_LARGE, Number.CLOSED, Number.EXPIRED, Number.OPENED_OUT})
+"""Answers that only those get whom the record's own rules permit: they know that it is there."""
 
 
 class Release:
@@ -54,16 +58,19 @@ class Release:
         async with self._writer.watching(handles) as watches:
             found = await self._shelf.find_each(handles)
             verdicts, told, log = await self._decide_apart(caller, request, found)
+            tokens = await self._gate.hold_to_terms(caller, request, found, verdicts)
             change, refusals, room = Change(log=log), [], MAX_RELEASE
+            notes: dict[bytes, Note | None] = {}
             for one in found:
                 verdict = verdicts[one.handle]
                 if verdict.allowed:
                     room -= one.size
                     if room < 0:
                         # Before it is logged as released: the client asks for the rest in another request.
-                        verdict = verdicts[one.handle] = Verdict(int(Number.TOO_LARGE), verdict.principals)
+                        verdict = verdicts[one.handle] = Verdict(int(Number.TOO_LARGE), verdict.people)
                 if verdict.allowed:
-                    change.log.append(self._gate.entry("collect", one, verdict))
+                    token = tokens.get(one.handle)
+                    notes[one.handle] = self._gate.trace(change, "collect", one, verdict, token)
                     change.watches.append(watches[one.handle])
                 else:
                     refusals.append((one, verdict))
@@ -73,8 +80,9 @@ class Release:
         await self._gate.write_refusals("collect", refusals)
         results = []
         for address, one in zip(request.addresses, found, strict=True):
-            unknown = isinstance(address, ByName) and not told[address.namespace]
-            results.append(_result(one, REFUSED if unknown and _hides(verdicts[one.handle]) else verdicts[one.handle]))
+            unknown = isinstance(address, ByName | ByPerson) and not told[address.namespace]
+            verdict = REFUSED if unknown and _hides(verdicts[one.handle]) else verdicts[one.handle]
+            results.append(_result(one, verdict, notes.get(one.handle)))
         return Collected(results=results)
 
     async def _decide_apart(
@@ -91,7 +99,8 @@ class Release:
                 groups.setdefault((one.live.instructions, one.live.facts), (one.live, []))[1].append(one)
             else:
                 verdicts[one.handle] = DAMAGED if one.damaged else REFUSED
-        namespaces = list({address.namespace for address in request.addresses if isinstance(address, ByName)})
+        named = (address for address in request.addresses if isinstance(address, ByName | ByPerson))
+        namespaces = list({address.namespace for address in named})
         deciding = [
             self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
             for record, group in groups.values()
@@ -108,7 +117,7 @@ class Release:
         return verdicts, told, [entry for _, entries in described for entry in entries]
 
     async def describe(self, caller: Caller, request: Describe) -> Described:
-        if isinstance(request.address, ByName):
+        if isinstance(request.address, ByName | ByPerson):
             allowed, log = await self._gate.may_describe(caller, request.address.namespace, request.tickets)
             if log:
                 await self._writer.submit(Change(log=log))
@@ -144,10 +153,17 @@ class Release:
 
 def _hides(verdict: Verdict) -> bool:
     """Whether who may not even describe is told REFUSED instead of this verdict."""
-    return verdict.number not in (0, int(Number.TOO_LARGE))
+    return verdict.number not in TOLD
 
 
-def _result(found: Found, verdict: Verdict) -> Item | ItemError:
+def _result(found: Found, verdict: Verdict, note: Note | None) -> Item | ItemError:
     if verdict.allowed and found.live is not None:
-        return Item(version=found.version, secret=found.live.secret, metadata=found.live.metadata)
+        return Item(
+            version=found.version,
+            secret=found.live.secret,
+            metadata=found.live.metadata,
+            author=found.live.author,
+            terms=found.live.terms,
+            opens=0 if note is None else note.opens,
+        )
     return ItemError(number=verdict.number)

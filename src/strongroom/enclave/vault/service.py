@@ -1,13 +1,26 @@
-"""The Vault's operations by message. What they do is in `release` and `deposit`."""
+"""The Vault's operations by message. What they do is in `release`, `deposit`, `revision` and `statements`."""
 
 from __future__ import annotations
 
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.release import Release
+from strongroom.enclave.vault.revision import Revision
+from strongroom.enclave.vault.statements import Statements
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
-from strongroom.protocol.messages import Collect, CreateNamespace, Delete, Describe, Store, Update, VaultRequest
+from strongroom.protocol.messages import (
+    Collect,
+    CreateNamespace,
+    Delete,
+    Describe,
+    Fill,
+    GrantBlob,
+    History,
+    Store,
+    Update,
+    VaultRequest,
+)
 
 
 class VaultService:
@@ -15,9 +28,11 @@ class VaultService:
 
     requests = VaultRequest
 
-    def __init__(self, release: Release, deposit: Deposit) -> None:
+    def __init__(self, release: Release, deposit: Deposit, revision: Revision, statements: Statements) -> None:
         self._release = release
         self._deposit = deposit
+        self._revision = revision
+        self._statements = statements
 
     async def handle(self, caller: Caller, request: Message) -> Message:
         match request:
@@ -28,9 +43,15 @@ class VaultService:
             case Store():
                 return await self._deposit.store(caller, request)
             case Update():
-                return await self._deposit.update(caller, request)
+                return await self._revision.update(caller, request)
+            case Fill():
+                return await self._revision.fill(caller, request)
             case Delete():
-                return await self._deposit.delete(caller, request)
+                return await self._revision.delete(caller, request)
+            case History():
+                return await self._statements.history(caller, request)
+            case GrantBlob():
+                return await self._statements.grant_blob(caller, request)
             case CreateNamespace():
                 return await self._deposit.create_namespace(caller, request)
             case _:

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.enclave.vault.records import Handles, Record, parse_payload
+from strongroom.enclave.vault.records import BlobClaim, Handles, Record, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.authenticator_messages import RecordRef
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.link import Put, Row
-from strongroom.protocol.messages import ById, ByName, OfNamespace
+from strongroom.protocol.messages import Address, OfNamespace
 
 Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
 
@@ -52,12 +52,32 @@ class Shelf:
         self._handles = handles
         self._read = read
 
-    def handle(self, address: ById | ByName | OfNamespace) -> bytes:
+    def handle(self, address: Address | OfNamespace) -> bytes:
         return self._handles.of(address)
 
     def attempts_key(self, handle: bytes) -> bytes:
         """Row key of the attempt counters of a record."""
         return self._handles.attempts(handle)
+
+    def journal_key(self, handle: bytes) -> bytes:
+        """Row key of the journal of a record."""
+        return self._handles.journal(handle)
+
+    def claim_key(self, blob: bytes) -> bytes:
+        """Row key of the claim to a blob."""
+        return self._handles.claim(blob)
+
+    async def find_claims(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Handles of the records that claimed these blobs, in order. Raises `Untrusted` INTEGRITY."""
+        rows = await self._read(keys) if keys else []
+        return [
+            None if row is None else parse_payload(self._sealer.open(key, row), BlobClaim).handle
+            for key, row in zip(keys, rows, strict=True)
+        ]
+
+    def put_claim(self, key: bytes, handle: bytes) -> Put:
+        """The row that claims a blob for a record, for ever: the host obeys whoever speaks for the blob."""
+        return Put(key, 0, 1, self._sealer.seal(key, 1, encode(BlobClaim(handle=handle))))
 
     async def find_each(self, handles: Sequence[bytes]) -> list[Found]:
         """Records by handle, in order; one that was tampered with is `damaged` and takes no other along."""

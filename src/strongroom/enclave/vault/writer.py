@@ -1,4 +1,4 @@
-"""The one writer: group commit, quotas, attempts, versions and the access log in one place.
+"""The one writer: group commit, quotas, attempts, journals, versions and the access log in one place.
 
 Changes that arrive while a commit is under way form the next group, so a durable write costs a share of one
 `fsync`. One group is in flight at a time; that order makes counters exact and lets "the version is still the one
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.vault.counters import Attempt, Charge, Counters
+from strongroom.enclave.vault.counters import Attempt, Charge, Counters, Stale
+from strongroom.enclave.vault.journal import MAX_ROW, Note
 from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.records import LogEntry
 from strongroom.enclave.vault.rows import RowSealer
-from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
+from strongroom.protocol.errors import Number, StrongroomError, Unavailable
 from strongroom.protocol.link import MAX_BODY, Put
 
 MAX_GROUP: Final = 256
@@ -29,10 +30,6 @@ MAX_PENDING: Final = 4096
 """Changes waiting; more are refused as BUSY."""
 
 Commit = Callable[[Sequence[Put], Sequence[bytes]], Awaitable[None]]
-
-
-class Stale(Misuse):
-    """What a decision was based on has changed: decide again."""
 
 
 class Watch:
@@ -52,12 +49,14 @@ class Change:
     log: list[LogEntry] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         """Bytes of its rows, about."""
-        return sum(len(put.sealed) + 128 for put in self.puts) + 512 * (len(self.log) + len(self.charges)) + 512
+        rows = sum(len(put.sealed) + 128 for put in self.puts) + (MAX_ROW + 128) * len(self.notes)
+        return rows + 512 * (len(self.log) + len(self.charges)) + 512
 
 
 Pending = tuple[Change, asyncio.Future[None]]
@@ -141,6 +140,7 @@ class Writer:
         await self._counters.load(
             [charge.key for change, _ in group for charge in change.charges],
             [attempt.key for change, _ in group for attempt in change.attempts],
+            [note.key for change, _ in group for note in change.notes],
         )
         tally = self._counters.tally()
         accepted: list[Pending] = []
@@ -148,12 +148,14 @@ class Writer:
             try:
                 if any(watch.stale for watch in change.watches):
                     raise Stale(Number.CONFLICT, "the record changed while it was being decided on")
+                tally.verify_openings(change.notes)
                 tally.charge(change.charges)
             except StrongroomError as error:
                 if not done.done():
                     done.set_exception(error)
                 continue
             tally.count(change.attempts)
+            tally.write(change.notes)
             accepted.append((change, done))
             self._mark_stale(change)
         if not accepted:

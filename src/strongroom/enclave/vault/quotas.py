@@ -1,0 +1,31 @@
+"""Quotas: what a namespace allows, and what a change to a record counts against it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strongroom.enclave.vault.counters import Charge, charges_for
+from strongroom.enclave.vault.records import Handles, Quota, Record
+from strongroom.enclave.vault.shelf import Found, Shelf
+from strongroom.protocol.messages import OfNamespace
+
+_NOTHING: Final = Quota(max_records=0, max_bytes=0, max_records_per_identity=0, max_bytes_per_identity=0)
+
+
+class Quotas:
+    """Charges to commit with a change."""
+
+    def __init__(self, handles: Handles, shelf: Shelf) -> None:
+        self._handles = handles
+        self._shelf = shelf
+
+    def charges(self, space: Found, record: Record, records: int, size: int) -> list[Charge]:
+        """Charges in the namespace `space` as found, against it and against whoever stored the record."""
+        quota = (space.live and space.live.quota) or _NOTHING
+        total = self._handles.usage(record.namespace, "")
+        return charges_for(quota, total, self._handles.usage(record.namespace, record.depositor), records, size)
+
+    async def charges_of(self, record: Record, size: int) -> list[Charge]:
+        """Charges of a change in size of an existing record."""
+        space = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=record.namespace)))
+        return self.charges(space, record, 0, size)

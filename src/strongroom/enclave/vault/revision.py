@@ -1,0 +1,134 @@
+"""Changing what is there: `update`, `fill`, `delete`.
+
+Every write names the version it replaces, so a retry is the same success or a conflict, and no retry ever resets
+anything. "The same success" means same request id, same payload and same person (RULES 19).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.gate import Entry, Gate, until_settled
+from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.quotas import Quotas
+from strongroom.enclave.vault.records import LastWrite, Record
+from strongroom.enclave.vault.shelf import Shelf
+from strongroom.enclave.vault.terms import filled, of_tombstone, verify_new_terms
+from strongroom.enclave.vault.writer import Writer
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.messages import Delete, Deleted, Fill, Person, Update, Updated
+from strongroom.protocol.primitives import Domain, digest
+
+
+class Revision:
+    """Operations that change existing records."""
+
+    def __init__(
+        self, clock: Clock, epoch: int, shelf: Shelf, writer: Writer, gate: Gate, intake: Intake, quotas: Quotas
+    ) -> None:
+        self._clock = clock
+        self._epoch = epoch
+        self._shelf = shelf
+        self._writer = writer
+        self._gate = gate
+        self._intake = intake
+        self._quotas = quotas
+
+    async def update(self, caller: Caller, request: Update) -> Updated:
+        return Updated(version=await until_settled(lambda: self._update(caller, request)))
+
+    async def _update(self, caller: Caller, request: Update) -> int:
+        handle = self._shelf.handle(request.address)
+        async with self._writer.watching([handle]) as watches:
+            found = await self._shelf.find_one(handle)
+            entry = await self._gate.enter(caller, request, ["update"], found, found.live, watches[handle])
+            if request.instructions is not None:
+                await self._intake.verify_instructions(request.instructions)
+            terms = None if request.terms is None else encode(request.terms)
+            last = _last(request, entry.person, request.secret, request.metadata, request.instructions, terms)
+            if _is_repeated(entry, request, last):
+                return found.version
+            _verify_version(entry, request)
+            old = entry.record
+            if request.terms is not None:
+                verify_new_terms(old.terms, request.terms)
+            record = msgspec.structs.replace(
+                old,
+                secret=old.secret if request.secret is None else request.secret,
+                metadata=old.metadata if request.metadata is None else request.metadata,
+                instructions=old.instructions if request.instructions is None else request.instructions,
+                author=old.author if request.secret is None else entry.person,
+                terms=old.terms if request.terms is None else request.terms,
+            )
+            return await self._replace(entry, record, last)
+
+    async def fill(self, caller: Caller, request: Fill) -> Updated:
+        return Updated(version=await until_settled(lambda: self._fill(caller, request)))
+
+    async def _fill(self, caller: Caller, request: Fill) -> int:
+        handle = self._shelf.handle(request.address)
+        async with self._writer.watching([handle]) as watches:
+            found = await self._shelf.find_one(handle)
+            entry = await self._gate.enter(caller, request, ["fill"], found, found.live, watches[handle])
+            last = _last(request, entry.person, request.secret, request.metadata)
+            if _is_repeated(entry, request, last):
+                return found.version
+            await self._gate.verify_open(entry)
+            terms = entry.record.terms
+            if terms is None or not terms.fillable:
+                raise Misuse(Number.CONFLICT, "there is nothing to fill, or not any more", version=found.version)
+            _verify_version(entry, request)
+            record = msgspec.structs.replace(
+                entry.record,
+                secret=request.secret,
+                metadata=request.metadata,
+                author=entry.person,
+                terms=filled(terms),
+            )
+            return await self._replace(entry, record, last)
+
+    async def delete(self, caller: Caller, request: Delete) -> Deleted:
+        return Deleted(version=await until_settled(lambda: self._delete(caller, request)), epoch=self._epoch)
+
+    async def _delete(self, caller: Caller, request: Delete) -> int:
+        handle = self._shelf.handle(request.address)
+        async with self._writer.watching([handle]) as watches:
+            found = await self._shelf.find_one(handle)
+            # A tombstone is entered by a retry only; everything else that is gone is `Refused`.
+            entry = await self._gate.enter(caller, request, ["delete"], found, found.record, watches[handle])
+            last = LastWrite(request_id=request.request_id, payload=bytes(32), identity=entry.person.principal)
+            if entry.record.deleted:
+                if entry.record.last != last:
+                    raise Refused
+                return found.version
+            _verify_version(entry, request)
+            # The tombstone keeps who may re-create, never the secret.
+            tombstone = msgspec.structs.replace(
+                entry.record, deleted=True, secret=b"", metadata=b"", terms=of_tombstone(entry.record.terms)
+            )
+            return await self._replace(entry, tombstone, last)
+
+    async def _replace(self, entry: Entry, record: Record, last: LastWrite) -> int:
+        """Write `record` over what was found, at the next version."""
+        record = msgspec.structs.replace(record, updated_at=self._clock.now(), last=last)
+        entry.change.puts.append(self._shelf.put(entry.found, record))
+        entry.change.charges = await self._quotas.charges_of(entry.record, record.size - entry.record.size)
+        await self._writer.submit(entry.change)
+        return entry.found.version + 1
+
+
+def _last(request: Update | Fill, person: Person, *parts: bytes | None) -> LastWrite:
+    payload = digest(Domain.PAYLOAD, *(b"" if part is None else b"\x01" + part for part in parts))
+    return LastWrite(request_id=request.request_id, payload=payload, identity=person.principal)
+
+
+def _is_repeated(entry: Entry, request: Update | Fill, last: LastWrite) -> bool:
+    return entry.record.last == last and entry.found.version == request.replaces + 1
+
+
+def _verify_version(entry: Entry, request: Update | Fill | Delete) -> None:
+    if entry.found.version != request.replaces:
+        raise Misuse(Number.CONFLICT, version=entry.found.version)

@@ -1,0 +1,63 @@
+"""Terms of a record: what the Vault holds to, whatever the rules say.
+
+They are looked at after the rules said OK, so that only whom the rules permit learns of them (RULES 19). They bind who
+has not yet collected, nobody else, and never who stored the record.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.messages import Terms
+
+
+def barrier(terms: Terms, now: int) -> int:
+    """0, or the number of what stands in the way of a release or of filling at the unix time `now`."""
+    if terms.closed:
+        return int(Number.CLOSED)
+    if terms.expires_at and now >= terms.expires_at:
+        return int(Number.EXPIRED)
+    return 0
+
+
+def blob_of(terms: Terms | None) -> bytes | None:
+    """Id of the blob that belongs to a record."""
+    return None if terms is None else terms.blob
+
+
+def kept_bytes(terms: Terms | None) -> int:
+    """Bytes of the blob that count against quotas: nothing once the host has been told to erase it."""
+    return 0 if terms is None or terms.closed else terms.blob_bytes
+
+
+def verify_terms(terms: Terms | None, index: int) -> None:
+    """Terms of a new record, item `index` of its request. Raises `Misuse` MALFORMED."""
+    if terms is not None and terms.blob is None and terms.blob_bytes:
+        raise Misuse(Number.MALFORMED, "bytes of a blob without its id", index=index)
+
+
+def verify_new_terms(old: Terms | None, new: Terms) -> None:
+    """Terms that are to replace `old`. Raises `Misuse`.
+
+    What was promised stays: no record gets terms, or another blob, later; who has closed a record has closed it for
+    good, since the host has erased its blob; and none is opened for filling again, since its secret could be replaced.
+    """
+    if old is None:
+        raise Misuse(Number.UNSUPPORTED, "the record was stored without terms")
+    if new.blob != old.blob or (new.blob is None and new.blob_bytes):
+        raise Misuse(Number.MALFORMED, "a record keeps its blob")
+    if old.closed and not new.closed:
+        raise Misuse(Number.MALFORMED, "a closed record stays closed")
+    if new.fillable and not old.fillable:
+        raise Misuse(Number.MALFORMED, "only a new record can be fillable")
+
+
+def filled(terms: Terms) -> Terms:
+    """After the one time that the record could be filled."""
+    return msgspec.structs.replace(terms, fillable=False)
+
+
+def of_tombstone(terms: Terms | None) -> Terms | None:
+    """A deleted record is closed: whoever may update it can show that to the host."""
+    return None if terms is None else msgspec.structs.replace(terms, closed=True, fillable=False)
