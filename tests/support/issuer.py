@@ -26,7 +26,7 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.authenticator_messages import Begin, Redeem, SignedIn
 from strongroom.protocol.codec import encode
-from strongroom.protocol.instructions import OidcMethod, bound_nonce, method_digest
+from strongroom.protocol.instructions import Method, bound_nonce, method_digest
 from strongroom.protocol.primitives import SigningKey
 from tests.support.world import Platform
 
@@ -158,7 +158,7 @@ class Desk:
     def caller(self, peer: Genuine | None = None) -> Caller:
         return Caller(binding_key=self.binding_key, peer=peer)
 
-    def capsule(self, *methods: OidcMethod, vault: bytes = VAULT) -> bytes:
+    def capsule(self, *methods: Method, vault: bytes = VAULT) -> bytes:
         """What an appraised Vault of cluster `vault` gets for these methods."""
         return self.sealer.seal_capsule([encode(m) for m in methods or (self.method,)], vault, self.clock.now())
 

@@ -13,13 +13,24 @@
     client_id = "strongroom-native"
     # redirect_uri, web_client_id, web_redirect_uri, device_client_id, client_secret, scopes, algorithms, email_domains
 
+    [[method]]
+    type = "passkey"
+    rp_id = "share.example.com"
+    origins = ["https://share.example.com"]
+
+    [[method.passkey]]
+    person = "bob@example.com"
+    credential_id = "…"   # base64url, as the card of the passkey has them
+    public_key = "…"
+
 Text in, bytes out; no files. How the Vault recognises the Authenticators comes from the trust policy.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from base64 import urlsafe_b64decode
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -27,11 +38,19 @@ from msgspec import Meta
 from strongroom.attestation.policy import RolePolicy
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
-from strongroom.client.policy import NATIVE_REDIRECT, Algorithm, Policy, instructions, oidc_method
+from strongroom.client.policy import NATIVE_REDIRECT, Algorithm, Policy, instructions, oidc_method, passkey_method
 from strongroom.client.transport import verify_url
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse
-from strongroom.protocol.instructions import AuthenticatorRef, Instructions, OidcMethod, parse_instructions
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.instructions import (
+    AuthenticatorRef,
+    Instructions,
+    Method,
+    OidcMethod,
+    Passkey,
+    PasskeyMethod,
+    parse_instructions,
+)
 from strongroom.protocol.limits import MAX_AUTHENTICATORS, MAX_INSTRUCTIONS, MAX_METHODS
 
 _HINT = "docs/howto/instructions.md shows a file with everything that it may hold"
@@ -41,8 +60,7 @@ class _Authenticator(msgspec.Struct, forbid_unknown_fields=True):
     url: str
 
 
-class _Method(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["oidc"]
+class _Oidc(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="oidc"):
     issuer: str
     client_id: str = ""
     redirect_uri: str = NATIVE_REDIRECT
@@ -55,8 +73,34 @@ class _Method(msgspec.Struct, forbid_unknown_fields=True):
     email_domains: tuple[str, ...] = ()
 
     def build(self) -> OidcMethod:
-        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("type", "issuer")}
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "issuer"}
         return oidc_method(self.issuer, **fields)
+
+
+class _Passkey(msgspec.Struct, forbid_unknown_fields=True):
+    person: str
+    credential_id: str
+    public_key: str
+
+
+class _Passkeys(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="passkey"):
+    rp_id: str
+    origins: list[str]
+    passkey: list[_Passkey]
+
+    def build(self) -> PasskeyMethod:
+        passkeys = [
+            Passkey(
+                person=one.person,
+                credential_id=_unbase64(one.credential_id, "credential_id"),
+                public_key=_unbase64(one.public_key, "public_key"),
+            )
+            for one in self.passkey
+        ]
+        return passkey_method(self.rp_id, self.origins, passkeys)
+
+
+_Method = _Oidc | _Passkeys
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,7 +154,17 @@ def _parse(text: str) -> _File:
         raise BadInput(f"the instructions are not right: {words}", _HINT) from None
 
 
-def _build(method: _Method, at: int) -> OidcMethod:
+def _unbase64(text: str, name: str) -> bytes:
+    """Base64url without padding. Raises `Misuse` METHOD_INVALID."""
+    try:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+            raise ValueError
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise Misuse(Number.METHOD_INVALID, f"{name} is not base64url") from None
+
+
+def _build(method: _Method, at: int) -> Method:
     try:
         return method.build()
     except Misuse as error:

@@ -25,8 +25,12 @@ from strongroom.protocol.instructions import (
     OidcMethod,
     OidcPublic,
     OidcSecret,
+    Passkey,
+    PasskeyMethod,
+    PasskeyPublic,
     method_digest,
     parse_instructions,
+    parse_method,
 )
 from strongroom.protocol.rules import ACTIONS, verify_rules
 
@@ -45,6 +49,36 @@ class People:
     def allow_phishable(self) -> People:
         """Also count sign-ins by device flow, which somebody may have been tricked into for somebody else."""
         return replace(self, signed_in="")
+
+    def with_passkey(self, method: PasskeyMethod, *persons: str) -> People:
+        """Only together with a passkey of `method`: of one of `persons`, by default of anybody whom it lists.
+
+        Both sign-ins stand on one ticket: see `AsyncVault.sign_in_also`, and `with_ticket` in spec/messages.md.
+        """
+        named = persons or tuple(passkey.person for passkey in method.passkeys)
+        unlisted = sorted(set(named) - {passkey.person for passkey in method.passkeys})
+        if unlisted:
+            raise _invalid(f"the method has no passkey of {', '.join(unlisted)}")
+        principals = [f"{_digest(method).hex()}:{person}" for person in named]
+        return self._and(f"context.identity.others.containsAny({_set(principals)})")
+
+    def with_second_person(self, email: str, *methods: OidcMethod | bytes) -> People:
+        """Only together with whoever has this verified address, says one of `methods`, and who is somebody else.
+
+        "Somebody else" means another verified address, so people without one are let in never. Two people are as
+        distinct as their addresses: whoever holds two accounts with two addresses is two people.
+        """
+        (address,) = _ascii([email])
+        if not methods:
+            raise _invalid("name the methods by which the second person may sign in")
+        pairs = [f"{_digest(method).hex()} {address}" for method in methods]
+        return self._and(
+            f"context.identity.other_emails.containsAny({_set(pairs)})"
+            f" && context.identity has email && context.identity.email != {cedar_string(address)}"
+        )
+
+    def _and(self, condition: str) -> People:
+        return replace(self, condition=f"({self.condition}) && {condition}")
 
     def may(self, *actions: Action) -> Policy:
         """Rules that permit these people these actions. Raises `Misuse` RULES_INVALID for an unknown action."""
@@ -150,6 +184,19 @@ def oidc_method(
     )
 
 
+def passkey_method(rp_id: str, origins: Sequence[str], passkeys: Sequence[Passkey]) -> PasskeyMethod:
+    """Sign-in with one of these passkeys. `rp_id` is the domain that they were made for, `origins` the pages on which
+    they may be used (`https://host`), each on that domain or below it. Raises `Misuse` METHOD_INVALID."""
+    method = PasskeyMethod(
+        public=PasskeyPublic(
+            rp_id=rp_id, origins=list(origins), credential_ids=[passkey.credential_id for passkey in passkeys]
+        ),
+        passkeys=list(passkeys),
+    )
+    parse_method(encode(method))
+    return method
+
+
 def instructions(
     *,
     authenticators: Sequence[AuthenticatorRef],
@@ -179,12 +226,14 @@ def instructions(
 
 
 _NAMED = re.compile(r'context\.identity\.(issuer|method) == "((?:[^"\\]|\\.)*)"')
+_OTHERS = re.compile(r"context\.identity\.other(?:s|_emails)\.contains(?:Any|All)?\(\[?([^)\]]*)")
+_PREFIX = re.compile(r'"([0-9a-f]{64})[: ]')
 
 
 def _verify_providers(cedar: str, methods: Sequence[Method]) -> None:
     """A rule for a provider that no method signs in with permits nobody, and would be found out too late."""
     known = {
-        "issuer": {cedar_string(method.public.issuer) for method in methods},
+        "issuer": {cedar_string(method.public.issuer) for method in methods if isinstance(method, OidcMethod)},
         "method": {cedar_string(_digest(method).hex()) for method in methods},
     }
     for attribute, value in _NAMED.findall(cedar):
@@ -192,6 +241,10 @@ def _verify_providers(cedar: str, methods: Sequence[Method]) -> None:
             raise _invalid(
                 f'no sign-in method has the {attribute} "{value}"; theirs: {", ".join(sorted(known[attribute]))}'
             )
+    for listed in _OTHERS.findall(cedar):
+        for digest in _PREFIX.findall(listed):
+            if f'"{digest}"' not in known["method"]:
+                raise _invalid(f"no sign-in method has the digest {digest}, which a rule asks of another sign-in")
 
 
 def _invalid(reason: str) -> Misuse:

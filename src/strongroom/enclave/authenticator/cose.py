@@ -40,12 +40,13 @@ def parse_public_key(cose_key: bytes) -> PublicKey:
         if cose_key.startswith(_RS256) and cose_key.endswith(_RS256_E):
             return _rsa(cose_key[9:11], cose_key[11 : -len(_RS256_E)])
     except ValueError:
-        pass  # not a point of the curve, or an even modulus
+        pass  # not a point of the curve
     raise Misuse(Number.METHOD_INVALID, "a public key is not a canonical COSE_Key of ES256, EdDSA or RS256 (2048 bits)")
 
 
 def _rsa(length: bytes, modulus: bytes) -> rsa.RSAPublicKey:
-    if len(modulus) not in _MODULUS or len(modulus) != int.from_bytes(length, "big") or modulus[0] < 0x80:
+    fits = len(modulus) in _MODULUS and len(modulus) == int.from_bytes(length, "big")
+    if not fits or modulus[0] < 0x80 or not modulus[-1] & 1:
         raise ValueError
     return rsa.RSAPublicNumbers(65537, int.from_bytes(modulus, "big")).public_key()
 
