@@ -14,7 +14,9 @@ from strongroom.client.loopback import Expected, RedirectListener
 from strongroom.client.policy import Policy, oidc_method
 from strongroom.client.results import NewSecret, Person, Released
 from strongroom.protocol.authenticator_messages import Begun, SignedIn
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
+from strongroom.protocol.instructions import method_digest
 from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import ById, OfNamespace, Ticket
 from tests.idp.provider import NATIVE, Provider
@@ -65,7 +67,9 @@ async def test_one_stores_for_another_who_collects(served):
     async with served.sdk("bob", signed_in=people.append) as bob:
         released = await bob.collect(receipt.address)
     assert (released.secret, released.metadata, released.version) == (SECRET, b"age identity", 1)
-    assert people == [Person(served.issuer.url, "bob", "bob@example.com")]
+    principal = f"{method_digest(encode(served.method)).hex()}:bob"
+    assert people == [Person(served.issuer.url, "bob", "bob@example.com", principal)]
+    assert (released.author.email, released.terms, released.opens) == ("alice@example.com", None, 0)
     assert SECRET.decode() not in repr(released)
 
 

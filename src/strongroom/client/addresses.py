@@ -1,19 +1,28 @@
-"""Addresses as people write them: 32 hex digits for a random id, `namespace/name` for a named record."""
+"""Addresses as people write them.
+
+32 hex digits for a random id, `namespace/name` for a named record, `/namespace/person/name` for a person's own. The
+person is the principal, with everything percent-encoded in it that could end it: no namespace is empty, so that the
+leading slash stands for nothing else.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote, unquote
 
 from strongroom.client.errors import BadInput
 from strongroom.protocol.limits import MAX_NAME
-from strongroom.protocol.messages import Address, ById, ByName
+from strongroom.protocol.messages import Address, ById, ByName, ByPerson
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{32}")
+_PRINCIPAL: Final = re.compile(r"[0-9a-f]{64}:.{1,256}", re.DOTALL)
 
 
 def parse_address(text: str) -> Address:
     """The address that `text` names. The first slash ends the namespace; a name may hold more. Raises `BadInput`."""
+    if text.startswith("/"):
+        return _parse_own(text)
     namespace, slash, name = text.partition("/")
     if not slash:
         if _ID.fullmatch(text):
@@ -33,6 +42,26 @@ def format_address(address: Address) -> str:
             return record_id.hex()
         case ByName(namespace=namespace, name=name):
             return f"{namespace}/{name}"
+        case ByPerson(namespace=namespace, person=person, name=name):
+            return f"/{namespace}/{quote(person, safe=':@')}/{name}"
+
+
+def _parse_own(text: str) -> ByPerson:
+    try:
+        namespace, person, name = text[1:].split("/", 2)
+        address = ByPerson(namespace=namespace, person=unquote(person, errors="strict"), name=name)
+    except ValueError:
+        raise BadInput(f"{text[:80]!r} is not an address", "write /namespace/person/name") from None
+    verify_name(namespace, "namespace")
+    verify_principal(address.person)
+    verify_name(name, "name")
+    return address
+
+
+def verify_principal(person: str) -> None:
+    """Raises `BadInput` for what can't be a principal: method digest in hex, colon, subject."""
+    if not _PRINCIPAL.fullmatch(person):
+        raise BadInput(f"{person[:80]!r} is not a principal", "take it from what a sign-in or a history shows")
 
 
 def verify_name(name: str, what: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from strongroom.protocol.instructions import Audience, Channel
-from strongroom.protocol.messages import Address
+from strongroom.protocol.messages import Address, Terms, Visit
+from strongroom.protocol.messages import Person as Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,30 @@ class Released:
     secret: bytes = field(repr=False)
     metadata: bytes = field(repr=False)
     version: int
+    author: Author
+    """Who last set the secret, as an Authenticator of the record recognised them: principal and verified address."""
+    terms: Terms | None
+    opens: int
+    """Releases that count against `terms.max_opens`, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Who asked for a record that has terms, with what answer."""
+
+    version: int
+    opens: int
+    terms: Terms
+    visits: tuple[Visit, ...]
+    """The most recent ones, oldest first. Numbers that are missing are of visits that made room for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the Vault says to the host about a record's blob (`spec/blobs.md`); it holds no secret."""
+
+    statement: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +69,9 @@ class NewSecret:
     metadata: bytes = field(default=b"", repr=False)
     replaces: int = 0
     record_id: bytes | None = field(default=None, repr=False)
+    terms: Terms | None = None
+    person: str | None = None
+    """Your own principal: the record is stored under `name` as your own, where nobody else can store anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,8 @@ class Person:
     subject: str
     email: str
     """Verified address, or empty."""
+    principal: str
+    """As rules, journals and your own addresses name you: digest of the sign-in method, colon, subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +93,11 @@ class Method:
     digest: bytes
     """32 bytes; principals are filed under it."""
     issuer: str
+    """Of a provider; empty for passkeys."""
     audiences: tuple[Audience, ...]
     scopes: tuple[str, ...]
+    rp_id: str = ""
+    """Domain that these passkeys were made for; empty for a provider."""
 
     @property
     def channels(self) -> tuple[Channel, ...]:

@@ -114,6 +114,16 @@ class Ways:
 class _Held:
     ticket: Ticket
     until: float
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class _Also:
+    """The ticket that a further sign-in joins, the method that it is kept under, and with whom to sign in."""
+
+    method: bytes
+    held: _Held
+    issuer: str | None
 
 
 class SignInDesk:
@@ -152,6 +162,15 @@ class SignInDesk:
         fitting = {pair: held.ticket for pair, held in self._live().items() if pair in ways.pairs}
         enough = len({cluster for cluster, _ in fitting}) >= ways.quorum
         return list(fitting.values())[:MAX_TICKETS] if enough else []
+
+    def people(self, ways: Ways) -> list[Person]:
+        """Whom the live tickets that fit name."""
+        return [held.person for pair, held in self._live().items() if pair in ways.pairs]
+
+    def ordered(self, tickets: Sequence[Ticket], principal: str) -> list[Ticket]:
+        """Those of one principal first: what is stored is put down to the first one whom the rules permit."""
+        mine = {held.ticket for held in self._live().values() if held.person.principal == principal}
+        return sorted(tickets, key=lambda ticket: ticket not in mine)
 
     def all(self) -> list[Ticket]:
         """All live tickets, newest first."""
@@ -199,6 +218,21 @@ class SignInDesk:
                 return tickets
         raise problem or Refused(Number.SIGN_IN_REFUSED, "fewer Authenticators than the quorum can be used")
 
+    async def sign_in_also(self, description: Description, vault_cluster: bytes, *, issuer: str | None) -> None:
+        """One more sign-in on the ticket that is held at each Authenticator, of which there is one.
+
+        The new ticket takes the place of the old: alone that one would be refused, which counts against its owner.
+        Raises as `sign_in` does.
+        """
+        ways = self.ways(description)
+        async with self._one_at_a_time:
+            for place in description.authenticators:
+                for pair, held in self._live().items():
+                    if pair in ways.pairs and pair[0] == place.cluster_id:
+                        also = _Also(pair[1], held, issuer or self._issuer)
+                        await self._sign_in_at(await self._appraised(place), place, description, vault_cluster, also)
+                        break
+
     async def _appraised(self, place: Place) -> AttestedServer:
         """A session to the Authenticator that the Vault named, accepted under the client's own policy."""
         server = self._servers.get(place.url)
@@ -221,13 +255,20 @@ class SignInDesk:
         return server
 
     async def _sign_in_at(
-        self, server: AttestedServer, place: Place, description: Description, vault_cluster: bytes
+        self,
+        server: AttestedServer,
+        place: Place,
+        description: Description,
+        vault_cluster: bytes,
+        also: _Also | None = None,
     ) -> None:
         if self._sign_in is None:
             raise BadInput("this needs a sign-in, and the client has no way to do one", "pass sign_in=BrowserSignIn()")
         device = isinstance(self._sign_in, DeviceSignIn)
-        method, audience = self._choose(description.methods, "device" if device else "native")
-        flow = Flow(server, place, method, audience, vault_cluster, self._key.public, self._now)
+        issuer = also.issuer if also else self._issuer
+        method, audience = _choose(description.methods, "device" if device else "native", issuer)
+        earlier = also.held.ticket if also else None
+        flow = Flow(server, place, method, audience, vault_cluster, self._key.public, self._now, earlier)
         if isinstance(self._sign_in, DeviceSignIn):
             signed_in = await flow.on_another_device(self._sign_in)
         else:
@@ -235,20 +276,26 @@ class SignInDesk:
         if signed_in.ticket.authenticator != place.cluster_id:
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "a ticket of another Authenticator")
         until = min(signed_in.expires_at, self._now() + MAX_TICKET_LIFE) - MARGIN
-        self._held.pop((place.cluster_id, method.digest), None)
-        self._held[place.cluster_id, method.digest] = _Held(signed_in.ticket, until)
-        self._signed_in(Person(method.issuer, signed_in.subject, signed_in.email))
+        pair = (place.cluster_id, also.method if also else method.digest)
+        self._held.pop(pair, None)
+        principal = f"{method.digest.hex()}:{signed_in.subject}"
+        person = Person(method.issuer, signed_in.subject, signed_in.email, principal)
+        self._held[pair] = _Held(signed_in.ticket, until, also.held.person if also else person)
+        self._signed_in(person)
 
-    def _choose(self, methods: Sequence[Method], channel: Channel) -> tuple[Method, Audience]:
-        for method in methods:
-            for audience in method.audiences:
-                if audience.channel == channel and self._issuer in (None, method.issuer):
-                    return method, audience
-        offered = ", ".join(sorted({f"{m.issuer} ({'/'.join(m.channels)})" for m in methods}))
-        raise BadInput(
-            f"no sign-in method suits this client (channel {channel}, issuer {self._issuer or 'any'})",
-            f"offered are: {offered}",
-        )
+
+def _choose(methods: Sequence[Method], channel: Channel, issuer: str | None) -> tuple[Method, Audience]:
+    for method in methods:
+        for audience in method.audiences:
+            if audience.channel == channel and issuer in (None, method.issuer):
+                return method, audience
+    providers = sorted({f"{m.issuer} ({'/'.join(m.channels)})" for m in methods if m.channels})
+    if not providers:
+        raise BadInput("this takes a passkey, and only a browser has those", "open it on the page of its sender's site")
+    raise BadInput(
+        f"no sign-in method suits this client (channel {channel}, issuer {issuer or 'any'})",
+        f"offered are: {', '.join(providers)}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +309,8 @@ class Flow:
     vault_cluster: bytes
     binding_key: bytes
     now: Callable[[], float]
+    with_ticket: Ticket | None = None
+    """What this sign-in joins: somebody else's, as a rule."""
 
     async def in_a_browser(self, sign_in: SignIn) -> SignedIn:
         """Authorization code with PKCE and bound nonce, over a loopback redirect."""
@@ -283,6 +332,9 @@ class Flow:
         async with RedirectListener(expected) as listener:
             nonce = bound_nonce(self.method.digest, self.binding_key, salt)
             url = authorization_url(begun, listener.redirect_uri, state=state, nonce=nonce, verifier=verifier)
+            if self.with_ticket is not None:
+                # Else the provider's own session would say once more who has signed in already.
+                url += "&prompt=login"
             try:
                 async with asyncio.timeout(BROWSER_SECONDS):
                     _, code = await asyncio.gather(sign_in.authorize(url), listener.code())
@@ -299,13 +351,17 @@ class Flow:
                 code=code,
                 code_verifier=verifier,
                 salt=salt,
-                with_ticket=None,
+                with_ticket=self.with_ticket,
             ),
             SignedIn,
         )
 
     async def on_another_device(self, sign_in: DeviceSignIn) -> SignedIn:
         """Device flow (RFC 8628), run by the Authenticator."""
+        if self.with_ticket is not None:
+            raise BadInput(
+                "a sign-in on another device is nobody's second pair of eyes", "sign in in a browser on this device"
+            )
         begun = await self.server.ask(
             DeviceBegin(vault_cluster=self.vault_cluster, capsule=self.place.capsule, method=self.method.digest),
             DeviceBegun,

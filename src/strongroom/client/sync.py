@@ -19,11 +19,11 @@ from typing import Any, Self, TypeVar
 from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.errors import BadInput
-from strongroom.client.results import Description, Erased, NewSecret, Person, Receipt, Released
+from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
 from strongroom.client.sign_in import DeviceSignIn, SignIn
 from strongroom.client.vault import Anywhere, AsyncVault
 from strongroom.protocol.errors import StrongroomError
-from strongroom.protocol.messages import Address
+from strongroom.protocol.messages import Address, Terms
 from strongroom.protocol.primitives import SigningKey
 
 T = TypeVar("T")
@@ -72,6 +72,9 @@ class Vault:
 
         self._run(sign_out())
 
+    def sign_in_also(self, address: Address | str, *, issuer: str | None = None) -> None:
+        return self._run(self._vault.sign_in_also(address, issuer=issuer))
+
     def evidence(self) -> bytes:
         return self._run(self._vault.evidence())
 
@@ -88,6 +91,8 @@ class Vault:
         metadata: bytes = b"",
         replaces: int = 0,
         record_id: bytes | None = None,
+        terms: Terms | None = None,
+        person: str | None = None,
         request_id: bytes | None = None,
     ) -> Receipt:
         return self._run(
@@ -99,6 +104,8 @@ class Vault:
                 metadata=metadata,
                 replaces=replaces,
                 record_id=record_id,
+                terms=terms,
+                person=person,
                 request_id=request_id,
             )
         )
@@ -108,8 +115,8 @@ class Vault:
     ) -> list[Receipt]:
         return self._run(self._vault.store_many(items, namespace=namespace, request_id=request_id))
 
-    def collect(self, address: Address | str) -> Released:
-        return self._run(self._vault.collect(address))
+    def collect(self, address: Address | str, *, request_id: bytes | None = None) -> Released:
+        return self._run(self._vault.collect(address, request_id=request_id))
 
     def collect_many(self, addresses: Sequence[Address | str]) -> list[Released | StrongroomError]:
         return self._run(self._vault.collect_many(addresses))
@@ -121,6 +128,7 @@ class Vault:
         secret: bytes | None = None,
         metadata: bytes | None = None,
         instructions: bytes | None = None,
+        terms: Terms | None = None,
         replaces: int | None = None,
         request_id: bytes | None = None,
     ) -> Receipt:
@@ -130,13 +138,34 @@ class Vault:
                 secret=secret,
                 metadata=metadata,
                 instructions=instructions,
+                terms=terms,
                 replaces=replaces,
                 request_id=request_id,
             )
         )
 
+    def fill(
+        self,
+        address: Address | str,
+        secret: bytes,
+        *,
+        metadata: bytes = b"",
+        replaces: int | None = None,
+        request_id: bytes | None = None,
+    ) -> Receipt:
+        return self._run(self._vault.fill(address, secret, metadata=metadata, replaces=replaces, request_id=request_id))
+
     def delete(self, address: Address | str, *, replaces: int | None = None, request_id: bytes | None = None) -> Erased:
         return self._run(self._vault.delete(address, replaces=replaces, request_id=request_id))
+
+    def history(self, address: Address | str) -> Journal:
+        return self._run(self._vault.history(address))
+
+    def grant_blob(self, address: Address | str) -> Grant:
+        return self._run(self._vault.grant_blob(address))
+
+    def sign_in(self, address: Anywhere | str) -> list[Person]:
+        return self._run(self._vault.sign_in(address))
 
     def describe(self, address: Anywhere | str) -> Description:
         return self._run(self._vault.describe(address))

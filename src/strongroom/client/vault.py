@@ -1,4 +1,6 @@
-"""A Vault as its users see it: store, collect, update, delete, describe. Asyncio; `client.sync` is the other face.
+"""A Vault as its users see it: store, collect, update, fill, delete, history, describe.
+
+Asyncio; `client.sync` is the other face.
 
     async with AsyncVault(url, load_trust("trust.toml"), sign_in=BrowserSignIn()) as vault:
         receipt = await vault.store(secret, namespace="team", instructions=instructions)
@@ -10,7 +12,6 @@ Every request carries a random id, and every write the version it replaces: what
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,17 +22,17 @@ from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.addresses import parse_address, verify_name
 from strongroom.client.errors import BadInput
-from strongroom.client.results import Description, Erased, Method, NewSecret, Person, Place, Receipt, Released
+from strongroom.client.requests import description_of, merged, request_id_or_new, store_item, verify_sizes
+from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
 from strongroom.client.session import AttestedServer
 from strongroom.client.sign_in import DeviceSignIn, SignIn, SignInDesk, Ways
-from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
-from strongroom.protocol.instructions import OidcPublic
-from strongroom.protocol.limits import MAX_BATCH, MAX_INSTRUCTIONS, MAX_METADATA, MAX_METHOD, MAX_SECRET, MAX_TICKETS
+from strongroom.protocol.limits import MAX_BATCH
 from strongroom.protocol.messages import (
     Address,
-    ById,
+    BlobGranted,
     ByName,
+    ByPerson,
     Collect,
     Collected,
     CreateNamespace,
@@ -39,12 +40,16 @@ from strongroom.protocol.messages import (
     Deleted,
     Describe,
     Described,
+    Fill,
+    GrantBlob,
+    History,
+    HistoryOf,
     Item,
     NamespaceCreated,
     OfNamespace,
     Store,
     Stored,
-    StoreItem,
+    Terms,
     Ticket,
     Update,
     Updated,
@@ -56,8 +61,6 @@ Answer = Coroutine[Any, Any, T]
 Result = Released | StrongroomError
 Anywhere = Address | OfNamespace
 
-REQUEST_ID: Final = 16
-RECORD_ID: Final = 16
 REMEMBERED: Final = 4096
 """Addresses whose ways to sign in are kept in mind."""
 
@@ -108,6 +111,18 @@ class AsyncVault:
         """Forget all tickets: what comes next is asked as whom the user signs in as then."""
         self._desk.discard(self._desk.all())
 
+    async def sign_in_also(self, address: Address | str, *, issuer: str | None = None) -> None:
+        """Have another person sign in on this device, beside whoever has: for a record whose rules ask for two.
+
+        The provider is asked for a new sign-in, whatever its own session says; `issuer` names it if it is another
+        one. What both may open together stays open for as long as the earlier sign-in counts.
+        """
+        where = _address(address)
+        await self._tickets(where)
+        description = await self.describe(where)
+        vault = (await self._server.appraisal()).genuine.claims.cluster_id
+        await self._desk.sign_in_also(description, vault, issuer=issuer)
+
     # --- who is there -----------------------------------------------------------------------------------------
 
     async def evidence(self) -> bytes:
@@ -130,15 +145,19 @@ class AsyncVault:
         metadata: bytes = b"",
         replaces: int = 0,
         record_id: bytes | None = None,
+        terms: Terms | None = None,
+        person: str | None = None,
         request_id: bytes | None = None,
     ) -> Receipt:
         """Create a record: under `name` in the namespace, or under `record_id` (16 random bytes, made by default).
 
-        `secret` has at most 64 KiB, `metadata` 4 KiB; `instructions` come from `client.policy` or
-        `client.instructions_file`. `replaces` is 0, or the version of a deleted record of that address. To repeat a
-        store whose outcome you don't know, give both ids again. Raises `Misuse` CONFLICT for an address in use.
+        `terms` are what the Vault itself holds to, such as an expiry; a record that has them has a journal. With
+        `person`, your own principal as `sign_in` gives it, nobody else can store under that name. `secret` has at
+        most 64 KiB, `metadata` 4 KiB; `instructions` come from `client.policy` or `client.instructions_file`.
+        `replaces` is 0, or the version of a deleted record of that address. To repeat a store whose outcome you don't
+        know, give both ids again. Raises `Misuse` CONFLICT for an address in use.
         """
-        item = NewSecret(secret, instructions, name, metadata, replaces, record_id)
+        item = NewSecret(secret, instructions, name, metadata, replaces, record_id, terms, person)
         return (await self.store_many([item], namespace=namespace, request_id=request_id))[0]
 
     async def store_many(
@@ -148,13 +167,16 @@ class AsyncVault:
         verify_name(namespace, "namespace")
         if not 1 <= len(items) <= MAX_BATCH:
             raise BadInput(f"one store takes 1 to {MAX_BATCH} records", "store them in several calls")
-        parsed = [_store_item(item, namespace) for item in items]
-        request_id = _request_id(request_id)
+        parsed = [store_item(item, namespace) for item in items]
+        request_id = request_id_or_new(request_id)
+
+        own = next((item.address.person for item in parsed if isinstance(item.address, ByPerson)), "")
 
         async def attempt(tickets: list[Ticket]) -> Stored:
+            tickets = self._desk.ordered(tickets, own)
             for item in parsed:
                 if item.replaces:  # who may re-create what was deleted, its own instructions say
-                    tickets = _merged(tickets, await self._tickets(item.address))
+                    tickets = merged(tickets, await self._tickets(item.address))
             request = Store(request_id=request_id, namespace=namespace, tickets=tickets, items=parsed)
             return await self._server.ask(request, Stored)
 
@@ -165,12 +187,17 @@ class AsyncVault:
 
     # --- collect ----------------------------------------------------------------------------------------------
 
-    async def collect(self, address: Address | str) -> Released:
-        """The secret at `address`, after a sign-in if need be. Raises `Refused` for a no and for what isn't there."""
+    async def collect(self, address: Address | str, *, request_id: bytes | None = None) -> Released:
+        """The secret at `address`, after a sign-in if need be. Raises `Refused` for a no and for what isn't there.
+
+        Where the record's terms count openings: to repeat a collect whose answer was lost, give the same id again,
+        from the same client, and it counts once.
+        """
         where = _address(address)
+        request_id = request_id_or_new(request_id)
 
         async def attempt(tickets: list[Ticket]) -> Released:
-            result = (await self._collect([where], tickets))[where]
+            result = (await self._collect([where], tickets, request_id))[where]
             if isinstance(result, StrongroomError):
                 raise result
             return result
@@ -201,7 +228,7 @@ class AsyncVault:
             addresses = addresses[1:]
         if not addresses or isinstance(own, StrongroomError):
             return results
-        presented = _merged(own, self._desk.all())
+        presented = merged(own, self._desk.all())
         first = await self._collect(addresses, presented)
         doubtful = [where for where, result in first.items() if self._is_doubtful(where, result)]
         found = await asyncio.gather(*(self._tickets_or_refusal(where) for where in doubtful))
@@ -225,14 +252,16 @@ class AsyncVault:
             self._desk.discard(self._desk.find(ways))
         return True
 
-    async def _collect(self, addresses: list[Address], tickets: list[Ticket]) -> dict[Address, Result]:
+    async def _collect(
+        self, addresses: list[Address], tickets: list[Ticket], request_id: bytes | None = None
+    ) -> dict[Address, Result]:
         """One request; and further ones for what no longer fitted into the reply (TOO_LARGE)."""
-        request = Collect(request_id=secrets.token_bytes(REQUEST_ID), tickets=tickets, addresses=addresses)
+        request = Collect(request_id=request_id_or_new(request_id), tickets=tickets, addresses=addresses)
         results = (await self._server.ask(request, Collected)).results
         if len(results) != len(addresses):
             raise Untrusted(Number.INTEGRITY, "the enclave answered for other records")
         found: dict[Address, Result] = {
-            where: Released(result.secret, result.metadata, result.version)
+            where: Released(result.secret, result.metadata, result.version, result.author, result.terms, result.opens)
             if isinstance(result, Item)
             else from_number(result.number)
             for where, result in zip(addresses, results, strict=True)
@@ -240,7 +269,7 @@ class AsyncVault:
         rest = [where for where, result in found.items() if _is_too_large(result)]
         return found | await self._collect(rest, tickets) if 0 < len(rest) < len(addresses) else found
 
-    # --- update and delete ------------------------------------------------------------------------------------
+    # --- update, fill and delete --------------------------------------------------------------------------------
 
     async def update(
         self,
@@ -249,19 +278,21 @@ class AsyncVault:
         secret: bytes | None = None,
         metadata: bytes | None = None,
         instructions: bytes | None = None,
+        terms: Terms | None = None,
         replaces: int | None = None,
         request_id: bytes | None = None,
     ) -> Receipt:
-        """Replace secret, metadata or instructions; None leaves as it is.
+        """Replace secret, metadata, instructions or terms; None leaves as it is.
 
-        `replaces` is the version that you have seen, and CONFLICT is raised if somebody changed it since. Without
-        it, whatever is there is replaced.
+        Only a record that was stored with terms has any; it keeps its blob, and once closed it stays closed.
+        `replaces` is the version that you have seen, and CONFLICT is raised if somebody changed it since. Without it,
+        whatever is there is replaced.
         """
         where = _address(address)
-        if secret is None and metadata is None and instructions is None:
-            raise BadInput("there is nothing to update", "give a secret, metadata or instructions")
-        _verify_sizes(secret or b"", metadata or b"", instructions or b"")
-        request_id = _request_id(request_id)
+        if secret is None and metadata is None and instructions is None and terms is None:
+            raise BadInput("there is nothing to update", "give a secret, metadata, instructions or terms")
+        verify_sizes(secret or b"", metadata or b"", instructions or b"")
+        request_id = request_id_or_new(request_id)
 
         def write(version: int, tickets: list[Ticket]) -> Answer[Updated]:
             request = Update(
@@ -272,6 +303,7 @@ class AsyncVault:
                 secret=secret,
                 metadata=metadata,
                 instructions=instructions,
+                terms=terms,
             )
             return self._server.ask(request, Updated)
 
@@ -280,12 +312,42 @@ class AsyncVault:
             self._ways.pop(where, None)
         return Receipt(where, updated.version)
 
+    async def fill(
+        self,
+        address: Address | str,
+        secret: bytes,
+        *,
+        metadata: bytes = b"",
+        replaces: int | None = None,
+        request_id: bytes | None = None,
+    ) -> Receipt:
+        """Set the secret of a record that waits for it: once, by whoever comes first of those who may.
+
+        `replaces` as for `update`. Raises `Misuse` CONFLICT when somebody else has filled it.
+        """
+        where = _address(address)
+        verify_sizes(secret, metadata, b"")
+        request_id = request_id_or_new(request_id)
+
+        def write(version: int, tickets: list[Ticket]) -> Answer[Updated]:
+            request = Fill(
+                request_id=request_id,
+                address=where,
+                replaces=version,
+                tickets=tickets,
+                secret=secret,
+                metadata=metadata,
+            )
+            return self._server.ask(request, Updated)
+
+        return Receipt(where, (await self._replacing(where, replaces, write)).version)
+
     async def delete(
         self, address: Address | str, *, replaces: int | None = None, request_id: bytes | None = None
     ) -> Erased:
         """Erase the secret at once; `replaces` as for `update`. The address stays taken by a tombstone."""
         where = _address(address)
-        request_id = _request_id(request_id)
+        request_id = request_id_or_new(request_id)
 
         def write(version: int, tickets: list[Ticket]) -> Answer[Deleted]:
             request = Delete(request_id=request_id, address=where, replaces=version, tickets=tickets)
@@ -306,18 +368,39 @@ class AsyncVault:
             current = error.version
         return await self._with_tickets(where, lambda tickets: write(current, tickets))
 
+    # --- what the Vault says of a record ------------------------------------------------------------------------
+
+    async def history(self, address: Address | str) -> Journal:
+        """Who asked for a record that has terms, and what was answered; needs the right to `audit`."""
+        where = _address(address)
+        found = await self._with_tickets(
+            where, lambda tickets: self._server.ask(History(address=where, tickets=tickets), HistoryOf)
+        )
+        return Journal(found.version, found.opens, found.terms, tuple(found.visits))
+
+    async def grant_blob(self, address: Address | str) -> Grant:
+        """What to show to the host about the record's blob: to upload it, to prolong it, or to have it erased.
+
+        By who may `update` the record, or may still `fill` it. Raises `Misuse` UNSUPPORTED for a record without blob.
+        """
+        where = _address(address)
+        granted = await self._with_tickets(
+            where, lambda tickets: self._server.ask(GrantBlob(address=where, tickets=tickets), BlobGranted)
+        )
+        return Grant(granted.statement, granted.signature)
+
     # --- describe and namespaces ------------------------------------------------------------------------------
 
     async def describe(self, address: Anywhere | str) -> Description:
         """How to sign in for a record or a namespace. A random id is enough; for a name you sign in first."""
         where = _address(address) if isinstance(address, str) else address
-        if isinstance(where, ByName):
+        if isinstance(where, ByName | ByPerson):
             described = await self._with_tickets(
                 OfNamespace(namespace=where.namespace), lambda tickets: self._describe(where, tickets)
             )
         else:
             described = await self._describe(where, [])
-        description = _description(described)
+        description = description_of(described)
         self._ways[where] = self._desk.ways(description)
         self._ways.move_to_end(where)
         if len(self._ways) > REMEMBERED:
@@ -339,9 +422,9 @@ class AsyncVault:
         """Make a namespace, or replace its version `replaces`; the new version. Only for the cluster's owner: the
         binding key must be the one that the genesis statement names. The limits are totals; 0 allows nothing."""
         verify_name(name, "namespace")
-        _verify_sizes(b"", b"", instructions)
+        verify_sizes(b"", b"", instructions)
         request = CreateNamespace(
-            request_id=_request_id(request_id),
+            request_id=request_id_or_new(request_id),
             namespace=name,
             replaces=replaces,
             instructions=instructions,
@@ -355,6 +438,12 @@ class AsyncVault:
         return created.version
 
     # --- tickets ----------------------------------------------------------------------------------------------
+
+    async def sign_in(self, address: Anywhere | str) -> list[Person]:
+        """Sign in for a record or a namespace, if need be; as whom."""
+        where = _address(address) if isinstance(address, str) else address
+        await self._tickets(where)
+        return self._desk.people(self._ways[where])
 
     async def _with_tickets(self, where: Anywhere, attempt: Callable[[list[Ticket]], Answer[T]]) -> T:
         """`attempt` with tickets that fit `where`; once more if they had expired, or if others fit by now because
@@ -409,55 +498,3 @@ def _is_too_large(result: Result) -> bool:
 
 def _address(address: Address | str) -> Address:
     return parse_address(address) if isinstance(address, str) else address
-
-
-def _request_id(given: bytes | None) -> bytes:
-    if given is not None and len(given) != REQUEST_ID:
-        raise BadInput(f"a request id has {REQUEST_ID} bytes", "draw them with secrets.token_bytes(16)")
-    return given or secrets.token_bytes(REQUEST_ID)
-
-
-def _verify_sizes(secret: bytes, metadata: bytes, instructions: bytes) -> None:
-    for what, value, limit in (
-        ("the secret", secret, MAX_SECRET),
-        ("the metadata", metadata, MAX_METADATA),
-        ("the instructions", instructions, MAX_INSTRUCTIONS),
-    ):
-        if len(value) > limit:
-            raise BadInput(f"{what} is longer than {limit:,} bytes", "store a key, and what it encrypts elsewhere")
-
-
-def _store_item(item: NewSecret, namespace: str) -> StoreItem:
-    _verify_sizes(item.secret, item.metadata, item.instructions)
-    if item.name is not None and item.record_id is not None:
-        raise BadInput("a record has a name or an id, not both", "leave one of them out")
-    if item.record_id is not None and len(item.record_id) != RECORD_ID:
-        raise BadInput(f"a record id has {RECORD_ID} bytes", "draw them with secrets.token_bytes(16)")
-    address: Address = ById(id=item.record_id or secrets.token_bytes(RECORD_ID))
-    if item.name is not None:
-        verify_name(item.name, "name")
-        address = ByName(namespace=namespace, name=item.name)
-    return StoreItem(
-        address=address,
-        replaces=item.replaces,
-        secret=item.secret,
-        metadata=item.metadata,
-        instructions=item.instructions,
-    )
-
-
-def _merged(first: Sequence[Ticket], more: Sequence[Ticket]) -> list[Ticket]:
-    """Each once, the first first, as many as one request takes."""
-    return [*first, *(ticket for ticket in more if ticket not in first)][:MAX_TICKETS]
-
-
-def _description(described: Described) -> Description:
-    methods = []
-    for method in described.methods:
-        try:
-            public = decode(method.public, OidcPublic, limit=MAX_METHOD)
-        except Misuse:
-            raise Misuse(Number.UNSUPPORTED, "a sign-in method that this version does not know") from None
-        methods.append(Method(method.digest, public.issuer, tuple(public.audiences), tuple(public.scopes)))
-    places = tuple(Place(one.url, one.cluster_id, one.capsule) for one in described.authenticators)
-    return Description(places, described.quorum, tuple(methods))

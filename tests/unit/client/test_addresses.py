@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from strongroom.client.addresses import format_address, parse_address, verify_name
 from strongroom.client.errors import BadInput
 from strongroom.protocol.limits import MAX_NAME
-from strongroom.protocol.messages import ById, ByName
+from strongroom.protocol.messages import ById, ByName, ByPerson
 
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=MAX_NAME)
 
@@ -19,6 +19,21 @@ def test_an_id_reads_back(record_id):
 def test_a_name_reads_back_also_with_slashes_in_it(namespace, name):
     address = ByName(namespace=namespace, name=name)
     assert parse_address(format_address(address)) == address
+
+
+@given(printable.filter(lambda name: "/" not in name), st.text(st.characters(codec="utf-8"), min_size=1), printable)
+def test_an_address_of_ones_own_reads_back_whatever_the_provider_calls_people(namespace, subject, name):
+    address = ByPerson(namespace=namespace, person=f"{'ab' * 32}:{subject[:256]}", name=name)
+    assert parse_address(format_address(address)) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["/team/key", "/team//key", "/team/bob/key", f"/team/{'ab' * 32}:/k", f"//{'ab' * 32}:b/k", "/t/%ff/k"]
+)
+def test_an_address_of_nobodys_own_is_refused(text):
+    with pytest.raises(BadInput) as caught:
+        parse_address(text)
+    assert caught.value.hint
 
 
 def test_capital_hex_is_the_same_id():

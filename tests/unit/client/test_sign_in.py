@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strongroom.client.loopback import Expected, NotOurs, verify_redirect
-from strongroom.client.results import Description, Method, NewSecret, Place, Released
+from strongroom.client.results import Description, Method, NewSecret, Person, Place, Released
 from strongroom.client.sign_in import SignInDesk, Ways, _Held, authorization_url, verify_browser_url
+from strongroom.protocol import messages
 from strongroom.protocol.authenticator_messages import Begun
 from strongroom.protocol.errors import StrongroomError, Untrusted
 from strongroom.protocol.instructions import Audience
@@ -122,7 +123,8 @@ def desk(now=lambda: 0.0, issuer=None):
 
 def hold(desk, cluster, method, until=100.0):
     ticket = Ticket(authenticator=cluster, sealed=cluster[:1] + method[:1])
-    desk._held[cluster, method] = _Held(ticket, until)
+    principal = f"{method.hex()}:bob"
+    desk._held[cluster, method] = _Held(ticket, until, Person("https://one", "bob", "bob@example.com", principal))
     return ticket
 
 
@@ -164,6 +166,19 @@ def test_only_the_provider_that_the_user_wants_counts():
     assert desk(issuer="https://two").ways(description).pairs == {(A, N)}
 
 
+def test_the_ticket_of_the_person_an_address_names_goes_first():
+    tickets = desk()
+    google, passkey = hold(tickets, A, M), hold(tickets, A, N)
+    ways = Ways(frozenset({(A, M), (A, N)}), 1)
+    assert tickets.ordered([google, passkey], f"{N.hex()}:bob") == [passkey, google]
+    assert tickets.ordered([google, passkey], "") == [google, passkey]
+    assert [person.principal for person in tickets.people(ways)] == [f"{M.hex()}:bob", f"{N.hex()}:bob"]
+
+
 def test_secrets_do_not_show():
-    for value in (Released(b"secret", b"secret", 1), NewSecret(b"secret", b"secret", metadata=b"secret")):
+    author = messages.Person(principal="", email="")
+    for value in (
+        Released(b"secret", b"secret", 1, author, None, 0),
+        NewSecret(b"secret", b"secret", metadata=b"secret"),
+    ):
         assert "secret" not in repr(value).replace("NewSecret", "")
