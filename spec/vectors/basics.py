@@ -17,9 +17,13 @@ from strongroom.protocol.instructions import (
     OidcMethod,
     OidcPublic,
     OidcSecret,
+    Passkey,
+    PasskeyMethod,
+    PasskeyPublic,
     bound_nonce,
     instructions_digest,
     method_digest,
+    passkey_challenge,
     rules_digest,
 )
 from strongroom.protocol.primitives import (
@@ -56,6 +60,24 @@ ALICE = OidcMethod(
     email_domains=[],
 )
 METHOD = encode(ALICE)
+PASSKEYS = encode(
+    PasskeyMethod(
+        public=PasskeyPublic(
+            rp_id="share.example", origins=["https://share.example"], credential_ids=[fixed("credential id", 16)]
+        ),
+        passkeys=[
+            Passkey(
+                person="bob@example.com",
+                credential_id=fixed("credential id", 16),
+                # An ES256 key in canonical form, around the point of the binding key.
+                public_key=bytes.fromhex("a5010203262001215820")
+                + BINDING.public[1:33]
+                + bytes.fromhex("225820")
+                + BINDING.public[33:],
+            )
+        ],
+    )
+)
 RULES = """\
 permit (principal, action == Action::"collect", resource)
 when { context.identity has email && context.identity.email == "recipient@example.com" && !context.identity.phishable };
@@ -267,6 +289,15 @@ def nonces() -> Cases:
             "nonce",
             {"method": method, "binding_key": BINDING.public, "salt": salt},
             nonce=bound_nonce(method, BINDING.public, salt),
+        )
+    for name, salt in (("passkey-challenge", fixed("passkey salt")), ("passkey-challenge-other-salt", bytes(32))):
+        method = method_digest(PASSKEYS)
+        yield accepted(
+            f"nonce/{name}",
+            "WebAuthn challenge bound to method, binding key and salt",
+            "passkey challenge",
+            {"method": method, "binding_key": BINDING.public, "salt": salt},
+            challenge=passkey_challenge(method, BINDING.public, salt),
         )
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     challenge = hashlib.sha256(verifier.encode()).digest()

@@ -115,6 +115,8 @@ USES: tuple[Use, ...] = (
     Use(Domain.TICKET, "expand: the tickets' root key"),
     Use(Domain.TICKET, "derive: key of a ticket; associated data of a ticket", (CLUSTER,)),
     Use(Domain.DEVICE_FLOW, "derive: key of a device-flow handle; its associated data", (CLUSTER,)),
+    Use(Domain.PASSKEY, "digest: WebAuthn challenge", (METHOD, BINDING, ("salt (32)", _of(0x90, 32)))),
+    Use(Domain.PASSKEY_CEREMONY, "derive: key of a passkey handle; its associated data", (CLUSTER,)),
     Use(Domain.PLATFORM_SEALING, "software platform only", (("measurement (32)", _of(0xB0, 32)),)),
     Use(Domain.MEASUREMENT, "software platform only", (("role (ASCII)", b"vault"),)),
     Use(Domain.SYNTHETIC_PKI, "software platform only", (("purpose (ASCII)", b"key"), ("name (ASCII)", b"root"))),

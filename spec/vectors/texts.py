@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from basics import INSTRUCTIONS, METHOD, RULES
+from basics import INSTRUCTIONS, METHOD, PASSKEYS, RULES
 from case import Case, Cases, accepted, refused
+from msgspec import structs
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
-from strongroom.protocol.instructions import Instructions
+from strongroom.protocol.instructions import Instructions, Passkey, PasskeyMethod, parse_method
 
 
 def instructions() -> Cases:
@@ -22,6 +23,8 @@ def instructions() -> Cases:
     yield accepted(here + "good", "one Authenticator, one method", run, {"instructions": encode(INSTRUCTIONS)})
     twice = INSTRUCTIONS.authenticators * 2
     yield accepted(here + "quorum-of-two", "two of two", run, {"instructions": changed(authenticators=twice, quorum=2)})
+    beside = changed(methods=[METHOD, PASSKEYS])
+    yield accepted(here + "with-passkeys", "a provider and passkeys", run, {"instructions": beside})
     invalid = Number.INSTRUCTIONS_INVALID
     later = encode(INSTRUCTIONS).replace(b"schema_version\x01", b"schema_version\x02")
     bad = {
@@ -38,6 +41,16 @@ def instructions() -> Cases:
             changed(methods=[METHOD.replace(b"\xa4oidc", b"\xa4saml")]),
             Number.METHOD_INVALID,
         ),
+        "passkeys-of-nobody": (
+            "a passkey method without passkeys",
+            changed(methods=[encode(structs.replace(_passkeys(), passkeys=[]))]),
+            Number.METHOD_INVALID,
+        ),
+        "passkey-without-credential-id": (
+            "a passkey whose credential id is empty",
+            changed(methods=[encode(structs.replace(_passkeys(), passkeys=[_unnamed()]))]),
+            Number.METHOD_INVALID,
+        ),
         "method-algorithm-none": (
             "a method that accepts unsigned tokens",
             changed(methods=[METHOD.replace(b"\xa5RS256", b"\xa4none")]),
@@ -46,6 +59,16 @@ def instructions() -> Cases:
     }
     for name, (what, data, number) in bad.items():
         yield refused(here + name, what, run, {"instructions": data}, number, "instructions")
+
+
+def _passkeys() -> PasskeyMethod:
+    method = parse_method(PASSKEYS)
+    assert isinstance(method, PasskeyMethod)
+    return method
+
+
+def _unnamed() -> Passkey:
+    return structs.replace(_passkeys().passkeys[0], credential_id=b"")
 
 
 def _one_of(issuers: int) -> str:
@@ -64,7 +87,7 @@ def rules() -> Cases:
         permitted=["collect", "delete", "update"],
     )
     anything = "permit (principal, action, resource);"
-    every_action = sorted(["create", "describe", "collect", "update", "delete", "audit", "set-quota", "admin"])
+    every_action = sorted(["create", "describe", "collect", "update", "delete", "fill", "audit", "set-quota", "admin"])
     yield accepted(here + "permit-all", "one policy for every action", run, {"rules": anything}, permitted=every_action)
     forbid = anything + '\nforbid (principal, action == Action::"delete", resource);'
     yield accepted(
@@ -82,6 +105,18 @@ def rules() -> Cases:
         {"rules": _one_of(489) * 4},
         permitted=every_action,
     )
+    second = 'context.identity.other_emails.containsAny(["METHOD carol@example.com"]) && context.identity has email'
+    yield accepted(
+        here + "second-person",
+        "a passkey beside, and a second person with another address",
+        run,
+        {
+            "rules": 'permit (principal, action in [Action::"collect", Action::"fill"], resource) when {\n'
+            '  context.identity.others.contains("METHOD:bob@example.com") &&\n'
+            f'  {second} && context.identity.email != "carol@example.com"\n}};\n'
+        },
+        permitted=["collect", "fill"],
+    )
     bad = {
         "empty": ("no policy", ""),
         "comment-only": ("a comment and no policy", "// nobody"),
@@ -97,6 +132,14 @@ def rules() -> Cases:
         "attribute-of-another-type": (
             "`has` of an attribute that another type has is false without an error: a forbid would vanish",
             anything + "\nforbid (principal, action, resource) when { context has phishable && context.phishable };",
+        ),
+        "others-of-the-record": (
+            "`others` is of the identity",
+            anything + "\nforbid (principal, action, resource) when { context.record has others };",
+        ),
+        "others-as-a-text": (
+            "`others` is a set",
+            'permit (principal, action, resource) when { context.identity.others == "METHOD:bob@example.com" };',
         ),
         "attribute-of-a-person": (
             "people have no attributes",

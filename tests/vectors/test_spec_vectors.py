@@ -180,6 +180,11 @@ def nonce(given: Inputs) -> Inputs:
     return {"nonce": instructions.bound_nonce(method, binding_key, salt)}
 
 
+def passkey_challenge(given: Inputs) -> Inputs:
+    method, binding_key, salt = (unhex(given[name]) for name in ("method", "binding_key", "salt"))
+    return {"challenge": instructions.passkey_challenge(method, binding_key, salt)}
+
+
 def decode_message(given: Inputs) -> Inputs:
     kind = type_named(given["type"])
     return {"value": decode(unhex(given["message"]), kind, limit=given["limit"])}
@@ -400,6 +405,7 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "unpad": unpad,
     "digest of": digest_of,
     "nonce": nonce,
+    "passkey challenge": passkey_challenge,
     "code challenge": code_challenge,
     "decode": decode_message,
     "verify claims": verify_claims,

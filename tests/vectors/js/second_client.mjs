@@ -384,6 +384,10 @@ const RUN = {
     const parts = [given.method, given.binding_key, given.salt].map(unhex);
     return { nonce: base64url(await digest("nonce", ...parts)) };
   },
+  "passkey challenge": async (given) => {
+    const parts = [given.method, given.binding_key, given.salt].map(unhex);
+    return { challenge: await digest("passkey", ...parts) };
+  },
   "code challenge": async (given) => ({ digest: await sha256(utf8(given.verifier)) }),
   decode: (given) => ({ value: decode(unhex(given.message), given.type, given.limit) }),
   "verify claims": verifyClaims,
