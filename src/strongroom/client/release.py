@@ -6,6 +6,7 @@
     tcb = "…"      # SHA-256 of images/tcb/sgx-vault.lock: what the program is made of
     built = "…"    # commit of the source, 40 hex digits
     signer = "…"   # optional, and on SGX product and svn: who signed it, as what, at which security version
+    page = "…"     # optional: digest of the web page that is used with it, as `strongroom verify-page` prints it
 
     [registers]
     MRENCLAVE = "…"
@@ -62,6 +63,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     signer: str | None = None
     product: Annotated[int, Meta(ge=0, lt=2**16)] | None = None
     svn: Annotated[int, Meta(ge=0, lt=2**16)] | None = None
+    page: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class Release:
     """ISVPRODID."""
     svn: int | None = None
     """ISVSVN."""
+    page: bytes | None = None
+    """Digest of the web page that is used with it (`client.page`)."""
 
     @property
     def name(self) -> str:
@@ -113,6 +117,7 @@ def parse_release(text: str, name: str) -> Release:
         signer=_signer(text, file),
         product=_of_sgx(text, file, "product"),
         svn=_of_sgx(text, file, "svn"),
+        page=bytes.fromhex(file.page) if file.page is not None else None,
     )
     if name != release.name:
         raise BadInput(
@@ -129,6 +134,8 @@ def release_text(release: Release) -> str:
     words["built"] = release.built
     if release.signer is not None:
         words["signer"] = release.signer.hex()
+    if release.page is not None:
+        words["page"] = release.page.hex()
     lines += [f'{field} = "{value}"' for field, value in words.items()]
     numbers = {"product": release.product, "svn": release.svn}
     lines += [f"{field} = {value}" for field, value in numbers.items() if value is not None]
@@ -152,6 +159,16 @@ def verify_is_release(report: Report, release: Release, *, role: str) -> None:
     differs += _signature_differs(report, release)
     if differs:
         raise Untrusted(Number.POLICY, f"not the release {release.version}: {'; '.join(differs)}")
+
+
+def verify_is_page(page: bytes, release: Release) -> None:
+    """A page of this digest is the one that was released. Raises `Untrusted` POLICY, also where none was."""
+    if release.page is None:
+        raise Untrusted(Number.POLICY, f"the release {release.version} names no page")
+    if page != release.page:
+        raise Untrusted(
+            Number.POLICY, f"not the page of release {release.version}: {page.hex()}, released was {release.page.hex()}"
+        )
 
 
 def _signature_differs(report: Report, release: Release) -> list[str]:
