@@ -45,6 +45,9 @@ def describe(
         out.print(named("cluster", place.cluster_id.hex(), indent=2))
     out.print(f"{found.quorum} of {len(found.authenticators)} must agree\n", style="dim")
     for method in found.methods:
+        if method.rp_id:
+            out.print(named("sign-in", f"a passkey of {method.rp_id}"))
+            continue
         out.print(named("sign-in", method.issuer))
         out.print(named("from", ", ".join(method.channels), indent=2))
         out.print(named("scopes", " ".join(method.scopes), indent=2))
@@ -70,6 +73,7 @@ def _as_json(address: str, found: Description) -> dict[str, object]:
             {
                 "digest": method.digest.hex(),
                 "issuer": method.issuer,
+                "rp_id": method.rp_id,
                 "channels": list(method.channels),
                 "scopes": list(method.scopes),
             }

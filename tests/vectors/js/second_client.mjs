@@ -12,12 +12,13 @@ import { Decoder, Encoder } from "@msgpack/msgpack";
 
 const SPEC = process.argv[2];
 const SCHEMA = JSON.parse(readFileSync(join(SPEC, "messages.json"), "utf8"));
+SCHEMA.unions.Method = ["OidcMethod", "PasskeyMethod"]; // instructions.md: "Sign-in methods"
 const LEFT_OUT = new Set(["verify rules", "appraise", "verify quote"]);
 const { subtle } = globalThis.crypto;
 
 const MALFORMED = 101, TOO_LARGE = 102, UNSUPPORTED = 103, REPLAYED = 105, INSTRUCTIONS_INVALID = 108, METHOD_INVALID = 110;
 const STALE_KEY = 116, EVIDENCE = 301, INTEGRITY = 302, POLICY = 306;
-const MAX_HELLO = 8192, MAX_FRAME = 2 * 1024 * 1024 + 40, MAX_MESSAGE = 1024 * 1024;
+const MAX_HELLO = 8192, MAX_FRAME = 2 * 1024 * 1024 + 40, MAX_MESSAGE = 1024 * 1024, MAX_STATEMENT = 512;
 const TWO_HOURS = 7200, WINDOW = 64n;
 
 class Refused extends Error {
@@ -388,6 +389,11 @@ const RUN = {
     const parts = [given.method, given.binding_key, given.salt].map(unhex);
     return { challenge: await digest("passkey", ...parts) };
   },
+  "blob statement": async (given) => {
+    const statement = unhex(given.statement);
+    await verifySignature(unhex(given.cluster_key), unhex(given.signature), "blob", statement);
+    return { value: decode(statement, "BlobStatement", MAX_STATEMENT) };
+  },
   "code challenge": async (given) => ({ digest: await sha256(utf8(given.verifier)) }),
   decode: (given) => ({ value: decode(unhex(given.message), given.type, given.limit) }),
   "verify claims": verifyClaims,
@@ -424,7 +430,7 @@ const RUN = {
     const parsed = await orRefuse(INSTRUCTIONS_INVALID, () => decode(bytes, "Instructions"));
     demand(parsed.quorum <= parsed.authenticators.length, INSTRUCTIONS_INVALID);
     demand(new Set(parsed.methods.map(hex)).size === parsed.methods.length, INSTRUCTIONS_INVALID);
-    for (const method of parsed.methods) await orRefuse(METHOD_INVALID, () => decode(method, "OidcMethod"));
+    for (const method of parsed.methods) await orRefuse(METHOD_INVALID, () => decode(method, "Method"));
     return {};
   },
 };
