@@ -15,6 +15,7 @@ import { MAX_HELLO, MAX_MESSAGE } from "../src/protocol/limits.js";
 import * as messages from "../src/protocol/messages.js";
 import * as primitives from "../src/protocol/primitives.js";
 import { Channel, ClientHandshake, type Direction, answerKey, keyId, sealHello, splitReply, transcriptDigest } from "../src/protocol/session.js";
+import { ATTESTATION } from "./attestation_runs.js";
 
 export const SPEC = fileURLToPath(new URL("../../../spec", import.meta.url));
 const FOLDER = join(SPEC, "vectors");
@@ -33,9 +34,7 @@ interface Vector {
 
 /** Needs Cedar, which no page carries: the Authenticator says what is wrong with rules. */
 const NEEDS_CEDAR = ["verify rules"];
-/** Attestation has tests of its own beside it: `attestation.test.ts`. */
-const NEEDS_QUOTES = ["verify quote", "appraise"];
-export const LEFT_OUT: ReadonlySet<string> = new Set([...NEEDS_CEDAR, ...NEEDS_QUOTES]);
+export const LEFT_OUT: ReadonlySet<string> = new Set(NEEDS_CEDAR);
 
 const { subtle } = crypto;
 const kinds = messages as unknown as Record<string, Kind<unknown>>;
@@ -123,6 +122,7 @@ const RUN: Record<string, (given: Given) => Outputs | Promise<Outputs>> = {
     parseInstructions(bytesOf(given, "instructions"));
     return {};
   },
+  ...ATTESTATION,
 };
 
 function decoded(given: Given): Outputs {
