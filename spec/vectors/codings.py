@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from basics import INSTRUCTIONS, METHOD
 from case import Case, Cases, accepted, fixed, refused
+from statements import LIVE
 from wire import Type, classes, kinds, schema, to_json
 
 from strongroom.protocol.codec import decode, encode
@@ -24,6 +25,7 @@ INSIDE = {
     ("Enclose", "methods"): [METHOD],
     ("StoreItem", "instructions"): encode(INSTRUCTIONS),
     ("CreateNamespace", "instructions"): encode(INSTRUCTIONS),
+    ("BlobGranted", "statement"): encode(LIVE),
     ("PublicMethod", "public"): encode(decode(METHOD, OidcMethod, limit=MAX_MESSAGE).public),
 }
 
@@ -209,6 +211,7 @@ def bad() -> Cases:
             secret=b"",
             metadata=None,
             instructions=None,
+            terms=None,
         )
     ).replace(b"\xa2id\xa2id", b"\xa9namespace\xa2id")
     yield _bad("address-of-another-kind", "an id under the tag of a namespace", "Update", swapped)

@@ -27,6 +27,7 @@ BINDING = ("binding public key (65)", b"\x04" + _of(1, 64))
 SESSION = ("session id (16)", _of(0x50, 16))
 METHOD = ("method digest (32)", _of(0x20, 32))
 NAMESPACE = ("namespace (UTF-8)", "schlüssel".encode())
+PERSON = ("principal id (UTF-8)", b"20ab:alice")
 EPOCH = ("epoch (4, big-endian)", bytes(3) + b"\x01")
 SMALL_MAP = b"\x81\xa1a\x01"
 
@@ -75,6 +76,11 @@ USES: tuple[Use, ...] = (
         "keyed hash: handle of a record by name",
         (('"name"', b"name"), NAMESPACE, ("name (UTF-8)", b"backup key")),
     ),
+    Use(
+        Domain.RECORD_HANDLE,
+        "keyed hash: handle of a person's own record",
+        (('"person"', b"person"), NAMESPACE, PERSON, ("name (UTF-8)", b"desk-1")),
+    ),
     Use(Domain.NAMESPACE_HANDLE, "keyed hash: handle of a namespace", (NAMESPACE,)),
     Use(
         Domain.USAGE_HANDLE,
@@ -82,6 +88,8 @@ USES: tuple[Use, ...] = (
         (NAMESPACE, ("principal id (UTF-8), empty for all", b"20ab:alice")),
     ),
     Use(Domain.ATTEMPTS_HANDLE, "keyed hash: row of refused attempts", (("handle (32)", _of(0x30, 32)),)),
+    Use(Domain.JOURNAL_HANDLE, "keyed hash: row of the journal of a record", (("handle (32)", _of(0x30, 32)),)),
+    Use(Domain.BLOB_HANDLE, "keyed hash: row of the claim to a blob", (("blob id (16)", _of(0xB0, 16)),)),
     Use(Domain.RING_HANDLE, "digest: row of the sealed ring"),
     Use(Domain.RECORD, "derive: key of a row"),
     Use(
@@ -101,9 +109,24 @@ USES: tuple[Use, ...] = (
     Use(
         Domain.PAYLOAD,
         "digest: payload of `update`, each part empty for nil, else 01 ‖ value",
-        (("secret", b"\x01key"), ("metadata", b""), ("instructions", b"\x01" + SMALL_MAP)),
+        (
+            ("secret", b"\x01key"),
+            ("metadata", b""),
+            ("instructions", b"\x01" + SMALL_MAP),
+            ("terms, exact bytes", b"\x01" + SMALL_MAP),
+        ),
+    ),
+    Use(
+        Domain.PAYLOAD,
+        "digest: payload of `fill`, each part 01 ‖ value",
+        (("secret", b"\x01key"), ("metadata", b"\x01")),
     ),
     Use(Domain.PAYLOAD, "digest: payload of `create-namespace`", _exact("request")),
+    Use(
+        Domain.OPENING,
+        "digest: what makes a `collect` the repetition of an earlier one",
+        (PERSON, BINDING, ("request id (16)", _of(0xD0, 16))),
+    ),
     Use(Domain.INSTRUCTIONS, "digest: instructions", _exact("instructions")),
     Use(Domain.METHOD, "digest: sign-in method", _exact("definition")),
     Use(Domain.RULES, "digest: rules", (("rules (UTF-8)", b"permit (principal, action, resource);"),)),
@@ -117,6 +140,7 @@ USES: tuple[Use, ...] = (
     Use(Domain.DEVICE_FLOW, "derive: key of a device-flow handle; its associated data", (CLUSTER,)),
     Use(Domain.PASSKEY, "digest: WebAuthn challenge", (METHOD, BINDING, ("salt (32)", _of(0x90, 32)))),
     Use(Domain.PASSKEY_CEREMONY, "derive: key of a passkey handle; its associated data", (CLUSTER,)),
+    Use(Domain.BLOB, "signature by the cluster key", _exact("blob statement")),
     Use(Domain.PLATFORM_SEALING, "software platform only", (("measurement (32)", _of(0xB0, 32)),)),
     Use(Domain.MEASUREMENT, "software platform only", (("role (ASCII)", b"vault"),)),
     Use(Domain.SYNTHETIC_PKI, "software platform only", (("purpose (ASCII)", b"key"), ("name (ASCII)", b"root"))),

@@ -20,6 +20,7 @@ import codings
 import domains
 import evidences
 import sessions
+import statements
 import tables
 import texts
 import wire
@@ -41,7 +42,8 @@ def wanted() -> dict[Path, str]:
     files |= {path: tables.filled(text) for path, text in prose.items()}
     if missing := tables.undocumented(list(prose.values())):
         raise SystemExit(f"error: no page of spec/ has a table of {', '.join(missing)}")
-    for module in (attestation_intel, attestation_nitro, attestation_snp, basics, codings, evidences, sessions, texts):
+    kinds = (basics, codings, evidences, sessions, statements, texts)
+    for module in (attestation_intel, attestation_nitro, attestation_snp, *kinds):
         for case in module.every():
             path = VECTORS / f"{case.name}.json"
             if path in files:

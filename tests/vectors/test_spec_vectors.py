@@ -31,7 +31,16 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.door import Door
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.keys import TurningKey
-from strongroom.protocol import authenticator_messages, evidence, instructions, messages, primitives, rules, session
+from strongroom.protocol import (
+    authenticator_messages,
+    blobs,
+    evidence,
+    instructions,
+    messages,
+    primitives,
+    rules,
+    session,
+)
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 from strongroom.protocol.limits import MAX_MESSAGE
@@ -46,7 +55,7 @@ SPEC = ROOT / "spec"
 VECTORS = SPEC / "vectors"
 FILES = sorted(VECTORS.rglob("*.json"))
 JS = ROOT / "tests" / "vectors" / "js"
-PLACES = (messages, authenticator_messages, instructions, evidence, session, policy)
+PLACES = (messages, authenticator_messages, instructions, evidence, session, policy, blobs)
 KINDS = SimpleNamespace(**{name: value for module in PLACES for name, value in vars(module).items()})
 """Message types by name, wherever they are defined."""
 LAYERS = {
@@ -183,6 +192,11 @@ def nonce(given: Inputs) -> Inputs:
 def passkey_challenge(given: Inputs) -> Inputs:
     method, binding_key, salt = (unhex(given[name]) for name in ("method", "binding_key", "salt"))
     return {"challenge": instructions.passkey_challenge(method, binding_key, salt)}
+
+
+def blob_statement(given: Inputs) -> Inputs:
+    statement, signature, key = (unhex(given[name]) for name in ("statement", "signature", "cluster_key"))
+    return {"value": blobs.verify_statement(statement, signature, key)}
 
 
 def decode_message(given: Inputs) -> Inputs:
@@ -406,6 +420,7 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "digest of": digest_of,
     "nonce": nonce,
     "passkey challenge": passkey_challenge,
+    "blob statement": blob_statement,
     "code challenge": code_challenge,
     "decode": decode_message,
     "verify claims": verify_claims,
