@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import re
 import signal
@@ -18,6 +17,8 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
+from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, stop_at_end_of_stdin, verify_free
+from strongroom.cli.serve_share import share
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
 from strongroom.host.supervisor.enclave import listen_for_enclave
@@ -25,7 +26,7 @@ from strongroom.host.supervisor.serve import CannotServe, Hardware, Role, serve
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
 
-app = typer.Typer(help="Run a Vault or an Authenticator on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Run a Vault, an Authenticator or a share server on this machine.", no_args_is_help=True)
 
 BANNER = (
     "INSECURE: there is no hardware under this enclave. Whoever runs this machine can read everything stored here. "
@@ -35,9 +36,6 @@ _ANOTHER_PLATFORM = "name another directory with --platform; one that is absent 
 
 Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Database of this instance; made at the first start.")
-]
-Listen = Annotated[
-    str, typer.Option("--listen", metavar="ADDRESS:PORT", help="Where to listen; port 0 takes a free one.")
 ]
 OwnerKey = Annotated[
     Path | None,
@@ -83,10 +81,6 @@ Page = Annotated[
         "claim of its evidence, so that another page is another Vault to every policy.",
     ),
 ]
-UntilEof = Annotated[
-    bool, typer.Option("--until-eof", help="Also stop when standard input ends: with the program that started this.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout when ready.")]
 
 
 @app.command("vault")
@@ -121,23 +115,13 @@ def authenticator(
     _serve("authenticator", data, listen, enclave, owner_key, platform, collateral_source or [], {}, until_eof, as_json)
 
 
+app.command("share")(share)
+
+
 def default_platform() -> Path:
     """Where the machine's stand-in secret lives: XDG base directories, state."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "strongroom" / "insecure-platform"
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Address and port. Raises `Failure`."""
-    address, _, port = text.rpartition(":")
-    try:
-        parsed = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
-        number = int(port)
-    except ValueError:
-        parsed, number = None, -1
-    if parsed is None or not 0 <= number <= 65535:
-        raise Failure(f"{text!r} is not an address to listen on", "write it as 127.0.0.1:8400 or [::1]:8400")
-    return str(parsed), number
 
 
 def _page_digest(text: str) -> str:
@@ -168,7 +152,7 @@ def _serve(
         platform = platform or default_platform()
     elif platform is not None:
         raise Failure("--platform is for the software enclave", f"leave it out: --enclave {enclave} has a real one")
-    _verify_free(host, port)
+    verify_free(host, port)
     if platform is not None:
         _verify_platform(platform)
     with _sockets(role, enclave) as sockets:
@@ -199,20 +183,6 @@ def _verify_platform(path: Path) -> None:
         raise Failure(f"can't use the platform directory {path}: permission denied", _ANOTHER_PLATFORM)
 
 
-def _verify_free(host: str, port: int) -> None:
-    """Before a data directory and an owner key are made for nothing. Raises `Failure`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else error
-        raise Failure(
-            f"can't listen on {host} port {port}: {reason}",
-            "choose another address or port",
-            status=terminal.EXIT_UNAVAILABLE,
-        ) from None
-
-
 async def _run(
     role: Role,
     data: Path,
@@ -226,7 +196,7 @@ async def _run(
     as_json: bool,
 ) -> None:
     if until_eof:
-        _stop_at_end_of_stdin()
+        stop_at_end_of_stdin()
     announcing: list[asyncio.Task[None]] = []
 
     def ready(url: str) -> None:
@@ -331,16 +301,3 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
     for name, value in (("url", url), ("cluster", cluster), ("measurement", measurement)):
         out.print(f"  {name:<12} {printable(value)}")
     say("Ctrl-C stops it", "dim")
-
-
-def _stop_at_end_of_stdin() -> None:
-    """However the program that started us ends, also by SIGKILL, its end of the pipe closes."""
-    loop = asyncio.get_running_loop()
-    descriptor = sys.stdin.fileno()
-
-    def readable() -> None:
-        if not os.read(descriptor, 4096):
-            loop.remove_reader(descriptor)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    loop.add_reader(descriptor, readable)

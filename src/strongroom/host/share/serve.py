@@ -1,0 +1,267 @@
+"""The share server from start to end: data directory, blobs, its Vault, the page, the sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import resource
+import secrets
+import signal
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from strongroom.host.share.abuse import Abuse
+from strongroom.host.share.answers import Problem
+from strongroom.host.share.blobs import Blobs, Quotas
+from strongroom.host.share.http import Limits, Server
+from strongroom.host.share.index import Index, WrongIndex
+from strongroom.host.share.objects import CannotUse, Objects
+from strongroom.host.share.page import LIST, BadPage, Page, read_trust
+from strongroom.host.share.proxy import Proxy, Unreachable
+from strongroom.host.share.site import Site, direct_address, forwarded_address
+from strongroom.host.share.tus import Tus
+from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.evidence import cluster_id, parse_evidence
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "page_dist"
+"""Where the build puts the page."""
+SWEEP_SECONDS: Final = 60.0
+ORPHANS_SECONDS: Final = 3600.0
+"""Between two listings of all that is kept; a bucket charges for them."""
+VAULT_SECONDS: Final = 30.0
+"""In which the Vault must answer at the start: it may be starting itself."""
+DRAIN_SECONDS: Final = 5.0
+_log: Final = logging.getLogger("strongroom.host.share")
+
+
+class CannotServe(Exception):
+    """The server can't start; the text says why, `hint` what to do."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        self.hint = hint
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What to serve, and to whom."""
+
+    data: Path
+    host: str
+    port: int
+    vault: str
+    authenticators: tuple[str, ...]
+    blobs: str | None = None
+    """URL; None: a directory below `data`."""
+    page: Path | None = None
+    """None: the one that was built."""
+    trust: Path | None = None
+    quotas: Quotas = field(default_factory=Quotas)
+    limits: Limits = field(default_factory=Limits)
+    behind_proxy: bool = False
+
+
+class Ready(NamedTuple):
+    """What an operator is told."""
+
+    url: str
+    cluster_id: str
+    blobs: str
+    used: int
+    """Bytes, reserved ones included."""
+    abuse: Path
+
+
+async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
+    """Serve until SIGINT or SIGTERM: then keep what has come of uploads, let answers finish for 5 s, and end.
+
+    Raises `CannotServe`.
+    """
+    stop = _stop_signals()
+    _raise_file_limit()
+    page = _page(settings)
+    with _locked(settings.data):
+        url = settings.blobs or f"file://{(settings.data / 'blobs').resolve()}"
+        objects = _objects(url)
+        with _index(settings.data / "blobs.sqlite3" if objects.lasting else None) as index:
+            proxy = Proxy(settings.vault, settings.authenticators)
+            try:
+                vault = await _vault(proxy, settings.vault, stop)
+                if vault is None:
+                    return
+                await _claim(index, objects, vault, url)
+                blobs = Blobs(index, objects, settings.quotas, time.time)
+                address = forwarded_address if settings.behind_proxy else direct_address
+                abuse = Abuse(settings.data, time.time, address)
+                site = Site(Tus(blobs, vault.key, address), proxy, page, abuse)
+                server = Server(site.handle, _limits(settings))
+                used = index.total()
+                try:
+                    where = await server.listen(settings.host, settings.port)
+                except OSError as error:
+                    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+                    raise CannotServe(
+                        f"can't listen on {settings.host} port {settings.port}: {reason}",
+                        "choose another address or port",
+                    ) from None
+                try:
+                    async with _sweeping(blobs):
+                        on_ready(Ready(where, vault.cluster_id.hex(), url, used, abuse.path))
+                        await stop.wait()
+                finally:
+                    await server.stop(DRAIN_SECONDS)
+                    blobs.close()
+            finally:
+                await proxy.close()
+
+
+class _Vault(NamedTuple):
+    cluster_id: bytes
+    key: bytes
+
+
+async def _vault(proxy: Proxy, url: str, stop: asyncio.Event) -> _Vault | None:
+    """Whose statements are obeyed; None if `stop` came first. Raises `CannotServe`.
+
+    Nothing is appraised: the operator names the Vault, and a wrong key here lets nobody read anything. It is the
+    clients who must know whom they trust.
+    """
+    deadline = time.monotonic() + VAULT_SECONDS
+    while not stop.is_set():
+        try:
+            evidence, claims, genesis = parse_evidence(await proxy.evidence())
+            if claims.cluster_id != cluster_id(evidence.genesis):
+                raise CannotServe(f"the evidence at {url} is that of two clusters", "tell the Vault's operator")
+            if claims.role != "vault":
+                raise CannotServe(f"what answers at {url} is no Vault but an {claims.role}", "name the Vault's URL")
+            return _Vault(claims.cluster_id, genesis.cluster_key)
+        except StrongroomError as error:
+            raise CannotServe(f"what answers at {url} is no Vault: {error.error}", "name the Vault's URL") from None
+        except Unreachable as error:
+            if time.monotonic() > deadline:
+                raise CannotServe(f"the Vault at {url} does not answer: {error}", "start it first") from None
+            await asyncio.sleep(0.25)
+    return None
+
+
+async def _claim(index: Index, objects: Objects, vault: _Vault, url: str) -> None:
+    """One index, one place, one cluster: each knows the others. Raises `CannotServe`."""
+    cluster, known = index.fact("cluster"), index.fact("instance")
+    if cluster and cluster != vault.cluster_id.hex():
+        raise CannotServe(
+            f"this data directory belongs to the Vault of cluster {cluster[:16]}…, not to this one",
+            "name that Vault, or another data directory",
+        )
+    instance = known or secrets.token_hex(16)
+    try:
+        await objects.claim(instance, known=known)
+        await asyncio.to_thread(objects.clear_staged)
+    except CannotUse as error:
+        raise CannotServe(f"can't keep blobs at {url}: {error}", "name another place with --blobs") from None
+    except OSError as error:
+        raise CannotServe(f"can't keep blobs at {url}: {error.strerror}", "name another place with --blobs") from None
+    index.learn("cluster", vault.cluster_id.hex())
+    index.learn("instance", instance)
+
+
+@asynccontextmanager
+async def _sweeping(blobs: Blobs) -> AsyncIterator[None]:
+    async def every(seconds: float, sweep: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await sweep()
+            except Problem as problem:
+                _log.error("a sweep failed and is tried again: %s", problem.text)
+            await asyncio.sleep(seconds)
+
+    tasks = [
+        asyncio.create_task(every(SWEEP_SECONDS, blobs.sweep)),
+        asyncio.create_task(every(ORPHANS_SECONDS, blobs.sweep_orphans)),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _page(settings: Settings) -> Page:
+    """Raises `CannotServe`."""
+    folder = settings.page or PAGE
+    if not (folder / LIST).is_file():
+        hint = "name the folder of a built page" if settings.page else "`make page` builds it; or name one with --page"
+        raise CannotServe(f"there is no page in {folder}", hint)
+    try:
+        return Page(folder, read_trust(settings.trust) if settings.trust else None)
+    except BadPage as error:
+        raise CannotServe(
+            str(error), "build the page anew, or make the statement with `strongroom share site`"
+        ) from None
+
+
+def _objects(url: str) -> Objects:
+    """Raises `CannotServe`."""
+    try:
+        return Objects(url)
+    except CannotUse as error:
+        raise CannotServe(f"can't keep blobs at {url}: {error}", "name another place with --blobs") from None
+
+
+@contextmanager
+def _index(path: Path | None) -> Iterator[Index]:
+    try:
+        index = Index(path)
+    except WrongIndex as error:
+        raise CannotServe(f"{path} can't be used: {error}", "name another data directory") from None
+    except sqlite3.Error as error:
+        raise CannotServe(f"{path} can't be opened: {error}", "the operator should look at the disk") from None
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    """Behind a proxy all connections come from one address."""
+    limits = settings.limits
+    return replace(limits, connections_per_address=limits.connections) if settings.behind_proxy else limits
+
+
+def _stop_signals() -> asyncio.Event:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _raise_file_limit() -> None:
+    """The usual soft limit, 1,024 files, is below what the server bounds itself to."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Two servers on one index would not see each other's turns. Raises `CannotServe`."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data / "lock").open("a")
+    except OSError as error:
+        raise CannotServe(f"can't use the data directory {data}: {error.strerror}", "name another directory") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotServe(
+                f"another server runs on the data directory {data}", "stop the other one or name another directory"
+            ) from None
+        yield
