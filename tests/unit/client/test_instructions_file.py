@@ -1,12 +1,15 @@
+from base64 import urlsafe_b64encode
+
 import pytest
 
 from strongroom.client.errors import BadInput
 from strongroom.client.instructions_file import parse_instructions_file
-from strongroom.client.policy import Policy, oidc_method
+from strongroom.client.policy import Policy, oidc_method, passkey_method
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import parse_instructions, parse_method
 from tests.support.evidence import Cluster
+from tests.support.passkeys import SoftwarePasskey
 
 ROLE = Cluster("authenticator").policy()
 AUTHENTICATOR = '[[authenticator]]\nurl = "https://authenticator.example.com/"\n'
@@ -50,6 +53,27 @@ def test_every_field_arrives():
     )
 
 
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+CARD = SoftwarePasskey("bob@example.com").public
+PASSKEYS = f"""[[method]]
+type = "passkey"
+rp_id = "share.test"
+origins = ["https://share.test"]
+[[method.passkey]]
+person = "bob@example.com"
+credential_id = "{_text(CARD.credential_id)}"
+public_key = "{_text(CARD.public_key)}"
+"""
+
+
+def test_passkeys_are_written_as_their_cards_have_them():
+    found = parse(TEXT + PASSKEYS)
+    assert parse_method(found.methods[1]) == passkey_method("share.test", ["https://share.test"], [CARD])
+
+
 def test_rules_may_be_left_to_the_caller():
     assert parse(AUTHENTICATOR + METHOD).rules == ""
     given = Policy(RULES + "// mine")
@@ -68,6 +92,10 @@ def test_rules_may_be_left_to_the_caller():
         (TEXT.replace('client_id = "native"', ""), "method[0]"),
         (TEXT.replace('"native"', "7"), "method[0].client_id"),
         (TEXT + 'algorithms = ["none"]', "method[0].algorithms[0]"),
+        (TEXT + PASSKEYS.replace('rp_id = "share.test"\n', ""), "method[1]"),
+        (TEXT + PASSKEYS.replace(_text(CARD.credential_id), "not base64!"), "credential_id is not base64url - at meth"),
+        (TEXT + PASSKEYS.replace("person", "persona"), "persona"),
+        (TEXT + PASSKEYS + 'issuer = "https://login.example.com"', "issuer"),
         ("quorum = 0\n" + TEXT, "quorum"),
         ("permanent = 1\n" + TEXT, "permanent"),
         (TEXT.replace("https://authenticator", "authenticator"), "not the URL of a server"),

@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.client.policy import People, Policy, cedar_string, instructions, oidc_method
+from strongroom.client.policy import People, Policy, cedar_string, instructions, oidc_method, passkey_method
 from strongroom.enclave.authenticator.rules import RuleBook
 from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.instructions import AuthenticatorRef, method_digest, parse_instructions, rules_digest
+from strongroom.protocol.instructions import (
+    AuthenticatorRef,
+    method_digest,
+    parse_instructions,
+    parse_method,
+    rules_digest,
+)
 from tests.support.evidence import changed
+from tests.support.passkeys import SoftwarePasskey
 from tests.unit.authenticator.test_rules import BOB, RECORD
 
 METHOD = oidc_method("https://login.test", "c")
@@ -149,6 +156,34 @@ def test_a_method_needs_a_client_id():
     with pytest.raises(Misuse) as caught:
         oidc_method("https://login.test")
     assert caught.value.number is Number.METHOD_INVALID
+
+
+CARD = SoftwarePasskey("bob@example.com")
+
+
+def test_a_passkey_method_lists_its_credentials_for_the_browser():
+    other = SoftwarePasskey("bob@example.com", "EdDSA")
+    method = passkey_method("share.test", ["https://share.test"], [CARD.public, other.public])
+    assert method.public.credential_ids == [CARD.credential_id, other.credential_id]
+    assert parse_method(encode(method)) == method
+    for passkeys, origins in (([], ["https://share.test"]), ([CARD.public], []), ([CARD.public] * 33, ["https://a.b"])):
+        with pytest.raises(Misuse) as caught:
+            passkey_method("share.test", origins, passkeys)
+        assert caught.value.number is Number.METHOD_INVALID
+
+
+@pytest.mark.parametrize("forgotten", ["passkey", "second person"])
+def test_a_rule_that_asks_for_a_sign_in_which_no_method_offers_is_refused(forgotten):
+    passkeys = passkey_method("share.test", ["https://share.test"], [CARD.public])
+    theirs = oidc_method("https://other.test", "c")
+    people = Policy.anyone_with_email("b@c.d", method=METHOD)
+    people = people.with_passkey(passkeys) if forgotten == "passkey" else people.with_second_person("c@c.d", theirs)
+    rules = people.may("collect", "update", "delete")
+    reference = AuthenticatorRef(url="https://authenticator.example.com", policy=b"")
+    assert instructions(authenticators=[reference], methods=[METHOD, passkeys, theirs], rules=rules)
+    with pytest.raises(Misuse) as caught:
+        instructions(authenticators=[reference], methods=[METHOD], rules=rules)
+    assert "which a rule asks of another sign-in" in caught.value.reason
 
 
 @pytest.mark.parametrize("named", [{"issuer": "https://typo.example.com"}, {"method": bytes(32)}])
