@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
@@ -17,9 +17,9 @@ from typing import Final, Self
 import httpx
 
 from strongroom.client.errors import Unreachable
+from strongroom.client.results import Grant
 from strongroom.client.share.site import MAX_STATEMENT, verify_origin
 from strongroom.client.transport import CONNECT_SECONDS, is_loopback
-from strongroom.protocol.messages import BlobGranted
 
 CHUNK: Final = 8 << 20
 """Bytes of one PATCH, and what is kept in memory to be sent again."""
@@ -79,7 +79,7 @@ class BlobHost:
         blob: bytes,
         size: int,
         blocks: Iterator[bytes],
-        grant: BlobGranted,
+        grant: Grant,
         progress: Progress = lambda sent: None,
     ) -> None:
         """Send all `blocks`, `size` bytes together, as this blob; whatever breaks off is resumed.
@@ -143,7 +143,7 @@ class BlobHost:
             raise self._failed(response)
         return int(offset)
 
-    async def show_grant(self, blob: bytes, grant: BlobGranted) -> None:
+    async def show_grant(self, blob: bytes, grant: Grant) -> None:
         """Tell the host of a newer statement: another expiry, or that the blob is to go. Raises `Unreachable`."""
         for attempt in self._attempts():
             async with attempt:
@@ -153,7 +153,7 @@ class BlobHost:
 
     # --- download ---------------------------------------------------------------------------------------------
 
-    async def read(self, blob: bytes, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def read(self, blob: bytes, offset: int, length: int) -> AsyncGenerator[bytes]:
         """These bytes of a blob, checked by nobody yet; whatever breaks off is continued. Raises `Unreachable`."""
         end = offset + length
         while offset < end:
@@ -265,7 +265,7 @@ class _Attempt:
         return True
 
 
-def grant_header(grant: BlobGranted) -> str:
+def grant_header(grant: Grant) -> str:
     """`BASE64URL(statement).BASE64URL(signature)`, without padding."""
     return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (grant.statement, grant.signature))
 

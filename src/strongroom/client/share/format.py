@@ -205,6 +205,8 @@ def parse_share(data: bytes) -> ShareSecret:
     place = share.manifest
     if place is not None and (place.offset + place.length != share.size or place.length < age_length(0)):
         raise Unreadable("its manifest does not lie at the end of the pack")
+    if place is not None and place.length > age_length(MAX_MANIFEST):
+        raise Unreadable("its list of files is too long")
     return share
 
 
