@@ -1,0 +1,19 @@
+/** Start of the page. */
+
+import { render } from "preact";
+
+import { App } from "./app.js";
+import { dressDocument } from "./appearance.js";
+import { followLocation } from "./routes.js";
+import { connect } from "./service/connection.js";
+import { followKept } from "./service/keeping.js";
+
+dressDocument();
+followLocation();
+void connect();
+void followKept();
+
+const root = document.getElementById("root");
+if (root === null) throw new Error("index.html has no #root");
+root.replaceChildren();
+render(<App />, root);

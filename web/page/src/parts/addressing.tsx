@@ -1,0 +1,73 @@
+/** To whom, until when, how often: the same questions for a share, a request and a later change. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+
+import { day, nowSeconds } from "../amounts.js";
+import { counted, t } from "../language.js";
+import { Chips, Field, Segments } from "./basics.js";
+
+export interface Whom {
+  readonly people: readonly string[];
+  readonly groups: readonly string[];
+}
+
+export const NOBODY: Whom = { people: [], groups: [] };
+
+const ADDRESS = /^[^\s@,;<>"]+@[^\s@,;<>"]+\.[^\s@,;<>".]+$/;
+export const checkAddress = (value: string): string | null => (ADDRESS.test(value) ? null : t("address.fault"));
+
+export const addresseesFault = (whom: Whom): string | null => (whom.people.length + whom.groups.length === 0 ? t("address.nobody") : null);
+
+interface AddresseesProps {
+  readonly whom: Whom;
+  readonly onChange: (whom: Whom) => void;
+  readonly error: string | null;
+  readonly hint: string;
+}
+
+export function Addressees({ whom, onChange, error, hint }: AddresseesProps): JSX.Element {
+  const [kind, setKind] = useState<"people" | "group">("people");
+  return (
+    <div class="addressees">
+      {kind === "people" ? (
+        <Chips
+          label={t("address.people")}
+          values={whom.people}
+          onChange={(people) => onChange({ people: people.map((each) => each.toLowerCase()), groups: [] })}
+          placeholder={t("address.people.placeholder")}
+          hint={hint}
+          error={error}
+          check={checkAddress}
+        />
+      ) : (
+        <Field label={t("address.group")} value={whom.groups[0] ?? ""} onInput={(group) => onChange({ people: [], groups: group.trim() === "" ? [] : [group.trim()] })} hint={t("address.group.hint")} error={error} />
+      )}
+      <button
+        type="button"
+        class="link-button"
+        onClick={() => {
+          setKind(kind === "people" ? "group" : "people");
+          onChange(NOBODY);
+        }}
+      >
+        {kind === "people" ? t("address.to-group") : t("address.to-people")}
+      </button>
+    </div>
+  );
+}
+
+const DAYS = [1, 7, 14, 30, 90] as const;
+
+export function ExpiryChoice({ days, max, onChange }: { readonly days: number; readonly max: number; readonly onChange: (days: number) => void }): JSX.Element {
+  const offered: number[] = DAYS.filter((each) => each <= max);
+  const choices = (offered.includes(days) ? offered : [...offered, days].sort((a, b) => a - b)).map((value) => ({ value, words: counted("expiry.days", value) }));
+  return <Segments label={t("expiry.label")} choices={choices} value={days} onChange={onChange} hint={t("expiry.hint", { day: day(nowSeconds() + days * 86_400) })} />;
+}
+
+const OPENS = [0, 1, 3, 10] as const;
+
+export function OpensChoice({ value, onChange }: { readonly value: number | null; readonly onChange: (value: number | null) => void }): JSX.Element {
+  const choices = OPENS.map((count) => ({ value: count as number, words: count === 0 ? t("opens.any") : counted("opens.limit", count) }));
+  return <Segments label={t("opens.label")} choices={choices} value={value ?? 0} onChange={(count) => onChange(count === 0 ? null : count)} hint={t("opens.hint")} />;
+}
