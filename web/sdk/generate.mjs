@@ -99,7 +99,7 @@ export function messagesText(schema = JSON.parse(readFileSync(SPEC, "utf8"))) {
     ...Object.entries(schema.unions).map(([name, members]) => unionText(name, members)),
   ];
   const used = FUNCTIONS.filter((one) => new RegExp(`\\b${one}\\b[(<,\\]]`).test(parts.join("\n")));
-  const imports = `import type { Bytes } from "./bytes.js";\nimport { type Kind, ${used.join(", ")} } from "./codec.js";\n`;
+  const imports = `import type { Bytes } from "./bytes.js";\nimport { type Kind, ${used.join(", ")} } from "./kinds.js";\n`;
   return `${HEAD}\n${imports}\n${parts.join("\n\n")}\n`;
 }
 

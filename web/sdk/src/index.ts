@@ -4,6 +4,7 @@ export * from "./client/errors.js";
 export * from "./client/explanation.js";
 export * from "./client/keys.js";
 export * from "./client/passkeys.js";
+export * from "./client/policy.js";
 export { PopupSignIn, RedirectSignIn, type RedirectResult, type SignIn, deliverRedirect } from "./client/redirect.js";
 export type * from "./client/results.js";
 export type { Joining } from "./client/sign_in.js";

@@ -5,11 +5,12 @@ import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 
+import { verifyStatement } from "../src/protocol/blobs.js";
 import { type Bytes, base64url, concat, hex, unhex, utf8 } from "../src/protocol/bytes.js";
 import { type Kind, decode, decodeExactly, encode } from "../src/protocol/codec.js";
 import { ErrorNumber, Misuse, StrongroomError, Untrusted } from "../src/protocol/errors.js";
 import { type Role, parseEvidence, verifyClaims } from "../src/protocol/evidence.js";
-import { boundNonce, parseInstructions } from "../src/protocol/instructions.js";
+import { boundNonce, parseInstructions, passkeyChallenge } from "../src/protocol/instructions.js";
 import { toJson } from "../src/protocol/json.js";
 import { MAX_HELLO, MAX_MESSAGE } from "../src/protocol/limits.js";
 import * as messages from "../src/protocol/messages.js";
@@ -91,6 +92,12 @@ const RUN: Record<string, (given: Given) => Outputs | Promise<Outputs>> = {
   "digest of": async (given) => ({ digest: await primitives.digest(domainOf(given), bytesOf(given, "exact")) }),
   nonce: async (given) => ({
     nonce: await boundNonce(bytesOf(given, "method"), bytesOf(given, "binding_key"), bytesOf(given, "salt")),
+  }),
+  "passkey challenge": async (given) => ({
+    challenge: await passkeyChallenge(bytesOf(given, "method"), bytesOf(given, "binding_key"), bytesOf(given, "salt")),
+  }),
+  "blob statement": async (given) => ({
+    value: await verifyStatement(bytesOf(given, "statement"), bytesOf(given, "signature"), bytesOf(given, "cluster_key")),
   }),
   "code challenge": async (given) => ({ digest: await primitives.sha256(utf8(input(given, "verifier"))) }),
   decode: decoded,

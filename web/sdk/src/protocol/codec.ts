@@ -9,36 +9,9 @@
 
 import { type Bytes, utf8 } from "./bytes.js";
 import { ErrorNumber, Misuse } from "./errors.js";
+import type { Kind, MapShape, Shape } from "./kinds.js";
 
-/** How values of type `T` are written. Made by the functions below; `messages.ts` has those of all messages. */
-export type Kind<T> = Shape & { readonly of?: T };
-
-/** A kind without its type. */
-export type Shape =
-  | { readonly is: "bytes" | "text" | "int"; readonly min: number; readonly max: number }
-  | { readonly is: "bool" | "nil" }
-  | { readonly is: "one of"; readonly values: readonly (string | number)[] }
-  | { readonly is: "list"; readonly each: Shape; readonly min: number; readonly max: number }
-  | { readonly is: "map"; readonly tag: readonly [name: string, value: string] | null; readonly fields: readonly Field[] }
-  | { readonly is: "either"; readonly shapes: readonly Shape[] };
-
-export type Field = readonly [name: string, shape: Shape];
-type MapShape = Extract<Shape, { is: "map" }>;
-
-/** Bytes of this length, or from `min` to `max`. */
-export const bytes = (min: number, max: number = min): Kind<Bytes> => ({ is: "bytes", min, max });
-/** Text of `min` to `max` characters, which are Unicode code points. */
-export const text = (min: number, max: number): Kind<string> => ({ is: "text", min, max });
-/** An integer. Where a type allows more than 2^53 − 1, `decode` does not: no count of ours ever gets there. */
-export const int = (min: number, max: number): Kind<number> => ({ is: "int", min, max });
-export const bool: Kind<boolean> = { is: "bool" };
-export const nil: Kind<null> = { is: "nil" };
-export const oneOf = <T extends string | number>(...values: readonly T[]): Kind<T> => ({ is: "one of", values });
-export const list = <T>(each: Kind<T>, min: number, max: number): Kind<readonly T[]> => ({ is: "list", each, min, max });
-export const either = <T>(...shapes: readonly Kind<T>[]): Kind<T> => ({ is: "either", shapes });
-export const optional = <T>(kind: Kind<T>): Kind<T | null> => ({ is: "either", shapes: [nil, kind] });
-/** A map: its tag if it has one, then every field in this order. */
-export const map = <T>(tag: readonly [string, string] | null, fields: readonly Field[]): Kind<T> => ({ is: "map", tag, fields });
+export type { Kind } from "./kinds.js";
 
 /** The one encoding of `value`. Throws `Misuse` MALFORMED for a value that no receiver would take. */
 export function encode<T>(kind: Kind<T>, value: T): Bytes {
@@ -201,7 +174,7 @@ class Reader {
     const byte = this.#byte();
     if (byte < 0x80) return byte;
     demand(byte >= 0xcc && byte <= 0xcf);
-    if (byte < 0xcf) return this.#shortest(byte - 0xcc, 0x80);
+    if (byte < 0xcf) return this.#number(byte - 0xcc, 0x80);
     this.#demandRest(8);
     const value = this.#view.getBigUint64(this.#at);
     this.#at += 8;
@@ -214,7 +187,7 @@ class Reader {
   bytes(max: number): Bytes {
     const byte = this.#byte();
     demand(byte >= 0xc4 && byte <= 0xc6);
-    const size = this.#shortest(byte - 0xc4, 0);
+    const size = this.#number(byte - 0xc4, 0);
     demand(size <= max);
     return this.#take(size);
   }
@@ -223,7 +196,7 @@ class Reader {
     const byte = this.#byte();
     const isFixed = byte >= 0xa0 && byte < 0xc0;
     demand(isFixed || (byte >= 0xd9 && byte <= 0xdb));
-    const encoded = this.#take(isFixed ? byte - 0xa0 : this.#shortest(byte - 0xd9, 32));
+    const encoded = this.#take(isFixed ? byte - 0xa0 : this.#number(byte - 0xd9, 32));
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(encoded);
     } catch {
@@ -243,19 +216,23 @@ class Reader {
     const byte = this.#byte();
     if (byte >= fixed && byte < fixed + 16) return byte - fixed;
     demand(byte === long || byte === long + 1);
-    return this.#shortest(byte - long + 1, 16);
+    const value = this.#unsigned(byte - long + 1);
+    demand(value >= (byte === long ? 16 : 2 ** 16)); // there is no form of one byte
+    return value;
   }
 
-  /** An integer of 2^`log` bytes that is at least `smallest` and would not have fitted into half of them. */
-  #shortest(log: number, smallest: number): number {
-    const width = 1 << log;
-    this.#demandRest(width);
-    const at = this.#at;
-    this.#at += width;
-    const view = this.#view;
-    const value = log === 0 ? view.getUint8(at) : log === 1 ? view.getUint16(at) : view.getUint32(at);
-    demand(value >= (log === 0 ? smallest : Math.max(smallest, 2 ** (4 * width))));
+  /** A number of 2^`log` bytes that had no shorter form: `smallest` is the first that does not fit into the header. */
+  #number(log: number, smallest: number): number {
+    const value = this.#unsigned(log);
+    demand(value >= (log === 0 ? smallest : 2 ** (4 << log)));
     return value;
+  }
+
+  #unsigned(log: number): number {
+    const at = this.#at;
+    this.#demandRest(1 << log);
+    this.#at += 1 << log;
+    return log === 0 ? this.#view.getUint8(at) : log === 1 ? this.#view.getUint16(at) : this.#view.getUint32(at);
   }
 
   #byte(): number {

@@ -5,8 +5,9 @@
  */
 
 import { type Bytes, base64url, hex, utf8 } from "./bytes.js";
-import { type Kind, decode, decodeFirstInt, either } from "./codec.js";
+import { decode, decodeFirstInt } from "./codec.js";
 import { ErrorNumber, Misuse } from "./errors.js";
+import { type Kind, either } from "./kinds.js";
 import { MAX_INSTRUCTIONS, MAX_METHOD } from "./limits.js";
 import { type Audience, Instructions, OidcMethod, PasskeyMethod, type Visit } from "./messages.js";
 import { Domain, digest } from "./primitives.js";
@@ -53,6 +54,11 @@ export const rulesDigest = (rules: string): Promise<Bytes> => digest(Domain.RULE
  */
 export async function boundNonce(method: Bytes, bindingKey: Bytes, salt: Bytes): Promise<string> {
   return base64url(await digest(Domain.NONCE, method, bindingKey, salt));
+}
+
+/** WebAuthn challenge (32 bytes): bound as the nonce is. The salt stays with the Authenticator. */
+export function passkeyChallenge(method: Bytes, bindingKey: Bytes, salt: Bytes): Promise<Bytes> {
+  return digest(Domain.PASSKEY, method, bindingKey, salt);
 }
 
 function orInvalid<T>(number: ErrorNumber, attempt: () => T): T {

@@ -4,8 +4,9 @@
  */
 
 import { hex, unhex } from "./bytes.js";
-import { type Kind, type Shape, decode, encode } from "./codec.js";
+import { decode, encode } from "./codec.js";
 import { ErrorNumber, Misuse } from "./errors.js";
+import type { Kind, MapShape, Shape } from "./kinds.js";
 import { MAX_MESSAGE } from "./limits.js";
 
 /** The message that a parsed JSON value stands for. Throws `Misuse` MALFORMED for one that is none. */
@@ -47,7 +48,7 @@ function revived(shape: Shape, value: unknown): unknown {
   }
 }
 
-function revivedMap({ tag, fields }: Extract<Shape, { is: "map" }>, value: unknown): unknown {
+function revivedMap({ tag, fields }: MapShape, value: unknown): unknown {
   if (!isObject(value)) return value;
   const known = new Map(fields);
   const entries = Object.entries(value).map(([name, one]) => {

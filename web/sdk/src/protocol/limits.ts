@@ -53,3 +53,6 @@ export const WINDOW = 64;
 
 /** Seconds for which a session is served at most. */
 export const MAX_SESSION_LIFE = 3_600;
+
+/** What a Vault says about a blob. */
+export const MAX_STATEMENT = 512;

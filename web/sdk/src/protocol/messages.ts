@@ -6,7 +6,7 @@
  */
 
 import type { Bytes } from "./bytes.js";
-import { type Kind, bool, bytes, either, int, list, map, oneOf, optional, text } from "./codec.js";
+import { type Kind, bool, bytes, either, int, list, map, oneOf, optional, text } from "./kinds.js";
 
 export interface Custodian {
   readonly name: string;

@@ -39,6 +39,7 @@ export const Domain = {
   RULES: "rules",
   POLICY: "policy",
   NONCE: "nonce",
+  PASSKEY: "passkey",
   BLOB: "blob",
 } as const;
 export type Domain = (typeof Domain)[keyof typeof Domain];
