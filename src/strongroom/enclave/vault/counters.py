@@ -15,7 +15,7 @@ from strongroom.enclave.vault.journal import EMPTY, Journal, Note
 from strongroom.enclave.vault.records import NO_ATTEMPTS, NO_USAGE, Attempts, Quota, Usage, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.link import Put, Row
 
 CACHED: Final = 32_768
@@ -104,8 +104,8 @@ class Counters:
         return self._attempts[key][1]
 
     def journal(self, key: bytes) -> Journal:
-        """Of a row that was loaded."""
-        return self._journals[key][1]
+        """Of a row that was loaded. Raises `Untrusted` INTEGRITY when it is gone."""
+        return _kept(self._journals[key])
 
     def tally(self) -> Tally:
         """A group's changes, on top of what is at hand."""
@@ -159,10 +159,14 @@ class Tally:
             now = self._attempts.get(attempt.key) or self._old_attempts[attempt.key][1]
             self._attempts[attempt.key] = now.add(attempt.identity, attempt.at)
 
-    def verify_openings(self, notes: Sequence[Note]) -> None:
-        """Raises `Stale` when somebody in the same commit has used up what these were to get."""
+    def verify_notes(self, notes: Sequence[Note]) -> None:
+        """Raises `Stale` when somebody in the same commit has used up what these were to get, `Untrusted` INTEGRITY
+        when a journal is gone."""
         for note in notes:
-            if note.token is not None and not self._journal(note.key).has_room(note.token, note.max_opens):
+            if note.fresh:
+                continue
+            journal = self._journal(note.key)
+            if note.token is not None and not journal.has_room(note.token, note.max_opens):
                 raise Stale(Number.CONFLICT, "somebody else was released the last one")
 
     def write(self, notes: Sequence[Note]) -> None:
@@ -172,7 +176,7 @@ class Tally:
             note.journal = self._journals[note.key] = before.add(note.visit, note.token)
 
     def _journal(self, key: bytes) -> Journal:
-        return self._journals.get(key) or self._old_journals[key][1]
+        return self._journals.get(key) or _kept(self._old_journals[key])
 
     def puts(self) -> list[Put]:
         """The rows to write."""
@@ -195,3 +199,11 @@ class Tally:
         self._old_usage.update((key, (self._versions[key], value)) for key, value in self._usage.items())
         self._old_attempts.update((key, (self._versions[key], value)) for key, value in self._attempts.items())
         self._old_journals.update((key, (self._versions[key], value)) for key, value in self._journals.items())
+
+
+def _kept(row: tuple[int, Journal]) -> Journal:
+    """The `store` of a record with terms writes its journal: where there is none, somebody took it away."""
+    version, journal = row
+    if not version:
+        raise Untrusted(Number.INTEGRITY, "the journal of a record is gone")
+    return journal

@@ -148,7 +148,7 @@ class Writer:
             try:
                 if any(watch.stale for watch in change.watches):
                     raise Stale(Number.CONFLICT, "the record changed while it was being decided on")
-                tally.verify_openings(change.notes)
+                tally.verify_notes(change.notes)
                 tally.charge(change.charges)
             except StrongroomError as error:
                 if not done.done():
