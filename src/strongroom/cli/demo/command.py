@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import signal
 import time
+import webbrowser
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -43,11 +44,13 @@ def demo(once: Once = False, data: Data = None) -> None:
         from strongroom.cli.demo.teller import Teller
 
         teller = Teller(console)
-        tell(stage, teller)
+        link = tell(stage, teller)
         if once:
             return
         try:
-            how_to_go_on(stage, teller, data)
+            how_to_go_on(stage, teller, data, link)
+            if link is not None:
+                webbrowser.open(str(link))
             while (ended := stage.ended()) is None:
                 time.sleep(0.5)
         except KeyboardInterrupt:

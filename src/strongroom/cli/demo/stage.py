@@ -14,10 +14,13 @@ from typing import Any, Final, Self
 
 from strongroom.cli.demo.processes import Child
 from strongroom.cli.terminal import Failure
+from strongroom.client.page import read_built_page
 
 COMMAND: Final = "strongroom"
-USUAL_PORTS: Final = (8400, 8401, 8402)
-"""Of Vault, Authenticator and sign-in provider."""
+USUAL_PORTS: Final = (8400, 8401, 8402, 8403)
+"""Of Vault, Authenticator, sign-in provider and the page for sharing."""
+PAGE: Final = Path(__file__).resolve().parents[2] / "page_dist"
+"""Where the build puts the page."""
 
 
 class Stage:
@@ -37,6 +40,8 @@ class Stage:
         self.vault: dict[str, Any] = {}
         self.authenticator: dict[str, Any] = {}
         self.issuer = ""
+        self.origin = ""
+        """Of the page. A name, not a number: passkeys belong to names."""
 
     def __enter__(self) -> Self:
         self.client.mkdir(mode=0o700)
@@ -44,7 +49,9 @@ class Stage:
 
     def start(self) -> None:
         """Start all three at once."""
-        vault, authenticator, issuer = _claim_ports(self._claim)
+        vault, authenticator, issuer, page = _claim_ports(self._claim)
+        self._page_port = page
+        self.origin = f"http://localhost:{page}"
         provider = self._child("sign-in provider", ["strongroom.cli.demo.provider", str(issuer)])
         self._starting = (self._serve("vault", vault), self._serve("authenticator", authenticator), provider)
 
@@ -54,11 +61,18 @@ class Stage:
         self.vault, self.authenticator = vault.ready(), authenticator.ready()
         self.issuer = provider.ready()["issuer"]
 
+    def share(self, statement: Path) -> None:
+        """Serve the page with this site statement, and wait until it is served. Raises `Failure`."""
+        vault, authenticator = self.vault["url"], self.authenticator["url"]
+        servers = ["--vault", vault, "--authenticator", authenticator, "--trust", str(statement)]
+        where = ["--data", str(self.servers / "share"), "--listen", f"127.0.0.1:{self._page_port}"]
+        self._child("page", ["strongroom.cli", "serve", "share", *servers, *where, "--until-eof", "--json"]).ready()
+
     def _serve(self, role: str, port: int) -> Child:
         where = ["--data", str(self.servers / role), "--platform", str(self.servers / "platform")]
-        return self._child(
-            role, ["strongroom.cli", "serve", role, *where, "--listen", f"127.0.0.1:{port}", "--until-eof", "--json"]
-        )
+        page = ["--page", page_digest()] if role == "vault" and is_page_built() else []
+        listen = ["--listen", f"127.0.0.1:{port}", "--until-eof", "--json"]
+        return self._child(role, ["strongroom.cli", "serve", role, *where, *listen, *page])
 
     def _child(self, name: str, arguments: list[str]) -> Child:
         child = Child(name, arguments)
@@ -91,7 +105,8 @@ class Stage:
 
 
 def _claim_ports(claim: socket.socket) -> tuple[int, ...]:
-    """The ports that the README names, if all are free and no other demo is about to take them; else 0 for each.
+    """The ports that the README names, if all are free and no other demo is about to take them; else 0 for each but the
+    page, whose address stands in what sign-in methods allow and so must be known first.
 
     `claim` is a Unix socket, whose name is this demo's until it ends, however it ends.
     """
@@ -103,8 +118,18 @@ def _claim_ports(claim: socket.socket) -> tuple[int, ...]:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
     except OSError:
-        return (0, 0, 0)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            return (0, 0, 0, free.getsockname()[1])
     return USUAL_PORTS
+
+
+def is_page_built() -> bool:
+    return (PAGE / "page.json").is_file()
+
+
+def page_digest() -> str:
+    """What the Vault claims of the page that it is used from."""
+    return read_built_page(PAGE).digest.hex()
 
 
 def _make_root(data: Path | None) -> Path:

@@ -18,6 +18,8 @@ from strongroom.cli.connection import namespace_instructions, read_instructions
 from strongroom.cli.demo.browser import sign_in_as
 from strongroom.cli.demo.provider import CLIENT_ID, CLIENT_SECRET, USERS, email_of
 from strongroom.cli.demo.search import forms_of, hexdump, sealed_rows, search
+from strongroom.cli.demo.sharing import share
+from strongroom.cli.demo.sign_in import SignInByItself
 from strongroom.cli.demo.stage import Stage
 from strongroom.cli.demo.teller import Teller, short
 from strongroom.cli.files import write_new
@@ -25,6 +27,7 @@ from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_REFUSED, Failure
 from strongroom.cli.trust import look_at
 from strongroom.client.keys import load_key
+from strongroom.client.share.site import Link
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.instructions import parse_instructions
 
@@ -50,18 +53,8 @@ _BREAKS: Final = (
 """Where rules are broken into lines that a terminal of 80 columns does not break elsewhere."""
 
 
-class SignInByItself:
-    """Does in the browser what a person would do: names the user in the provider's form."""
-
-    def __init__(self, user: str) -> None:
-        self._user = user
-
-    async def authorize(self, url: str) -> None:
-        await asyncio.to_thread(sign_in_as, self._user, url)
-
-
-def tell(stage: Stage, teller: Teller) -> None:
-    """The whole story. Raises `Failure` and `StrongroomError`."""
+def tell(stage: Stage, teller: Teller) -> Link | None:
+    """The whole story; the link of what is shared at its end. Raises `Failure` and `StrongroomError`."""
     _servers(stage, teller)
     trust = _pin(stage, teller)
     _namespace(stage, teller, trust)
@@ -71,6 +64,7 @@ def tell(stage: Stage, teller: Teller) -> None:
     _bob_collects(stage, teller)
     _mallory_tries(stage, teller)
     _what_the_host_holds(stage, teller, max(added.values(), key=len), identity)
+    return share(stage, teller, trust)
 
 
 def _servers(stage: Stage, teller: Teller) -> None:
@@ -258,10 +252,16 @@ def _what_the_host_holds(stage: Stage, teller: Teller, sealed: bytes, secret: st
     teller.text("INSECURE means.", "yellow")
 
 
-def how_to_go_on(stage: Stage, teller: Teller, data: Path | None) -> None:
+def how_to_go_on(stage: Stage, teller: Teller, data: Path | None, link: Link | None) -> None:
     """What to type in another terminal; `data` is the directory that the user wants to keep."""
     command = stage.command
-    teller.step("It stays up: go on in another terminal")
+    if link is not None:
+        teller.step("It stays up: go on in the browser")
+        teller.commands(
+            (str(link), "what Bob got: sign in as bob, then as mallory"),
+            (f"{stage.origin}/#/", "send something yourself; you are whom you sign in as"),
+        )
+    teller.step("Or in another terminal" if link is not None else "It stays up: go on in another terminal")
     teller.commands(
         (f"cd {stage.client}", ""),
         (f"{command} collect {ADDRESS} -o my.key", "sign in as bob; then try mallory"),
@@ -269,6 +269,7 @@ def how_to_go_on(stage: Stage, teller: Teller, data: Path | None) -> None:
         (f"head -c 32 /dev/urandom | {command} store - --for {email_of('bob')}", "sign in as alice"),
         (f"{command} describe {ADDRESS}", "how to sign in, never the rules"),
         (f"{command} verify {stage.vault['url']}", "the chain of evidence"),
+        *([(f"{command} share receive {link}", "the same without a page: sign in as bob")] if link else []),
     )
     teller.text(f"The sign-in page asks for a user ({', '.join(USERS)}), for no password.")
     if data is None:
