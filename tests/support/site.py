@@ -129,7 +129,8 @@ class Site:
     def _write_client_files(self):
         (self.folder / "trust.toml").write_text(format_trust_policy(self.trust))
         (self.folder / "strongroom.toml").write_text(
-            f'vault = "{self.vault}"\ntrust = "trust.toml"\ninstructions = "instructions.toml"\nnamespace = "{NAMESPACE}"\n'
+            f'vault = "{self.vault}"\ntrust = "trust.toml"\n'
+            f'instructions = "instructions.toml"\nnamespace = "{NAMESPACE}"\n'
         )
         words = {"authenticator": self.authenticator, "issuer": self.provider.issuer, "origin": self.origin}
         (self.folder / "instructions.toml").write_text(INSTRUCTIONS.format(**words, native=NATIVE, page=PAGE))

@@ -11,6 +11,7 @@ import type { Plugin } from "vite";
  */
 export function seal(version: string): Plugin {
   let folder = "";
+  let written = false;
   return {
     name: "strongroom-seal",
     apply: "build",
@@ -19,7 +20,11 @@ export function seal(version: string): Plugin {
       folder = join(config.root, config.build.outDir);
       if (config.build.outDir.startsWith(sep)) folder = config.build.outDir;
     },
+    writeBundle() {
+      written = true;
+    },
     closeBundle() {
+      if (!written) return; // the build failed, and says why
       const names = filesIn(folder).filter((name) => name !== "page.json");
       for (const name of names.filter((one) => one.endsWith(".html"))) {
         const path = join(folder, name);
