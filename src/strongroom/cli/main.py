@@ -26,9 +26,12 @@ COMMANDS: Final = (
     "appraise",
     "trust",
     "namespace",
+    "share",
+    "verify-page",
     "serve",
 )
-"""In the order of the help. Each is a module of this package, with a function of its name, or `app` for a group."""
+"""In the order of the help. Each is a module of this package (with _ for -), with a function of its name, or `app` for
+a group."""
 
 
 def _show_version(asked: bool) -> None:
@@ -56,12 +59,13 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_callback)
     for name in names:
-        module = import_module(f"strongroom.cli.{name}")
+        function = name.replace("-", "_")
+        module = import_module(f"strongroom.cli.{function}")
         group = getattr(module, "app", None)
         if group is not None:
             app.add_typer(group, name=name)
         else:
-            app.command(name)(getattr(module, name))
+            app.command(name)(getattr(module, function))
     return app
 
 

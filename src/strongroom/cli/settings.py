@@ -27,6 +27,8 @@ class Settings:
     key: Path | None = None
     instructions: Path | None = None
     namespace: str | None = None
+    site: str | None = None
+    statement: str | None = None
 
 
 def load_settings(config: Path | None) -> Settings:
@@ -59,6 +61,8 @@ def load_settings(config: Path | None) -> Settings:
         key=file("key"),
         instructions=file("instructions"),
         namespace=values.get("namespace"),
+        site=values.get("site"),
+        statement=values.get("statement"),
     )
 
 

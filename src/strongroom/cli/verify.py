@@ -143,7 +143,9 @@ def _released(genuine: Genuine, release: Release) -> Step:
     verify_is_release(genuine.report, release, role=genuine.role)
     claimed = next((value.value for value in genuine.claims.config if value.name == "page"), None)
     if release.page is not None and claimed != release.page.hex():
-        raise Untrusted(Number.POLICY, f"it claims to be used from the page {claimed or '(none)'}, not the released one")
+        raise Untrusted(
+            Number.POLICY, f"it claims to be used from the page {claimed or '(none)'}, not the released one"
+        )
     return Step("released program", release.version, f"the {release.role} built from commit {release.built}")
 
 
