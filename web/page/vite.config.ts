@@ -17,7 +17,11 @@ export default defineConfig({
     target: "es2023",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rollupOptions: { input: { index: here("index.html"), callback: here("callback/index.html"), preview: here("preview/index.html") } },
+    rollupOptions: {
+      input: { index: here("index.html"), callback: here("callback/index.html"), preview: here("preview/index.html"), sw: here("src/worker/main.ts") },
+      // a service worker's address is its identity: it must not change with its content
+      output: { entryFileNames: (chunk) => (chunk.name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
+    },
   },
   worker: { format: "es" },
 });

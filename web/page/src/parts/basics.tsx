@@ -49,19 +49,17 @@ interface FieldProps {
   readonly onInput: (value: string) => void;
   readonly hint?: string;
   readonly error?: string | null;
-  readonly type?: "text" | "email" | "number" | "date";
+  readonly type?: "text" | "email";
   readonly rows?: number;
   readonly placeholder?: string;
   readonly optional?: boolean;
-  readonly min?: string;
-  readonly max?: string;
   readonly maxLength?: number;
   readonly mono?: boolean;
 }
 
 export function Field(props: FieldProps): JSX.Element {
   const id = useId();
-  const { label, value, onInput, hint, error, type = "text", rows, placeholder, optional = false, min, max, maxLength, mono = false } = props;
+  const { label, value, onInput, hint, error, type = "text", rows, placeholder, optional = false, maxLength, mono = false } = props;
   const described = [hint === undefined ? "" : `${id}-hint`, error ? `${id}-error` : ""].filter(Boolean).join(" ");
   const shared = {
     id,
@@ -81,7 +79,7 @@ export function Field(props: FieldProps): JSX.Element {
         {optional && <span class="optional">{t("field.optional")}</span>}
       </label>
       {rows === undefined ? (
-        <input {...shared} type={type} min={min} max={max} onInput={(event) => onInput(event.currentTarget.value)} />
+        <input {...shared} type={type as "text"} onInput={(event) => onInput(event.currentTarget.value)} />
       ) : (
         <textarea {...shared} rows={rows} onInput={(event) => onInput(event.currentTarget.value)} />
       )}

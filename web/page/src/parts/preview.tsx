@@ -11,11 +11,13 @@ import { language, t } from "../language.js";
 import { Download } from "../icons.js";
 import type { FromPreview, ToPreview } from "../preview/protocol.js";
 import { kindOf, PREVIEW_BYTES } from "../preview/protocol.js";
+import { installed } from "../service/keeping.js";
 import { problemOf } from "../service/problem.js";
 import type { Problem, SharedFile } from "../service/types.js";
 import { Button, Dialog, ProblemNotice, Skeleton } from "./basics.js";
 
-export const previewable = (file: SharedFile): boolean => file.size <= PREVIEW_BYTES && kindOf(file.type, file.path) !== null;
+// a sandboxed frame is out of the service worker's reach: its scripts would come from the server that a kept page does not trust
+export const previewable = (file: SharedFile): boolean => file.size <= PREVIEW_BYTES && kindOf(file.type, file.path) !== null && installed.value === null;
 
 interface PreviewProps {
   readonly file: SharedFile;

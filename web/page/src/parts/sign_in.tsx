@@ -4,17 +4,22 @@ import type { JSX } from "preact";
 
 import { useCell } from "../cell.js";
 import { Arrow, Key, Person } from "../icons.js";
-import { t } from "../language.js";
+import { t, type Key as MessageKey } from "../language.js";
 import { question } from "../service/people.js";
+import type { SignInQuestion } from "../service/types.js";
 import { Button, Dialog, ProblemNotice } from "./basics.js";
+
+type Purpose = SignInQuestion["purpose"];
+const TITLES: Readonly<Record<Purpose, MessageKey>> = { first: "sign-in.title", passkey: "sign-in.passkey.title", second: "sign-in.second.title", again: "sign-in.again.title" };
+const TEXTS: Readonly<Record<Purpose, MessageKey>> = { first: "sign-in.text", passkey: "sign-in.passkey.text", second: "sign-in.second.text", again: "sign-in.again.text" };
 
 export function SignInDialog(): JSX.Element | null {
   const asked = useCell(question);
   if (asked === null) return null;
   const { redirect } = asked;
   return (
-    <Dialog title={t(asked.purpose === "second" ? "sign-in.second.title" : asked.purpose === "passkey" ? "sign-in.passkey.title" : "sign-in.title")} onClose={asked.cancel}>
-      <p>{t(asked.purpose === "second" ? "sign-in.second.text" : asked.purpose === "passkey" ? "sign-in.passkey.text" : "sign-in.text")}</p>
+    <Dialog title={t(TITLES[asked.purpose])} onClose={asked.cancel}>
+      <p>{t(TEXTS[asked.purpose])}</p>
       {asked.problem !== null && <ProblemNotice problem={asked.problem} />}
       {asked.stage === "elsewhere" ? (
         <div class="elsewhere" role="status">

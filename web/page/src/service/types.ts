@@ -171,7 +171,7 @@ export interface Way {
 
 /** The dialog's question: the SDK needs somebody to sign in. */
 export interface SignInQuestion {
-  readonly purpose: "first" | "passkey" | "second";
+  readonly purpose: "first" | "passkey" | "second" | "again";
   readonly ways: readonly Way[];
   readonly stage: "choose" | "elsewhere";
   readonly problem: Problem | null;

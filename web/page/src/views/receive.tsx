@@ -7,7 +7,7 @@ import { day, files as countFiles, nowSeconds, size, until } from "../amounts.js
 import { useCell } from "../cell.js";
 import { Clock, Cross, Download, Eye, Flag, Person, Shield } from "../icons.js";
 import { counted, t } from "../language.js";
-import { Button, Dialog, Field, Heading, IconButton, Notice, ProblemNotice, Skeleton } from "../parts/basics.js";
+import { Button, Dialog, Field, Heading, IconButton, Notice, ProblemNotice } from "../parts/basics.js";
 import { FileLine } from "../parts/picker.js";
 import { Preview, previewable } from "../parts/preview.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";

@@ -1,18 +1,26 @@
 /** What is trusted, in figures, and how to check it from outside the page. */
 
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 
 import { useCell } from "../cell.js";
 import { t } from "../language.js";
-import { Button, Heading, Notice } from "../parts/basics.js";
+import { Button, Heading, Notice, ProblemNotice } from "../parts/basics.js";
 import { ProofCard } from "../parts/proof.js";
 import { Standing } from "../parts/standing.js";
 import { connection } from "../service/connection.js";
 import { installable, installed, keepPage, releasePage } from "../service/keeping.js";
+import { problemOf } from "../service/problem.js";
+import type { Problem } from "../service/types.js";
 
 export function VerifyView(): JSX.Element {
   const linked = useCell(connection);
   const kept = useCell(installed);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const keep = (): void => {
+    setProblem(null);
+    keepPage().catch((error: unknown) => setProblem(problemOf(error)));
+  };
   return (
     <div class="view view-medium">
       <Heading lead={t("verify.lead")}>{t("verify.title")}</Heading>
@@ -37,10 +45,11 @@ export function VerifyView(): JSX.Element {
       <section class="sheet prose" aria-labelledby="keep-title">
         <h2 id="keep-title">{t("keep.title")}</h2>
         <p>{t("keep.text")}</p>
+        {problem !== null && <ProblemNotice problem={problem} />}
         {!installable() ? (
           <Notice tone="info" title={t("keep.impossible")} />
         ) : kept === null ? (
-          <Button onClick={() => void keepPage()}>{t("keep.button")}</Button>
+          <Button onClick={keep}>{t("keep.button")}</Button>
         ) : (
           <>
             <Notice tone="success" title={t("keep.kept")}>

@@ -1,0 +1,139 @@
+/** Who is signed in, and asking them to. */
+
+import { BrowserPasskeys, StrongroomError, type Anywhere, type ShownMethod } from "@strongroom/sdk";
+
+import { Cell } from "../cell.js";
+import { Doorway } from "./doorway.js";
+import { linked } from "./link.js";
+import { Declined, problemOf } from "./problem.js";
+import type { Person, Problem, SignInQuestion, Way } from "./types.js";
+
+export const people = new Cell<readonly Person[]>([]);
+export const question = new Cell<SignInQuestion | null>(null);
+export const passkeys = new BrowserPasskeys();
+export const doorway = new Doorway(askForClick);
+
+type Purpose = SignInQuestion["purpose"];
+/** Whether the page may be left for a redirect: not with picked files, which would be lost. */
+export type Leaving = "allowed" | "never";
+
+export function showPeople(): void {
+  people.value = linked().vault.signedIn.map((person) => ({ name: person.email || person.subject, provider: providerName(person.provider) }));
+}
+
+export function signOut(): void {
+  linked().vault.signOut();
+  people.value = [];
+}
+
+/** Signed in so that `address` can be asked for, by whatever its instructions ask beside an account. */
+export async function signInFor(address: Anywhere, leaving: Leaving): Promise<void> {
+  const { vault } = linked();
+  const { methods } = await vault.describe(address);
+  const known = (): boolean => vault.signedIn.some((person) => methods.some((method) => method.kind === "oidc" && method.issuer === person.provider));
+  if (!known()) await ask(address, methods.filter((method) => method.kind === "oidc"), "first", leaving);
+  const cards = methods.filter((method) => method.kind === "passkey");
+  const missing = cards.filter((method) => !vault.signedIn.some((person) => person.provider === method.passkeys.rp_id));
+  if (missing.length > 0) await ask(address, missing, "passkey", "never");
+}
+
+/** Somebody else signs in beside whoever has. */
+export async function signInSecond(address: Anywhere): Promise<void> {
+  const { methods } = await linked().vault.describe(address);
+  await ask(address, methods.filter((method) => method.kind === "oidc"), "second", "never");
+}
+
+function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpose, leaving: Leaving): Promise<void> {
+  const { vault } = linked();
+  const ways = methods.map((method) => ({ way: wayOf(method), method }));
+  return new Promise((resolve, reject) => {
+    let attempt = 0;
+    const show = (stage: SignInQuestion["stage"], problem: Problem | null, redirect: (() => void) | null): void => {
+      question.value = { purpose, ways: ways.map(({ way }) => way), stage, problem, choose, redirect, cancel };
+    };
+    const run = (method: ShownMethod): void => {
+      const mine = ++attempt;
+      vault.signIn(address, { method, joining: purpose === "first" ? "alone" : "joined" }).then(
+        () => {
+          if (mine !== attempt) return;
+          question.value = null;
+          showPeople();
+          resolve();
+        },
+        (error: unknown) => mine === attempt && show("choose", problemOf(error), null),
+      );
+    };
+    const leave = (method: ShownMethod): (() => void) | null => {
+      if (leaving === "never" || method.kind !== "oidc") return null;
+      return () => {
+        doorway.close();
+        doorway.leavePage();
+        run(method);
+      };
+    };
+    const choose = (way: Way): void => {
+      const method = ways.find((each) => each.way === way)?.method;
+      if (method === undefined) return;
+      if (method.kind === "oidc") {
+        try {
+          doorway.openWindow();
+        } catch (error) {
+          if (!(error instanceof StrongroomError)) throw error;
+          show("choose", problemOf(error), leave(method));
+          return;
+        }
+      }
+      show("elsewhere", null, leave(method));
+      run(method);
+    };
+    const cancel = (): void => {
+      attempt++;
+      doorway.close();
+      question.value = null;
+      reject(new Declined());
+    };
+    const only = ways.length === 1 ? ways[0]?.way : undefined;
+    // the click that led here still counts for opening a window: no second one for a single choice
+    if (only !== undefined && navigator.userActivation?.isActive && purpose === "first") choose(only);
+    else show("choose", null, null);
+  });
+}
+
+/** A sign-in that begins by itself still needs a click, or no window would open. */
+function askForClick(): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const way: Way = { kind: "provider", name: people.value[0]?.provider ?? "" };
+    const cancel = (): void => {
+      question.value = null;
+      reject(new Declined());
+    };
+    const choose = (): void => {
+      try {
+        doorway.openWindow();
+      } catch (error) {
+        if (!(error instanceof StrongroomError)) throw error;
+        question.value = { purpose: "again", ways: [way], stage: "choose", problem: problemOf(error), choose, redirect: null, cancel };
+        return;
+      }
+      question.value = null;
+      resolve();
+    };
+    question.value = { purpose: "again", ways: [way], stage: "choose", problem: null, choose, redirect: null, cancel };
+  });
+}
+
+const wayOf = (method: ShownMethod): Way =>
+  method.kind === "oidc" ? { kind: "provider", name: providerName(method.issuer) } : { kind: "passkey", name: method.passkeys.rp_id };
+
+const PROVIDERS: Readonly<Record<string, string>> = {
+  "login.microsoftonline.com": "Microsoft",
+  "accounts.google.com": "Google",
+  "appleid.apple.com": "Apple",
+};
+
+/** A provider as people know it: its name if it is one of the big ones, else where it lives. */
+export function providerName(issuer: string): string {
+  if (!URL.canParse(issuer)) return issuer;
+  const { hostname, host } = new URL(issuer);
+  return PROVIDERS[hostname] ?? host;
+}
