@@ -1,4 +1,4 @@
-"""A share server: in this process with a clock that tests turn, or as a process of its own; and the Vault that it obeys.
+"""A share server: in this process with a clock that tests turn, or as a process of its own; and the Vault it obeys.
 
 `Oracle` stands in for a Vault where only its key and its evidence matter: it signs statements with a real cluster key.
 """
@@ -34,7 +34,7 @@ from strongroom.host.share.site import Site, direct_address, forwarded_address
 from strongroom.host.share.tus import Tus
 from strongroom.protocol.blobs import BlobStatement, sign_statement
 from strongroom.protocol.codec import encode
-from strongroom.protocol.evidence import Claims, Evidence, Genesis, cluster_id
+from strongroom.protocol.evidence import Claims, Evidence, Genesis, Role, cluster_id
 from strongroom.protocol.primitives import SigningKey
 from tests.support.command import ROOT, environment
 from tests.support.served import listening
@@ -46,12 +46,12 @@ BYTES = {"content-type": "application/offset+octet-stream"}
 class Oracle:
     """A cluster key, what it says, and evidence that shows it."""
 
-    def __init__(self, role: str = "vault") -> None:
+    def __init__(self, role: Role = "vault") -> None:
         self.key = SigningKey.generate()
         genesis = encode(
             Genesis(
-                version=1, role=role, cluster_key=self.key.public, owner_key=self.key.public, custodians=[], threshold=0,
-                approvers=[], approvals=0, witnesses=[], cosignatures=0, development=True,
+                version=1, role=role, cluster_key=self.key.public, owner_key=self.key.public, custodians=[],
+                threshold=0, approvers=[], approvals=0, witnesses=[], cosignatures=0, development=True,
             )
         )  # fmt: skip
         self.cluster_id = cluster_id(genesis)
@@ -147,11 +147,32 @@ class Host(httpx.AsyncClient):
         assert (await self.piece(blob, 0, data, **grant)).status_code == 204
         return blob
 
+    async def offset(self, blob: bytes) -> int:
+        return int((await self.state(blob)).headers["upload-offset"])
+
     async def state(self, blob: bytes) -> httpx.Response:
         return await self.head(f"/blobs/{blob.hex()}", headers={"tus-resumable": "1.0.0"})
 
     async def tell(self, blob: bytes, **grant: Any) -> httpx.Response:
         return await self.put(f"/blobs/{blob.hex()}/grant", headers=self.oracle.grant(blob, **grant))
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection whose every byte the test chooses."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    def patch_head(self, blob: bytes, offset: int, length: int, **grant: Any) -> bytes:
+        """The head of a PATCH, as bytes."""
+        lines = {
+            "host": "a", "tus-resumable": "1.0.0", "upload-offset": str(offset), "content-length": str(length),
+            **BYTES, **self.oracle.grant(blob, **grant),
+        }  # fmt: skip
+        head = [f"PATCH /blobs/{blob.hex()} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]
+        return "\r\n".join(head).encode()
 
 
 class Clock:
@@ -177,7 +198,7 @@ async def hosting(
 ) -> AsyncIterator[Host]:
     """A share server in this process, as `serve` puts it together, with a clock that tests turn."""
     oracle, clock = oracle or Oracle(), Clock()
-    data.mkdir(exist_ok=True)
+    data.mkdir(exist_ok=True)  # noqa: ASYNC240
     index = Index(data / "blobs.sqlite3")
     objects = Objects(at or f"file://{data / 'blobs'}")
     blobs = Blobs(index, objects, Quotas(**quotas), clock)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -193,7 +193,10 @@ class Connection(asyncio.Protocol):
             self._refuse(Problem(431, Number.TOO_LARGE, "the headers are too long"))
 
     def eof_received(self) -> bool:
-        """A client may close its direction and still wait for its answer."""
+        """A client may close its direction and still wait for its answer, but not within a body."""
+        if self._body is not None and not self._body.whole:
+            self._body.cut(Lost("the client went away"))
+            return False
         return self._task is not None
 
     def pause_writing(self) -> None:
@@ -350,7 +353,8 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             buffered = self._transport.get_write_buffer_size()
             self._read_deadline = self._loop.time() + (limits.write_seconds if buffered else _LINGER_SECONDS)
-            self._transport.write_eof()  # and read on until the client closes, too
+            with suppress(OSError):  # gone already
+                self._transport.write_eof()  # and read on until the client closes, too
 
     def _refuse(self, problem: Problem) -> None:
         """The last answer of this connection, to a request that is none."""

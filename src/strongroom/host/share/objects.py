@@ -86,7 +86,7 @@ class Objects:
         try:
             await obstore.put_async(self._store, _name(part), data, use_multipart=False)
             if self._folder is not None:
-                await asyncio.to_thread(_sync, self._folder, _name(part))
+                await asyncio.to_thread(_sync, self._folder, part)
         except _FAULTS as error:
             raise _failed("kept", error) from None
 
@@ -135,9 +135,10 @@ def _name(part: Part) -> str:
     return f"{part.blob.hex()}/{part.offset}"
 
 
-def _sync(folder: Path, name: str) -> None:
-    path = folder / name
-    for place in (path, path.parent, folder):
+def _sync(folder: Path, part: Part) -> None:
+    """The file, its name, and with the first part the folder's own name."""
+    path = folder / _name(part)
+    for place in (path, path.parent, *([folder] if part.offset == 0 else [])):
         descriptor = os.open(place, os.O_RDONLY)
         try:
             os.fsync(descriptor)

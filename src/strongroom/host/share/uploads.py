@@ -67,12 +67,12 @@ class Upload:
         self._offset = offset
         try:
             async for piece in self._body:
+                if self._size and self._size + len(piece) > self._memory.part:
+                    await self._put()
                 self._pieces.append(piece)
                 self._size += len(piece)
                 self._memory.held += len(piece)
-                if self._size >= self._memory.part:
-                    await self._put()
-                elif self._memory.held > self._memory.limit:
+                if self._memory.held > self._memory.limit:
                     raise Problem(503, Number.BUSY, "too many uploads at once; resume in a moment", retry_after="10")
         finally:
             try:
