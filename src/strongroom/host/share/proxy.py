@@ -54,8 +54,7 @@ class Proxy:
         self._calls = 0
         encrypted = any(url.startswith("https:") for url in (vault, *authenticators))
         self._client = httpx.AsyncClient(
-            # Reading all authorities takes longer than all else at the start, and most ask a neighbour on this machine.
-            verify=ssl.create_default_context(cafile=certifi.where()) if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=_authorities() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=CALL_SECONDS,
             follow_redirects=False,
             trust_env=False,
@@ -118,6 +117,11 @@ class Proxy:
             raise Unreachable(f"no answer within {CALL_SECONDS:.0f} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(str(error) or type(error).__name__) from None
+
+
+def _authorities() -> ssl.SSLContext:
+    """Takes longer to read than all else at the start, and most name a neighbour on this machine."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _carried(status: int, body: bytes, number: str = "") -> Answer:
