@@ -216,13 +216,16 @@ async def test_altered_parts_do_not_verify(desk, algorithm):
     ):
         refused = await refusal(desk.passkey_finish(begun, replace(good, **bent)))
         assert (refused.number, refused.reason) == (Number.TOKEN_UNTRUSTED, "bad signature")
-    for bent in (
-        {"authenticator_data": data[:36]},
-        {"authenticator_data": b""},
-        {"client_data": b"{"},
-        {"client_data": b""},
+    for bent, words in (
+        ({"authenticator_data": data[:36]}, "too short"),
+        ({"authenticator_data": data[:32]}, "too short"),
+        ({"authenticator_data": b""}, "too short"),
+        ({"client_data": b"{"}, "can't be read"),
+        ({"client_data": b""}, "can't be read"),
     ):
-        assert (await refusal(desk.passkey_finish(begun, replace(good, **bent)))).number is Number.TOKEN_UNTRUSTED
+        refused = await refusal(desk.passkey_finish(begun, replace(good, **bent)))
+        assert refused.number is Number.TOKEN_UNTRUSTED
+        assert words in refused.reason
 
 
 async def test_client_data_nested_without_end_is_refused(desk):
@@ -273,10 +276,12 @@ KEYS = {
     "ES256 under another algorithm": POINT.replace(b"\x03\x26", b"\x03\x27", 1),
     "members in another order": cose({3: -7, 1: 2, -1: 1, -2: POINT[10:42], -3: POINT[45:]}),
     "a member too many": cose({1: 2, 2: b"kid", 3: -7, -1: 1, -2: POINT[10:42], -3: POINT[45:]}),
+    "a member named otherwise in place of y": cose({1: 2, 3: -7, -1: 1, -2: POINT[10:42], -4: POINT[45:]}),
     "ES384": cose({1: 2, 3: -35, -1: 2, -2: bytes(48), -3: bytes(48)}),
     "Ed25519 cut short": SoftwarePasskey(algorithm="EdDSA").cose_key[:-1],
     "RSA of 1024 bits": _rsa_key(1024),
     "RSA with exponent 3": _rsa_key(2048, 3),
+    "RSA with an exponent of as many bytes": _rsa_key(2048)[:-1] + b"\x03",
     "RSA without end": cose({1: 3, 3: -257, -1: b"\xff" * 600, -2: b"\x01\x00\x01"}),
     "an even RSA modulus": cose({1: 3, 3: -257, -1: b"\xff" * 255 + b"\xfe", -2: b"\x01\x00\x01"}),
     "RSA, the modulus with a zero before it": cose({1: 3, 3: -257, -1: b"\x00" + b"\xff" * 255, -2: b"\x01\x00\x01"}),
