@@ -1,0 +1,100 @@
+"""The browser SDK of `web/sdk` as a client in tests: a Node process that runs `web/sdk/test/driver.ts`.
+
+`Page` calls its Vault by the names of `web/sdk/src/client/vault.ts`. Errors are raised as Python's own of that number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from strongroom.attestation.policy import TrustPolicy
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import from_number
+from tools.node import commands
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+LINE = 16 * 1024 * 1024
+Event = Callable[[dict[str, Any]], Awaitable[Any]]
+
+
+def as_json(value: Any) -> Any:
+    """Bytes as `{"hex": …}`, the form that the driver reads."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, dict):
+        return {name: as_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    return value
+
+
+def from_json(value: dict[str, Any]) -> Any:
+    return bytes.fromhex(value["hex"]) if set(value) == {"hex"} else value
+
+
+class Page:
+    """One page. `authorize` and `assert` events go to `events`, by name."""
+
+    def __init__(self, process: asyncio.subprocess.Process, events: dict[str, Event]) -> None:
+        self._process = process
+        self._events = events
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, trust: TrustPolicy, events: dict[str, Event], **given: Any) -> AsyncIterator[Page]:
+        found = commands()
+        assert found is not None
+        process = await asyncio.create_subprocess_exec(
+            *found[0],
+            "sdk/test/run.mjs",
+            "sdk/test/driver.ts",
+            cwd=WEB,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE,
+        )
+        page = cls(process, events)
+        try:
+            await page.call("open", {"url": url, "policy": encode(trust), "ahead": 0, **given})
+            yield page
+        finally:
+            page._reading.cancel()
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def call(self, name: str, *arguments: Any) -> Any:
+        """What the call gives. Raises the `StrongroomError` of its number; a test fails on anything else."""
+        number = len(self._answers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._say({"id": number, "call": name, "args": arguments})
+        return await self._answers[number]
+
+    def _say(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(as_json(message)).encode() + b"\n")
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            message = json.loads(line, object_hook=from_json)
+            if "event" in message:
+                self._say({"answer": await self._events[message["event"]](message)})
+                continue
+            answer = self._answers[message["id"]]
+            if "error" in message:
+                error = message["error"]
+                assert error["family"] != "crash", error["message"]
+                answer.set_exception(from_number(error["number"], error["message"], version=error["version"]))
+            else:
+                answer.set_result(message["result"])
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(RuntimeError("the page's process has ended"))

@@ -1,0 +1,106 @@
+/**
+ * The SDK for tests in another language: one JSON message a line, `{"hex": …}` for bytes.
+ *
+ * In: `{id, call, args}`, where `call` is `open` with what a Vault is made of, a method of the Vault that was opened, or
+ * one of `OTHER`; `{answer}` to an event. Out: `{id, result}`, `{id, error: {number, family, message, version}}`, and
+ * events that ask for an answer: `{event: "authorize", url}` and `{event: "assert", challenge}`. Calls run in parallel.
+ */
+
+import { createInterface } from "node:readline";
+
+import type { Assertion } from "../src/client/passkeys.js";
+import * as builders from "../src/client/policy.js";
+import { MemoryShelf } from "../src/client/storage.js";
+import { type Changes, Vault } from "../src/client/vault.js";
+import { type Bytes, hex, unhex } from "../src/protocol/bytes.js";
+import { decode } from "../src/protocol/codec.js";
+import { StrongroomError } from "../src/protocol/errors.js";
+import { AuthenticatorRef, TrustPolicy } from "../src/protocol/messages.js";
+import { SigningKey } from "../src/protocol/primitives.js";
+
+type Call = (...args: readonly never[]) => unknown;
+
+const revive = (_name: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && "hex" in value ? unhex(String(value.hex)) : value;
+const replace = (_name: string, value: unknown): unknown => (value instanceof Uint8Array ? { hex: hex(value) } : value);
+const say = (message: object): unknown => process.stdout.write(`${JSON.stringify(message, replace)}\n`);
+
+const waiting: ((answer: unknown) => void)[] = [];
+const ask = <T>(event: object): Promise<T> => {
+  say(event);
+  return new Promise((resolve) => waiting.push(resolve as (answer: unknown) => void));
+};
+
+let vault: Vault;
+
+const OTHER: Record<string, Call> = {
+  open: async (given: { url: string; policy: Bytes; ahead: number; authenticators?: Record<string, string>; issuer?: string }) => {
+    vault = new Vault({
+      url: given.url,
+      policy: decode(given.policy, TrustPolicy, 2 ** 20),
+      bindingKey: await SigningKey.generate(),
+      signIn: { authorize: (url) => ask({ event: "authorize", url }) },
+      passkeys: { assert: (challenge) => ask<Assertion>({ event: "assert", challenge }) },
+      authenticatorAt: (url) => given.authenticators?.[url] ?? url,
+      shelf: new MemoryShelf(),
+      now: () => Date.now() / 1000 + given.ahead,
+      ...(given.issuer === undefined ? {} : { issuer: given.issuer }),
+    });
+  },
+  signedIn: () => vault.signedIn,
+  instructions: async (given: { authenticators: Bytes[]; methods: Bytes[]; collectors: string[] }) => {
+    const methods = await Promise.all(given.methods.map(builders.knownMethod));
+    const [method] = methods;
+    if (method === undefined) throw new Error("no method");
+    const rules = builders.anyoneWithEmail(given.collectors, { method }).may("collect").or(builders.depositorMay("update", "delete", "audit"));
+    const authenticators = given.authenticators.map((one) => decode(one, AuthenticatorRef, 2 ** 20));
+    return builders.instructions({ authenticators, methods, rules });
+  },
+  rules: async (given: { oidc: Bytes; passkeys: Bytes; name: string }) => {
+    const method = await builders.knownMethod(given.oidc);
+    const passkeys = await builders.knownMethod(given.passkeys);
+    const issuer = method.method.type === "oidc" ? method.method.public.issuer : "";
+    const bob = builders.anyoneWithEmail(["Bob@Example.com", "al@example.com"], { method });
+    return [
+      bob.may("collect", "audit", "collect"),
+      bob.allowPhishable().may("collect"),
+      bob.withPasskey(passkeys).may("collect"),
+      bob.withSecondPerson("Carol@example.com", [method]).may("fill"),
+      bob.withPasskey(passkeys, ["bob@example.com"]).withSecondPerson("carol@example.com", [method]).may("collect"),
+      builders.anyoneInDomain(["example.com"], { issuer }).may("describe"),
+      builders.membersOf(["\u{1f511} keys", "\uff5e", 'a "quoted" \\ one'], { issuer }).may("create"),
+      builders.person(method, given.name).may("update"),
+      builders.anyoneSignedIn(method).may("admin", "set-quota").or(builders.depositorMay("delete")),
+    ].map((policy) => policy.cedar);
+  },
+  // An optional change is absent, which JSON's null is not.
+  update: (address: string, changes: Changes, how: object) => vault.update(address, changes, how),
+};
+
+async function run(call: string, args: readonly never[]): Promise<unknown> {
+  const other = OTHER[call];
+  if (other !== undefined) return other(...args);
+  const method = (vault as unknown as Record<string, Call>)[call];
+  if (method === undefined) throw new Error(`no such call: ${call}`);
+  return method.apply(vault, args as never);
+}
+
+function shown(error: unknown): object {
+  if (!(error instanceof StrongroomError)) return { number: 0, family: "crash", message: String(error instanceof Error ? error.stack : error) };
+  return { number: error.number, family: error.constructor.name, message: error.message, version: error.version };
+}
+
+const elements = (result: unknown): unknown =>
+  Array.isArray(result) ? result.map((one) => (one instanceof StrongroomError ? { error: shown(one) } : one)) : result;
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const message = JSON.parse(line, revive) as { id: number; call: string; args: never[]; answer?: unknown };
+  if (message.answer !== undefined) waiting.shift()?.(message.answer);
+  else {
+    const { id, call, args } = message;
+    run(call, args).then(
+      (result) => say({ id, result: elements(result) ?? null }),
+      (error: unknown) => say({ id, error: shown(error) }),
+    );
+  }
+}
