@@ -59,10 +59,17 @@ export function Addressees({ whom, onChange, error, hint }: AddresseesProps): JS
 
 const DAYS = [1, 7, 14, 30, 90] as const;
 
-export function ExpiryChoice({ days, max, onChange }: { readonly days: number; readonly max: number; readonly onChange: (days: number) => void }): JSX.Element {
+interface ExpiryProps {
+  readonly days: number;
+  readonly max: number;
+  readonly onChange: (days: number) => void;
+  readonly hint?: "expiry.hint" | "request.expiry.hint";
+}
+
+export function ExpiryChoice({ days, max, onChange, hint = "expiry.hint" }: ExpiryProps): JSX.Element {
   const offered: number[] = DAYS.filter((each) => each <= max);
   const choices = (offered.includes(days) ? offered : [...offered, days].sort((a, b) => a - b)).map((value) => ({ value, words: counted("expiry.days", value) }));
-  return <Segments label={t("expiry.label")} choices={choices} value={days} onChange={onChange} hint={t("expiry.hint", { day: day(nowSeconds() + days * 86_400) })} />;
+  return <Segments label={t("expiry.label")} choices={choices} value={days} onChange={onChange} hint={t(hint, { day: day(nowSeconds() + days * 86_400) })} />;
 }
 
 const OPENS = [0, 1, 3, 10] as const;

@@ -362,7 +362,9 @@ export function Dialog({ title, children, onClose }: { readonly title: string; r
       }}
     >
       <div class="dialog-head">
-        <h2 id={id}>{title}</h2>
+        <h2 id={id} tabIndex={-1} autofocus>
+          {title}
+        </h2>
         <IconButton label={t("close")} icon={<Cross />} onClick={onClose} />
       </div>
       {children}

@@ -8,6 +8,7 @@ import { useCell } from "../cell.js";
 import { Clock, Person, Send, Shield, Inbox } from "../icons.js";
 import { t } from "../language.js";
 import { Button, Heading, Notice, ProblemNotice } from "../parts/basics.js";
+import { Name } from "../parts/names.js";
 import { Picker, totalOf } from "../parts/picker.js";
 import { ProofCard } from "../parts/proof.js";
 import { Standing } from "../parts/standing.js";
@@ -95,8 +96,10 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
                   <Shield />
                 </span>
                 <span>
-                  <strong>{stage.request.from}</strong> {t("answer.asks")}
-                  <span class="hint">{t("receive.from.hint")}</span>
+                  <strong>
+                    <Name of={stage.request.from} />
+                  </strong> {t("answer.asks")}
+                  <span class="hint">{t("answer.from.hint")}</span>
                 </span>
               </p>
               <h1 tabIndex={-1}>{stage.request.title}</h1>

@@ -8,6 +8,7 @@ import { useCell } from "../cell.js";
 import { Clock, Cross, Download, Eye, Flag, Person, Shield } from "../icons.js";
 import { counted, t } from "../language.js";
 import { Button, Dialog, Field, Heading, IconButton, Notice, ProblemNotice } from "../parts/basics.js";
+import { Name } from "../parts/names.js";
 import { FileLine } from "../parts/picker.js";
 import { Preview, previewable } from "../parts/preview.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";
@@ -129,7 +130,9 @@ function OpenView({ id, share, proof }: { readonly id: string; readonly share: O
               <Shield />
             </span>
             <span>
-              {t("receive.from")} <strong>{share.from}</strong>
+              {t("receive.from")} <strong>
+                <Name of={share.from} />
+              </strong>
               <span class="hint">{t("receive.from.hint")}</span>
             </span>
           </p>

@@ -95,7 +95,7 @@ export function RequestView(): JSX.Element {
         <Field label={t("request.subject")} value={title} onInput={setTitle} placeholder={t("request.subject.placeholder")} error={tried ? titleFault : null} maxLength={200} />
         <Field label={t("send.message")} value={message} onInput={setMessage} optional rows={3} maxLength={4000} />
         {sizes.length > 1 && <Segments label={t("request.size")} choices={sizes} value={maxBytes} onChange={setChosenBytes} />}
-        <ExpiryChoice days={days} max={offer?.expiryDays.max ?? 90} onChange={setDays} />
+        <ExpiryChoice days={days} max={offer?.expiryDays.max ?? 90} onChange={setDays} hint="request.expiry.hint" />
         <div class="actions">
           <Button look="primary" icon={<Inbox />} busy={busy} onClick={start} disabled={linked.state === "refused" || linked.state === "changed"}>
             {t("request.button")}
