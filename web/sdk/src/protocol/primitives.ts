@@ -138,8 +138,8 @@ export class FrameCipher {
 
 // --- HPKE -------------------------------------------------------------------------------------------------------
 
-const KEM = new XWing();
-const HPKE = new CipherSuite({ kem: KEM, kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+const KEM = /* @__PURE__ */ new XWing();
+const HPKE = /* @__PURE__ */ new CipherSuite({ kem: KEM, kdf: /* @__PURE__ */ new HkdfSha256(), aead: /* @__PURE__ */ new Aes256Gcm() });
 
 /**
  * An HPKE private key, expanded from a 32-byte seed as X-Wing does: SHAKE-256(seed, 96) =

@@ -72,6 +72,7 @@ export class Missing extends InOwnWords {
  * `status` is HTTP's, 0 where there was none. `passing`: trying again may help.
  */
 export class HostFailed extends InOwnWords {
+  readonly what: string;
   readonly status: number;
   readonly passing: boolean;
 
@@ -80,6 +81,7 @@ export class HostFailed extends InOwnWords {
       how.status === 0 ? `the host ${what}` : `the host ${what} (HTTP status ${how.status})`,
       how.passing ? "check the network, then try again" : "try again later; if it persists, tell the site's operator",
     );
+    this.what = what;
     this.status = how.status;
     this.passing = how.passing;
   }

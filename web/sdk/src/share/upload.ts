@@ -1,0 +1,145 @@
+/** Encrypt and upload, in a worker: the page stays responsive, and the key to the pack never goes there. */
+
+import { ErrorNumber, Misuse, Unavailable } from "../protocol/errors.js";
+import type { ManifestPlace } from "./format.js";
+import { type Job, type Order, type Report, fromFailure } from "./orders.js";
+
+/** How an upload is going. */
+export interface Progress {
+  readonly state: "running" | "paused";
+  /** Bytes encrypted so far. */
+  readonly sealed: number;
+  /** Bytes that the host has. */
+  readonly arrived: number;
+  readonly total: number;
+  /** Bytes a second, over the last few; 0 while paused. */
+  readonly speed: number;
+}
+
+/** An upload under way. */
+export interface Upload {
+  /** Where the manifest lies in the pack. Rejects with `BadInput`, `HostFailed` or `Cancelled`. */
+  readonly result: Promise<ManifestPlace>;
+  pause(): void;
+  resume(): void;
+  cancel(): void;
+}
+
+/** Start a worker for this job. */
+export function startUpload(job: Job, progress: (progress: Progress) => void): Upload {
+  const worker = openWorker();
+  const meter = new Meter(job.out.size, progress);
+  const order = (message: Order): void => worker.postMessage(message);
+  const result = new Promise<ManifestPlace>((resolve, reject) => {
+    worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
+      switch (data.type) {
+        case "progress":
+          meter.moved(data.sealed, data.arrived);
+          return;
+        case "done":
+          resolve(data.place);
+          return;
+        case "failed":
+          reject(fromFailure(data.failure));
+          return;
+      }
+    });
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      reject(new Unavailable(ErrorNumber.INTERNAL, "the page's upload worker did not start or failed; reload the page"));
+    });
+  }).finally(() => worker.terminate());
+  order({ type: "start", job });
+  return {
+    result,
+    pause: () => {
+      order({ type: "pause" });
+      meter.become("paused");
+    },
+    resume: () => {
+      order({ type: "resume" });
+      meter.become("running");
+    },
+    cancel: () => order({ type: "cancel" }),
+  };
+}
+
+// --- the worker's script, under Trusted Types -------------------------------------------------------------------
+
+/** The parts of https://www.w3.org/TR/trusted-types that are used here. */
+interface TrustedTypesFactory {
+  createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): URL };
+}
+
+let policy: ReturnType<TrustedTypesFactory["createPolicy"]> | undefined;
+
+/** The URL of a script of this origin, as `require-trusted-types-for 'script'` demands it. Throws `Misuse` for others. */
+function trusted(url: string | URL): string | URL {
+  const factory = (globalThis as { trustedTypes?: TrustedTypesFactory }).trustedTypes;
+  if (factory === undefined) return sameOrigin(String(url));
+  policy ??= factory.createPolicy("strongroom-worker", { createScriptURL: sameOrigin });
+  return policy.createScriptURL(String(url));
+}
+
+function sameOrigin(url: string): string {
+  const { origin, protocol, href } = new URL(url, location.href);
+  if (origin !== location.origin || !/^https?:$/.test(protocol)) throw new Misuse(ErrorNumber.MALFORMED, "a script from elsewhere");
+  return href;
+}
+
+function openWorker(): globalThis.Worker {
+  // Bundlers find a worker by exactly the expression below, so what passes its URL through the policy is called like the
+  // browser's own.
+  class Worker extends globalThis.Worker {
+    constructor(url: URL, options: WorkerOptions) {
+      super(trusted(url), options);
+    }
+  }
+  return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+}
+
+// --- what the user sees -----------------------------------------------------------------------------------------
+
+/** Milliseconds over which speed is measured. */
+const SPAN = 5_000;
+
+class Meter {
+  readonly #total: number;
+  readonly #show: (progress: Progress) => void;
+  #samples: { readonly at: number; readonly arrived: number }[] = [];
+  #state: "running" | "paused" = "running";
+  #sealed = 0;
+  #arrived = 0;
+
+  constructor(total: number, show: (progress: Progress) => void) {
+    this.#total = total;
+    this.#show = show;
+    this.#restart();
+  }
+
+  moved(sealed: number, arrived: number): void {
+    this.#sealed = sealed;
+    this.#arrived = arrived;
+    const at = performance.now();
+    this.#samples.push({ at, arrived });
+    while (this.#samples.length > 2 && at - (this.#samples[1]?.at ?? at) > SPAN) this.#samples.shift();
+    this.#report();
+  }
+
+  become(state: "running" | "paused"): void {
+    this.#state = state;
+    this.#restart();
+    this.#report();
+  }
+
+  #restart(): void {
+    this.#samples = [{ at: performance.now(), arrived: this.#arrived }];
+  }
+
+  #report(): void {
+    const [first, last] = [this.#samples[0], this.#samples.at(-1)];
+    const seconds = ((last?.at ?? 0) - (first?.at ?? 0)) / 1000;
+    const speed = seconds > 0.1 ? Math.max(0, ((last?.arrived ?? 0) - (first?.arrived ?? 0)) / seconds) : 0;
+    this.#show({ state: this.#state, sealed: this.#sealed, arrived: this.#arrived, total: this.#total, speed });
+  }
+}
