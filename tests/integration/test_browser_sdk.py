@@ -2,6 +2,9 @@
 
 import asyncio
 import dataclasses
+import json
+import subprocess
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -15,9 +18,11 @@ from strongroom.protocol.instructions import AuthenticatorRef, method_digest
 from strongroom.protocol.limits import MAX_FRAME
 from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import Terms
+from strongroom.protocol.primitives import Domain, KemKey, verify_signature
+from strongroom.protocol.session import open_hello
 from tests.idp.provider import PAGE, Provider
 from tests.support.issuer import CLIENT_ID
-from tests.support.page import Page
+from tests.support.page import WEB, Page, driven
 from tests.support.passkeys import SoftwarePasskey, method_of
 from tests.support.served import Cut, ServedWorld
 
@@ -26,6 +31,7 @@ pytestmark = [pytest.mark.needs("web")]
 SECRET = b"AGE-SECRET-KEY-PQ-1 is not for everybody"
 CALLBACK = "http://127.0.0.1:4173/callback"
 WEB_ID = "strongroom-page"
+VECTORS = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 
 
 @pytest.fixture
@@ -64,9 +70,7 @@ def page(served, *people, user=None, passkey=None, **given):
 
     async def sign(event):
         said = passkey.sign_in(event["challenge"], origin="http://localhost:4173", rp_id="localhost")
-        return {
-            name: getattr(said, name) for name in ("credential_id", "authenticator_data", "client_data", "signature")
-        }
+        return dataclasses.asdict(said)
 
     events = {"authorize": user.authorize, "assert": sign}
     return Page.open(served.vault.url, given.pop("trust", served.trust), events, **given)
@@ -472,3 +476,34 @@ async def test_an_authenticator_that_only_the_depositor_trusts_gets_no_sign_in(s
         with pytest.raises(Untrusted):
             await bob.call("collect", receipt.address.id.hex())
     assert user.queries == []
+
+
+# --- the vectors ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def said():
+    """What the SDK says of each vector: lines by their first word."""
+    done = subprocess.run(driven("second_client.ts"), cwd=WEB, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    lines: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        lines.setdefault(word, []).append(rest)
+    return lines
+
+
+def test_the_sdk_reads_every_vector_that_needs_no_cedar(said):
+    vectors = {path.relative_to(VECTORS).as_posix(): json.loads(path.read_text()) for path in VECTORS.rglob("*.json")}
+    read = [path for path, vector in vectors.items() if vector["run"] != "verify rules"]
+    assert sorted(said["ok"]) == sorted(read)
+
+
+def test_a_hello_and_a_proof_of_the_sdk_are_accepted(said):
+    vector = json.loads((VECTORS / "handshake" / "complete.json").read_text())
+    given, outputs = vector["inputs"], vector["outputs"]
+    (made,) = map(json.loads, said["made"])
+    opened = open_hello(KemKey(bytes.fromhex(given["server_kem_seed"])), bytes.fromhex(made["hello"]))
+    assert encode(opened).hex() == outputs["hello_message"]
+    binding, transcript = bytes.fromhex(outputs["binding_key"]), bytes.fromhex(outputs["transcript"])
+    verify_signature(binding, bytes.fromhex(made["proof"]), Domain.PROOF, transcript)

@@ -22,6 +22,13 @@ LINE = 16 * 1024 * 1024
 Event = Callable[[dict[str, Any]], Awaitable[Any]]
 
 
+def driven(module: str) -> list[str]:
+    """The command that runs a TypeScript module of `web/sdk/test`, in `WEB`."""
+    found = commands()
+    assert found is not None
+    return [*found[0], "sdk/test/run.mjs", f"sdk/test/{module}"]
+
+
 def as_json(value: Any) -> Any:
     """Bytes as `{"hex": …}`, the form that the driver reads."""
     if isinstance(value, bytes):
@@ -49,12 +56,8 @@ class Page:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, trust: TrustPolicy, events: dict[str, Event], **given: Any) -> AsyncIterator[Page]:
-        found = commands()
-        assert found is not None
         process = await asyncio.create_subprocess_exec(
-            *found[0],
-            "sdk/test/run.mjs",
-            "sdk/test/driver.ts",
+            *driven("driver.ts"),
             cwd=WEB,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
