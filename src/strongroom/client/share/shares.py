@@ -50,7 +50,9 @@ from strongroom.client.share.format import (
 from strongroom.client.share.pack import Pack, Source, open_file, open_manifest
 from strongroom.client.share.site import Link, Site
 from strongroom.client.vault import AsyncVault
-from strongroom.protocol.messages import ById, Person, Terms
+from strongroom.protocol.codec import encode
+from strongroom.protocol.instructions import method_digest
+from strongroom.protocol.messages import ById, OfNamespace, Person, Terms
 
 DAY: Final = 86_400
 KEPT_DAYS: Final = 14
@@ -111,6 +113,7 @@ class Shares:
                 f"these files make {pack.size:,} bytes, and the site takes {self._site.max_bytes:,}",
                 "send less at a time, or compress it",
             )
+        await self._verify_methods()
         record_id, blob = secrets.token_bytes(_ID), secrets.token_bytes(_ID)
         where = ById(id=record_id)
         identity = generate_identity()
@@ -202,6 +205,7 @@ class Shares:
         self._verify_draft(draft)
         if not 0 < max_bytes <= self._site.max_bytes:
             raise BadInput(f"the site takes at most {self._site.max_bytes:,} bytes", "ask for less")
+        await self._verify_methods()
         invitation, box, blob = (secrets.token_bytes(_ID) for _ in range(3))
         secret = RequestSecret(
             format="strongroom request 1",
@@ -242,6 +246,16 @@ class Shares:
         return Sent(self._site.link("request", invitation), max_bytes, draft.expires_at)
 
     # --- parts ------------------------------------------------------------------------------------------------
+
+    async def _verify_methods(self) -> None:
+        """Who stores by one method is nobody by another: they could never revoke what they sent."""
+        described = await self._vault.describe(OfNamespace(namespace=self._site.namespace))
+        known = {method.digest for method in described.methods}
+        if not {method_digest(encode(method)) for method in self._site.methods} <= known:
+            raise BadInput(
+                "the site's statement has sign-in methods that its namespace does not have",
+                "its operator must make both from the same instructions file",
+            )
 
     async def _show_grant(self, entry: DeskEntry) -> None:
         where = ById(id=bytes.fromhex(entry.box or entry.id))
