@@ -410,7 +410,7 @@ async def test_objects_that_belong_to_no_upload_are_erased_and_no_others(tmp_pat
         unfinished, _ = await host.begin(10)
         await host.piece(unfinished, 0, b"half.")
         objects = host.blobs._objects
-        for part in (Part(secrets.token_bytes(16), 0), Part(blob, 3), Part(unfinished, 5)):
+        for part in (Part(secrets.token_bytes(16), 0), Part(blob, 3), Part(blob, 1), Part(unfinished, 5)):
             await objects.put(part, b"an orphan")
         await host.blobs.sweep_orphans()
         left = [part async for parts in objects.parts() for part in parts]

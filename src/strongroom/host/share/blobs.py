@@ -131,7 +131,7 @@ class Blobs:
         blob = await self._admitted(statement)
         if blob is not None and blob.present:
             return _begun(blob, length)
-        async with self._locked(statement.blob):
+        async with self._turn(statement.blob):
             blob = await self._admitted(statement)
             if blob is not None and blob.present:
                 return _begun(blob, length)
@@ -172,8 +172,8 @@ class Blobs:
     async def append(self, statement: BlobStatement, offset: int, body: Body) -> Blob:
         """Put the body at `offset`, which is where the blob ends. Raises `Problem`, or what the body raises."""
         id = statement.blob
-        turn = self._patience if self._ends_silent(id) else self._locked
-        async with turn(id):
+        self._verify_free(id)
+        async with self._turn(id):
             blob = await self._admitted(statement)
             if blob is None:
                 raise Problem(404, Number.REFUSED, "there is no such upload: begin it with POST /blobs/")
@@ -223,7 +223,7 @@ class Blobs:
         await self._on_index(self._index.close_blob, statement.blob, statement.version, statement.expires_at, now)
         if upload := self._uploads.get(statement.blob):
             upload.cut(Problem(410, Number.CLOSED, "this blob was erased meanwhile"))
-        async with self._patience(statement.blob):
+        async with self._turn(statement.blob):
             blob = await self._on_index(self._index.blob, statement.blob)
             if blob is not None and blob.state == "doomed":
                 await self._bury(blob)
@@ -261,7 +261,7 @@ class Blobs:
             if upload := self._uploads.get(id):
                 upload.cut(Problem(410, Number.EXPIRED, "this blob has expired"))
             elif not self._busy(id):
-                async with self._locked(id):
+                async with self._turn(id):
                     blob = await self._on_index(self._index.blob, id)
                     if blob is not None and blob.state == "doomed":
                         await self._bury_if_possible(blob)
@@ -272,10 +272,10 @@ class Blobs:
         count = 0
         with suppress(Problem):  # logged; the next sweep tries again
             async for parts in self._objects.parts():
-                for part in parts:
+                for part in await self._on_index(self._index.unlisted, parts):
                     if not self._busy(part.blob):
-                        async with self._locked(part.blob):
-                            if not await self._on_index(self._index.parts, part.blob, part.offset, part.offset + 1):
+                        async with self._turn(part.blob):
+                            if await self._on_index(self._index.unlisted, [part]):  # still, and now nobody can
                                 await self._objects.erase(part)
                                 count += 1
         if count:
@@ -307,16 +307,8 @@ class Blobs:
         return id in self._turns
 
     @asynccontextmanager
-    async def _locked(self, id: bytes) -> AsyncIterator[None]:
-        """Raises `Problem` 423 when somebody else is at it."""
-        if self._busy(id):
-            raise _in_use()
-        async with self._patience(id):
-            yield
-
-    @asynccontextmanager
-    async def _patience(self, id: bytes) -> AsyncIterator[None]:
-        """Waits its turn, for a while. Raises `Problem` 423."""
+    async def _turn(self, id: bytes) -> AsyncIterator[None]:
+        """Waits for it, for a while. Raises `Problem` 423."""
         turn = self._turns.setdefault(id, _Turn())
         turn.wanted += 1
         try:
@@ -334,16 +326,17 @@ class Blobs:
             if not turn.wanted:
                 del self._turns[id]
 
-    def _ends_silent(self, id: bytes) -> bool:
-        """Whether an upload of this blob was ended because nothing comes of it any more.
+    def _verify_free(self, id: bytes) -> None:
+        """Raises `Problem` 423 while another upload of this blob goes on. One that is silent is ended instead.
 
         A client whose connection broke unseen is back before we notice, and must not wait for the time-out.
         """
         upload = self._uploads.get(id)
-        if upload is None or upload.idle_seconds < _STALE_SECONDS:
-            return False
+        if upload is None:
+            return
+        if upload.idle_seconds < _STALE_SECONDS:
+            raise _in_use()
         upload.cut(Problem(409, Number.CONFLICT, "this upload went on over another connection"))
-        return True
 
     async def _on_index(self, call: Callable[..., T], *arguments: object) -> T:
         """The index has one thread: a commit waits for the disk, the event loop must not."""

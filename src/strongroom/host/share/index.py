@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -140,6 +140,11 @@ class Index:
             "SELECT offset, length FROM parts WHERE blob = ? AND offset < ? AND offset + length > ? ORDER BY offset",
             (id, stop, start),
         ).fetchall()
+
+    def unlisted(self, parts: Sequence[Part]) -> list[Part]:
+        """Those of which nothing is recorded."""
+        found = "SELECT 1 FROM parts WHERE blob = ? AND offset = ?"
+        return [part for part in parts if self._db.execute(found, part).fetchone() is None]
 
     def count_parts(self, id: bytes) -> int:
         return int(self._db.execute("SELECT count(*) FROM parts WHERE blob = ?", (id,)).fetchone()[0])

@@ -24,6 +24,7 @@ from strongroom.protocol.errors import Number
 
 SCHEMES: Final = ("file", "memory", "s3", "gs", "az")
 _NAME: Final = re.compile(r"([0-9a-f]{32})/([0-9]{1,19})")
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 _STAGED: Final = re.compile(r"[0-9]{1,19}#[0-9]+")
 _MARK: Final = "strongroom-share"
 _FAULTS: Final = (BaseError, OSError, ValueError)
@@ -123,7 +124,7 @@ class Objects:
         if self._folder is None:
             return
         for folder in self._folder.iterdir():
-            if re.fullmatch("[0-9a-f]{32}", folder.name) and folder.is_dir():
+            if _ID.fullmatch(folder.name) and folder.is_dir():
                 for path in folder.iterdir():
                     if _STAGED.fullmatch(path.name):
                         path.unlink(missing_ok=True)
@@ -157,5 +158,5 @@ def _failed(what: str, error: Exception) -> Problem:
 
 
 def _first_line(error: Exception) -> str:
-    """Without the library's dump of its structures, which names every setting."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    """Without the library's dump of its structures, which names every setting, and without ids."""
+    return _ID.sub("…", str(error).partition("\n")[0]) or type(error).__name__
