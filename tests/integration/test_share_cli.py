@@ -1,0 +1,310 @@
+"""Files from one person to another by the command line, through a real Vault, Authenticator and share server."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import webbrowser
+from unittest import mock
+
+import pytest
+
+from strongroom.cli.main import run
+from tests.support.browse import walk
+from tests.support.command import Ran, strongroom
+from tests.support.share_host import built_page
+from tests.support.site import Site
+
+pytestmark = pytest.mark.needs("oidc")
+MIB = 1 << 20
+
+
+class Sharing(Site):
+    """A site, and the command line in its client's folder."""
+
+    def approve(self):
+        """As the user would after they compared the digest."""
+        shown = self.strongroom("share", "list", "--site", self.origin)
+        assert shown.status == 2
+        digest = re.search(r"statement +([0-9a-f]{64})", shown.err)[1]
+        assert digest == hashlib.sha256(self.trust_json.read_bytes()).hexdigest()
+        with (self.folder / "strongroom.toml").open("a") as file:
+            file.write(f'site = "{self.origin}"\nstatement = "{digest}"\n')
+
+    def run(self, *arguments, user=None, cwd=None):
+        """The command in this process, which saves seconds each time; `user` (or each of several) is at the browser."""
+        people = iter(user.split("+") if user else [])
+        at_browser = mock.patch.object(webbrowser, "open", lambda url: walk(next(people), url) is None)
+        out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with contextlib.chdir(cwd or self.folder), streams[0], streams[1], at_browser:
+            status = run(["share", *map(str, arguments)])
+        return Ran(status, out.buffer.getvalue(), err.buffer.getvalue().decode())
+
+    def send(self, *arguments, user="alice"):
+        ran = self.run("send", *arguments, "--json", user=user)
+        assert ran.status == 0, ran.err
+        return json.loads(ran.out)["link"]
+
+    def receive(self, link, folder, *arguments, user="bob"):
+        folder.mkdir(exist_ok=True)
+        return self.run("receive", link, "-o", folder, *arguments, user=user)
+
+    def listed(self, user="alice"):
+        return json.loads(self.run("list", "--json", user=user).out)["shares"]
+
+    @property
+    def held(self):
+        """All that the share server keeps."""
+        return contents(self.servers / "share")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("share")
+    with Sharing(folder / "site", page=built_page(folder / "page"), max_bytes=64 * MIB) as site:
+        site.approve()
+        yield site
+
+
+@pytest.fixture
+def report(site, tmp_path):
+    folder = tmp_path / "audit"
+    (folder / "annex").mkdir(parents=True)
+    (folder / "report.pdf").write_bytes(b"%PDF recipe for hacking them " + os.urandom(3 * MIB))
+    (folder / "annex" / "empty.txt").write_bytes(b"")
+    (folder / "annex" / "Ünïcode☂.csv").write_bytes(b"a,b\n")
+    return folder
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_go_from_one_person_to_another(site, report, tmp_path):
+    said = ("--title", "Audit", "--message", "Handle with care.")
+    link = site.send(report, "--for", "bob@example.com", *said)
+    assert re.fullmatch(rf"{site.origin}/#/s/[0-9a-f]{{32}}", link)
+    listed = site.run("receive", link, "--list", "--json", user="bob")
+    assert listed.status == 0, listed.err
+    found = json.loads(listed.out)
+    assert (found["from"], found["title"], found["message"]) == ("alice@example.com", "Audit", "Handle with care.")
+    assert {one["path"] for one in found["files"]} == {f"audit/{path}" for path in contents(report)}
+
+    (tmp_path / "got").mkdir()
+    got = strongroom("share", "receive", link, "-o", tmp_path / "got", cwd=site.folder, user="bob")
+    assert got.status == 0, got.err
+    assert "from           alice@example.com" in got.err
+    assert contents(tmp_path / "got" / "audit") == contents(report)
+    assert stat.S_IMODE((tmp_path / "got" / "audit" / "report.pdf").stat().st_mode) == 0o600
+    assert sorted(got.out.decode().split()) == sorted(
+        str(tmp_path / "got" / "audit" / path) for path in contents(report)
+    )
+
+    again = site.receive(link, tmp_path / "got")
+    assert again.status == 2
+    assert "exists already, and receive never replaces a file" in again.err
+    assert contents(tmp_path / "got" / "audit") == contents(report)
+
+
+def test_nobody_else_opens_it_not_even_the_sender(site, report, tmp_path):
+    link = site.send(report, "--for", "bob@example.com")
+    for user in ("mallory", "alice"):
+        ran = site.receive(link, tmp_path / "stolen", user=user)
+        assert ran.status == 10
+        assert "with the address it was sent to" in ran.err
+    assert contents(tmp_path / "stolen") == {}
+
+
+def test_the_host_holds_no_name_no_title_and_no_byte_of_it(site, tmp_path):
+    secret = tmp_path / "very-telling-name.txt"
+    secret.write_bytes(b"the one sentence that must not be found " * 10)
+    link = site.send(secret, "--for", "bob@example.com", "--title", "telling title")
+    assert site.receive(link, tmp_path / "got").status == 0
+    held = site.held
+    assert held
+    for needle in (b"very-telling-name", b"telling title", b"the one sentence", b"bob@example.com", b"AGE-SECRET-KEY"):
+        assert not [path for path, data in held.items() if needle in data]
+
+
+def test_a_share_opens_as_often_as_was_said(site, report, tmp_path):
+    link = site.send(report, "--for", "bob@example.com", "--for", "carol@example.com", "--opens", "1")
+    assert site.receive(link, tmp_path / "first").status == 0
+    second = site.receive(link, tmp_path / "second", user="carol")
+    assert second.status == 10
+    assert "as often as it may be" in second.err
+    record = link.rpartition("/")[2]
+    extended = site.run("extend", record, "--opens", "3", "--json", user="alice")
+    assert extended.status == 0, extended.err
+    assert site.receive(link, tmp_path / "second", user="carol").status == 0
+    journal = site.run("history", record, "--json", user="alice")
+    assert journal.status == 0, journal.err
+    found = json.loads(journal.out)
+    assert (found["opens"], found["max_opens"]) == (2, 3)
+    collected = [(one["who"], one["outcome"]) for one in found["visits"] if one["action"] == "collect"]
+    assert collected == [("bob@example.com", 0), ("carol@example.com", 209), ("carol@example.com", 0)]
+    shown = site.run("history", link, user="alice")
+    assert "opened 2 of 3 times" in shown.err
+    assert "carol@example.com" in shown.out.decode()
+
+
+def test_a_revoked_share_is_closed_and_its_blob_is_gone(site, report, tmp_path):
+    link = site.send(report, "--for", "bob@example.com")
+    record = link.rpartition("/")[2]
+    before = sum(len(data) for data in site.held.values())
+    asked = site.run("revoke", record, user="alice")
+    assert asked.status == 2
+    assert "--yes" in asked.err
+    revoked = site.run("revoke", record, "--yes", user="alice")
+    assert revoked.status == 0, revoked.err
+    late = site.receive(link, tmp_path / "late")
+    assert late.status == 10
+    assert "has closed it" in late.err
+    assert sum(len(data) for data in site.held.values()) < before - 2 * MIB
+    listed = site.listed()
+    assert {one["state"] for one in listed if one["id"] == record} == {"revoked"}
+    refused = site.run("extend", record, "--days", "3", user="alice")
+    assert refused.status == 2
+    assert "for good" in refused.err
+
+
+def test_a_recipient_is_added_and_the_others_stay(site, report, tmp_path):
+    link = site.send(report, "--for", "bob@example.com")
+    assert site.receive(link, tmp_path / "early", user="carol").status == 10
+    added = site.run("extend", link, "--for", "Carol@example.com", "--days", "30", user="alice")
+    assert added.status == 0, added.err
+    assert site.receive(link, tmp_path / "carol", user="carol").status == 0
+    assert site.receive(link, tmp_path / "bob", user="bob").status == 0
+
+
+def test_an_expired_share_says_so(site, report, tmp_path, monkeypatch):
+    link = site.send(report, "--for", "bob@example.com", "--expires", "1h")
+    assert site.receive(link, tmp_path / "got").status == 0
+    refused = site.run("send", report, "--for", "b@example.com", "--expires", "100d", user="alice")
+    assert refused.status == 2
+    assert "at most 90 days" in refused.err
+
+
+def test_two_people_open_together_what_asks_for_two(site, report, tmp_path):
+    link = site.send(report, "--for", "bob@example.com", "--second", "carol@example.com")
+    alone = site.receive(link, tmp_path / "alone")
+    assert alone.status == 10
+    assert "--second-person" in alone.err
+    together = site.receive(link, tmp_path / "together", "--second-person", user="bob+carol")
+    assert together.status == 0, together.err
+    assert contents(tmp_path / "together" / "audit") == contents(report)
+    strangers = site.receive(link, tmp_path / "strangers", "--second-person", user="mallory+carol")
+    assert strangers.status == 10
+
+
+def test_files_that_were_asked_for_reach_who_asked_and_nobody_else(site, report, tmp_path):
+    asked = site.run("request", "--from", "bob@example.com", "--title", "Rules", "--json", user="alice")
+    assert asked.status == 0, asked.err
+    link = json.loads(asked.out)["link"]
+    assert "/#/r/" in link
+    entry = next(one for one in site.listed() if one["link"] == link)
+    early = site.receive(entry["answer"], tmp_path / "early", user="alice")
+    assert early.status == 12
+    assert "nobody has answered" in early.err
+    assert site.run("answer", link, report, "--yes", user="mallory").status == 10
+    answered = site.run("answer", link, report, "--yes", user="bob")
+    assert answered.status == 0, answered.err
+    assert "asked by       alice@example.com" in answered.err
+    for user in ("bob", "mallory"):
+        assert site.receive(entry["answer"], tmp_path / user, user=user).status == 10
+    got = site.receive(entry["answer"], tmp_path / "got", user="alice")
+    assert got.status == 0, got.err
+    assert "from           bob@example.com" in got.err
+    assert contents(tmp_path / "got" / "audit") == contents(report)
+    twice = site.run("answer", link, report, "--yes", user="bob")
+    assert twice.status != 0
+
+
+@pytest.mark.parametrize("at", [100, MIB + 5, -100])
+def test_a_blob_that_the_host_altered_is_not_written(site, report, tmp_path, at):
+    link = site.send(report, "--for", "bob@example.com")
+    path = max(
+        (
+            one
+            for one in (site.servers / "share" / "blobs").rglob("*")
+            if one.is_file() and one.stat().st_size > 2 * MIB
+        ),
+        key=lambda one: one.stat().st_mtime_ns,
+    )
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    ran = site.receive(link, tmp_path / "got")
+    assert ran.status == 11
+    assert "the file was altered or damaged" in ran.err
+    assert "audit/report.pdf" not in contents(tmp_path / "got")
+    assert not [name for name in contents(tmp_path / "got") if name.endswith(".part")]
+
+
+def test_a_statement_that_changed_is_refused_before_anybody_signs_in(site, report):
+    refused = site.run(
+        "send",
+        report,
+        "--for",
+        "bob@example.com",
+        "--site",
+        site.origin,
+        "--statement",
+        "0" * 64,
+        user="alice",
+    )
+    assert refused.status == 11
+    assert "is not the one you approved" in refused.err
+    assert "Sign in" not in refused.err
+
+
+def test_an_unapproved_statement_is_shown_and_nothing_is_sent(site, report, tmp_path):
+    (tmp_path / "strongroom.toml").write_text(f'trust = "{site.folder / "trust.toml"}"\n')
+    ran = site.run("send", report, "--for", "bob@example.com", "--site", site.origin, user="alice", cwd=tmp_path)
+    assert ran.status == 2
+    assert site.provider.issuer in ran.err
+    assert "signed in" not in ran.err
+
+
+def test_a_site_whose_page_could_not_sign_anybody_in_gets_no_statement(site, tmp_path):
+    text = (site.folder / "instructions.toml").read_text().replace("/callback", "/elsewhere")
+    (tmp_path / "instructions.toml").write_text(text)
+    ran = site.run(
+        "site", "--vault", "http://127.0.0.1:1", "--authenticator", "http://127.0.0.1:2", "--instructions",
+        tmp_path / "instructions.toml", "--origin", site.origin, "--name", "X", "--contact", "mailto:a@example.com",
+        "--output", tmp_path / "trust.json",
+    )  # fmt: skip
+    assert ran.status == 2
+    assert "web_redirect_uri" in ran.err
+    assert not (tmp_path / "trust.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["share", "receive", "https://share.example.com/#/s/12"], "is not the link of a share"),
+        (["share", "receive", "http://share.example.com/#/s/" + "0" * 32], "is not the address of a site"),
+        (["share", "receive", "https://share.example.com/#/r/" + "0" * 32], "not the link of a share"),
+        (["share", "receive", "https://s.example.com/#/s/" + "0" * 32 + "?key=1"], "is not the link of a share"),
+        (["share", "receive", "https://s.example.com/#/s/" + "0" * 32, "-o", "none"], "not a folder"),
+        (["share", "send", "none.txt", "--for", "bob@example.com"], "can't read none.txt"),
+        (["share", "send", "there"], "nobody is to receive this"),
+        (["share", "send", "there", "--for", "bob"], "not an e-mail address"),
+        (["share", "send", "there", "--for", "b@example.com", "--second", "B@example.com"], "a recipient already"),
+        (["share", "send", "there", "--for", "b@example.com", "--require-passkey", "there"], "not a passkey card"),
+        (["share", "extend", "0" * 32], "nothing to change"),
+        (["share", "history", "12"], "not the id of a share"),
+        (["share", "send", "there", "--for", "b@example.com"], "--trust is missing"),
+    ],
+)
+def test_a_mistake_is_two_lines_and_status_2(tmp_path, monkeypatch, capsys, arguments, error):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_text("not a card")
+    assert run(arguments) == 2
+    first, second = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert first.startswith("error: ")
+    assert error in first
+    assert second.startswith("hint: ")
