@@ -65,7 +65,7 @@ class InFront:
         return {"untrustedQuery": "?" + urlencode(back)}
 
 
-def page(served, *people, user=None, passkey=None, **given):
+def page(served, *people, user=None, passkey=None, trust=None, return_to=None):
     user = user or InFront(served, *people)
 
     async def sign(event):
@@ -73,7 +73,7 @@ def page(served, *people, user=None, passkey=None, **given):
         return dataclasses.asdict(said)
 
     events = {"authorize": user.authorize, "assert": sign}
-    return Page.open(served.vault.url, given.pop("trust", served.trust), events, **given)
+    return Page.open(served.vault.url, trust or served.trust, events, return_to)
 
 
 def python(served, who):
@@ -278,6 +278,85 @@ async def test_a_real_provider_signs_the_user_of_a_page_in(served):
             receipt = await alice.call("store", item, {"namespace": "real"})
             assert (await alice.call("collect", receipt["address"]))["secret"] == SECRET
         assert len(walk) == 1
+
+
+# --- a page that the user leaves ------------------------------------------------------------------------------
+
+SHARE = "http://127.0.0.1:4173/#/s/0123"
+
+
+class Leaving(InFront):
+    """A user whose page is gone while they are at the provider."""
+
+    def __init__(self, served, *people):
+        super().__init__(served, *people)
+        self.left = asyncio.Queue()
+
+    async def authorize(self, event):
+        self.left.put_nowait((await super().authorize(event))["untrustedQuery"])
+
+
+async def test_a_page_goes_on_when_the_user_comes_back_from_the_provider(served):
+    receipt = await stored(served, "bob")
+    user, address = Leaving(served, "bob"), receipt.address.id.hex()
+    async with page(served, user=user, return_to=SHARE) as bob:
+        asking = asyncio.create_task(bob.call("collect", address))
+        query = await user.left.get()
+        asking.cancel()
+        assert await bob.call("deliver", query) == {"to": "page", "url": SHARE}
+        await bob.load()
+        assert (await bob.call("resumeSignIn"))["email"] == "bob@example.com"
+        assert (await bob.call("collect", address))["secret"] == SECRET
+        # It counted once, whoever brings it again.
+        assert await bob.call("deliver", query) == {"to": "nobody"}
+        assert await bob.call("resumeSignIn") is None
+
+
+async def test_a_second_person_joins_though_the_page_is_left_for_each(served):
+    rules = Policy.anyone_with_email("bob@example.com", method=served.method)
+    rules = rules.with_second_person("carol@example.com", served.method).may("collect")
+    instructions = served.instructions(rules | Policy.depositor_may("update", "delete"))
+    async with python(served, "alice") as alice:
+        address = (await alice.store(SECRET, namespace="share", instructions=instructions)).address.id.hex()
+    user = Leaving(served, "bob", "carol")
+    async with page(served, user=user, return_to=SHARE) as both:
+        for how in ({}, {"joining": "joined"}):
+            asking = asyncio.create_task(both.call("signIn", address, how))
+            await both.call("deliver", await user.left.get())
+            asking.cancel()
+            await both.load()
+            await both.call("resumeSignIn")
+        assert [one["subject"] for one in await both.call("signedIn")] == ["bob", "carol"]
+        assert (await both.call("collect", address))["secret"] == SECRET
+
+
+async def test_a_redirect_that_nobody_here_began_is_kept_for_nobody(served):
+    user = Leaving(served, "bob")
+    receipt = await stored(served, "bob")
+    async with page(served, user=user, return_to=SHARE) as bob:
+        assert await bob.call("deliver", "?code=of-mallory&state=AAAA") == {"to": "nobody"}
+        asking = asyncio.create_task(bob.call("collect", receipt.address.id.hex()))
+        query = await user.left.get()
+        asking.cancel()
+        assert await bob.call("deliver", query + "&code=of-mallory") == {"to": "nobody"}
+        mixed_up = query.replace("iss=", "iss=https%3A%2F%2Fevil.example&was=")
+        assert await bob.call("deliver", mixed_up) == {"to": "page", "url": SHARE}
+        await bob.load()
+        assert await number_of(bob.call("resumeSignIn")) == Number.TOKEN_UNTRUSTED
+
+
+async def test_a_sign_in_of_another_binding_key_is_not_gone_on_with(served):
+    user = Leaving(served, "bob")
+    receipt = await stored(served, "bob")
+    async with page(served, user=user, return_to=SHARE) as bob:
+        asking = asyncio.create_task(bob.call("collect", receipt.address.id.hex()))
+        query = await user.left.get()
+        asking.cancel()
+        await bob.call("deliver", query)
+        await bob.call("forgetKey")
+        await bob.load()
+        assert await bob.call("resumeSignIn") is None
+        assert await bob.call("signedIn") == []
 
 
 # --- redirects that lie ---------------------------------------------------------------------------------------

@@ -50,12 +50,15 @@ class Page:
     def __init__(self, process: asyncio.subprocess.Process, events: dict[str, Event]) -> None:
         self._process = process
         self._events = events
+        self._given: dict[str, Any] = {}
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, trust: TrustPolicy, events: dict[str, Event], **given: Any) -> AsyncIterator[Page]:
+    async def open(
+        cls, url: str, trust: TrustPolicy, events: dict[str, Event], return_to: str | None = None
+    ) -> AsyncIterator[Page]:
         process = await asyncio.create_subprocess_exec(
             *driven("driver.ts"),
             cwd=WEB,
@@ -65,13 +68,18 @@ class Page:
         )
         page = cls(process, events)
         try:
-            await page.call("open", {"url": url, "policy": encode(trust), "ahead": 0, **given})
+            page._given = {"url": url, "policy": encode(trust), "returnTo": return_to}
+            await page.load()
             yield page
         finally:
             page._reading.cancel()
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+    async def load(self) -> None:
+        """The page, loaded anew: of what was before it knows what browsers keep."""
+        await self.call("open", self._given)
 
     async def call(self, name: str, *arguments: Any) -> Any:
         """What the call gives. Raises the `StrongroomError` of its number; a test fails on anything else."""

@@ -8,15 +8,16 @@
 
 import { createInterface } from "node:readline";
 
+import { forgetKey, loadOrMakeKey } from "../src/client/keys.js";
 import type { Assertion } from "../src/client/passkeys.js";
 import * as builders from "../src/client/policy.js";
+import { type RedirectResult, deliverRedirect } from "../src/client/redirect.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { type Changes, Vault } from "../src/client/vault.js";
 import { type Bytes, hex, unhex } from "../src/protocol/bytes.js";
 import { decode } from "../src/protocol/codec.js";
 import { StrongroomError } from "../src/protocol/errors.js";
 import { AuthenticatorRef, TrustPolicy } from "../src/protocol/messages.js";
-import { SigningKey } from "../src/protocol/primitives.js";
 
 type Call = (...args: readonly never[]) => unknown;
 
@@ -31,22 +32,39 @@ const ask = <T>(event: object): Promise<T> => {
   return new Promise((resolve) => waiting.push(resolve as (answer: unknown) => void));
 };
 
+interface Opening {
+  readonly url: string;
+  readonly policy: Bytes;
+  /** Where the callback page sends the user back to; null for a window of its own. */
+  readonly returnTo: string | null;
+}
+
+const shelf = new MemoryShelf();
+const keys = new MemoryShelf();
 let vault: Vault;
 
+/** A page that the user leaves for the provider: nothing of it goes on. */
+async function leave(url: string): Promise<RedirectResult> {
+  await ask({ event: "authorize", url });
+  return new Promise(() => undefined);
+}
+
 const OTHER: Record<string, Call> = {
-  open: async (given: { url: string; policy: Bytes; ahead: number; authenticators?: Record<string, string>; issuer?: string }) => {
+  /** Again: the page is loaded anew, and knows what it has kept. */
+  open: async ({ url, policy, returnTo }: Opening) => {
+    const stay = { returnTo: null, authorize: (url: string) => ask<RedirectResult>({ event: "authorize", url }) };
     vault = new Vault({
-      url: given.url,
-      policy: decode(given.policy, TrustPolicy, 2 ** 20),
-      bindingKey: await SigningKey.generate(),
-      signIn: { authorize: (url) => ask({ event: "authorize", url }) },
+      url,
+      policy: decode(policy, TrustPolicy, 2 ** 20),
+      bindingKey: await loadOrMakeKey(keys),
+      signIn: returnTo === null ? stay : { returnTo, authorize: leave },
       passkeys: { assert: (challenge) => ask<Assertion>({ event: "assert", challenge }) },
-      authenticatorAt: (url) => given.authenticators?.[url] ?? url,
-      shelf: new MemoryShelf(),
-      now: () => Date.now() / 1000 + given.ahead,
-      ...(given.issuer === undefined ? {} : { issuer: given.issuer }),
+      shelf,
     });
   },
+  /** What the callback page does. */
+  deliver: (query: string) => deliverRedirect(query, shelf),
+  forgetKey: () => forgetKey(keys),
   signedIn: () => vault.signedIn,
   instructions: async (given: { authenticators: Bytes[]; methods: Bytes[]; collectors: string[] }) => {
     const methods = await Promise.all(given.methods.map(builders.knownMethod));

@@ -11,6 +11,7 @@
  */
 
 import { type Appraisal, appraise } from "../attestation/appraisal.js";
+import { EvaluationFloors } from "../attestation/floors.js";
 import type { Bytes } from "../protocol/bytes.js";
 import { type Kind, decode, encode } from "../protocol/codec.js";
 import { ErrorNumber, Misuse, Untrusted, fromNumber } from "../protocol/errors.js";
@@ -90,6 +91,7 @@ export class AttestedServer<R extends Role> {
   readonly #policy: RolePolicy;
   readonly #client: Client;
   readonly #transport: Transport;
+  readonly #floors = new EvaluationFloors();
   #opening: Promise<Session> | undefined;
   #session: Session | undefined;
 
@@ -195,6 +197,7 @@ export class AttestedServer<R extends Role> {
     const reply = await this.#roundTrip(session, encode(VaultRequest, { type: "prove", signature, evidence: null }));
     if (reply.type === "error") throw fromNumber(reply.number);
     if (reply.type !== "proved") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave did not take the proof");
+    this.#floors.note(appraisal.report, appraisal.claims.cluster_id);
     return session;
   }
 
@@ -207,8 +210,11 @@ export class AttestedServer<R extends Role> {
     }
   }
 
-  #appraise(evidence: Bytes): Promise<Appraisal> {
-    return appraise(evidence, { role: this.#role, policy: this.#policy, now: Math.floor(this.#client.now()) });
+  async #appraise(evidence: Bytes): Promise<Appraisal> {
+    const now = Math.floor(this.#client.now());
+    const appraisal = await appraise(evidence, { role: this.#role, policy: this.#policy, now });
+    this.#floors.verify(appraisal.report, appraisal.claims.cluster_id);
+    return appraisal;
   }
 
   async #roundTrip(session: Session, message: Bytes): Promise<Reply> {

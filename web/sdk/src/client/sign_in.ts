@@ -385,10 +385,9 @@ export async function authorizationUrl(
  * The provider is a depositor's choice. Going where it says must not start anything else.
  */
 export function verifyBrowserUrl(url: string): void {
-  const isPlain = /^[!-~]+$/.test(url) && !/["<>\\^`{|}#]/.test(url);
+  const isPlain = /^https?:\/\/[^/?@]+(?:[/?]|$)/.test(url) && /^[!-~]+$/.test(url) && !/["<>\\^`{|}#]/.test(url);
   const parts = isPlain && URL.canParse(url) ? new URL(url) : undefined;
-  const isSecure = parts?.protocol === "https:" || (parts?.protocol === "http:" && isLoopback(parts));
-  if (parts === undefined || !isSecure || parts.username !== "" || parts.password !== "" || /^[^/]*\/\/[^/?]*@/.test(url)) {
+  if (parts === undefined || (parts.protocol !== "https:" && !isLoopback(parts))) {
     throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, "the sign-in provider names an address that is no web page");
   }
 }
