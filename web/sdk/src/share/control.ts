@@ -6,6 +6,7 @@ export class Control {
   #requests = new AbortController();
   #state: "running" | "paused" | "cancelled" = "running";
   #waiting: (() => void)[] = [];
+  readonly #watchers: (() => void)[] = [];
 
   get state(): "running" | "paused" | "cancelled" {
     return this.#state;
@@ -38,6 +39,11 @@ export class Control {
     return this;
   }
 
+  /** Calls `changed` at each change of the state. */
+  watch(changed: () => void): void {
+    this.#watchers.push(changed);
+  }
+
   /** When the transfer may go on. Throws `Cancelled`. */
   async passed(): Promise<void> {
     while (this.#state === "paused") await this.#changed();
@@ -58,6 +64,7 @@ export class Control {
     this.#state = state;
     if (state !== "running") this.#requests.abort();
     for (const go of this.#waiting.splice(0)) go();
+    for (const changed of this.#watchers) changed();
   }
 
   #changed(): Promise<void> {

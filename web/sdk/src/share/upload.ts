@@ -1,8 +1,10 @@
 /** Encrypt and upload, in a worker: the page stays responsive, and the key to the pack never goes there. */
 
 import { ErrorNumber, Misuse, Unavailable } from "../protocol/errors.js";
+import type { Control } from "./control.js";
 import type { ManifestPlace } from "./format.js";
 import { type Job, type Order, type Report, fromFailure } from "./orders.js";
+import { sealAndSend } from "./sealing.js";
 
 /** How an upload is going. */
 export interface Progress {
@@ -16,25 +18,29 @@ export interface Progress {
   readonly speed: number;
 }
 
-/** An upload under way. */
-export interface Upload {
-  /** Where the manifest lies in the pack. Rejects with `BadInput`, `HostFailed` or `Cancelled`. */
-  readonly result: Promise<ManifestPlace>;
-  pause(): void;
-  resume(): void;
-  cancel(): void;
+/**
+ * Encrypt and send; where the manifest lies in the pack. In a worker, where there are any.
+ *
+ * Throws `BadInput` for files that changed, `HostFailed`, and `Cancelled` if the user does.
+ */
+export function sealAndUpload(job: Job, control: Control, progress: (progress: Progress) => void): Promise<ManifestPlace> {
+  const meter = new Meter(job.out.size, progress);
+  control.watch(() => {
+    if (control.state !== "cancelled") meter.become(control.state);
+  });
+  const moved = (sealed: number, arrived: number): void => meter.moved(sealed, arrived);
+  return "Worker" in globalThis ? inWorker(job, control, moved) : sealAndSend(job, control, moved);
 }
 
-/** Start a worker for this job. */
-export function startUpload(job: Job, progress: (progress: Progress) => void): Upload {
+function inWorker(job: Job, control: Control, moved: (sealed: number, arrived: number) => void): Promise<ManifestPlace> {
   const worker = openWorker();
-  const meter = new Meter(job.out.size, progress);
   const order = (message: Order): void => worker.postMessage(message);
-  const result = new Promise<ManifestPlace>((resolve, reject) => {
+  const follow = (): void => order({ type: ({ running: "resume", paused: "pause", cancelled: "cancel" } as const)[control.state] });
+  return new Promise<ManifestPlace>((resolve, reject) => {
     worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
       switch (data.type) {
         case "progress":
-          meter.moved(data.sealed, data.arrived);
+          moved(data.sealed, data.arrived);
           return;
         case "done":
           resolve(data.place);
@@ -48,20 +54,10 @@ export function startUpload(job: Job, progress: (progress: Progress) => void): U
       event.preventDefault();
       reject(new Unavailable(ErrorNumber.INTERNAL, "the page's upload worker did not start or failed; reload the page"));
     });
+    order({ type: "start", job });
+    control.watch(follow);
+    follow();
   }).finally(() => worker.terminate());
-  order({ type: "start", job });
-  return {
-    result,
-    pause: () => {
-      order({ type: "pause" });
-      meter.become("paused");
-    },
-    resume: () => {
-      order({ type: "resume" });
-      meter.become("running");
-    },
-    cancel: () => order({ type: "cancel" }),
-  };
 }
 
 // --- the worker's script, under Trusted Types -------------------------------------------------------------------
