@@ -31,3 +31,4 @@ export * as requests from "./share/requests.js";
 export * as shares from "./share/shares.js";
 export * from "./share/site.js";
 export { StreamedDownloads } from "./share/streamed_download.js";
+export { trusted as trustedScript } from "./share/upload.js";

@@ -70,7 +70,7 @@ interface TrustedTypesFactory {
 let policy: ReturnType<TrustedTypesFactory["createPolicy"]> | undefined;
 
 /** The URL of a script of this origin, as `require-trusted-types-for 'script'` demands it. Throws `Misuse` for others. */
-function trusted(url: string | URL): string | URL {
+export function trusted(url: string | URL): string | URL {
   const factory = (globalThis as { trustedTypes?: TrustedTypesFactory }).trustedTypes;
   if (factory === undefined) return sameOrigin(String(url));
   policy ??= factory.createPolicy("strongroom-worker", { createScriptURL: sameOrigin });
