@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from typing import Any
 
 import msgspec
 import pytest
@@ -113,8 +114,8 @@ def entry(path):
 
 CLIMBING = [
     "../x", "a/../x", "..", ".", "/etc/passwd", "a//b", "a/", "", "a/./b", "C:x", "c:\\x", "a\\..\\x", "a/...", "x.",
-    "x ", "a /b", "nul\x00", "a\nb", "a\x7f", "a\x85b", "a\u2028b", "report\u202efdp.exe", "a\u2066b", "a\u200fb", "\u061c",
-    "x" * 256, "é" * 128, "/".join(["x" * 200] * 6),
+    "x ", "a /b", "nul\x00", "a\nb", "a\x7f", "a\x85b", "a\u2028b", "report\u202efdp.exe", "a\u2066b", "a\u200fb",
+    "\u061c", "x" * 256, "é" * 128, "/".join(["x" * 200] * 6),
 ]  # fmt: skip
 
 
@@ -166,10 +167,11 @@ def test_paths_that_differ_are_taken():
     verify_distinct(["a", "b", "a.txt", "ab/c", "a-/c", "ä"])
 
 
-LIES = [
+LIES: list[dict[str, Any]] = [
     {"size": 6}, {"size": 4}, {"size": 2**53 - 1}, {"offset": 0}, {"offset": 2**53 - 1}, {"length": 0},
-    {"length": 10**15}, {"segments": ""}, {"segments": "A" * 43}, {"segments": "A" * 44}, {"segments": "A" * 43 + "=" + "A" * 44},
-    {"segments": "A" * 42 + "B="}, {"segments": "!" * 43 + "="}, {"size": 10**15, "length": age_length(10**15)},
+    {"length": 10**15}, {"segments": ""}, {"segments": "A" * 43}, {"segments": "A" * 44},
+    {"segments": "A" * 43 + "=" + "A" * 44}, {"segments": "A" * 42 + "B="}, {"segments": "!" * 43 + "="},
+    {"size": 10**15, "length": age_length(10**15)},
 ]  # fmt: skip
 
 
@@ -249,7 +251,7 @@ def test_an_honest_description_is_read_as_it_was_written(packed):
 
 def test_descriptions_that_break_a_rule_are_refused(packed):
     x25519 = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"title": ""}, {"title": "x" * 201}, {"title": "a\x1b[2J"}, {"message": "x" * 8001}, {"identity": ""},
         {"identity": x25519}, {"blob": "AB" * 16}, {"blob": "ab" * 15}, {"size": 0}, {"size": packed.share.size + 1},
         {"manifest": place(packed, offset=0)}, {"manifest": place(packed, sha256="0" * 63)},

@@ -62,7 +62,11 @@ class Packed:
         listed = sealer.seal(text) + sealer.finish()
         assert self.share.manifest is not None
         at = self.share.manifest.offset
-        changed = {"offset": at, "length": len(listed), "sha256": hashlib.sha256(listed).hexdigest()} | place
+        changed: dict[str, Any] = {
+            "offset": at,
+            "length": len(listed),
+            "sha256": hashlib.sha256(listed).hexdigest(),
+        } | place
         other = object.__new__(Packed)
         other.identity = self.identity
         other.pack = self.pack
