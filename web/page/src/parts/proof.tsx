@@ -4,10 +4,10 @@ import type { JSX } from "preact";
 
 import { grouped } from "../amounts.js";
 import { useCell } from "../cell.js";
-import { Shield, Stop, Warning, Offline } from "../icons.js";
+import { Shield, Stop, Tick, Warning, Offline } from "../icons.js";
 import { t } from "../language.js";
 import { connection } from "../service/connection.js";
-import type { Proof } from "../service/types.js";
+import type { Point, Proof } from "../service/types.js";
 import { More } from "./basics.js";
 
 /** The badge in the header. It leads to the page that explains it. */
@@ -31,6 +31,9 @@ export function Badge(): JSX.Element {
   );
 }
 
+/** What speaks against trusting it with a secret. */
+const DOUBTFUL: ReadonlySet<Point["name"]> = new Set(["software", "signer", "development"]);
+
 /** The proof as a card of its own, for people who are about to trust it. */
 export function ProofCard({ proof, open = false }: { readonly proof: Proof; readonly open?: boolean }): JSX.Element {
   return (
@@ -50,17 +53,17 @@ export function ProofCard({ proof, open = false }: { readonly proof: Proof; read
 export function ProofDetails({ proof }: { readonly proof: Proof }): JSX.Element {
   return (
     <>
-      <dl class="proof-lines">
-        {proof.lines.map((line) => (
-          <div key={line.title}>
-            <dt>{line.title}</dt>
-            <dd>
-              {line.value}
-              {line.detail !== "" && <p class="hint">{line.detail}</p>}
-            </dd>
-          </div>
+      <ul class="points">
+        {proof.points.map(({ name, values }) => (
+          <li key={name} class={DOUBTFUL.has(name) ? "point point-doubtful" : "point"}>
+            {DOUBTFUL.has(name) ? <Warning /> : <Tick />}
+            <div>
+              <strong>{t(`proof.point.${name}.title`)}</strong>
+              <p>{t(`proof.point.${name}.text`, values)}</p>
+            </div>
+          </li>
         ))}
-      </dl>
+      </ul>
       <dl class="digests">
         <Digest label={t("proof.measurement")} hex={proof.measurement} />
         <Digest label={t("proof.cluster")} hex={proof.cluster} />
@@ -75,6 +78,17 @@ export function ProofDetails({ proof }: { readonly proof: Proof }): JSX.Element 
           <Digest label={t("proof.page")} hex={proof.pageDigest} />
         )}
       </dl>
+      <More label={t("proof.lines")}>
+        <dl class="proof-lines" lang="en">
+          {proof.lines.map((line) => (
+            <div key={line.title}>
+              <dt>{line.title}</dt>
+              <dd class="mono">{line.value}</dd>
+              {line.detail !== "" && <dd class="hint">{line.detail}</dd>}
+            </div>
+          ))}
+        </dl>
+      </More>
     </>
   );
 }

@@ -13,8 +13,15 @@ export interface Line {
   readonly detail: string;
 }
 
+/** One thing that was checked, in plain words: `proof.point.NAME.title` and `.text`. */
+export interface Point {
+  readonly name: "platform" | "software" | "program" | "signer" | "cluster" | "development" | "line" | "page";
+  readonly values: Readonly<Record<string, string | number>>;
+}
+
 /** What was verified before anything was sent, in words and in figures. */
 export interface Proof {
+  readonly points: readonly Point[];
   readonly lines: readonly Line[];
   /** Software stands in for the hardware: everybody with access to the machine can read. */
   readonly insecure: boolean;
@@ -135,7 +142,7 @@ export interface Entry {
 export interface Visit {
   readonly at: number;
   readonly who: string;
-  readonly did: "opened" | "looked" | "refused" | "changed" | "filled" | "other";
+  readonly did: "opened" | "looked" | "refused" | "late" | "created" | "changed" | "filled" | "other";
 }
 
 export interface History {

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { day, files as countFiles, moment, nowSeconds, size, until } from "../amounts.js";
 import { useCell } from "../cell.js";
-import { Arrow, Back, Clock, Eye, Inbox, Person, Send } from "../icons.js";
+import { Arrow, Back, Clock, Eye, Inbox, List, Person, Send, Stop } from "../icons.js";
 import { counted, t } from "../language.js";
 import { Button, Chips, CopyLine, Dialog, Heading, Notice, ProblemNotice, Skeleton } from "../parts/basics.js";
 import { checkAddress, ExpiryChoice, OpensChoice } from "../parts/addressing.js";
@@ -238,7 +238,7 @@ function EntryView({ entry, onChanged }: { readonly entry: Entry; readonly onCha
   );
 }
 
-const VISIT_ICONS: Readonly<Record<Visit["did"], () => JSX.Element>> = { opened: Eye, looked: Eye, refused: Clock, changed: Arrow, filled: Inbox, other: Clock };
+const VISIT_ICONS: Readonly<Record<Visit["did"], () => JSX.Element>> = { opened: Eye, looked: List, refused: Stop, late: Clock, created: Send, changed: Arrow, filled: Inbox, other: Clock };
 
 function Visits({ history }: { readonly history: History }): JSX.Element {
   if (history.visits.length === 0) return <p class="quiet-empty">{t("history.empty")}</p>;

@@ -17,7 +17,7 @@ import { Standing } from "../parts/standing.js";
 import { connection } from "../service/connection.js";
 import { people, signOut } from "../service/people.js";
 import { problemOf } from "../service/problem.js";
-import { open, reportAbuse } from "../service/sharing.js";
+import { joinSecond, open, reportAbuse } from "../service/sharing.js";
 import type { Opened, Problem, Proof, SharedFile } from "../service/types.js";
 
 type Stage =
@@ -65,6 +65,16 @@ export function ReceiveView({ id }: { readonly id: string }): JSX.Element {
                   }}
                 >
                   {t("receive.other-account")}
+                </Button>
+              )}
+              {stage.problem.remedy === "sign-in" && who.length > 0 && (
+                <Button
+                  look="quiet"
+                  onClick={() => {
+                    joinSecond(id).then(start, (error: unknown) => setStage({ name: "failed", problem: problemOf(error) }));
+                  }}
+                >
+                  {t("receive.second")}
                 </Button>
               )}
               {stage.problem.remedy === "retry" && <Button onClick={start}>{t("retry")}</Button>}

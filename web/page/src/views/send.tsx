@@ -14,7 +14,7 @@ import { Picker, totalOf } from "../parts/picker.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";
 import { connection } from "../service/connection.js";
 import { problemOf } from "../service/problem.js";
-import { checkCard, send } from "../service/sharing.js";
+import { checkCards, send } from "../service/sharing.js";
 import type { Offer, Picked, Problem, Progress, Sent, Transfer } from "../service/types.js";
 
 type Stage =
@@ -47,7 +47,7 @@ export function SendView(): JSX.Element {
   const faults = {
     files: picked.length === 0 ? t("send.fault.files") : null,
     whom: addresseesFault(whom),
-    cards: withPasskey ? checkCard(cards) : null,
+    cards: withPasskey ? checkCards(cards, whom.people) : null,
     second: withSecond && !/^[^\s@]+@[^\s@]+$/.test(second) ? t("address.fault") : null,
     size: offer !== null && totalOf(picked) > offer.maxBytes ? t("send.fault.size") : null,
   };

@@ -1,0 +1,32 @@
+/** Asking for files, and answering who asks. */
+
+import { requests, sourceOf, unhex } from "@strongroom/sdk";
+
+import { linked } from "./link.js";
+import { showPeople, signInFor } from "./people.js";
+import { shown, transfer } from "./sharing.js";
+import type { Asked, Asking, Sent } from "./types.js";
+
+export async function ask({ title, message, recipients, expiresAt, maxBytes }: Asking): Promise<Sent> {
+  const { vault, site } = linked();
+  await signInFor({ by: "namespace", namespace: site.namespace }, "never");
+  return requests.requestFiles(vault, site, { title, message, recipients, expiresAt }, maxBytes).finally(showPeople);
+}
+
+/** Who asks, and for what, after a sign-in. */
+export async function asked(id: string): Promise<Asked> {
+  const { vault, site } = linked();
+  await signInFor({ by: "id", id: unhex(id) }, "allowed");
+  const invitation = await requests.openInvitation(vault, id).finally(showPeople);
+  return {
+    from: invitation.author.email || invitation.author.principal,
+    title: invitation.title,
+    message: invitation.message,
+    expiresAt: invitation.expiresAt === 0 ? null : invitation.expiresAt,
+    maxBytes: invitation.maxBytes,
+    answer: (files, progress) =>
+      transfer(async (control) => {
+        await requests.answer(vault, site, invitation, files.map(sourceOf), { control, progress: shown(progress) });
+      }),
+  };
+}
