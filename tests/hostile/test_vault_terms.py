@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from strongroom.protocol.blobs import verify_statement
+from strongroom.protocol.blobs import BlobStatement, verify_statement
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.limits import ATTEMPTS, MAX_JOURNAL
@@ -106,11 +106,12 @@ async def test_the_last_opening_is_not_given_twice_to_collects_of_different_batc
 
 
 async def test_a_lost_answer_is_given_again_and_counts_once(world):
-    address = await shared(world, ANYBODY, max_opens=2)
+    address = await shared(world, ANYBODY, max_opens=3)
     bob, request_id = await world.client("bob"), os.urandom(16)
     assert await opened(bob, address, request_id) == 1
     assert await opened(await world.client("carol"), address) == 2
     assert await opened(bob, address, request_id) == 1
+    assert await opened(await world.client("carol"), address) == 3
     await world.vault.start()
     again = type(bob)(world.vault, bob.binding)
     await again.open()
@@ -123,9 +124,10 @@ async def test_somebody_elses_request_id_opens_nothing_for_free(world):
     address = await shared(world, ANYBODY, max_opens=1)
     bob, request_id = await world.client("bob"), os.urandom(16)
     await opened(bob, address, request_id)
-    for thief in (await world.client("bob"), await world.client("mallory")):  # another key, another person
-        (result,) = await thief.collect(address, request_id=request_id)
-        assert result == ItemError(number=int(Number.OPENED_OUT))
+    used_out = [ItemError(number=int(Number.OPENED_OUT))]
+    assert await (await world.client("bob")).collect(address, request_id=request_id) == used_out, "another key"
+    bob.tickets = [world.ticket("mallory", bob.binding)]
+    assert await bob.collect(address, request_id=request_id) == used_out, "another person on the same machine"
 
 
 async def test_a_repetition_of_a_counted_collect_is_refused_once_the_record_is_closed(world):
@@ -285,12 +287,22 @@ async def test_a_flood_of_refusals_does_not_wash_away_who_opened(world):
     for _ in range(6):
         await asyncio.gather(*(one.collect(address) for one in outsiders for _ in range(5)))
     alice = await world.client("alice")
-    for _ in range(3):
+    for looks in range(MAX_JOURNAL + 1):
         history = await alice.history(address)
-    assert len(history.visits) == MAX_JOURNAL
-    assert [v.action for v in history.visits[:2]] == ["create", "collect"]
-    assert history.visits[-1].number == 2 + 6 * 30 + 3, "what went is missing, and one can see that it is"
-    assert len(world.vault.host.rows[journal_row(world, address)].sealed) <= 32 * 1024 + 53
+        assert len(history.visits) == MAX_JOURNAL
+        assert [visit.action for visit in history.visits[:2]] == ["create", "collect"]
+        assert history.visits[-1].number == 2 + 6 * 30 + looks + 1, "what went is missing, and one can see that it is"
+
+
+async def test_a_journal_of_long_names_stays_as_small_as_a_commit_can_take(world):
+    address = await shared(world, ANYBODY)
+    people = [await world.client("🔑" * 240 + str(n)) for n in range(8)]
+    for _ in range(3):
+        await asyncio.gather(*(one.collect(address) for one in people))
+    assert len(world.vault.host.rows[journal_row(world, address)].sealed) == 32 * 1024 + 53
+    history = await (await world.client("alice")).history(address)
+    assert (history.opens, history.visits[-2].number) == (24, 25)
+    assert 10 < len(history.visits) < 26
 
 
 async def test_the_host_can_not_reset_the_count_with_another_journal_or_none(world):
@@ -450,11 +462,11 @@ async def statement_of(world, client, address):
 
 
 async def test_the_host_is_told_of_a_blob_by_whom_the_rules_let_update(world):
-    address = await shared(world, blob=BLOB, blob_bytes=1000, expires_at=in_an_hour(world))
+    expires_at = in_an_hour(world)
+    address = await shared(world, blob=BLOB, blob_bytes=1000, expires_at=expires_at)
     alice = await world.client("alice")
     told = await statement_of(world, alice, address)
-    assert (told.blob, told.version, told.max_bytes, told.live) == (BLOB, 1, 1000, True)
-    assert told.expires_at == in_an_hour(world)
+    assert told == BlobStatement(blob=BLOB, version=1, max_bytes=1000, expires_at=expires_at, live=True)
     for who in ("bob", "mallory"):
         assert await number_of((await world.client(who)).grant_blob(address)) is Number.REFUSED
     await alice.update(address, 1, secret=b"", terms=terms(blob=BLOB, closed=True))
@@ -491,6 +503,15 @@ async def test_a_refused_question_about_a_blob_counts_once_though_two_rights_wer
     alice = await world.client("alice")
     await alice.update(box, 1, instructions=world.instructions(BOX + permit("fill")))
     assert (await mallory.fill(box, 2, SECRET)).version == 3, "not throttled yet"
+
+
+async def test_who_is_throttled_is_told_so_though_another_right_is_asked_for_next(world):
+    rules = permit("update", "delete", email="bob@example.com") + OWN
+    box = await shared(world, rules, secret=b"", fillable=True, blob=BLOB, blob_bytes=10)
+    bob = await world.client("bob")
+    for _ in range(ATTEMPTS):
+        assert await collect_error(bob, box) is Number.REFUSED
+    assert await number_of(bob.grant_blob(box)) is Number.THROTTLED
 
 
 async def test_nobody_has_the_host_erase_somebody_elses_blob(world):
