@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from strongroom.client.errors import BadInput
-from strongroom.client.release import REGISTERS, Release, parse_release, release_text, verify_is_release
+from strongroom.client.release import (
+    REGISTERS,
+    Release,
+    parse_release,
+    release_text,
+    verify_is_page,
+    verify_is_release,
+)
 from strongroom.protocol.errors import Number, Untrusted
 from tests.support.seen import REPORTS
 
@@ -159,3 +166,16 @@ def test_one_role_s_release_does_not_stand_for_the_other():
 def test_evidence_of_another_platform_is_refused():
     with pytest.raises(Untrusted, match="the release is for snp, the evidence is of another platform"):
         verify_is_release(report("sgx"), release("snp"), role="vault")
+
+
+def test_a_release_may_name_the_page_that_is_used_with_it():
+    one = release("sgx", page=bytes([5]) * 32)
+    assert f'page = "{(bytes([5]) * 32).hex()}"' in release_text(one)
+    assert parse_release(release_text(one), one.name) == one
+    verify_is_page(bytes([5]) * 32, one)
+    for page, of in ((bytes(32), one), (bytes([5]) * 32, release("sgx"))):
+        with pytest.raises(Untrusted) as caught:
+            verify_is_page(page, of)
+        assert caught.value.number == Number.POLICY
+    with pytest.raises(BadInput, match="page"):
+        parse_release(release_text(one).replace((bytes([5]) * 32).hex(), "00"), one.name)

@@ -40,9 +40,6 @@ def test_the_example_of_a_share_is_what_a_sender_makes():
     )
     assert [one["offset"] for one in written] == [0, age_length(11)]
     assert [one["length"] for one in written] == [age_length(11), age_length(15)]
-        (0, age_length(11)),
-        (age_length(11), age_length(15)),
-    ]
 
 
 def blank(size):
