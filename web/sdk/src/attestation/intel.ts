@@ -33,7 +33,7 @@ import {
   parseTcbInfo,
   unhexed,
 } from "./intel_statements.js";
-import { currentStanding, machineStanding, mergeStanding } from "./intel_levels.js";
+import { currentStanding, enclaveStanding, machineStanding, mergeStanding } from "./intel_levels.js";
 import { refuse } from "./refusal.js";
 import type { IntelState } from "./reports.js";
 import { type Certificate, parseCertificate, sameBytes, verifyEcdsa } from "./x509.js";
@@ -113,11 +113,7 @@ export async function verifyQuote(untrusted: Quote, untrustedCollateral: Bytes, 
 
   const pck = parsePck(pckCertificate);
   verifyMachine(pck, info);
-  const enclave = identity.levels.find((level) => uint16(untrusted.qeReport, 258) >= level.svn);
-  if (enclave === undefined) {
-    const lowest = Math.min(...identity.levels.map(({ svn }) => svn));
-    throw doesNotVerify(`QE ISVSVN ${uint16(untrusted.qeReport, 258)} is below ${lowest}, the lowest that Intel knows`);
-  }
+  const enclave = enclaveStanding(untrusted, identity);
   const launch = machineStanding(untrusted, pck, info);
   const current = currentStanding(untrusted, pck, info);
   const machine = mergeStanding(launch, enclave, current);

@@ -31,6 +31,8 @@ export async function verifyChain(chain: readonly Certificate[], now: number, wh
     verifyUnderstood(certificate, UNDERSTOOD, what);
     if (now < certificate.notBefore) throw doesNotVerify("a certificate is not valid yet");
     if (now >= certificate.notAfter) throw doesNotVerify("a certificate that it rests on has expired");
+    // No certificate of Intel's here limits itself to servers, code or mail: such a one was made for something else.
+    if (certificate.extensions.has(Oid.EXTENDED_KEY_USAGE)) throw doesNotVerify("a certificate is for another purpose");
     const constraints = constraintsOf(certificate, what);
     if (at === 0) {
       if (constraints?.isAuthority) throw doesNotVerify("an authority's certificate stands where none may");
@@ -64,6 +66,7 @@ export async function verifyRevocationList(
   if (!sameBytes(list.issuer, issuer.subject)) throw doesNotVerify(`the ${what} is another issuer's`);
   if (!usageOf(issuer, what)?.has(Usage.CRL_SIGN)) throw doesNotVerify(`the ${what} is signed by one that must not sign any`);
   await verifyEcdsaSigned(list, issuer.key, "P-256", what);
+  if (list.extensions.size === 0) throw doesNotVerify(`the ${what} does not say which one of its issuer's it is`);
   // A critical one says that the list speaks of some certificates only, or of changes to another list.
   verifyUnderstood(list, [], what);
   if (now < list.issuedAt) throw doesNotVerify("a list of revoked certificates is from the future");

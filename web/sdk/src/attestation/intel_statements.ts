@@ -184,7 +184,7 @@ function compare(a: readonly number[], b: readonly number[]): number {
   return at < 0 ? a.length - b.length : (a[at] ?? 0) - (b[at] ?? -1);
 }
 
-const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
+const DATE = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
 
 /** A JSON object whose fields have the types that are asked for; others are skipped. */
 class JsonMap {
@@ -205,17 +205,20 @@ class JsonMap {
     return value;
   }
 
+  /** From 0 to 2^32 − 1. */
   integer(name: string): number {
     const value = this.#fields.get(name);
-    if (!Number.isSafeInteger(value) || Number(value) < 0) throw notUnderstood();
-    return Number(value);
+    if (typeof value !== "number" || value >>> 0 !== value) throw notUnderstood();
+    return value;
   }
 
   /** Unix seconds. */
   date(name: string): number {
     const value = this.text(name);
-    const milliseconds = DATE.test(value) ? Date.parse(value) : Number.NaN;
-    if (Number.isNaN(milliseconds)) throw notUnderstood();
+    const [, day] = DATE.exec(value) ?? [];
+    const milliseconds = day === undefined ? Number.NaN : Date.parse(value);
+    // The 30th of February would become the 2nd of March.
+    if (Number.isNaN(milliseconds) || new Date(`${day}T00:00:00Z`).toISOString().slice(0, 10) !== day) throw notUnderstood();
     return Math.floor(milliseconds / 1000);
   }
 

@@ -87,7 +87,7 @@ export async function verifyNitroDocument(untrustedDocument: Bytes, now: number,
   const authorities = document.cabundle.map(readCertificate);
   const leaf = readCertificate(document.certificate);
   const chain = [...authorities, leaf];
-  for (const [at, authority] of authorities.entries()) verifyAuthority(authority, authorities.length - 1 - at);
+  for (const [below, authority] of authorities.toReversed().entries()) verifyAuthority(authority, below);
   verifySigner(leaf);
   for (const certificate of chain) verifyValidity(certificate, now);
   const signedAt = Math.floor(document.timestamp / 1000);

@@ -13,6 +13,7 @@ import { refuse } from "./refusal.js";
 export const Oid = {
   KEY_USAGE: "2.5.29.15",
   BASIC_CONSTRAINTS: "2.5.29.19",
+  EXTENDED_KEY_USAGE: "2.5.29.37",
   ECDSA_SHA256: "1.2.840.10045.4.3.2",
   ECDSA_SHA384: "1.2.840.10045.4.3.3",
   EC_KEY: "1.2.840.10045.2.1",
