@@ -229,6 +229,26 @@ async def test_a_sweep_never_erases_what_an_upload_is_putting(tmp_path):
             assert (await host.get(f"/blobs/{blob.hex()}")).content == data
 
 
+async def test_a_part_that_was_recorded_since_it_was_listed_is_no_orphan(tmp_path, monkeypatch):
+    async with hosting(tmp_path / "data") as host:
+        blob = await host.stored(b"0123456789")
+        answers = iter([[Part(blob, 0)], *[None] * 9])  # the first is from before the part was recorded
+        now = host.index.unlisted
+        monkeypatch.setattr(host.index, "unlisted", lambda parts: next(answers) or now(parts))
+        await host.blobs.sweep_orphans()
+        assert (await host.get(f"/blobs/{blob.hex()}")).content == b"0123456789"
+
+
+async def test_a_part_that_is_not_recorded_yet_is_no_orphan(tmp_path):
+    async with hosting(tmp_path / "data") as host, host.raw() as (_, writer):
+        blob, _ = await host.begin(10)
+        writer.write(host.patch_head(blob, 0, 10) + b"half.")
+        await asyncio.sleep(0.2)
+        await host.blobs._objects.put(Part(blob, 0), b"half.")
+        await host.blobs.sweep_orphans()
+        assert (tmp_path / "data" / "blobs" / blob.hex() / "0").exists()
+
+
 async def _sweep_on(host):
     while True:
         await host.blobs.sweep_orphans()
