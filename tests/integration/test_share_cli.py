@@ -1,5 +1,7 @@
 """Files from one person to another by the command line, through a real Vault, Authenticator and share server."""
 
+import asyncio
+import base64
 import contextlib
 import hashlib
 import io
@@ -10,16 +12,32 @@ import stat
 import webbrowser
 from unittest import mock
 
+import httpx
 import pytest
 
 from strongroom.cli.main import run
 from tests.support.browse import walk
 from tests.support.command import Ran, strongroom
-from tests.support.share_host import built_page
+from tests.support.share_host import built_page, front
 from tests.support.site import Site
 
 pytestmark = pytest.mark.needs("oidc")
 MIB = 1 << 20
+
+
+def in_process(*arguments, cwd, user=None):
+    """The command in this process, which saves seconds each time; `user` (or each of several) is at the browser."""
+    people = iter(user.split("+") if user else [])
+
+    def browse(url):
+        walk(next(people), url)
+        return True
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(cwd), streams[0], streams[1], mock.patch.object(webbrowser, "open", browse):
+        status = run([*map(str, arguments)])
+    return Ran(status, out.buffer.getvalue(), err.buffer.getvalue().decode())
 
 
 class Sharing(Site):
@@ -35,19 +53,7 @@ class Sharing(Site):
             file.write(f'site = "{self.origin}"\nstatement = "{digest}"\n')
 
     def run(self, *arguments, user=None, cwd=None):
-        """The command in this process, which saves seconds each time; `user` (or each of several) is at the browser."""
-        people = iter(user.split("+") if user else [])
-
-        def browse(url):
-            walk(next(people), url)
-            return True
-
-        at_browser = mock.patch.object(webbrowser, "open", browse)
-        out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
-        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-        with contextlib.chdir(cwd or self.folder), streams[0], streams[1], at_browser:
-            status = run(["share", *map(str, arguments)])
-        return Ran(status, out.buffer.getvalue(), err.buffer.getvalue().decode())
+        return in_process("share", *arguments, user=user, cwd=cwd or self.folder)
 
     def send(self, *arguments, user="alice"):
         ran = self.run("send", *arguments, "--json", user=user)
@@ -67,10 +73,19 @@ class Sharing(Site):
         return contents(self.servers / "share")
 
 
+def sealed_page(folder):
+    """A page whose documents name their scripts by digest, as the build makes them."""
+    script = b"console.log('strongroom');"
+    integrity = base64.b64encode(hashlib.sha384(script).digest()).decode()
+    tag = f'<script type="module" src="/assets/index-Ab12Cd34.js" integrity="sha384-{integrity}"></script>'
+    index = f"<!doctype html><title>Strongroom</title>{tag}".encode()
+    return built_page(folder, **{"index.html": index, "assets/index-Ab12Cd34.js": script})
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("share")
-    with Sharing(folder / "site", page=built_page(folder / "page"), max_bytes=64 * MIB) as site:
+    with Sharing(folder / "site", page=sealed_page(folder / "page"), max_bytes=64 * MIB) as site:
         site.approve()
         yield site
 
@@ -287,6 +302,80 @@ def test_a_site_whose_page_could_not_sign_anybody_in_gets_no_statement(site, tmp
     assert not (tmp_path / "trust.json").exists()
 
 
+# --- the page -------------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_is_as_released_is_said_to_be(site, tmp_path):
+    ran = in_process("verify-page", site.origin, "--dist", site.page, cwd=tmp_path)
+    assert ran.status == 0, ran.out.decode()
+    shown = ran.out.decode()
+    assert "as released: every file, reference and security header" in shown
+    assert f"vault claims   {site.page_digest}" in shown
+    assert f"trust.json     {hashlib.sha256(site.trust_json.read_bytes()).hexdigest()}" in shown
+    assert in_process("verify-page", site.origin, "--page", site.page_digest, cwd=tmp_path).status == 0
+    release = (
+        'version = "0.1.0"\nrole = "vault"\nkind = "sgx"\ntcb = "{tcb}"\nbuilt = "{built}"\npage = "{page}"\n'
+        '[registers]\nMRENCLAVE = "{tcb}"\n'
+    )
+    file = tmp_path / f"{'0' * 64}.toml"
+    for page, status in ((site.page_digest, 0), ("1" * 64, 11)):
+        file.write_text(release.format(tcb="0" * 64, built="0" * 40, page=page))
+        assert in_process("verify-page", site.origin, "--release", file, cwd=tmp_path).status == status
+
+
+def test_another_page_than_the_released_one_is_refused(site, tmp_path):
+    ran = in_process("verify-page", site.origin, "--page", "0" * 64, "--json", cwd=tmp_path)
+    assert ran.status == 11
+    found = json.loads(ran.out)
+    assert (found["verdict"], found["page"]) == ("differs", site.page_digest)
+    other = sealed_page(tmp_path / "page")
+    (other / "more.js").write_bytes(b"")
+    built_page(other, **{"index.html": (other / "index.html").read_bytes(), "more.js": b"", "sw.js": b"another"})
+    ran = in_process("verify-page", site.origin, "--dist", other, cwd=tmp_path)
+    assert ran.status == 11
+    assert "differs: more.js is missing" in ran.out.decode()
+    assert "differs: sw.js is another file than in that page" in ran.out.decode()
+
+
+def swapped_script(path, answer):
+    return answer.content + b"//" if path.endswith(".js") else answer.content
+
+
+@pytest.mark.parametrize(
+    ("swap", "words"),
+    [
+        (swapped_script, "is not the file that page.json lists"),
+        (lambda path, answer: answer.content.replace(b"<title>", b"<title>x"), "is not the file that page.json lists"),
+        (lambda path, answer: b"" if path == "/trust.json" else answer.content, None),
+        (lambda path, answer: b"x" if path.startswith("/vault") else answer.content, None),
+    ],
+)
+async def test_a_front_that_swaps_a_file_is_found(site, tmp_path, swap, words):
+    async with httpx.AsyncClient(base_url=site.origin, trust_env=False) as client:
+
+        async def carry(method, path, headers, body):
+            answer = await client.get(path, headers={"accept-encoding": "identity"})
+            content = swap(path, answer)
+            lines = [f"HTTP/1.1 {answer.status_code} X", f"content-length: {len(content)}"]
+            dropped = ("content-length", "transfer-encoding", "connection")
+            lines += [f"{name}: {value}" for name, value in answer.headers.items() if name not in dropped]
+            return "\r\n".join([*lines, "", ""]).encode() + content
+
+        async with front(carry) as url:
+            ran = await asyncio.to_thread(in_process, "verify-page", url, "--dist", site.page, cwd=tmp_path)
+    if words is None:
+        assert ran.status == 0  # the operator's own file, and a Vault that says nothing: shown, not judged
+        assert hashlib.sha256(site.trust_json.read_bytes()).hexdigest() not in ran.out.decode() or (
+            f"vault claims   {site.page_digest}" not in ran.out.decode()
+        )
+    else:
+        assert ran.status == 11
+        assert words in ran.out.decode()
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -303,6 +392,10 @@ def test_a_site_whose_page_could_not_sign_anybody_in_gets_no_statement(site, tmp
         (["share", "extend", "0" * 32], "nothing to change"),
         (["share", "history", "12"], "not the id of a share"),
         (["share", "send", "there", "--for", "b@example.com"], "--trust is missing"),
+        (["verify-page", "https://s.example.com", "--page", "12"], "not the digest of a page"),
+        (["verify-page", "https://s.example.com", "--page", "0" * 64, "--dist", "."], "exclude each other"),
+        (["verify-page", "https://s.example.com", "--dist", "none"], "can't read"),
+        (["verify-page", "https://s.example.com/x", "--page", "0" * 64], "not the address of a site"),
     ],
 )
 def test_a_mistake_is_two_lines_and_status_2(tmp_path, monkeypatch, capsys, arguments, error):
