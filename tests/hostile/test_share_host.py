@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from strongroom.host.share import proxy
 from strongroom.host.share.http import Limits
 from strongroom.host.share.objects import Part
 from strongroom.host.share.page import BadPage, Page
 from strongroom.protocol.blobs import BlobStatement, sign_statement
 from strongroom.protocol.codec import encode
+from strongroom.protocol.limits import MAX_FRAME
 from strongroom.protocol.primitives import Domain
 from tests.support.share_host import Oracle, built_page, hosting, written
 
@@ -159,7 +161,7 @@ async def test_an_erased_blob_is_remembered_until_no_grant_could_bring_it_back(t
         brief, lasting = await host.stored(b"x", expires_at=later), await host.stored(b"x")
         for blob in (brief, lasting):
             assert (await host.tell(blob, version=2, live=False, expires_at=later - 500)).status_code == 204
-        host.clock.ahead = 999
+        host.clock.ahead = 900
         await host.blobs.sweep()
         assert host.index.blob(brief) is not None
         host.clock.ahead = 10**9
@@ -291,6 +293,25 @@ async def test_a_body_that_drips_is_bounded_by_its_pace(tmp_path):
         assert (await answer).split()[1] == b"408"
 
 
+async def test_bodies_for_the_vault_are_bounded_in_time_and_all_together(tmp_path, monkeypatch):
+    """Else whoever opens enough connections and sends slowly fills the memory, or keeps everybody from the Vault."""
+    monkeypatch.setattr(proxy, "MAX_HELD", 2 * MAX_FRAME)
+    head = b"POST /vault/v1/frame HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % MAX_FRAME
+    async with (
+        hosting(tmp_path / "data", limits=Limits(request_seconds=1.0)) as host,
+        host.raw() as (one, one_out),
+        host.raw() as (_, two_out),
+        host.raw() as (three, three_out),
+    ):
+        one_out.write(head + b"x" * 100_000)
+        two_out.write(head + b"x" * 100_000)
+        await asyncio.sleep(0.2)
+        three_out.write(head)
+        assert b"strongroom-error: 401" in await asyncio.wait_for(three.readuntil(b"\r\n\r\n"), 3)
+        assert (await asyncio.wait_for(one.readline(), 3)).split()[1] == b"408"
+        assert (await host.get("/vault/v1/evidence")).headers["strongroom-error"] == "401", "nobody is there, but asked"
+
+
 async def test_an_idle_connection_is_closed(tmp_path):
     async with hosting(tmp_path / "data", limits=Limits(idle_seconds=0.3)) as host, host.raw() as (reader, writer):
         writer.write(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -385,6 +406,9 @@ async def test_a_method_named_in_a_header_counts_for_blobs_alone(tmp_path):
         assert (await host.post("/", headers={"x-http-method-override": "GET"})).status_code == 405
         report = {"x-http-method-override": "POST", "content-type": "application/json"}
         assert (await host.get("/abuse", headers=report)).status_code == 405
+        blob = await host.stored(b"0123456789")
+        named = {"x-http-method-override": "GET", "tus-resumable": "1.0.0"}
+        assert (await host.head(f"/blobs/{blob.hex()}", headers=named)).headers["upload-offset"] == "10"
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link"])

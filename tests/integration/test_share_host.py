@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from strongroom.cli.main import run
@@ -20,8 +21,11 @@ from strongroom.host.share.http import Limits
 from strongroom.host.share.objects import CannotUse, Objects, Part
 from strongroom.host.share.page import POLICY, PREVIEW_POLICY, BadPage, Page, read_trust
 from strongroom.host.share.uploads import PART
+from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.limits import MAX_FRAME, MAX_HELLO
-from tests.support.share_host import BYTES, Oracle, built_page, echo, front, hosting, running
+from strongroom.protocol.messages import Terms
+from tests.support.served import ServedWorld
+from tests.support.share_host import BYTES, Oracle, built_page, echo, front, hosting, running, written
 
 DAY = 24 * 3600
 
@@ -176,10 +180,10 @@ async def test_the_client_is_told_until_when_it_may_go_on(tmp_path):
     async with hosting(tmp_path / "data") as host:
         blob, begun = await host.begin(10)
         until = parsedate_to_datetime(begun.headers["upload-expires"]).timestamp()
-        assert abs(until - time.time() - DAY) < 5
+        assert abs(until - time.time() - DAY) < 60
         host.clock.ahead = 3600
         piece = await host.piece(blob, 0, b"abc")
-        assert abs(parsedate_to_datetime(piece.headers["upload-expires"]).timestamp() - until - 3600) < 5
+        assert abs(parsedate_to_datetime(piece.headers["upload-expires"]).timestamp() - until - 3600) < 60
         soon = int(time.time()) + 7200
         _, begun = await host.begin(10, expires_at=soon)
         assert parsedate_to_datetime(begun.headers["upload-expires"]).timestamp() == soon
@@ -713,7 +717,7 @@ async def test_a_report_of_abuse_reaches_the_operator_and_nobody_else(tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         (line,) = path.read_text().splitlines()
         kept = json.loads(line)
-        assert abs(kept.pop("at") - time.time()) < 5
+        assert abs(kept.pop("at") - time.time()) < 60
         assert kept == report
 
 
@@ -873,6 +877,38 @@ def test_memory_does_not_grow_with_the_blob(tmp_path, oracle, vault):
         assert piece(server, blob, 0, data) == 204
         assert server.ask("GET", f"/blobs/{blob.hex()}")[2] == data
         assert peak(server) - before < 96, "MiB for two parts and two pieces"
+
+
+async def test_what_a_real_vault_grants_a_real_host_obeys(tmp_path):
+    """Begun, extended and erased by the depositor of a record; the host learns the key from the Vault's evidence."""
+    blob, soon = secrets.token_bytes(16), int(time.time()) + 1000
+    terms = Terms(expires_at=soon, max_opens=0, closed=False, fillable=False, blob=blob, blob_bytes=1000)
+    async with ServedWorld.open(tmp_path / "world") as world, world.sdk("alice") as alice:
+        starting = running(tmp_path, world.vault.url, Oracle())
+        host = await asyncio.to_thread(starting.__enter__)
+        try:
+            stored = await alice.store(b"a key", namespace="team", instructions=world.for_("bob"), terms=terms)
+
+            async def shown(method, path, body=None, **more):
+                grant = await alice.grant_blob(stored.address)
+                named = {"strongroom-grant": written(grant.statement, grant.signature), **more}
+                return await asyncio.to_thread(host.ask, method, path, body, **named)
+
+            assert (await shown("POST", "/blobs/", upload_length="1001"))[0] == 413
+            assert (await shown("POST", "/blobs/", upload_length="1000"))[0] == 201
+            path = f"/blobs/{blob.hex()}"
+            assert (await shown("PATCH", path, bytes(1000), upload_offset="0", **BYTES))[0] == 204
+            await alice.update(stored.address, terms=msgspec.structs.replace(terms, expires_at=soon + 1000))
+            assert (await shown("PUT", f"{path}/grant"))[0] == 204
+            assert (await asyncio.to_thread(host.ask, "GET", path))[2] == bytes(1000)
+            await alice.update(stored.address, secret=b"", terms=msgspec.structs.replace(terms, closed=True))
+            assert (await shown("PUT", f"{path}/grant"))[0] == 204
+            assert (await asyncio.to_thread(host.ask, "GET", path))[0] == 410
+            assert [entry.name for entry in (tmp_path / "data" / "blobs").iterdir()] == ["strongroom-share"]
+            evidence = (await asyncio.to_thread(host.ask, "GET", "/vault/v1/evidence"))[2]
+            assert parse_evidence(evidence)[1].role == "vault"
+        finally:
+            await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
 def refusal(capsys, *options):

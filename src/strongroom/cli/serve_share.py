@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sys
 from pathlib import Path
@@ -106,6 +107,8 @@ def share(
             terminal.stdout().print(f"  {name:<12} {printable(str(value))}")
         if trust is None:
             say("no site statement: the page will say so; make one with `strongroom share site`", "yellow")
+        if not ipaddress.ip_address(host).is_loopback:
+            say("browsers give a page no cryptography over plain HTTP: put a proxy with HTTPS in front", "yellow")
         say("Ctrl-C stops it", "dim")
 
     async def run() -> None:

@@ -110,10 +110,14 @@ class Body:
                 self._waiter = None
 
     async def read(self, limit: int) -> bytes:
-        """All of it. Raises `Problem` when it is longer than `limit`."""
+        """All of it, soon. Raises `Problem` when it is longer than `limit`, or comes too slowly."""
         if self.length > limit:
             raise Problem(413, Number.TOO_LARGE, f"at most {limit} bytes may be sent here")
-        return b"".join([piece async for piece in self])
+        try:
+            async with asyncio.timeout(self._connection.server.limits.request_seconds):
+                return b"".join([piece async for piece in self])
+        except TimeoutError:
+            raise Problem(408, Number.MALFORMED, "the request was not complete in time") from None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -29,6 +29,8 @@ class Limits:
     """From connecting, or from the first byte of a later request, to the end of its head."""
     stall_seconds: float = 30.0
     """In which 16 KiB of a body must come."""
+    request_seconds: float = 30.0
+    """For a body that is read as one: all but uploads."""
     write_seconds: float = 60.0
     """For the client to take what is buffered of an answer."""
     idle_seconds: float = 75.0

@@ -22,8 +22,10 @@ from strongroom.protocol.limits import MAX_EVIDENCE, MAX_FRAME, MAX_HELLO
 
 CALL_SECONDS: Final = 35.0
 """For one call in all: a little more than a front gives its enclave."""
-MAX_CALLS: Final = 256
-"""At once."""
+MAX_CALLS: Final = 512
+"""At once, from the first byte of their bodies."""
+MAX_HELD: Final = 256 * 1024 * 1024
+"""Bytes of all their bodies together, by their stated lengths."""
 _ROUTE: Final = re.compile(r"/(?:vault|authenticator/(0|[1-9][0-9]?))(/v1/(?:evidence|session|frame))")
 
 
@@ -52,6 +54,7 @@ class Proxy:
         self._vault = vault.rstrip("/")
         self._authenticators = [url.rstrip("/") for url in authenticators]
         self._calls = 0
+        self._held = 0
         encrypted = any(url.startswith("https:") for url in (vault, *authenticators))
         self._client = httpx.AsyncClient(
             verify=_authorities() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
@@ -79,19 +82,23 @@ class Proxy:
         if found is None or (number is not None and number >= len(self._authenticators)):
             raise Problem(404, Number.MALFORMED, "there is no such path on the way to Vault or Authenticator")
         path = _PATHS[found[2]]
+        if request.body.length > path.request:
+            raise Problem(413, Number.TOO_LARGE, f"at most {path.request} bytes may be sent here")
         if request.method != path.method:
             raise Problem(405, Number.MALFORMED, "this method means nothing here", allow=path.method)
-        body = await request.body.read(path.request)
-        if self._calls >= MAX_CALLS:
+        if self._calls >= MAX_CALLS or self._held + request.body.length > MAX_HELD:
             return _failed(Number.BUSY)
         self._calls += 1
+        self._held += request.body.length
         try:
+            body = await request.body.read(path.request)
             base = self._vault if number is None else self._authenticators[number]
             status, said, answer = await self._call(base + found[2], path, body)
         except Unreachable:
             return _failed(Number.BUSY if number is None else Number.AUTHENTICATOR_UNAVAILABLE)
         finally:
             self._calls -= 1
+            self._held -= request.body.length
         if status == 200:
             return _carried(200, answer)
         if len(answer) == 2 and said == str(int.from_bytes(answer, "big")) and 400 <= status < 600:

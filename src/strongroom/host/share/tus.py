@@ -36,8 +36,9 @@ class Tus:
 
     async def handle(self, request: Request) -> Answer:
         """Raises `Problem`."""
-        # By the letter of tus: for clients behind what lets no PATCH through.
-        method = request.headers.get("x-http-method-override", request.method)
+        method = request.method
+        if method == "POST":  # for clients behind what lets no PATCH through (tus, core)
+            method = request.headers.get("x-http-method-override", method)
         named = _ID.fullmatch(request.path)
         if named is None and request.path != PREFIX:
             raise Problem(404, Number.MALFORMED, "there is no such path; a blob is at /blobs/ and 32 hex digits")
