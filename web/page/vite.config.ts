@@ -12,6 +12,7 @@ export default defineConfig({
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   plugins: [seal(manifest.version)],
   build: {
+    chunkSizeWarningLimit: 2_000, // pdf.js, in the preview alone
     outDir: here("dist"),
     emptyOutDir: true,
     target: "es2023",

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { useCell } from "./cell.js";
 import { language, t } from "./language.js";
-import { Button, Notice } from "./parts/basics.js";
+import { Button, Notice, ProblemNotice } from "./parts/basics.js";
 import { Footer, Header } from "./parts/frame.js";
 import { Digest } from "./parts/proof.js";
 import { SignInDialog } from "./parts/sign_in.js";
@@ -13,6 +13,7 @@ import { Standing } from "./parts/standing.js";
 import { route, type Route } from "./routes.js";
 import { connection } from "./service/connection.js";
 import { acceptChange, change, dismissChange } from "./service/keeping.js";
+import { trouble } from "./service/people.js";
 import { AnswerView } from "./views/answer.js";
 import { LostView } from "./views/lost.js";
 import { ManageView } from "./views/manage.js";
@@ -50,6 +51,7 @@ export function App(): JSX.Element {
       <Header />
       <ChangeBanner />
       <OfflineBanner />
+      <SignInBanner />
       <main id="main" tabIndex={-1} ref={main} key={spoken}>
         <Trouble view={here.view} />
         <View key={location.hash} here={here} />
@@ -91,6 +93,17 @@ function Trouble({ view }: { readonly view: Route["view"] }): JSX.Element | null
   return (
     <div class="trouble">
       <Standing />
+    </div>
+  );
+}
+
+/** A sign-in that left the page and did not work. */
+function SignInBanner(): JSX.Element | null {
+  const problem = useCell(trouble);
+  if (problem === null) return null;
+  return (
+    <div class="banner">
+      <ProblemNotice problem={problem} />
     </div>
   );
 }

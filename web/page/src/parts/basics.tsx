@@ -208,7 +208,7 @@ export function Segments<T extends string | number>({ label, choices, value, onC
         {choices.map((choice) => (
           <label key={choice.value}>
             <input type="radio" name={name} checked={choice.value === value} onChange={() => onChange(choice.value)} />
-            <span>{choice.words}</span>
+            {choice.words}
           </label>
         ))}
       </div>

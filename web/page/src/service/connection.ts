@@ -5,7 +5,7 @@ import { explain, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, U
 import { Cell } from "../cell.js";
 import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
-import { doorway, passkeys, providerName, showPeople } from "./people.js";
+import { doorway, passkeys, providerName, resumeSignIn } from "./people.js";
 import { problemOf, say } from "./problem.js";
 import type { Connection, Point, Proof } from "./types.js";
 
@@ -72,8 +72,7 @@ async function enter(statement: Uint8Array<ArrayBuffer>): Promise<void> {
     },
     proof: proofOf(appraisal, site, list?.digest ?? null),
   };
-  await vault.resumeSignIn();
-  showPeople();
+  await resumeSignIn();
 }
 
 const PLATFORMS: Readonly<Record<Appraisal["kind"], string>> = { sgx: "Intel SGX", tdx: "Intel TDX", snp: "AMD SEV-SNP", nitro: "AWS Nitro", "insecure-software": "" };

@@ -60,8 +60,11 @@ async function stateOf(entry: DeskEntry): Promise<State> {
 export async function historyOf(entry: Entry): Promise<History> {
   const { vault, site } = linked();
   const journal = await shares.history(vault, site, entry.id).finally(showPeople);
-  const visits = journal.visits.map(visitOf).reverse();
-  return { visits, total: journal.visits.at(-1)?.number ?? 0, opens: journal.opens };
+  const own = new Set(vault.signedIn.map((person) => person.principal));
+  // that one looked oneself is no news, and would hide who opened it
+  const visits = journal.visits.filter(({ action, person }) => action !== "audit" || !own.has(person.principal)).map(visitOf);
+  const [first] = journal.visits;
+  return { visits: visits.reverse(), older: first === undefined ? 0 : Math.max(0, first.number - 1), opens: journal.opens };
 }
 
 const DONE: Readonly<Partial<Record<messages.Visit["action"], Visit["did"]>>> = { collect: "opened", audit: "looked", update: "changed", fill: "filled", create: "created" };

@@ -21,6 +21,19 @@ export function showPeople(): void {
   people.value = linked().vault.signedIn.map((person) => ({ name: person.email || person.subject, provider: providerName(person.provider) }));
 }
 
+/** What became of a sign-in that left the page, if it did not work. */
+export const trouble = new Cell<Problem | null>(null);
+
+/** Finishes the sign-in that the user comes back from, if there is one. */
+export async function resumeSignIn(): Promise<void> {
+  try {
+    await linked().vault.resumeSignIn();
+  } catch (error) {
+    trouble.value = problemOf(error); // the connection is as good as before
+  }
+  showPeople();
+}
+
 export function signOut(): void {
   linked().vault.signOut();
   people.value = [];

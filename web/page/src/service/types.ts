@@ -147,8 +147,8 @@ export interface Visit {
 
 export interface History {
   readonly visits: readonly Visit[];
-  /** Visits in all; the Vault keeps the last of them. */
-  readonly total: number;
+  /** Earlier visits, which the Vault has counted and not kept. */
+  readonly older: number;
   readonly opens: number;
 }
 

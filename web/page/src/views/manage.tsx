@@ -260,7 +260,7 @@ function Visits({ history }: { readonly history: History }): JSX.Element {
           );
         })}
       </ol>
-      {history.total > history.visits.length && <p class="hint">{t("history.older", { count: history.total - history.visits.length })}</p>}
+      {history.older > 0 && <p class="hint">{t("history.older", { count: history.older })}</p>}
     </>
   );
 }
