@@ -9,6 +9,8 @@ import pytest
 
 from tests.hardware import machine
 from tests.idp import provider
+from tests.support.site import page_missing
+from tools.chromium import find
 from tools.node import commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +42,8 @@ NEEDS = {
     "second-client": second_client_missing,
     "web": lambda: web_missing("age-encryption"),
     "cctv": lambda: web_missing("cctv-age"),
+    "page": page_missing,
+    "chromium": lambda: None if find() else "there is no Chromium here (`make test` installs one where it is root)",
     "shared": lambda: None if SHARED.is_dir() else "../shared is not beside this clone",
     "cc": lambda: None if shutil.which("cc") else "there is no C compiler here (`cc`)",
     "root": lambda: None if os.geteuid() == 0 else "only root can change the root directory",

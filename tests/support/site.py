@@ -5,6 +5,7 @@ Everything listens on free ports and ends with this process. `Site.origin` is on
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def page_missing():
     return None if (DIST / "page.json").exists() else "the page is not built (`make page` builds it)"
 
 
+def apart(work):
+    """What `work()` returns, from a thread of its own: Playwright's plain API keeps an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
 class Site:
     """A context manager. `folder` is a client's: trust.toml, strongroom.toml, instructions.toml."""
 
@@ -58,7 +65,7 @@ class Site:
     def __enter__(self):
         self.folder.mkdir(parents=True)
         try:
-            self._start()
+            apart(self._start)
         except BaseException:
             self._stack.close()
             raise
