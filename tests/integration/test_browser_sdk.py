@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from strongroom import Refused, Untrusted
+from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.policy import Policy, oidc_method
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError
@@ -21,10 +22,12 @@ from strongroom.protocol.messages import Terms
 from strongroom.protocol.primitives import Domain, KemKey, verify_signature
 from strongroom.protocol.session import open_hello
 from tests.idp.provider import PAGE, Provider
+from tests.support import policies
 from tests.support.issuer import CLIENT_ID
 from tests.support.page import WEB, Page, driven
 from tests.support.passkeys import SoftwarePasskey, method_of
 from tests.support.served import Cut, ServedWorld
+from tests.support.world import World
 
 pytestmark = [pytest.mark.needs("web")]
 
@@ -550,10 +553,32 @@ async def test_an_authenticator_that_only_the_depositor_trusts_gets_no_sign_in(s
     receipt = await stored(served, "bob")
     user = InFront(served, "bob")
     trust = served.trust
-    stranger = type(trust)(version=1, name=trust.name, vault=trust.vault, authenticator=served.world.policy("vault"))
+    stranger = TrustPolicy(version=1, name=trust.name, vault=trust.vault, authenticator=served.world.policy("vault"))
     async with page(served, user=user, trust=stranger) as bob:
         with pytest.raises(Untrusted):
             await bob.call("collect", receipt.address.id.hex())
+    assert user.queries == []
+
+
+async def test_a_genuine_authenticator_of_another_cluster_gets_no_sign_in_in_its_place(served, tmp_path):
+    """The client trusts both; what the Vault seals to one must not be shown to the other."""
+    receipt = await stored(served, "bob")
+    other = await World(tmp_path / "other").start()
+    ours, theirs = served.world.policy(), other.policy()
+    program = policies.software(
+        roots=[*ours.insecure_software.roots, *theirs.insecure_software.roots],
+        measurements=ours.insecure_software.measurements,
+    )
+    both = policies.role(clusters=[*ours.clusters, *theirs.clusters], insecure_software=program)
+    trust = TrustPolicy(version=1, name="insecure test", vault=served.trust.vault, authenticator=both)
+    user = InFront(served, "bob")
+
+    async def carry(operation, body):
+        return await other.authenticator.enclave.handle(operation, body)
+
+    served.authenticator.carry = carry
+    async with page(served, user=user, trust=trust) as bob:
+        assert await number_of(bob.call("collect", receipt.address.id.hex())) == Number.AUTHENTICATOR_UNTRUSTED
     assert user.queries == []
 
 
