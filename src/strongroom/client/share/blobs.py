@@ -21,8 +21,10 @@ from strongroom.client.results import Grant
 from strongroom.client.share.site import MAX_STATEMENT, verify_origin
 from strongroom.client.transport import CONNECT_SECONDS, is_loopback
 
-CHUNK: Final = 8 << 20
+CHUNK: Final = 4 << 20
 """Bytes of one PATCH, and what is kept in memory to be sent again."""
+_PIECE: Final = 256 * 1024
+"""Bytes that are handed to the network at a time: it copies what it can't send at once."""
 SILENT_SECONDS: Final = 30.0
 TRIES: Final = 6
 """Of one piece; whatever arrives starts the count anew."""
@@ -124,10 +126,12 @@ class BlobHost:
                     progress(offset)
                 if offset == start + len(chunk):
                     return
+                rest = memoryview(chunk)[offset - start :]
+                length = {"content-length": str(len(rest)), "content-type": _OFFSET_STREAM}
                 response = await self._client.patch(
                     f"/blobs/{blob.hex()}",
-                    content=chunk[offset - start :],
-                    headers={**_TUS, **header, "upload-offset": str(offset), "content-type": _OFFSET_STREAM},
+                    content=_pieces(rest),
+                    headers={**_TUS, **header, "upload-offset": str(offset), **length},
                 )
                 if response.status_code != 204:
                     raise self._failed(response)
@@ -268,6 +272,11 @@ class _Attempt:
 def grant_header(grant: Grant) -> str:
     """`BASE64URL(statement).BASE64URL(signature)`, without padding."""
     return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (grant.statement, grant.signature))
+
+
+async def _pieces(data: memoryview) -> AsyncGenerator[bytes]:
+    for at in range(0, len(data), _PIECE):
+        yield bytes(data[at : at + _PIECE])
 
 
 def _chunks(blocks: Iterator[bytes]) -> Iterator[bytes]:
