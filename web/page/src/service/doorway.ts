@@ -1,44 +1,64 @@
 /** How the user gets to a sign-in provider and back: by a window of its own, or by leaving the page. */
 
-import { PopupSignIn, RedirectSignIn, type RedirectResult, type SignIn } from "@strongroom/sdk";
+import { ErrorNumber, PopupSignIn, RedirectSignIn, Refused, type RedirectResult, type SignIn } from "@strongroom/sdk";
 
+/** One way through the door, for one sign-in. */
+export interface Passage extends SignIn {
+  /** The user gave up on it, or chose another. */
+  close(): void;
+}
+
+/** A window that is open by now. Make one while a click is handled; throws `BadInput` when the browser opens none. */
+export function windowPassage(): Passage {
+  const popup = new PopupSignIn();
+  popup.prepare();
+  let closed = false;
+  return {
+    returnTo: null,
+    close: () => {
+      closed = true;
+      popup.cancel();
+    },
+    authorize: (url, state) => {
+      // a sign-in takes a moment to begin: who gave up meanwhile must not be sent anywhere
+      if (closed) throw new Refused(ErrorNumber.SIGN_IN_PENDING, "it was given up");
+      return popup.authorize(url, state);
+    },
+  };
+}
+
+/** Leaves the page, and comes back to this place. */
+export function redirectPassage(): Passage {
+  const redirect = new RedirectSignIn();
+  return { returnTo: redirect.returnTo, close: () => undefined, authorize: (url) => redirect.authorize(url) };
+}
+
+/** What the SDK signs in by: the passage that the user chose for this sign-in. */
 export class Doorway implements SignIn {
-  readonly #popup = new PopupSignIn();
-  readonly #redirect = new RedirectSignIn();
-  #way: "popup" | "redirect" = "popup";
-  #open = false;
+  #passage: Passage | null = null;
   /** Gets the user to click, when the SDK wants a sign-in that no click asked for: an upload outlived its ticket. */
-  readonly #askForClick: () => Promise<void>;
+  readonly #askForClick: () => Promise<Passage>;
 
-  constructor(askForClick: () => Promise<void>) {
+  constructor(askForClick: () => Promise<Passage>) {
     this.#askForClick = askForClick;
   }
 
   get returnTo(): string | null {
-    return this.#way === "redirect" ? this.#redirect.returnTo : null;
+    return this.#passage?.returnTo ?? null;
   }
 
-  /** To be called while a click is handled. Throws `BadInput` when the browser lets no window open. */
-  openWindow(): void {
-    this.#way = "popup";
-    this.#popup.prepare();
-    this.#open = true;
-  }
-
-  /** The next sign-in leaves the page. */
-  leavePage(): void {
-    this.#way = "redirect";
-  }
-
-  close(): void {
-    this.#open = false;
-    this.#popup.cancel();
+  /** Sign in by this passage, and by no other until that is over. */
+  async through<T>(passage: Passage, signIn: () => Promise<T>): Promise<T> {
+    this.#passage = passage;
+    try {
+      return await signIn();
+    } finally {
+      this.#passage = null;
+    }
   }
 
   async authorize(url: string, state: string): Promise<RedirectResult> {
-    if (this.#way === "redirect") return this.#redirect.authorize(url);
-    if (!this.#open) await this.#askForClick();
-    this.#open = false;
-    return this.#popup.authorize(url, state);
+    const passage = this.#passage ?? (await this.#askForClick());
+    return passage.authorize(url, state);
   }
 }

@@ -3,9 +3,9 @@
 import { BrowserPasskeys, StrongroomError, type Anywhere, type ShownMethod } from "@strongroom/sdk";
 
 import { Cell } from "../cell.js";
-import { Doorway } from "./doorway.js";
+import { Doorway, redirectPassage, windowPassage, type Passage } from "./doorway.js";
 import { linked } from "./link.js";
-import { Declined, problemOf } from "./problem.js";
+import { Declined, problemOf, say } from "./problem.js";
 import type { Person, Problem, SignInQuestion, Way } from "./types.js";
 
 export const people = new Cell<readonly Person[]>([]);
@@ -56,17 +56,29 @@ export async function signInSecond(address: Anywhere): Promise<void> {
   await ask(address, methods.filter((method) => method.kind === "oidc"), "second", "never");
 }
 
+/** The sign-in that runs or was given up: the next one begins when it is over. */
+let last: Promise<unknown> = Promise.resolve();
+
 function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpose, leaving: Leaving): Promise<void> {
   const { vault } = linked();
   const ways = methods.map((method) => ({ way: wayOf(method), method }));
   return new Promise((resolve, reject) => {
+    let passage: Passage | null = null;
     let attempt = 0;
     const show = (stage: SignInQuestion["stage"], problem: Problem | null, redirect: (() => void) | null): void => {
       question.value = { purpose, ways: ways.map(({ way }) => way), stage, problem, choose, redirect, cancel };
     };
-    const run = (method: ShownMethod): void => {
+    const run = (method: ShownMethod, by: Passage): void => {
       const mine = ++attempt;
-      vault.signIn(address, { method, joining: purpose === "first" ? "alone" : "joined" }).then(
+      const before = last;
+      const signIn = async (): Promise<void> => {
+        await before;
+        await doorway.through(by, () => vault.signIn(address, { method, joining: purpose === "first" ? "alone" : "joined" }));
+      };
+      passage = by;
+      const running = signIn();
+      last = running.catch(() => undefined); // whoever waits for its end hears of an error below
+      running.then(
         () => {
           if (mine !== attempt) return;
           question.value = null;
@@ -79,29 +91,25 @@ function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpos
     const leave = (method: ShownMethod): (() => void) | null => {
       if (leaving === "never" || method.kind !== "oidc") return null;
       return () => {
-        doorway.close();
-        doorway.leavePage();
-        run(method);
+        passage?.close();
+        run(method, redirectPassage());
       };
     };
     const choose = (way: Way): void => {
       const method = ways.find((each) => each.way === way)?.method;
       if (method === undefined) return;
-      if (method.kind === "oidc") {
-        try {
-          doorway.openWindow();
-        } catch (error) {
-          if (!(error instanceof StrongroomError)) throw error;
-          show("choose", problemOf(error), leave(method));
-          return;
-        }
+      passage?.close();
+      try {
+        run(method, method.kind === "oidc" ? windowPassage() : NO_PASSAGE);
+        show("elsewhere", null, leave(method));
+      } catch (error) {
+        if (!(error instanceof StrongroomError)) throw error;
+        show("choose", say("popup", "retry", ""), leave(method));
       }
-      show("elsewhere", null, leave(method));
-      run(method);
     };
     const cancel = (): void => {
       attempt++;
-      doorway.close();
+      passage?.close();
       question.value = null;
       reject(new Declined());
     };
@@ -112,26 +120,36 @@ function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpos
   });
 }
 
+/** A passkey goes through no door. */
+const NO_PASSAGE: Passage = {
+  returnTo: null,
+  close: () => undefined,
+  authorize: () => {
+    throw new Declined();
+  },
+};
+
 /** A sign-in that begins by itself still needs a click, or no window would open. */
-function askForClick(): Promise<void> {
+function askForClick(): Promise<Passage> {
   return new Promise((resolve, reject) => {
     const way: Way = { kind: "provider", name: people.value[0]?.provider ?? "" };
     const cancel = (): void => {
       question.value = null;
       reject(new Declined());
     };
+    const show = (problem: Problem | null): void => {
+      question.value = { purpose: "again", ways: [way], stage: "choose", problem, choose, redirect: null, cancel };
+    };
     const choose = (): void => {
       try {
-        doorway.openWindow();
+        resolve(windowPassage());
+        question.value = null;
       } catch (error) {
         if (!(error instanceof StrongroomError)) throw error;
-        question.value = { purpose: "again", ways: [way], stage: "choose", problem: problemOf(error), choose, redirect: null, cancel };
-        return;
+        show(say("popup", "retry", ""));
       }
-      question.value = null;
-      resolve();
     };
-    question.value = { purpose: "again", ways: [way], stage: "choose", problem: null, choose, redirect: null, cancel };
+    show(null);
   });
 }
 
