@@ -65,8 +65,10 @@ export function currentStanding(quote: Quote, pck: Pck, info: TcbInfo): Standing
  * is not, is to be started anew.
  */
 export function mergeStanding(launch: Standing, enclave: Standing, current: Standing | undefined): Standing {
-  const machine = current === undefined ? launch : { ...launch, status: relaunched(launch.status, current.status) };
-  return converged(machine, enclave);
+  const found = converged(launch, enclave);
+  if (current === undefined) return found;
+  // With the enclave on both sides: started anew, the TD would have the same one.
+  return { ...found, status: relaunched(found.status, convergedStatus(current.status, enclave.status)) };
 }
 
 function standingUnder(quote: Quote, at: number, pck: Pck, info: TcbInfo): Standing {
