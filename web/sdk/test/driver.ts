@@ -18,6 +18,7 @@ import { type Bytes, hex, unhex } from "../src/protocol/bytes.js";
 import { decode } from "../src/protocol/codec.js";
 import { StrongroomError } from "../src/protocol/errors.js";
 import { AuthenticatorRef, TrustPolicy } from "../src/protocol/messages.js";
+import { sharing } from "./share_driver.js";
 
 type Call = (...args: readonly never[]) => unknown;
 
@@ -93,6 +94,7 @@ const OTHER: Record<string, Call> = {
   },
   // An optional change is absent, which JSON's null is not.
   update: (address: string, changes: Changes, how: object) => vault.update(address, changes, how),
+  ...sharing(() => vault),
 };
 
 async function run(call: string, args: readonly never[]): Promise<unknown> {
