@@ -467,6 +467,8 @@ async def test_the_host_is_told_of_a_blob_by_whom_the_rules_let_update(world):
     alice = await world.client("alice")
     told = await statement_of(world, alice, address)
     assert told == BlobStatement(blob=BLOB, version=1, max_bytes=1000, expires_at=expires_at, live=True)
+    visits = (await alice.history(address)).visits
+    assert [visit.action for visit in visits] == ["create", "audit"], "nothing was released or changed"
     for who in ("bob", "mallory"):
         assert await number_of((await world.client(who)).grant_blob(address)) is Number.REFUSED
     await alice.update(address, 1, secret=b"", terms=terms(blob=BLOB, closed=True))
@@ -534,6 +536,23 @@ async def test_of_records_that_name_one_blob_at_once_one_gets_it(world):
     )
     assert sum(not isinstance(result, StrongroomError) for result in results) == 1
     assert {result.number for result in results if isinstance(result, StrongroomError)} == {Number.CONFLICT}
+
+
+async def test_two_records_of_one_store_can_not_share_a_blob(world):
+    alice = await world.client("alice")
+    items = [
+        StoreItem(
+            address=fresh(),
+            replaces=0,
+            secret=b"",
+            metadata=b"",
+            instructions=world.instructions(for_bob()),
+            terms=terms(blob=BLOB),
+        )
+        for _ in range(2)
+    ]
+    request = Store(request_id=bytes(16), namespace="team", tickets=alice.tickets, items=items)
+    assert await number_of(alice.ask(request)) is Number.MALFORMED
 
 
 async def test_a_loop_of_store_and_delete_does_not_fill_the_database_with_claims(world):
