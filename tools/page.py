@@ -76,6 +76,7 @@ def main() -> None:
         print("page: building it (some seconds)", file=sys.stderr, flush=True)
         build(DIST)
         stamp.write_text(wanted)
+        print(f"page {page_digest(DIST)}")
 
 
 if __name__ == "__main__":
