@@ -42,7 +42,11 @@ export function Header(): JSX.Element {
       )}
       <div class="top-end">
         {who[0] !== undefined && (
-          <details class="account">
+          <details
+            class="account"
+            onKeyDown={(event) => event.key === "Escape" && close(event.currentTarget)}
+            onFocusOut={(event) => event.relatedTarget instanceof Node && !event.currentTarget.contains(event.relatedTarget) && close(event.currentTarget)}
+          >
             <summary aria-label={t("account.label", { name: who[0].name })}>
               <span class="initial" aria-hidden="true">
                 {who[0].name.slice(0, 1).toUpperCase()}
@@ -65,6 +69,10 @@ export function Header(): JSX.Element {
       </div>
     </header>
   );
+}
+
+function close(menu: HTMLDetailsElement): void {
+  menu.open = false;
 }
 
 export function Footer(): JSX.Element {

@@ -5,7 +5,7 @@ import { explain, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, U
 import { Cell } from "../cell.js";
 import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
-import { doorway, passkeys, providerName, resumeSignIn } from "./people.js";
+import { doorway, passkeys, resumeSignIn } from "./people.js";
 import { problemOf, say } from "./problem.js";
 import type { Connection, Point, Proof } from "./types.js";
 
@@ -68,7 +68,6 @@ async function enter(statement: Uint8Array<ArrayBuffer>): Promise<void> {
       maxBytes: site.maxBytes,
       expiryDays: site.expiryDays,
       contact: site.contact,
-      providers: site.methods.map((method) => (method.method.type === "oidc" ? providerName(method.method.public.issuer) : "")),
     },
     proof: proofOf(appraisal, site, list?.digest ?? null),
   };

@@ -38,8 +38,6 @@ export interface Offer {
   readonly maxBytes: number;
   readonly expiryDays: { readonly default: number; readonly max: number };
   readonly contact: string;
-  /** Whether the site has sign-in methods that a group rule can name. */
-  readonly providers: readonly string[];
 }
 
 export interface Problem {
