@@ -21,10 +21,9 @@ export const PREVIEW_BYTES = 32 * 1024 * 1024;
 const IMAGES: ReadonlySet<string> = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"]);
 const TEXTS = /\.(txt|md|csv|tsv|log|json|ya?ml|toml|ini|py|js|ts|sh|sql|xml|html?|css|c|h|rs|go|java)$/i;
 
-/** How a file is shown, or null. XML and HTML are shown as text, never rendered. */
+/** How a file is shown, or null. XML and HTML are shown as text, never rendered; SVG not at all. */
 export function kindOf(type: string, path: string): Kind | null {
   if (IMAGES.has(type)) return "image";
   if (type === "application/pdf" || (type === "" && /\.pdf$/i.test(path))) return "pdf";
-  if (type === "image/svg+xml") return null;
   return type.startsWith("text/") || type === "application/json" || TEXTS.test(path) ? "text" : null;
 }
