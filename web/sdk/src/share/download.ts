@@ -49,7 +49,8 @@ export async function pickFile({ path, size }: { readonly path: string; readonly
 
 /** Ask where all files are to go; `name` of the folder or the archive. Throws as `pickFile`. */
 export async function pickTarget(files: readonly FileEntry[], name: string): Promise<Target> {
-  const plain = name.replaceAll(/[\\/:*?"<>|\p{C}]+/gu, " ").trim().replaceAll(/[. ]+$/g, "").slice(0, 80) || "files";
+  const spaced = name.replaceAll(/[\\/:*?"<>|\p{C}\s]+/gu, " ");
+  const plain = [...spaced].slice(0, 80).join("").replaceAll(/^ +|[. ]+$/g, "") || "files";
   const { showDirectoryPicker } = pickers();
   if (showDirectoryPicker !== undefined) {
     const parent = await picked(() => showDirectoryPicker.call(globalThis, { mode: "readwrite" }));
