@@ -163,6 +163,12 @@ def test_two_paths_that_are_one_on_some_disk_are_refused(paths):
         verify_distinct(paths[::-1])
 
 
+def test_a_list_with_two_such_paths_is_refused(packed):
+    for path in ("A/REPORT.pdf", "a", "EMPTY"):
+        with pytest.raises(Unreadable, match=r"the same name|the name of a folder"):
+            _ = packed.lying("b.txt", path=path).manifest
+
+
 def test_paths_that_differ_are_taken():
     verify_distinct(["a", "b", "a.txt", "ab/c", "a-/c", "ä"])
 

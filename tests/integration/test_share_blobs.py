@@ -71,7 +71,7 @@ async def breaking(port, budgets):
 async def test_what_was_uploaded_is_what_is_read(tmp_path):
     data, blob = os.urandom(20 * MIB + 7), secrets.token_bytes(16)
     async with hosting(tmp_path) as server, BlobHost(str(server.base_url)) as host:
-        seen = []
+        seen: list[int] = []
         await host.upload(blob, len(data), blocks(data), grant(server.oracle, blob), seen.append)
         assert seen[-1] == len(data)
         assert seen == sorted(seen)

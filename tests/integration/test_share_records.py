@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import secrets
+from typing import Any
 
 import msgspec
 import pytest
@@ -196,7 +197,7 @@ async def test_nothing_is_stored_for_a_site_whose_methods_are_not_its_namespaces
 async def test_what_no_receiver_would_take_is_not_sent(served, site, changes, words):
     if "expires_at" in changes:
         changes["expires_at"] += int(served.now())
-    fields = {
+    fields: dict[str, Any] = {
         "title": "x", "recipients": recipients_of(["bob@example.com"]), "expires_at": int(served.now()) + 86_400
     }  # fmt: skip
     async with served.sdk("alice") as alice:
