@@ -54,7 +54,7 @@ PREVIEW_POLICY: Final = (
 )
 """For the frame that draws what somebody else wrote: an origin of its own, and no network."""
 _OFF: Final = (
-    "accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "compute-pressure", "display-capture",
+    "accelerometer", "autoplay", "browsing-topics", "camera", "compute-pressure", "display-capture",
     "encrypted-media", "gamepad", "geolocation", "gyroscope", "hid", "identity-credentials-get", "idle-detection",
     "local-fonts", "magnetometer", "microphone", "midi", "otp-credentials", "payment", "picture-in-picture", "serial",
     "storage-access", "usb", "window-management", "xr-spatial-tracking",
