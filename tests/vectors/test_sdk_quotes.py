@@ -15,6 +15,7 @@ import pytest
 
 from strongroom.attestation.sgx import verify_sgx_quote
 from strongroom.attestation.tdx import verify_tdx_quote
+from strongroom.enclave.platform.synthetic_pki import raw_public_key, raw_signature
 from strongroom.protocol.errors import StrongroomError
 from tests.support.synthetic_tdx import (
     INIT,
@@ -40,6 +41,12 @@ SGX = BentPki(b"s" * 32, FOUNDED, CONFIGURATION)
 TDX = TdxPki(b"s" * 32, FOUNDED, CONFIGURATION)
 REPORT = EnclaveReport(b"m" * 32, b"s" * 32, 3, 4, b"r" * 64, INIT | MODE64)
 QUOTE = sgx_quote(SGX, REPORT)
+SIZE = 384
+"""Of an enclave's report."""
+SIGNED = 48 + SIZE
+SIGNATURE = SIGNED + 4
+QE_REPORT = SIGNATURE + 64 + 64
+"""Where in an SGX quote the signature, and the quoting enclave's report, begin."""
 STATUSES = (
     "UpToDate",
     "SWHardeningNeeded",
@@ -194,6 +201,22 @@ def relaunches() -> dict[str, Case]:
     return found
 
 
+def with_own_key() -> bytes:
+    """A quote whose attestation key is the attacker's own, beside the report of a quoting enclave that never saw it."""
+    key = BentPki(b"attacker" * 4, FOUNDED).attestation_key
+    return QUOTE[:SIGNATURE] + raw_signature(key, QUOTE[:SIGNED]) + raw_public_key(key) + QUOTE[QE_REPORT:]
+
+
+def with_debug_enclave() -> tuple[bytes, bytes]:
+    """A quote of a quoting enclave in debug mode, and collateral that does not look at that bit."""
+    report = bytearray(QUOTE[QE_REPORT : QE_REPORT + SIZE])
+    report[48] |= 2
+    rest = QUOTE[QE_REPORT + SIZE + 64 :]
+    identity = SGX.qe_identity(NOW) | {"attributesMask": "F9" + "FF" * 7 + "00" * 8}
+    quote = QUOTE[:QE_REPORT] + bytes(report) + raw_signature(SGX.pck_key, bytes(report)) + rest
+    return quote, SGX.signed_collateral(SGX.tcb_info(NOW), identity, NOW)
+
+
 def quotes() -> dict[str, Case]:
     """Headers, framing, attributes, and the moments at which collateral begins and ends."""
     found, collateral = {}, SGX.collateral(NOW)
@@ -209,6 +232,8 @@ def quotes() -> dict[str, Case]:
         "windows' ends of lines": {"chain": SGX.pck_chain.replace(b"\n", b"\r\n")},
     }.items():
         found[name] = case("sgx", sgx_quote(SGX, REPORT, parts=parts), collateral)
+    found["own attestation key"] = case("sgx", with_own_key(), collateral)
+    found["debug quoting enclave"] = case("sgx", *with_debug_enclave())
     for name, header in {"version": {"version": 4}, "tee": {"tee": 0x81}, "key type": {"key_type": 3}}.items():
         found[f"header {name}"] = case("sgx", sgx_quote(SGX, REPORT, **header), collateral)
     found["header vendor"] = case("sgx", sgx_quote(SGX, REPORT, vendor=b"x" * 16), collateral)

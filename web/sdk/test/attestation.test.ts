@@ -76,6 +76,8 @@ describe("quotes and evidence of the specification", () => {
     "snp-revoked": "has revoked",
     "snp-stray-author": "author key",
     "snp-turin-fmc-differs": "fmc differs",
+    "snp-unsigned": "no key signed it",
+    "snp-vlek-as-vcek": "another kind of key",
     "snp-vlek-with-chip": "names no chip",
     "nitro-another-root": "root certificate of AWS",
     "nitro-debug": "debug enclave",
