@@ -123,6 +123,8 @@ class Verdict:
 
     number: int
     people: tuple[Person, ...] = ()
+    cluster: bytes = b""
+    """When OK, the Authenticator cluster on whose word `person` stands."""
 
     @property
     def allowed(self) -> bool:
@@ -246,7 +248,7 @@ class Decider:
                     person = Person(principal=identity.principal, email=identity.email)
                     refused.setdefault(person.principal, person)
         if len(permitted) >= plan.instructions.quorum:
-            return Verdict(0, tuple(permitted.values()))
+            return Verdict(0, tuple(permitted.values()), next(iter(permitted), b""))
         if permitted and not refused:
             number = int(Number.TICKET_MISSING)  # some of the quorum agreed, the others were not asked
         return Verdict(number, tuple(refused.values()))

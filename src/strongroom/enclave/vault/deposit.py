@@ -89,7 +89,10 @@ class Deposit:
             space, *found = await self._shelf.find([namespace, *handles])
             claimed = dict(zip(claims, await self._shelf.find_claims(list(claims.values())), strict=True))
             change = Change(watches=list(watches.values()))
-            _, person = await self._gate.pass_or_refuse(["create"], space, caller, request.tickets, space.live, change)
+            _, permitted = await self._gate.pass_or_refuse(
+                ["create"], space, caller, request.tickets, space.live, change
+            )
+            person = permitted.person
             await self._verify_own(space, request.items, person)
             # After the gate: whoever may not create here makes the Vault call nobody.
             await self._verify_intake(request.items)

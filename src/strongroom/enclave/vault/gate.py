@@ -63,6 +63,8 @@ class Entry:
     action: Action
     """What the rules permitted."""
     person: Person
+    cluster: bytes
+    """The Authenticator cluster on whose word `person` stands."""
     change: Change
     """Already holds the traces of the decision; commit it with what the action changes."""
 
@@ -136,8 +138,8 @@ class Gate:
         tickets: Sequence[Ticket],
         record: Record | None,
         change: Change,
-    ) -> tuple[Action, Person]:
-        """The first of `actions` that is permitted, and to whom; its traces are put into `change`.
+    ) -> tuple[Action, Verdict]:
+        """The first of `actions` that is permitted, and the verdict on it; its traces are put into `change`.
 
         Raises what was decided on the last one otherwise, after writing that down: however many were asked, it is one
         refusal. `record` None (missing, or deleted) is `Refused`.
@@ -149,7 +151,7 @@ class Gate:
             verdict = (await self.decide(action, record, [found], caller.binding_key, tickets))[0]
             if verdict.allowed:
                 self.trace(change, action, found, verdict)
-                return action, verdict.person
+                return action, verdict
             if verdict.number != int(Number.REFUSED):
                 break
         await self.write_refusals(action, [(found, verdict)])
@@ -182,8 +184,8 @@ class Gate:
             outcome = await passing
         if record is None:
             raise Refused
-        action, person = outcome
-        return Entry(found, record, action, person, change)
+        action, verdict = outcome
+        return Entry(found, record, action, verdict.person, verdict.cluster, change)
 
     async def verify_open(self, entry: Entry) -> None:
         """Raises `Refused` CLOSED or EXPIRED when terms stand in the way of who entered, after writing that down."""

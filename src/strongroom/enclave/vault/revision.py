@@ -2,6 +2,10 @@
 
 Every write names the version it replaces, so a retry is the same success or a conflict, and no retry ever resets
 anything. "The same success" means same request id, same payload and same person (RULES 19).
+
+Attack stopped here: a secret that seems to be from somebody else. A record's depositor chooses who recognises people
+for it, and could choose a provider or an Authenticator of their own, which calls them by any name and address. So
+nobody becomes the author of a secret whom the owner's instructions for the namespace would not recognise in that way.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import msgspec
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.decisions import NOBODY, plan_of
 from strongroom.enclave.vault.gate import Entry, Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
 from strongroom.enclave.vault.quotas import Quotas
@@ -19,7 +24,7 @@ from strongroom.enclave.vault.terms import filled, of_tombstone, verify_new_term
 from strongroom.enclave.vault.writer import Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.messages import Delete, Deleted, Fill, Person, Update, Updated
+from strongroom.protocol.messages import Delete, Deleted, Fill, OfNamespace, Person, Update, Updated
 from strongroom.protocol.primitives import Domain, digest
 
 
@@ -60,7 +65,7 @@ class Revision:
                 secret=old.secret if request.secret is None else request.secret,
                 metadata=old.metadata if request.metadata is None else request.metadata,
                 instructions=old.instructions if request.instructions is None else request.instructions,
-                author=old.author if request.secret is None else entry.person,
+                author=old.author if request.secret is None else await self._author(entry),
                 terms=old.terms if request.terms is None else request.terms,
             )
             return await self._replace(entry, record, last)
@@ -85,7 +90,7 @@ class Revision:
                 entry.record,
                 secret=request.secret,
                 metadata=request.metadata,
-                author=entry.person,
+                author=await self._author(entry),
                 terms=filled(terms),
             )
             return await self._replace(entry, record, last)
@@ -110,6 +115,16 @@ class Revision:
                 entry.record, deleted=True, secret=b"", metadata=b"", terms=of_tombstone(entry.record.terms)
             )
             return await self._replace(entry, tombstone, last)
+
+    async def _author(self, entry: Entry) -> Person:
+        """Who entered, if by a method and an Authenticator of the record's namespace; else nobody."""
+        space = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=entry.record.namespace)))
+        if space.live is None:
+            return NOBODY
+        plan = plan_of(space.live.instructions)
+        known = any(entry.cluster in clusters for clusters in plan.clusters)
+        by = entry.person.principal.partition(":")[0]
+        return entry.person if known and by in {method.hex() for method in plan.methods} else NOBODY
 
     async def _replace(self, entry: Entry, record: Record, last: LastWrite) -> int:
         """Write `record` over what was found, at the next version."""
