@@ -163,6 +163,7 @@ FIXED = [
     ({}, {"blob": BLOB}, Number.MALFORMED),
     ({"blob": BLOB}, {}, Number.MALFORMED),
     ({"blob": BLOB}, {"blob": bytes(16)}, Number.MALFORMED),
+    ({"blob": BLOB, "blob_bytes": 2}, {"blob": BLOB, "blob_bytes": 1}, Number.MALFORMED),
     ({}, {"blob_bytes": 1}, Number.MALFORMED),
     ({"closed": True}, {}, Number.MALFORMED),
     ({}, {"fillable": True}, Number.MALFORMED),
@@ -581,6 +582,18 @@ async def test_blobs_count_against_the_quota_until_their_record_is_closed_or_del
     second, _ = await share(600_000)
     await alice.delete(second, 1)
     await share(600_000)
+
+
+async def test_nobody_has_more_kept_than_the_quota_by_saying_afterwards_that_it_was_less(world):
+    """The host took the blob on an earlier statement, and is not told of a smaller one."""
+    await world.namespace("files", max_bytes=1_000_000)
+    alice, rules, address = await world.client("alice"), world.instructions(for_bob()), fresh()
+    said = terms(blob=BLOB, blob_bytes=600_000)
+    await alice.store(address, b"", rules, namespace="files", terms=said)
+    await alice.grant_blob(address)
+    assert await number_of(alice.update(address, 1, terms=terms(blob=BLOB))) is Number.MALFORMED
+    more = alice.store(fresh(), b"", rules, namespace="files", terms=terms(blob=bytes(16), blob_bytes=600_000))
+    assert await number_of(more) is Number.QUOTA_EXCEEDED
 
 
 async def test_a_repeated_store_of_a_record_with_terms_writes_nothing(world):
