@@ -88,8 +88,8 @@ describe("age", () => {
     const plain = content(size);
     const sealer = await Sealer.start(recipient);
     const cut = Math.floor(size / CHUNK / 2) * CHUNK;
-    const parts = cut > 0 ? [await sealer.seal(plain.subarray(0, cut), "more")] : [];
-    const file = concat(sealer.head, ...parts, await sealer.seal(plain.subarray(cut), "last"));
+    const parts = cut > 0 ? await sealer.seal(plain.subarray(0, cut), "more") : [];
+    const file = concat(sealer.head, ...parts, ...(await sealer.seal(plain.subarray(cut), "last")));
     expect(file.length).toBe(ageLength(size));
     const decrypter = new Decrypter();
     decrypter.addIdentity(identity);
@@ -104,7 +104,7 @@ describe("age", () => {
 
   test("a file whose empty chunk follows a full one is refused", async () => {
     const sealer = await Sealer.start(recipient);
-    const file = concat(sealer.head, await sealer.seal(content(CHUNK), "more"), await sealer.seal(new Uint8Array(), "last"));
+    const file = concat(sealer.head, ...(await sealer.seal(content(CHUNK), "more")), ...(await sealer.seal(new Uint8Array(), "last")));
     const opener = new Opener(identity);
     await opener.open(file);
     await expect(opener.finish()).rejects.toThrow("last chunk is empty");
@@ -112,7 +112,7 @@ describe("age", () => {
 
   test("an altered header is refused", async () => {
     const sealer = await Sealer.start(recipient);
-    const file = concat(sealer.head, await sealer.seal(content(10), "last"));
+    const file = concat(sealer.head, ...(await sealer.seal(content(10), "last")));
     for (const at of [0, 30, 1_000, HEADER - 3, HEADER + 1]) {
       const altered = file.slice();
       altered[at] = (altered[at] ?? 0) ^ 1;
@@ -211,7 +211,7 @@ describe("a pack", () => {
     const sealer = await Sealer.start(recipient);
     const files = [{ ...first, path: "../../etc/passwd" }];
     const plain = writeJson({ format: "strongroom manifest 1", files });
-    const manifest = concat(sealer.head, await sealer.seal(plain, "last"));
+    const manifest = concat(sealer.head, ...(await sealer.seal(plain, "last")));
     const place = { offset: first.length, length: manifest.length, sha256: hex(await sha256(manifest)) };
     const share = { ...two.share, manifest: place, size: first.length + manifest.length };
     await expect(openManifest(share, manifest)).rejects.toThrow(Unreadable);

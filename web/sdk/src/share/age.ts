@@ -71,12 +71,15 @@ export class Sealer {
     return new Sealer(concat(empty.subarray(0, HEADER), nonce), await Payload.of(fileKey, nonce));
   }
 
-  /** Ciphertext of `block`, of which every one but the last is a multiple of `CHUNK`. */
-  async seal(block: Uint8Array, place: "more" | "last"): Promise<Bytes> {
+  /**
+   * Ciphertext of `block`, in pieces: joining them is a copy that most callers can do without. Every block but the last is
+   * a multiple of `CHUNK`.
+   */
+  seal(block: Uint8Array, place: "more" | "last"): Promise<readonly Uint8Array[]> {
     const count = place === "last" ? Math.max(1, Math.ceil(block.length / CHUNK)) : block.length / CHUNK;
     if (!Number.isInteger(count)) throw new Error("only the last block may end within a chunk");
     const chunks = Array.from({ length: count }, (_, at) => block.subarray(at * CHUNK, (at + 1) * CHUNK) as Bytes);
-    return concat(...(await this.#payload.seal(chunks, place)));
+    return this.#payload.seal(chunks, place);
   }
 }
 

@@ -89,20 +89,20 @@ export class Pack {
     return this.#place;
   }
 
-  /** The pack, in pieces of some mebibytes. Throws `BadInput` when a file changes while it is read. */
-  async *blocks(recipient: string): AsyncGenerator<Bytes, void, undefined> {
+  /** The pack, piece by piece. Throws `BadInput` when a file changes while it is read. */
+  async *blocks(recipient: string): AsyncGenerator<Uint8Array, void, undefined> {
     const digests: Bytes[] = [];
     for (const source of this.sources) {
       const segments = new SegmentDigests();
-      for await (const block of sealed(source, recipient)) {
-        segments.add(block);
-        yield block;
+      for await (const piece of sealed(source, recipient)) {
+        segments.add(piece);
+        yield piece;
       }
       digests.push(await segments.finish());
     }
     const manifest = encodeManifest(this.#entries(digests));
     const sealer = await Sealer.start(recipient);
-    const whole = concat(sealer.head, await sealer.seal(manifest, "last"));
+    const whole = concat(sealer.head, ...(await sealer.seal(manifest, "last")));
     this.#place = { offset: this.#manifestOffset, length: ageLength(this.#manifestSize), sha256: hex(await sha256(whole)) };
     yield whole;
   }
@@ -239,14 +239,14 @@ class SegmentDigests {
   }
 }
 
-async function* sealed(source: Source, recipient: string): AsyncGenerator<Bytes, void, undefined> {
+async function* sealed(source: Source, recipient: string): AsyncGenerator<Uint8Array, void, undefined> {
   const sealer = await Sealer.start(recipient);
   yield sealer.head;
   let left = source.content.size;
-  if (left === 0) yield await sealer.seal(new Uint8Array(), "last");
+  if (left === 0) yield* await sealer.seal(new Uint8Array(), "last");
   for await (const block of ahead(read(source))) {
     left -= block.length;
-    yield await sealer.seal(block, left === 0 ? "last" : "more");
+    yield* await sealer.seal(block, left === 0 ? "last" : "more");
   }
 }
 

@@ -19,10 +19,10 @@ export async function sealAndSend(
   let sealed = 0;
   let shown = 0;
 
-  async function* counted(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    for await (const block of pack.blocks(recipient)) {
-      sealed += block.length;
-      yield block;
+  async function* counted(): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const piece of pack.blocks(recipient)) {
+      sealed += piece.length;
+      yield piece;
     }
   }
 
