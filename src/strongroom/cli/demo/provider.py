@@ -30,9 +30,11 @@ def main() -> None:
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # loopback only
     warnings.simplefilter("ignore")  # deprecations inside the provider's own dependencies
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    from oidc_provider_mock import User, app
+    from oidc_provider_mock import User, _app, app
     from werkzeug.serving import make_server
 
+    # A page has no secret; this provider has no setting for that.
+    _app.AuthorizationCodeGrant.TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
     users = [User(sub=user, claims={"email": email_of(user), "email_verified": True}) for user in USERS]
     server = make_server("127.0.0.1", int(sys.argv[1]), app(user_claims=users, require_nonce=True), threaded=True)
     hold()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +15,14 @@ from strongroom.cli.demo.sign_in import SignInByItself
 from strongroom.cli.demo.stage import Stage, is_page_built, page_digest
 from strongroom.cli.demo.teller import Teller, short
 from strongroom.cli.files import write_new
+from strongroom.client.files import load_instructions
 from strongroom.client.keys import load_key
-from strongroom.client.policy import oidc_method
 from strongroom.client.share.access import recipients_of
 from strongroom.client.share.folders import find_sources
 from strongroom.client.share.shares import Draft, Shares
 from strongroom.client.share.site import Link, parse_site, site_statement
 from strongroom.client.vault import AsyncVault
+from strongroom.protocol.instructions import OidcMethod, parse_instructions, parse_method
 
 NAMESPACE: Final = "share"
 PAGE_CLIENT_ID: Final = "strongroom-demo-page"
@@ -50,11 +52,17 @@ def share(stage: Stage, teller: Teller, trust: TrustPolicy) -> Link | None:
     if not is_page_built():
         teller.text("The page is not built here: `make demo` builds it.", "yellow")
         return None
-    statement = _statement(stage, trust)
+    # A page has a client id of its own, and no secret: everybody can read what a browser runs (RULES 11). Namespace and
+    # statement name the same methods, byte for byte: who stores by one method is nobody by another.
+    instructions = stage.client / "share.toml"
+    write_new(instructions, _instructions_file(stage).encode(), what="the demo")
+    asyncio.run(_make_namespace(stage, trust, instructions))
+    statement = _statement(stage, trust, instructions)
     file = stage.client / "trust.json"
     write_new(file, statement, what="the demo")
-    asyncio.run(_make_namespace(stage, trust))
     stage.share(file)
+    with (stage.client / "strongroom.toml").open("a") as settings:
+        settings.write(f'site = "{stage.origin}"\nstatement = "{sha256(statement).hexdigest()}"\n')
     teller.fact("page", stage.origin, f"digest {short(bytes.fromhex(page_digest()))}, as the Vault claims")
     folder = stage.client / "report"
     folder.mkdir()
@@ -67,8 +75,24 @@ def share(stage: Stage, teller: Teller, trust: TrustPolicy) -> Link | None:
     return link
 
 
-async def _make_namespace(stage: Stage, trust: TrustPolicy) -> None:
-    encoded = namespace_instructions(stage.client / "instructions.toml", trust, [], [])
+def _instructions_file(stage: Stage) -> str:
+    return f"""\
+# How people sign in to share, on the page and on the command line.
+
+[[authenticator]]
+url = "{stage.authenticator["url"]}"
+
+[[method]]
+type = "oidc"
+issuer = "{stage.issuer}"
+client_id = "{CLIENT_ID}"
+web_client_id = "{PAGE_CLIENT_ID}"
+web_redirect_uri = "{stage.origin}/callback"
+"""
+
+
+async def _make_namespace(stage: Stage, trust: TrustPolicy, instructions: Path) -> None:
+    encoded = namespace_instructions(instructions, trust, [], [])
     owner = load_key(stage.servers / "vault" / "owner.key")
     async with AsyncVault(stage.vault["url"], trust, binding_key=owner) as vault:
         await vault.create_namespace(
@@ -93,18 +117,15 @@ async def _send(stage: Stage, trust: TrustPolicy, statement: bytes, folder: Path
         return (await Shares(vault, trust, site).send(find_sources([folder]), draft)).link
 
 
-def _statement(stage: Stage, trust: TrustPolicy) -> bytes:
-    # A page has a client id of its own, and no secret: everybody can read what a browser runs (RULES 11).
-    method = oidc_method(
-        stage.issuer, CLIENT_ID, web_client_id=PAGE_CLIENT_ID, web_redirect_uri=f"{stage.origin}/callback"
-    )
+def _statement(stage: Stage, trust: TrustPolicy, instructions: Path) -> bytes:
+    parsed = parse_instructions(load_instructions(instructions, trust))
     return site_statement(
         name="Strongroom demo",
         policy=trust,
         vault=stage.vault["url"],
         authenticators=[stage.authenticator["url"]],
         namespace=NAMESPACE,
-        methods=[method],
+        methods=[method for method in map(parse_method, parsed.methods) if isinstance(method, OidcMethod)],
         max_bytes=MAX_BYTES,
         default_days=DAYS,
         max_days=90,
