@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from strongroom.client.errors import BadInput, Untrusted
+from strongroom.client.results import Released
 from strongroom.client.share.age import Sealer, age_length, generate_identity, parse_identity
 from strongroom.client.share.errors import Damaged, Unreadable
 from strongroom.client.share.folders import Destination
@@ -25,6 +26,9 @@ from strongroom.client.share.format import (
     verify_path,
 )
 from strongroom.client.share.pack import open_file, open_manifest
+from strongroom.client.share.shares import Receiver
+from strongroom.client.share.site import parse_link
+from strongroom.protocol.messages import Person, Terms
 from tests.support.packs import Packed, opened
 
 
@@ -288,6 +292,30 @@ def test_any_bytes_are_a_declared_error(data):
             parse(data)
     with pytest.raises(BadInput):
         parse_card(data)
+
+
+class StrangersVault:
+    """Releases a secret whose author the namespace does not know."""
+
+    def __init__(self, released):
+        self.released = released
+
+    async def collect(self, address):
+        return self.released
+
+
+async def test_a_secret_from_nobody_whom_the_vault_knows_is_refused(packed):
+    """Its sender chose who recognises people for it: what they are called there is the sender's own invention."""
+    terms = Terms(expires_at=0, max_opens=0, closed=False, fillable=False, blob=bytes(16), blob_bytes=1)
+    for secret in (b"", encode_json(packed.share)):
+        nobody = Person(principal="", email="")
+        released = Released(secret=secret, metadata=b"", version=1, author=nobody, terms=terms, opens=1)
+        receiver = Receiver(StrangersVault(released))
+        link = parse_link(f"https://share.example.com/#/s/{'0' * 32}")
+        with pytest.raises(Unreadable, match="who it is from"):
+            await receiver.open(link, None)
+        with pytest.raises(Unreadable, match="who it is from"):
+            await receiver.invitation(link)
 
 
 def test_a_share_sealed_to_another_key_is_refused(packed):

@@ -7,6 +7,7 @@ import {
   type Card,
   type DeskEntry,
   type FileEntry,
+  MAX_MANIFEST,
   MAX_PATH,
   type ShareSecret,
   encodeManifest,
@@ -16,6 +17,7 @@ import {
   parseManifest,
   parseRequest,
   parseShare,
+  verifyAuthor,
   verifyBlob,
   verifyDistinct,
   verifyPath,
@@ -104,6 +106,7 @@ describe("a share's description", () => {
     ["a key of another kind", { ...share, identity: "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX" }],
     ["a key with a slip in it", { ...share, identity: identity.replace(/.$/, (last) => (last === "Q" ? "P" : "Q")) }],
     ["a manifest in the middle", { ...share, size: share.size + 1 }],
+    ["a list of files that fills the memory", { ...share, size: 2 ** 33, manifest: { ...share.manifest, offset: 2 ** 33 - ageLength(MAX_MANIFEST) - 1, length: ageLength(MAX_MANIFEST) + 1 } }],
     ["a list", [share]],
     ["nothing", null],
   ])("with %s is refused", (_name, value) => {
@@ -127,6 +130,12 @@ describe("a share's description", () => {
         expect(String(error).toUpperCase()).not.toContain(identity.slice(20, 40));
       }
     }
+  });
+
+  test("that is from nobody whom the Vault knows is refused", () => {
+    verifyAuthor({ principal: "m:alice", email: "" });
+    expect(() => verifyAuthor({ principal: "", email: "" })).toThrow("who it is from");
+    expect(() => verifyAuthor({ principal: "", email: "ceo@example.com" })).toThrow("who it is from");
   });
 
   test("that points at the blob of another record is refused", () => {

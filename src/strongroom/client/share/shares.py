@@ -411,6 +411,8 @@ class Receiver:
         released = await self._vault.collect(ById(id=link.id))
         if released.terms is None:
             raise Unreadable("the record is no share")
+        if not released.author.principal:
+            raise Unreadable("the Vault does not know who it is from")
         return released, released.terms
 
 

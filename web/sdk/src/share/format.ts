@@ -14,7 +14,7 @@
 import { type Bytes, base64, hex, unbase64url, utf8 } from "../protocol/bytes.js";
 import { StrongroomError } from "../protocol/errors.js";
 import { MAX_SECRET } from "../protocol/limits.js";
-import type { Terms } from "../protocol/messages.js";
+import type { Person, Terms } from "../protocol/messages.js";
 import { BadInput } from "../client/errors.js";
 import { ageLength, verifyIdentity } from "./age.js";
 import { NotReady, Unreadable } from "./errors.js";
@@ -208,7 +208,14 @@ export function parseShare(untrusted: Bytes): ShareSecret {
   if (place !== null && (place.offset + place.length !== share.size || place.length < ageLength(0))) {
     throw new Unreadable("its manifest does not lie at the end of the pack");
   }
+  // All of it is held in memory: a sender's number must not be the end of the receiver's page.
+  if (place !== null && place.length > ageLength(MAX_MANIFEST)) throw new Unreadable("its list of files is too long");
   return share;
+}
+
+/** Throws `Unreadable` when the Vault does not say who a secret is from: its sender chose who recognises people for it. */
+export function verifyAuthor(author: Person): void {
+  if (author.principal === "") throw new Unreadable("the Vault does not know who it is from");
 }
 
 /** Throws `Unreadable` unless the record's terms, which the Vault holds to, are about this share's blob. */

@@ -8,7 +8,7 @@ import { randomBytes } from "../protocol/primitives.js";
 import { boxInstructions, shareInstructions } from "./access.js";
 import { Desk } from "./desk.js";
 import { NotReady, Unreadable } from "./errors.js";
-import { type DeskEntry, MAX_LETTER, type RequestSecret, encodeRequest, encodeShare, parseRequest } from "./format.js";
+import { type DeskEntry, MAX_LETTER, type RequestSecret, encodeRequest, encodeShare, parseRequest, verifyAuthor } from "./format.js";
 import { Pack, type Source } from "./pack.js";
 import { DAY, KEPT_DAYS, type Letter, type SendOptions, Sending, type Sent, newEntry, newSecret, verifyLetter, verifyMethods } from "./shares.js";
 import { type Site, formatLink } from "./site.js";
@@ -61,6 +61,7 @@ export interface Invitation {
 export async function openInvitation(vault: Vault, id: string): Promise<Invitation> {
   const { secret, author, terms } = await vault.collect({ by: "id", id: unhex(id) });
   if (terms === null) throw new Unreadable("the record is no request");
+  verifyAuthor(author);
   if (secret.length === 0) throw new NotReady("this request was withdrawn", "ask whom you got the link from");
   const request = parseRequest(secret);
   const { title, message, expires_at: expiresAt, max_bytes: maxBytes } = request;

@@ -31,6 +31,7 @@ import {
   type ShareSecret,
   encodeShare,
   parseShare,
+  verifyAuthor,
   verifyBlob,
 } from "./format.js";
 import { Pack, type Source, openFile, openManifest } from "./pack.js";
@@ -340,6 +341,7 @@ export class OpenShare {
 export async function open(vault: Vault, site: Site, id: string, control: Control = new Control()): Promise<OpenShare> {
   const { secret: untrusted, author, terms, opens } = await vault.collect(addressOf(id));
   if (terms === null) throw new Unreadable("the record is no share");
+  verifyAuthor(author);
   if (untrusted.length === 0 && terms.fillable) {
     throw new NotReady("nobody has answered this request yet", "remind whom you asked, or try again later");
   }
