@@ -7,14 +7,14 @@ import { formatAddress, parseAddress } from "../src/client/addresses.js";
 import { loadOrMakeKey } from "../src/client/keys.js";
 import { publicKeyIn } from "../src/client/passkeys.js";
 import { deliverRedirect, pendingAt, verifyRedirect } from "../src/client/redirect.js";
-import { verifyBrowserUrl } from "../src/client/sign_in.js";
+import { SignInDesk, verifyBrowserUrl } from "../src/client/sign_in.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { Transport, Unsealed, verifyUrl } from "../src/client/transport.js";
 import { base64url, hex, unbase64url } from "../src/protocol/bytes.js";
 import { decode, encode } from "../src/protocol/codec.js";
 import { ErrorNumber, Misuse, Refused, type StrongroomError, Unavailable, Untrusted, fromNumber } from "../src/protocol/errors.js";
 import { fromJson, toJson } from "../src/protocol/json.js";
-import { ById, Collect, Stored, Ticket } from "../src/protocol/messages.js";
+import { ById, Collect, Stored, Ticket, type TrustPolicy } from "../src/protocol/messages.js";
 import { Domain, verifySignature } from "../src/protocol/primitives.js";
 
 const numberOf = async (work: () => unknown): Promise<number> => {
@@ -219,6 +219,22 @@ describe("sign-in", () => {
     expect(await deliverRedirect("?state=s&code=c", shelf)).toEqual({ to: "opener" });
     expect(await heard).toBe("s");
     expect((await pendingAt(shelf, "s"))?.untrustedQuery).toBe("?state=s&code=c");
+  });
+
+  it("sends nobody to a provider that only the depositor of a record names", async () => {
+    const client = { bindingKey: await loadOrMakeKey(new MemoryShelf()), now: () => 0 };
+    const nobody = { authorize: () => Promise.reject(new Error("was sent away")) };
+    const entrances = { signIn: nobody, providers: new Set(["https://login.example.com"]), authenticatorAt: (url: string) => url, shelf: new MemoryShelf() };
+    const desk = new SignInDesk({} as TrustPolicy, client, entrances); // refused before any Authenticator is met
+    const audiences = [{ channel: "web" as const, client_id: "page", redirect_uri: "https://share.example.com/callback" }];
+    const method = (issuer: string, digest: number) => ({ kind: "oidc" as const, digest: new Uint8Array(32).fill(digest), issuer, audiences, channels: ["web" as const] });
+    const [known, stranger] = [method("https://login.example.com", 1), method("https://login.examp1e.com", 2)];
+    const described = { authenticators: [{ url: "http://127.0.0.1:1", clusterId: new Uint8Array(32), capsule: new Uint8Array() }], quorum: 1 };
+    const refusal = (methods: readonly (typeof known)[], chosen?: typeof known) =>
+      numberOf(() => desk.signInAgain({ ...described, methods }, new Uint8Array(32), { method: chosen, joining: "alone" }));
+    expect(await refusal([known, stranger], stranger)).toBe(ErrorNumber.TOKEN_UNTRUSTED);
+    expect(() => desk.signInAgain({ ...described, methods: [stranger] }, new Uint8Array(32), { joining: "alone" })).toThrow("no sign-in method suits this page");
+    expect([...desk.ways({ ...described, methods: [stranger, known] }).pairs]).toEqual([`${"00".repeat(32)}:${"01".repeat(32)}`]);
   });
 
   it.each([

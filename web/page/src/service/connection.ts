@@ -5,7 +5,7 @@ import { explain, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, U
 import { Cell } from "../cell.js";
 import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
-import { doorway, passkeys, resumeSignIn } from "./people.js";
+import { doorway, passkeys, providersOf, resumeSignIn } from "./people.js";
 import { problemOf, say } from "./problem.js";
 import type { Connection, Point, Proof } from "./types.js";
 
@@ -57,6 +57,7 @@ async function enter(statement: Uint8Array<ArrayBuffer>): Promise<void> {
     bindingKey: await loadOrMakeKey(),
     signIn: doorway,
     passkeys,
+    providers: providersOf(site),
     authenticatorAt: (url) => places.get(url) ?? url,
   });
   const [appraisal, list] = await Promise.all([vault.verify(), fetchPageList().catch(() => null)]);

@@ -1,6 +1,6 @@
 /** Who is signed in, and asking them to. */
 
-import { BrowserPasskeys, StrongroomError, type Anywhere, type ShownMethod } from "@strongroom/sdk";
+import { BrowserPasskeys, ErrorNumber, StrongroomError, Untrusted, type Anywhere, type ShownMethod, type Site } from "@strongroom/sdk";
 
 import { Cell } from "../cell.js";
 import { Doorway, redirectPassage, windowPassage, type Passage } from "./doorway.js";
@@ -43,8 +43,9 @@ export function signOut(): void {
 export async function signInFor(address: Anywhere, leaving: Leaving): Promise<void> {
   const { vault } = linked();
   const { methods } = await vault.describe(address);
-  const known = (): boolean => vault.signedIn.some((person) => methods.some((method) => method.kind === "oidc" && method.issuer === person.provider));
-  if (!known()) await ask(address, methods.filter((method) => method.kind === "oidc"), "first", leaving);
+  const accounts = accountsAmong(methods);
+  const known = (): boolean => vault.signedIn.some((person) => accounts.some((method) => method.issuer === person.provider));
+  if (!known()) await ask(address, accounts, "first", leaving);
   const cards = methods.filter((method) => method.kind === "passkey");
   const missing = cards.filter((method) => !vault.signedIn.some((person) => person.provider === method.passkeys.rp_id));
   if (missing.length > 0) await ask(address, missing, "passkey", "never");
@@ -53,7 +54,19 @@ export async function signInFor(address: Anywhere, leaving: Leaving): Promise<vo
 /** Somebody else signs in beside whoever has. */
 export async function signInSecond(address: Anywhere): Promise<void> {
   const { methods } = await linked().vault.describe(address);
-  await ask(address, methods.filter((method) => method.kind === "oidc"), "second", "never");
+  await ask(address, accountsAmong(methods), "second", "never");
+}
+
+/** The providers that the site names: its operator answers for them. */
+export const providersOf = ({ methods }: Site): ReadonlySet<string> => new Set(methods.flatMap(({ method }) => (method.type === "oidc" ? [method.public.issuer] : [])));
+
+/** Those accounts of the site with which a record can be asked for. A sender could name a provider that only looks like one. */
+function accountsAmong(methods: readonly ShownMethod[]): readonly Extract<ShownMethod, { kind: "oidc" }>[] {
+  const site = providersOf(linked().site);
+  const offered = methods.filter((method) => method.kind === "oidc");
+  const found = offered.filter(({ issuer }) => site.has(issuer));
+  if (found.length > 0) return found;
+  throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `it asks for a sign-in at ${offered.map(({ issuer }) => issuer).join(", ") || "no provider"}, which this site does not know`);
 }
 
 /** The sign-in that runs or was given up: the next one begins when it is over. */

@@ -51,6 +51,8 @@ export interface Entrances {
   readonly passkeys?: Passkeys | undefined;
   /** The provider to sign in with, when there is a choice. */
   readonly issuer?: string | undefined;
+  /** The providers that the user may be sent to; by default all that a record names. */
+  readonly providers?: ReadonlySet<string> | undefined;
   /** Where an Authenticator is reached that instructions name by this URL. */
   readonly authenticatorAt: (url: string) => string;
   /** Where sign-ins are kept that are under way. */
@@ -145,7 +147,13 @@ export class SignInDesk {
 
   #isWanted(method: ShownMethod): boolean {
     const { issuer } = this.#entrances;
-    return method.kind === "passkey" || issuer === undefined || issuer === method.issuer;
+    return method.kind === "passkey" || ((issuer === undefined || issuer === method.issuer) && this.#isKnown(method));
+  }
+
+  /** A depositor names a record's providers, and could name one whose page only looks like another's (RULES 14). */
+  #isKnown({ issuer }: ShownOidc): boolean {
+    const { providers } = this.#entrances;
+    return providers === undefined || providers.has(issuer);
   }
 
   // --- signing in -----------------------------------------------------------------------------------------------
@@ -191,6 +199,9 @@ export class SignInDesk {
     how: { readonly method?: ShownMethod | undefined; readonly joining: Joining },
   ): Promise<Person> {
     const method = how.method ?? this.#choose(description.methods);
+    if (method.kind === "oidc" && !this.#isKnown(method)) {
+      throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `${method.issuer} is none of the providers that this page signs in with`);
+    }
     return this.#oneAtATime(async () => {
       let person: Person | undefined;
       let problem: StrongroomError | undefined;

@@ -40,6 +40,11 @@ export interface VaultOptions {
   readonly passkeys?: Passkeys;
   /** The provider to sign in with, when there is a choice. */
   readonly issuer?: string;
+  /**
+   * Issuers that the user may be sent to, whatever a record's instructions name; by default all. Its depositor chooses its
+   * providers: one with a page that looks like somebody else's would get passwords.
+   */
+  readonly providers?: ReadonlySet<string>;
   /** Where an Authenticator is reached that instructions name by this URL; by default there. */
   readonly authenticatorAt?: (url: string) => string;
   /** Where sign-ins are kept that are under way: this origin's database, where there is one. */
@@ -80,12 +85,12 @@ export class Vault {
   readonly #ways = new Map<string, Ways>();
 
   constructor(options: VaultOptions) {
-    const { policy, bindingKey, signIn, passkeys, issuer } = options;
+    const { policy, bindingKey, signIn, passkeys, issuer, providers } = options;
     const client = { bindingKey, now: options.now ?? ((): number => Date.now() / 1000) };
     const shelf = options.shelf ?? ("indexedDB" in globalThis ? pendingShelf() : new MemoryShelf());
     const authenticatorAt = options.authenticatorAt ?? ((url: string): string => url);
     this.#server = new AttestedServer(options.url, { role: "vault", policy: policy.vault }, client);
-    this.#desk = new SignInDesk(policy, client, { signIn, passkeys, issuer, authenticatorAt, shelf });
+    this.#desk = new SignInDesk(policy, client, { signIn, passkeys, issuer, providers, authenticatorAt, shelf });
   }
 
   // --- who is there ---------------------------------------------------------------------------------------------
