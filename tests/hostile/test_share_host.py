@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from strongroom.host.share import proxy
+from strongroom.host.share.connection import Connection
 from strongroom.host.share.http import Limits
 from strongroom.host.share.objects import Part
 from strongroom.host.share.page import BadPage, Page
 from strongroom.protocol.blobs import BlobStatement, sign_statement
 from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import MAX_FRAME
 from strongroom.protocol.primitives import Domain
 from tests.support.share_host import Oracle, built_page, hosting, written
@@ -310,6 +312,37 @@ async def test_bodies_for_the_vault_are_bounded_in_time_and_all_together(tmp_pat
         assert b"strongroom-error: 401" in await asyncio.wait_for(three.readuntil(b"\r\n\r\n"), 3)
         assert (await asyncio.wait_for(one.readline(), 3)).split()[1] == b"408"
         assert (await host.get("/vault/v1/evidence")).headers["strongroom-error"] == "401", "nobody is there, but asked"
+
+
+async def test_one_address_that_sends_slowly_keeps_nobody_else_from_the_vault(tmp_path, monkeypatch):
+    monkeypatch.setattr(proxy, "MAX_HELD_EACH", MAX_FRAME)
+    slow = b"POST /authenticator/0/v1/frame HTTP/1.1\r\nhost: a\r\nx-forwarded-for: %s\r\ncontent-length: %d\r\n\r\n"
+    async with (
+        hosting(tmp_path / "data", behind_proxy=True, authenticators=("http://127.0.0.1:9",)) as host,
+        host.raw() as (_, mallory),
+        host.raw() as (again, mallory_again),
+        host.raw() as (honest, alice),
+    ):
+        mallory.write(slow % (b"2001:db8::1", MAX_FRAME) + b"x")
+        await asyncio.sleep(0.2)
+        mallory_again.write(slow % (b"2001:db8::2", MAX_FRAME) + b"x" * MAX_FRAME)
+        alice.write(slow % (b"192.0.2.7", 4) + b"four")
+        busy = await asyncio.wait_for(again.readuntil(b"\r\n\r\n"), 3)
+        assert b"strongroom-error: %d" % Number.BUSY in busy, "a neighbour in one customer's network"
+        asked = await asyncio.wait_for(honest.readuntil(b"\r\n\r\n"), 3)
+        assert b"strongroom-error: %d" % Number.AUTHENTICATOR_UNAVAILABLE in asked, "nobody is there, but asked"
+
+
+async def test_all_addresses_of_one_customer_have_as_many_connections_as_one(tmp_path):
+    async with hosting(tmp_path / "data", limits=Limits(connections_per_address=2)) as host:
+        connections = [Connection(host.server) for _ in range(3)]
+        for number, connection in enumerate(connections):
+            connection.address = f"2001:db8::{number}"
+        assert [host.server.entered(one) for one in connections] == [True, True, False]
+        for one in connections:
+            host.server.left(one)
+        assert host.server.entered(connections[0])
+        host.server.left(connections[0])
 
 
 async def test_an_idle_connection_is_closed(tmp_path):

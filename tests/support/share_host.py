@@ -24,13 +24,14 @@ from typing import Any
 import httpx
 
 from strongroom.host.share.abuse import Abuse
+from strongroom.host.share.addresses import direct_address, forwarded_address
 from strongroom.host.share.blobs import Blobs, Quotas
 from strongroom.host.share.http import Limits, Server
 from strongroom.host.share.index import Index
 from strongroom.host.share.objects import Objects
 from strongroom.host.share.page import Page
 from strongroom.host.share.proxy import Proxy
-from strongroom.host.share.site import Site, direct_address, forwarded_address
+from strongroom.host.share.site import Site
 from strongroom.host.share.tus import Tus
 from strongroom.protocol.blobs import BlobStatement, sign_statement
 from strongroom.protocol.codec import encode
@@ -202,8 +203,8 @@ async def hosting(
     index = Index(data / "blobs.sqlite3")
     objects = Objects(at or f"file://{data / 'blobs'}")
     blobs = Blobs(index, objects, Quotas(**quotas), clock)
-    proxy = Proxy(vault, authenticators)
     address = forwarded_address if behind_proxy else direct_address
+    proxy = Proxy(vault, authenticators, address)
     page = Page(built_page(data / "page"), trust)
     site = Site(Tus(blobs, oracle.key.public, address), proxy, page, Abuse(data, clock, address))
     server = Server(site.handle, limits)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from strongroom.host.share.addresses import customer
 from strongroom.host.share.answers import Answer
 from strongroom.host.share.connection import Connection, Request
 
@@ -83,17 +84,19 @@ class Server:
     def entered(self, connection: Connection) -> bool:
         """Whether there is room for it; it is counted either way until it has left."""
         self.connections.add(connection)
-        self._addresses[connection.address] += 1
+        whose = customer(connection.address)
+        self._addresses[whose] += 1
         return (
             len(self.connections) <= self.limits.connections
-            and self._addresses[connection.address] <= self.limits.connections_per_address
+            and self._addresses[whose] <= self.limits.connections_per_address
         )
 
     def left(self, connection: Connection) -> None:
         self.connections.discard(connection)
-        self._addresses[connection.address] -= 1
-        if not self._addresses[connection.address]:
-            del self._addresses[connection.address]
+        whose = customer(connection.address)
+        self._addresses[whose] -= 1
+        if not self._addresses[whose]:
+            del self._addresses[whose]
 
     def finished(self, task: asyncio.Task[None]) -> None:
         """A request that ended by a fault of ours closed its connection; the log is where it is told."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import certifi
@@ -26,6 +27,9 @@ MAX_CALLS: Final = 512
 """At once, from the first byte of their bodies."""
 MAX_HELD: Final = 256 * 1024 * 1024
 """Bytes of all their bodies together, by their stated lengths."""
+MAX_CALLS_EACH: Final = 64
+MAX_HELD_EACH: Final = 32 * 1024 * 1024
+"""The same for one address: else one that sends slowly keeps everybody else from the Vault."""
 _ROUTE: Final = re.compile(r"/(?:vault|authenticator/(0|[1-9][0-9]?))(/v1/(?:evidence|session|frame))")
 
 
@@ -48,13 +52,15 @@ class Unreachable(Exception):
 
 
 class Proxy:
-    """To one Vault and the Authenticators, by number. URLs are the operator's."""
+    """To one Vault and the Authenticators, by number. URLs are the operator's; `address` tells whom a request counts
+    against."""
 
-    def __init__(self, vault: str, authenticators: Sequence[str]) -> None:
+    def __init__(self, vault: str, authenticators: Sequence[str], address: Callable[[Request], str]) -> None:
         self._vault = vault.rstrip("/")
         self._authenticators = [url.rstrip("/") for url in authenticators]
-        self._calls = 0
-        self._held = 0
+        self._address = address
+        self._calls: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         encrypted = any(url.startswith("https:") for url in (vault, *authenticators))
         self._client = httpx.AsyncClient(
             verify=_authorities() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
@@ -86,10 +92,11 @@ class Proxy:
             raise Problem(413, Number.TOO_LARGE, f"at most {path.request} bytes may be sent here")
         if request.method != path.method:
             raise Problem(405, Number.MALFORMED, "this method means nothing here", allow=path.method)
-        if self._calls >= MAX_CALLS or self._held + request.body.length > MAX_HELD:
+        whose = self._address(request)
+        if not self._has_room(whose, request.body.length):
             return _failed(Number.BUSY)
-        self._calls += 1
-        self._held += request.body.length
+        self._calls[whose] += 1
+        self._held[whose] += request.body.length
         try:
             body = await request.body.read(path.request)
             base = self._vault if number is None else self._authenticators[number]
@@ -97,13 +104,23 @@ class Proxy:
         except Unreachable:
             return _failed(Number.BUSY if number is None else Number.AUTHENTICATOR_UNAVAILABLE)
         finally:
-            self._calls -= 1
-            self._held -= request.body.length
+            self._calls[whose] -= 1
+            self._held[whose] -= request.body.length
+            if not self._calls[whose]:
+                del self._calls[whose], self._held[whose]
         if status == 200:
             return _carried(200, answer)
         if len(answer) == 2 and said == str(int.from_bytes(answer, "big")) and 400 <= status < 600:
             return _carried(status, answer, said)
         return _failed(Number.INTERNAL)
+
+    def _has_room(self, whose: str, size: int) -> bool:
+        return (
+            self._calls[whose] < MAX_CALLS_EACH
+            and self._held[whose] + size <= MAX_HELD_EACH
+            and self._calls.total() < MAX_CALLS
+            and self._held.total() + size <= MAX_HELD
+        )
 
     async def _call(self, url: str, path: _Path, body: bytes) -> tuple[int, str, bytes]:
         """Status, the error number that the header gives, body. Raises `Unreachable`."""

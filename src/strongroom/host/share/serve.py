@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from strongroom.host.share.abuse import Abuse
+from strongroom.host.share.addresses import direct_address, forwarded_address
 from strongroom.host.share.answers import Problem
 from strongroom.host.share.blobs import Blobs, Quotas
 from strongroom.host.share.http import Limits, Server
@@ -25,7 +26,7 @@ from strongroom.host.share.index import Index, WrongIndex
 from strongroom.host.share.objects import CannotUse, Objects
 from strongroom.host.share.page import LIST, BadPage, Page, read_trust
 from strongroom.host.share.proxy import Proxy, Unreachable
-from strongroom.host.share.site import Site, direct_address, forwarded_address
+from strongroom.host.share.site import Site
 from strongroom.host.share.tus import Tus
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.evidence import cluster_id, parse_evidence
@@ -91,14 +92,14 @@ async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
         url = settings.blobs or f"file://{(settings.data / 'blobs').resolve()}"
         objects = _objects(url)
         with _index(settings.data / "blobs.sqlite3" if objects.lasting else None) as index:
-            proxy = Proxy(settings.vault, settings.authenticators)
+            address = forwarded_address if settings.behind_proxy else direct_address
+            proxy = Proxy(settings.vault, settings.authenticators, address)
             try:
                 vault = await _vault(proxy, settings.vault, stop)
                 if vault is None:
                     return
                 await _claim(index, objects, vault, url)
                 blobs = Blobs(index, objects, settings.quotas, time.time)
-                address = forwarded_address if settings.behind_proxy else direct_address
                 abuse = Abuse(settings.data, time.time, address)
                 site = Site(Tus(blobs, vault.key, address), proxy, page, abuse)
                 server = Server(site.handle, _limits(settings))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
-from typing import Final
-
 from strongroom.host.share import tus
 from strongroom.host.share.abuse import Abuse
 from strongroom.host.share.answers import Answer, text
@@ -12,9 +9,6 @@ from strongroom.host.share.connection import Request
 from strongroom.host.share.page import Page
 from strongroom.host.share.proxy import Proxy
 from strongroom.host.share.tus import Tus
-
-_IPV6_NEIGHBOURS: Final = 64
-"""Bits: one customer has so long a prefix, and any number of addresses below it."""
 
 
 class Site:
@@ -38,23 +32,3 @@ class Site:
         if path == "/health" and request.method in ("GET", "HEAD"):
             return text(200, "ok", {"cache-control": "no-store"})
         return self._page.answer(request.method, path, request.headers)
-
-
-def direct_address(request: Request) -> str:
-    """Whom a request counts against: where it comes from."""
-    return _customer(request.address)
-
-
-def forwarded_address(request: Request) -> str:
-    """The same behind a proxy: what it added last. All before that is the client's own invention."""
-    return _customer(request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or request.address)
-
-
-def _customer(address: str) -> str:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address[:64]
-    if parsed.version == 6:
-        return str(parsed.ipv4_mapped or ip_network((int(parsed), _IPV6_NEIGHBOURS), strict=False))
-    return str(parsed)
