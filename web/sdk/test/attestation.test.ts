@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 
 import { appraise } from "../src/attestation/appraisal.js";
 import { parseTrustPolicy } from "../src/attestation/policy.js";
+import { verifyQuote } from "../src/attestation/verification.js";
 import { explain } from "../src/client/explanation.js";
 import { type Bytes, concat, unhex, utf8 } from "../src/protocol/bytes.js";
 import { StrongroomError, Untrusted } from "../src/protocol/errors.js";
@@ -80,6 +81,7 @@ describe("quotes and evidence of the specification", () => {
     "snp-vlek-as-vcek": "another kind of key",
     "snp-vlek-with-chip": "names no chip",
     "nitro-another-root": "root certificate of AWS",
+    "nitro-certificate-sha256": "not signed by ECDSA with SHA-384",
     "nitro-debug": "debug enclave",
     "nitro-field-twice": "key twice",
     "nitro-from-the-future": "from the future",
@@ -96,6 +98,14 @@ describe("quotes and evidence of the specification", () => {
   it.each(Object.entries(REASONS))("%s is refused for what is wrong with it", async (name, reason) => {
     const refusal = await refusalOf(inputs(`attestation/${name}.json`), "verify quote");
     expect(refusal?.reason).toContain(reason);
+  });
+});
+
+describe("a Nitro document", () => {
+  it("with collateral, which nobody would look at, is refused", async () => {
+    const quote = unhex(String(inputs("attestation/nitro.json")["quote"]));
+    const allowed = { platforms: ["nitro"] as const, insecureRoots: [] };
+    await expect(verifyQuote({ kind: "nitro", quote, collateral: utf8("x") }, allowed, 0)).rejects.toThrow("needs no collateral");
   });
 });
 

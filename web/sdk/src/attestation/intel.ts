@@ -5,7 +5,7 @@
  * In Python `dcap-qvl` verifies signatures, chains, lists and TCB levels, and our own code closes what it leaves open.
  * Its JavaScript edition leaves so much open in a browser (no dates of certificates, no signatures of lists, no check of
  * who may issue, no identity of a TDX module, authentication data beyond 32 bytes) that all of it would have to be
- * checked again, and weighs four times what this does. So everything is verified here, by WebCrypto, and tests hold
+ * checked again, and weighs five times what this does. So everything is verified here, by WebCrypto, and tests hold
  * every verdict against that library and against Python's.
  *
  * Beside what a verifier must check anyway:
@@ -199,7 +199,8 @@ async function verifyStatement(text: string, signature: string, { key }: Certifi
 
 /** Statements about enclaves are none about TDs, nor the reverse. */
 function verifyKind({ kind }: Quote, info: TcbInfo, identity: QeIdentity): void {
-  const [infoId, lowest, identityId, versions] = kind === "tdx" ? (["TDX", 3, "TD_QE", [2, 3]] as const) : (["SGX", 2, "QE", [2]] as const);
+  const [infoId, lowest, identityId, versions] =
+    kind === "tdx" ? (["TDX", 3, "TD_QE", [2, 3]] as const) : (["SGX", 2, "QE", [2]] as const);
   if (identity.id !== identityId || !versions.some((one) => one === identity.version)) {
     throw doesNotVerify("Unsupported QE Identity id/version for the quote's kind");
   }

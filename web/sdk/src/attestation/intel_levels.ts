@@ -6,7 +6,16 @@
 import type { Bytes } from "../protocol/bytes.js";
 import { doesNotVerify } from "./intel_chain.js";
 import { type Quote, uint16 } from "./intel_quote.js";
-import { type ModuleIdentity, type Pck, type QeIdentity, type Standing, TCB_STATUSES, type TcbInfo, type TcbStatus, type VersionLevel } from "./intel_statements.js";
+import {
+  type ModuleIdentity,
+  type Pck,
+  type QeIdentity,
+  type Standing,
+  TCB_STATUSES,
+  type TcbInfo,
+  type TcbStatus,
+  type VersionLevel,
+} from "./intel_statements.js";
 import { sameBytes } from "./x509.js";
 
 const COMPONENTS = 16;

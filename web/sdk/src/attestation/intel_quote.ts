@@ -9,7 +9,10 @@ import { refuse } from "./refusal.js";
 const HEADER = 48;
 const REPORT = 384;
 const TD_REPORT = 584;
-/** Types and sizes in the descriptor of version 5: TDX 1.0 and 1.5. Type 4, "1.5 extended", names service TDs in ways that nothing here appraises. */
+/**
+ * Types and sizes in the descriptor of version 5: TDX 1.0 and 1.5. Type 4, "1.5 extended", names service TDs in ways that
+ * nothing here appraises.
+ */
 const DESCRIBED = [
   [2, 584],
   [3, 648],

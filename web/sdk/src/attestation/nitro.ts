@@ -32,7 +32,10 @@ import {
   verifyUnderstood,
 } from "./x509.js";
 
-/** SHA-256 of the DER of "aws.nitro-enclaves" (root G1), as the "AWS Nitro Enclaves User Guide" prints it under "Verifying the root of trust". */
+/**
+ * SHA-256 of the DER of "aws.nitro-enclaves" (root G1), as the "AWS Nitro Enclaves User Guide" prints it under "Verifying
+ * the root of trust".
+ */
 export const AWS_ROOT = unhex("641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b");
 
 /** Twice what AWS uses: root, region, zone, instance. */
@@ -152,7 +155,7 @@ function parseNitroDocument(untrustedDocument: Bytes): NitroDocument {
   };
 }
 
-/** Zeros instead of measurements mean debug mode ("AWS Nitro Enclaves User Guide", "Debug mode"): the host can read the console. */
+/** Zeros instead of measurements mean debug mode (the same, "Debug mode"): the host can read the console. */
 function verifyNotDebug({ pcrs }: NitroDocument): void {
   if (IMAGE.some((index) => !pcrs.get(index)?.some((byte) => byte !== 0))) {
     throw refuse("this is a debug enclave: its host can read its console");

@@ -27,7 +27,10 @@ const ECDSA_P384_SHA384 = 1;
 
 const WITH_CPUID = 3;
 const WITH_MITIGATIONS = 5;
-/** 2: the first in the field. 3 adds the processor's family, model and stepping; 4 has the layout of 3; 5 adds the vectors of mitigations that were verified. */
+/**
+ * 2: the first in the field. 3 adds the processor's family, model and stepping; 4 has the layout of 3; 5 adds the vectors
+ * of mitigations that were verified.
+ */
 const VERSIONS = [2, 3, 4, 5];
 
 type Range = readonly [start: number, end: number];

@@ -132,12 +132,13 @@ export function usageOf(certificate: Certificate, what: string): ReadonlySet<num
   return read(what, () => {
     const [unused, ...bytes] = DerReader.only(extension.value, Tag.BIT_STRING).content;
     demand(unused !== undefined && unused < 8 && bytes.length >= 1 && bytes.length <= 2);
-    const bits = bytes.flatMap((byte, at) => [...Array(8).keys()].filter((bit) => byte & (0x80 >> bit)).map((bit) => 8 * at + bit));
+    const set = (byte: number): number[] => [...Array(8).keys()].filter((bit) => byte & (0x80 >> bit));
+    const bits = bytes.flatMap((byte, at) => set(byte).map((bit) => 8 * at + bit));
     return new Set(bits);
   });
 }
 
-/** Throws `Untrusted` EVIDENCE for a critical extension that is not among those `understood`: unread, it may narrow what the rest means. */
+/** That no critical extension is unread: it may narrow what the rest means. Throws `Untrusted` EVIDENCE. */
 export function verifyUnderstood(signed: Signed, understood: readonly string[], what: string): void {
   for (const [oid, { isCritical }] of signed.extensions) {
     if (isCritical && !understood.includes(oid)) throw refuse(`the ${what} has a critical extension that is not known here`);
