@@ -1,5 +1,6 @@
 /** The preview frame: draws bytes as pixels or plain text. Its origin is opaque and it has no network. */
 
+import { preloadScripts } from "../scripts.js";
 import type { FromPreview, ToPreview } from "./protocol.js";
 import "./preview.css";
 
@@ -20,6 +21,7 @@ async function show(message: ToPreview): Promise<void> {
     case "text":
       return showText(message.bytes);
     case "pdf": {
+      await preloadScripts(/^\/assets\/pdf-/);
       const { showPdf } = await import("./pdf.js");
       return showPdf(message.bytes, stage, MOST_PAGES, message.page, () => say("shown"));
     }

@@ -49,7 +49,7 @@ function nameOf(error: StrongroomError): readonly [Name, Problem["remedy"]] {
   if (error instanceof Damaged) return ["tampered", "stop"];
   if (error instanceof NotReady) return ["uploading", "retry"];
   if (error instanceof Missing) return ["missing", "ask-sender"];
-  if (error instanceof Unreachable || (error instanceof HostFailed && error.passing)) return ["unreachable", "retry"];
+  if (error instanceof Unreachable || (error instanceof HostFailed && error.passing && error.status === 0)) return ["unreachable", "retry"];
   if (error instanceof HostFailed && error.status === 507) return ["full", "none"];
   if (error instanceof HostFailed && error.status === 413) return ["too-large", "none"];
   const known = BY_NUMBER[error.number];

@@ -2,9 +2,10 @@
 
 import { requests, sourceOf, unhex } from "@strongroom/sdk";
 
+import { verifyScripts } from "../scripts.js";
 import { linked } from "./link.js";
 import { showPeople, signInFor } from "./people.js";
-import { shown, transfer } from "./sharing.js";
+import { shown, transfer, WORKERS } from "./sharing.js";
 import type { Asked, Asking, Sent } from "./types.js";
 
 export async function ask({ title, message, recipients, expiresAt, maxBytes }: Asking): Promise<Sent> {
@@ -26,6 +27,7 @@ export async function asked(id: string): Promise<Asked> {
     maxBytes: invitation.maxBytes,
     answer: (files, progress) =>
       transfer(async (control) => {
+        await verifyScripts(WORKERS);
         await requests.answer(vault, site, invitation, files.map(sourceOf), { control, progress: shown(progress) });
       }),
   };

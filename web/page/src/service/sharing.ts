@@ -3,10 +3,14 @@
 import { Control, HostFailed, parseCard, pickFile, pickTarget, saveAll as saveEveryFile, saveFile, shares, sourceOf, StrongroomError, unhex, type Card, type FileEntry } from "@strongroom/sdk";
 
 import { t } from "../language.js";
+import { verifyScripts } from "../scripts.js";
 import { linked } from "./link.js";
 import { showPeople, signInFor, signInSecond } from "./people.js";
 import { prepareDownloads } from "./worker.js";
 import type { Opened, Parcel, Progress, Sent, SharedFile, Transfer } from "./types.js";
+
+/** What encrypts and uploads. */
+export const WORKERS = /^\/assets\/worker-/;
 
 type Watch = (done: number, total: number) => void;
 
@@ -45,6 +49,7 @@ export async function reportAbuse(id: string, text: string): Promise<void> {
 export function send(parcel: Parcel, progress: (progress: Progress) => void): Transfer<Sent> {
   return transfer(async (control) => {
     const { vault, site } = linked();
+    await verifyScripts(WORKERS);
     await signInFor({ by: "namespace", namespace: site.namespace }, "never");
     const { files, title, message, recipients, groups, expiresAt, maxOpens, second } = parcel;
     const passkeys = parcel.passkeys.flatMap(cardsIn);

@@ -2,10 +2,13 @@
 
 import { trustedScript } from "@strongroom/sdk";
 
+import { verifyScripts } from "../scripts.js";
+
 /** Ready when the worker answers for this page, or when the browser has none to give. */
 export async function startWorker(): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
   const { serviceWorker } = navigator;
+  await verifyScripts(/^\/sw\.js$/);
   // the DOM's types know strings only; under Trusted Types a plain one is refused
   await serviceWorker.register(trustedScript("/sw.js") as string, { type: "module", scope: "/", updateViaCache: "none" });
   await serviceWorker.ready;
