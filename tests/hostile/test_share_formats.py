@@ -346,6 +346,17 @@ async def test_a_link_in_the_folder_leads_nowhere(tmp_path, packed):
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "path", [".bash_profile", ".ssh/authorized_keys", ".config/autostart/x.desktop", "Library/LaunchAgents/x.plist"]
+)
+def test_nothing_lands_where_programs_look_for_it_unless_its_receiver_chose_the_folder(tmp_path, path):
+    """Who receives into their home would run it at their next sign-in."""
+    (tmp_path / "Library").mkdir()
+    with pytest.raises(BadInput, match="where programs look"):
+        Destination(tmp_path).verify_harmless(Packed({"report.pdf": b"", path: b"x"}).manifest)
+    Destination(tmp_path).verify_harmless(Packed({"report.pdf": b"", "report/a/.b": b"x"}).manifest)
+
+
 async def test_a_file_that_is_there_is_never_replaced(tmp_path, packed):
     (tmp_path / "b.txt").write_bytes(b"mine")
 

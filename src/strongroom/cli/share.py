@@ -93,8 +93,8 @@ def send(
 def receive(
     link: sharing.LinkArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files.", show_default=False)
-    ] = Path(),
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files.", show_default=False)
+    ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Show what is in it; this counts as opening it.")] = False,
     second_person: sharing.SecondPerson = False,
     vault: Annotated[
@@ -108,8 +108,8 @@ def receive(
 ) -> None:
     """Sign in and receive what a link names. What is verified is decrypted and written; nothing is ever overwritten."""
     where = sharing.link_of(link, "share", "somebody asks you for files: strongroom share answer LINK FILES…")
-    destination = Destination(output)
-    if not only_list and not output.is_dir():
+    destination = Destination(output or Path())
+    if not only_list and output is not None and not output.is_dir():
         raise Failure(f"{output} is not a folder", "make it, or name another one with --output")
 
     async def work(opened: AsyncVault) -> tuple[OpenShare, list[Path]]:
@@ -120,6 +120,8 @@ def receive(
             if only_list:
                 return share, []
             destination.verify_free(share.manifest)
+            if output is None:
+                destination.verify_harmless(share.manifest)
             return share, await _fetch(Receiver(opened), share, host, destination)
 
     share, written = run_with_vault(

@@ -1,7 +1,8 @@
 """Files of this machine: what is sent, and where what was received goes.
 
 Attacks stopped here: a link inside a folder that would send a file from elsewhere, or have one written elsewhere;
-an existing file replaced; half a file that looks whole.
+an existing file replaced; half a file that looks whole; a file that a program will find where it lands, such as
+`.bash_profile` or `.ssh/authorized_keys` of who receives into their home.
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ class Destination:
             raise BadInput(f"you may not write into {self.folder}", "name a folder in which you may")
         for entry in manifest.files:
             self._verify_way(self._target(entry))
+
+    def verify_harmless(self, manifest: Manifest) -> None:
+        """For a folder that nobody chose for what comes. Raises `BadInput` for what is hidden there, or would lie in a
+        folder that is there already: shells, editors and systems run what they find in such places."""
+        for entry in manifest.files:
+            first, inside, _ = entry.path.partition("/")
+            if first.startswith(".") or (inside and os.path.lexists(self.folder / first)):
+                raise BadInput(
+                    f"{entry.path} would lie where programs look for files of theirs", "name a folder with --output"
+                )
 
     async def write(self, entry: FileEntry, pieces: AsyncIterator[bytes]) -> Path:
         """Write one file; its path. It has its name only when it is whole.
