@@ -295,6 +295,20 @@ async def test_a_flood_of_refusals_does_not_wash_away_who_opened(world):
         assert history.visits[-1].number == 2 + 6 * 30 + looks + 1, "what went is missing, and one can see that it is"
 
 
+async def test_who_opens_again_and_again_does_not_wash_away_who_else_did(world):
+    """Also by repeating one collect, which counts as one opening."""
+    address = await shared(world, ANYBODY, max_opens=50)
+    alice, bob, carol = [await world.client(who) for who in ("alice", "bob", "carol")]
+    await opened(bob, address)
+    request_id = os.urandom(16)
+    for _ in range(MAX_JOURNAL + 5):
+        await opened(carol, address, request_id)
+    journal = await alice.history(address)
+    done = [(visit.person, visit.action) for visit in journal.visits]
+    assert done[:3] == [(person("alice"), "create"), (person("bob"), "collect"), (person("carol"), "collect")]
+    assert (journal.opens, journal.visits[-2].number, len(journal.visits)) == (2, MAX_JOURNAL + 7, MAX_JOURNAL)
+
+
 async def test_a_journal_of_long_names_stays_as_small_as_a_commit_can_take(world):
     address = await shared(world, ANYBODY)
     people = [await world.client("🔑" * 240 + str(n)) for n in range(8)]

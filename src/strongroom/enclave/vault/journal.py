@@ -5,10 +5,13 @@ One row beside the record's own, written in the commit that writes the access lo
 1. Two collects at once for the last opening: the writer sees one after the other, and the second is decided anew.
 2. A lost answer that uses up an opening: the retry of the same request by the same person and key counts once.
 3. A flood of refusals that washes away who opened: refusals, and looks into the journal, make room before all else.
+4. One who may open and does so a hundred times, so that nobody sees who else did: then what the same person has done
+   before makes room, and the first time of each stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -64,8 +67,7 @@ class Journal(Message):
         visits = [*self.visits, msgspec.structs.replace(visit, number=number)]
         journal = Journal(number=number, opens=opens, openings=openings, visits=visits)
         while len(visits) > MAX_JOURNAL or len(encode(journal)) > MAX_ROW:
-            # Of the older ones; the newest is always there.
-            gone = next((at for at, one in enumerate(visits[:-1]) if _is_idle(one)), 0)
+            gone = _expendable(visits[:-1])  # the newest is always there
             visits = visits[:gone] + visits[gone + 1 :]
             journal = msgspec.structs.replace(journal, visits=visits)
         return journal
@@ -99,6 +101,20 @@ class Note:
 def opening_token(principal: str, binding_key: bytes, request_id: bytes) -> bytes:
     """What makes a repetition: the same person, the same key, the same request (RULES 27)."""
     return digest(Domain.OPENING, principal.encode(), binding_key, request_id)
+
+
+def _expendable(visits: Sequence[Visit]) -> int:
+    """Which one makes room."""
+    known: set[tuple[str, str]] = set()
+    repeated = None
+    for at, one in enumerate(visits):
+        if _is_idle(one):
+            return at
+        key = (one.person.principal, one.action)
+        if repeated is None and key in known:
+            repeated = at
+        known.add(key)
+    return repeated or 0
 
 
 def _is_idle(visit: Visit) -> bool:
