@@ -48,7 +48,7 @@ def build(into: Path) -> None:
     node = shutil.which(found[0][0]) or found[0][0]
     path = os.pathsep.join([str(Path(node).parent), os.environ.get("PATH", "")])
     vite = WEB / "node_modules" / "vite" / "bin" / "vite.js"
-    command = [node, str(vite), "build", "page", "--outDir", str(into), "--emptyOutDir", "--logLevel", "warn"]
+    command = [node, str(vite), "build", "page", "--outDir", str(into), "--emptyOutDir", "--logLevel", "error"]
     environment = {**os.environ, "PATH": path, "NODE_ENV": "production"}
     if subprocess.run(command, cwd=WEB, env=environment, check=False).returncode != 0:
         raise SystemExit("error: the page does not build\nhint: see the lines above")
