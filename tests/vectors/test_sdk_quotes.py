@@ -17,23 +17,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from strongroom.attestation.nitro import CLOCK_SKEW
-from strongroom.enclave.platform.synthetic_pki import raw_public_key, raw_signature
+from strongroom.enclave.platform.synthetic_pki import Configuration, raw_public_key, raw_signature
+from strongroom.enclave.platform.synthetic_quote import INIT, MODE64, EnclaveReport
 from strongroom.protocol.errors import StrongroomError
 from tests.support.synthetic_nitro import SyntheticNitro
 from tests.support.synthetic_snp import Revoked, amd, text
-from tests.support.synthetic_tdx import (
-    INIT,
-    MODE64,
-    SEPT_VE_DISABLE,
-    XFAM,
-    BentPki,
-    Configuration,
-    EnclaveReport,
-    TdReport,
-    TdxPki,
-    sgx_quote,
-    tdx_quote,
-)
+from tests.support.synthetic_tdx import SEPT_VE_DISABLE, XFAM, BentPki, TdReport, TdxPki, sgx_quote, tdx_quote
 from tests.vectors.test_spec_vectors import to_json, verify_quote
 from tools.node import commands
 
@@ -132,7 +121,7 @@ def levels() -> dict[str, Case]:
         info, identity = bend_info(rng, TDX.tcb_info(NOW)), bend_identity(rng, TDX.qe_identity(NOW))
         info = bend_modules(rng, info) if rng.random() < 0.7 else info
         version = rng.choice((4, 5, 5))
-        later = {"tee_tcb_svn2": module(rng)} if version == 5 else {}
+        later: Any = {"tee_tcb_svn2": module(rng)} if version == 5 else {}
         quote = tdx_quote(TDX, TdReport(tee_tcb_svn=module(rng), **later), version=version)
         found[f"tdx levels {at}"] = case("tdx", quote, TDX.signed_collateral(info, identity, NOW))
     return found
@@ -141,7 +130,7 @@ def levels() -> dict[str, Case]:
 def statements() -> dict[str, Case]:
     """What Intel states of its quoting enclave and of the machine, changed before it is signed."""
     found = {}
-    for name, changes in {
+    of_enclave: dict[str, Statement] = {
         "qe mrsigner": {"mrsigner": "01" * 32},
         "qe product": {"isvprodid": 9},
         "qe miscselect": {"miscselect": "01000000"},
@@ -158,10 +147,11 @@ def statements() -> dict[str, Case]:
         "qe without levels": {"tcbLevels": []},
         "qe number as text": {"isvprodid": "1"},
         "qe short": {"mrsigner": "00"},
-    }.items():
+    }
+    for name, changes in of_enclave.items():
         collateral = SGX.signed_collateral(SGX.tcb_info(NOW), SGX.qe_identity(NOW) | changes, NOW)
         found[name] = case("sgx", QUOTE, collateral)
-    for name, changes in {
+    of_machine: dict[str, Statement] = {
         "info id": {"id": "TDX"},
         "info version 2": {"version": 2},
         "info version 1": {"version": 1},
@@ -174,17 +164,19 @@ def statements() -> dict[str, Case]:
         "info on a day that is none": {"issueDate": "2026-02-30T00:00:00Z"},
         "info without a time": {"issueDate": "2026-09-21"},
         "info without levels": {"tcbLevels": []},
-    }.items():
+    }
+    for name, changes in of_machine.items():
         collateral = SGX.signed_collateral(SGX.tcb_info(NOW) | changes, SGX.qe_identity(NOW), NOW)
         found[name] = case("sgx", QUOTE, collateral)
     identity = TDX.tcb_info(NOW)["tdxModuleIdentities"][0]
-    for name, changes in {
+    of_module: dict[str, Statement] = {
         "module unknown": {"tdxModuleIdentities": []},
         "module signer": {"tdxModuleIdentities": [identity | {"mrsigner": "01" + "00" * 47}]},
         "module attributes": {"tdxModuleIdentities": [identity | {"attributes": "01" + "00" * 7}]},
         "module mask": {"tdxModuleIdentities": [identity | {"attributesMask": "00" * 8}]},
         "module missing": {"tdxModule": None},
-    }.items():
+    }
+    for name, changes in of_module.items():
         collateral = TDX.signed_collateral(TDX.tcb_info(NOW) | changes, TDX.qe_identity(NOW), NOW)
         found[name] = case("tdx", tdx_quote(TDX, TdReport()), collateral)
     return found
@@ -225,7 +217,7 @@ def with_debug_enclave() -> tuple[bytes, bytes]:
 def quotes() -> dict[str, Case]:
     """Headers, framing, attributes, and the moments at which collateral begins and ends."""
     found, collateral = {}, SGX.collateral(NOW)
-    for name, parts in {
+    framing: dict[str, Any] = {
         "shorter authentication data": {"authentication": b"a" * 31},
         "longer authentication data": {"authentication": b"a" * 33},
         "no authentication data": {"authentication": b""},
@@ -235,13 +227,19 @@ def quotes() -> dict[str, Case]:
         "after the signatures": {"after_signatures": b"x"},
         "after the quote": {"after": b"x"},
         "windows' ends of lines": {"chain": SGX.pck_chain.replace(b"\n", b"\r\n")},
-    }.items():
+    }
+    for name, parts in framing.items():
         found[name] = case("sgx", sgx_quote(SGX, REPORT, parts=parts), collateral)
     found["own attestation key"] = case("sgx", with_own_key(), collateral)
     found["debug quoting enclave"] = case("sgx", *with_debug_enclave())
-    for name, header in {"version": {"version": 4}, "tee": {"tee": 0x81}, "key type": {"key_type": 3}}.items():
+    headers: dict[str, Any] = {
+        "version": {"version": 4},
+        "tee": {"tee": 0x81},
+        "key type": {"key_type": 3},
+        "vendor": {"vendor": b"x" * 16},
+    }
+    for name, header in headers.items():
         found[f"header {name}"] = case("sgx", sgx_quote(SGX, REPORT, **header), collateral)
-    found["header vendor"] = case("sgx", sgx_quote(SGX, REPORT, vendor=b"x" * 16), collateral)
     for flags in (0, INIT, MODE64, INIT | MODE64 | 2, INIT | MODE64 | 0x10):
         report = EnclaveReport(b"m" * 32, b"s" * 32, 3, 4, b"r" * 64, flags)
         found[f"flags {flags}"] = case("sgx", sgx_quote(SGX, report), collateral)
@@ -279,6 +277,10 @@ def collaterals() -> dict[str, Case]:
 def of_amd() -> dict[str, Case]:
     """Leaves and lists that the right key signed, and that say what none of AMD's does."""
     maker = amd("Genoa")
+
+    def described(**changes: Any) -> bytes:
+        return maker.collateral(leaf=maker.leaf(extensions=maker.extensions(**changes)))
+
     unknown = x509.Extension(UNKNOWN, True, x509.UnrecognizedExtension(UNKNOWN, b"\x05\x00"))
     harmless = x509.Extension(UNKNOWN, False, x509.UnrecognizedExtension(UNKNOWN, b"\x05\x00"))
     bent = {
@@ -289,13 +291,9 @@ def of_amd() -> dict[str, Case]:
         "leaf with one extension less": maker.collateral(
             leaf=maker.leaf(extensions={end: one for end, one in maker.extensions().items() if end != "3.4"})
         ),
-        "leaf with one more": maker.collateral(leaf=maker.leaf(extensions=maker.extensions(**{"9": b"\x05\x00"}))),
-        "leaf of another product": maker.collateral(
-            leaf=maker.leaf(extensions=maker.extensions(**{"2": text("Milan")}))
-        ),
-        "leaf of a product unheard of": maker.collateral(
-            leaf=maker.leaf(extensions=maker.extensions(**{"2": text("Genoa-B00")}))
-        ),
+        "leaf with one more": described(**{"9": b"\x05\x00"}),
+        "leaf of another product": described(**{"2": text("Milan")}),
+        "leaf of a product unheard of": described(**{"2": text("Genoa-B00")}),
         "leaf with SHA-256": maker.collateral(leaf=maker.leaf(digest=hashes.SHA256())),
         "list": maker.collateral(crl=maker.crl()),
         "list of another name": maker.collateral(crl=maker.crl(issuer=maker.ask.subject)),
