@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { concat, hex } from "../src/protocol/bytes.js";
 import { BlobHost, type Outgoing, type Patience } from "../src/share/blobs.js";
 import { Control } from "../src/share/control.js";
@@ -7,7 +7,11 @@ import { Cancelled, HostFailed, Missing } from "../src/share/errors.js";
 import { inChunks } from "../src/share/pack.js";
 import { TusServer } from "./tus_server.js";
 
-const PATIENCE: Patience = { firstWait: 2, longestWait: 20, inVain: 400, silence: 300 };
+vi.setConfig({ testTimeout: 60_000 }); // machines can be slow
+
+const PATIENCE: Patience = { firstWait: 2, longestWait: 20, inVain: 30_000, silence: 30_000 };
+/** Gives up soon. */
+const HASTY: Patience = { ...PATIENCE, inVain: 200 };
 const SIZE = 3_000_000;
 const CHUNK = 1_000_000;
 
@@ -76,17 +80,20 @@ describe("an upload", () => {
     arrivedWhole();
     failures = Infinity;
     server.blobs.clear();
+    host = new BlobHost(server.origin, HASTY);
     await expect(upload()).rejects.toMatchObject({ status: 503, passing: true });
   });
 
   test("of a host that does not answer at all is tried again", async () => {
     let silences = 1;
+    host = new BlobHost(server.origin, { ...PATIENCE, silence: 1_000 });
     server.before = (request) => request.method === "PATCH" && silences-- > 0;
     await upload();
     arrivedWhole();
   });
 
   test("paused sends nothing, resumed goes on; a pause is no failure", async () => {
+    host = new BlobHost(server.origin, { ...PATIENCE, inVain: 1_000 });
     server.before = async (request) => {
       if (request.method === "PATCH") await new Promise((resolve) => setTimeout(resolve, 20));
       return false;
@@ -95,7 +102,7 @@ describe("an upload", () => {
       if (arrived > 0 && arrived < 1_200_000) control.pause();
     });
     await expect.poll(() => control.state).toBe("paused");
-    await new Promise((resolve) => setTimeout(resolve, 2 * PATIENCE.inVain));
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
     const before = server.requests.length;
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(server.requests.length).toBe(before);
@@ -191,6 +198,7 @@ describe("a download", () => {
   });
 
   test("that stays short is given up", async () => {
+    host = new BlobHost(server.origin, HASTY);
     server.before = (_request, response) => {
       response.writeHead(206, { "content-range": "bytes 0-999/3000000" }).end();
       return true;

@@ -1,5 +1,5 @@
 import { Decrypter } from "age-encryption";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { BadInput } from "../src/client/errors.js";
 import { concat, hex } from "../src/protocol/bytes.js";
 import { sha256 } from "../src/protocol/primitives.js";
@@ -8,6 +8,8 @@ import { Damaged, Truncated, Unreadable } from "../src/share/errors.js";
 import { type FileEntry, type Manifest, SEGMENT, type ShareSecret, parseShare } from "../src/share/format.js";
 import { Pack, type Source, ahead, inChunks, openFile, openManifest } from "../src/share/pack.js";
 import { writeJson } from "../src/share/shapes.js";
+
+vi.setConfig({ testTimeout: 60_000 }); // ML-KEM and ChaCha20 in JavaScript, on machines that can be slow
 
 const identity = await generateIdentity();
 const recipient = await recipientOf(identity);
@@ -135,7 +137,7 @@ describe("a pack", () => {
 
   test("a size on every boundary comes out as it went in", async () => {
     const overhead = ageLength(0) - 16;
-    const sizes = [1, CHUNK, SEGMENT - overhead - 16 * 16, SEGMENT, 4 * SEGMENT, 4 * SEGMENT + 1, 8 * SEGMENT + CHUNK];
+    const sizes = [1, CHUNK, SEGMENT - overhead - 16 * 16, SEGMENT, SEGMENT + 1, 2 * SEGMENT, 2 * SEGMENT + CHUNK];
     const { bytes, manifest } = await made(sizes.map((size) => source(`${size}`, content(size, size))));
     for (const [at, entry] of manifest.files.entries()) {
       const { plain, error } = await opened(entry, part(bytes, entry));

@@ -14,8 +14,8 @@ import type { BlobGranted } from "../protocol/messages.js";
 import type { Control } from "./control.js";
 import { HostFailed, Missing } from "./errors.js";
 
-/** Bytes that are made at a time, and kept in memory until the host has them. */
-export const CHUNK = 16 << 20;
+/** Bytes that are made at a time, and kept in memory until the host has them. More would only cost memory. */
+export const CHUNK = 4 << 20;
 const SMALLEST_PATCH = 256 << 10;
 const FIRST_PATCH = 1 << 20;
 const TUS = { "tus-resumable": "1.0.0" } as const;

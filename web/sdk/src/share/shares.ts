@@ -17,7 +17,7 @@ import type { ById, Person, Terms } from "../protocol/messages.js";
 import { randomBytes } from "../protocol/primitives.js";
 import { type Recipients, boxInstructions, recipientsOf, shareInstructions } from "./access.js";
 import { generateIdentity, recipientOf } from "./age.js";
-import { BlobHost } from "./blobs.js";
+import { BlobHost, PATIENCE } from "./blobs.js";
 import { Control } from "./control.js";
 import { Desk } from "./desk.js";
 import { Cancelled, NotReady, Unreadable } from "./errors.js";
@@ -42,6 +42,8 @@ export const DAY = 86_400;
 /** Days for which the answer to a request is kept beyond the time until which it was wanted. */
 export const KEPT_DAYS = 14;
 const ID = 16;
+/** Milliseconds in which the host may fail to give the list of files: until it comes, a page has nothing to show. */
+const OPENING = 15_000;
 
 /** What to say with a share or a request, to whom, and for how long. */
 export interface Letter {
@@ -349,8 +351,9 @@ export async function open(vault: Vault, site: Site, id: string, control: Contro
   verifyBlob(secret, terms);
   if (secret.manifest === null) throw new NotReady("the files are still being uploaded", "ask the sender, or try again in a while");
   const host = new BlobHost(site.origin);
+  const asking = new BlobHost(site.origin, { ...PATIENCE, inVain: OPENING });
   const pieces: Uint8Array[] = [];
-  for await (const piece of host.read({ blob: unhex(secret.blob), ...secret.manifest }, control)) pieces.push(piece);
+  for await (const piece of asking.read({ blob: unhex(secret.blob), ...secret.manifest }, control)) pieces.push(piece);
   const { files } = await openManifest(secret, concat(...pieces));
   return new OpenShare(id, { author, terms, opens }, { secret, files, host });
 }
