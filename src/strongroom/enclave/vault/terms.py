@@ -42,13 +42,13 @@ def verify_new_terms(old: Terms | None, new: Terms) -> None:
 
     What was promised stays: no record gets terms, or another blob, later; who has closed a record has closed it for
     good, since the host has erased its blob; and none is opened for filling again, since its secret could be replaced.
-    Nor does a blob shrink: the host may keep all of it by then, and the quota would count less than there is.
+    Nor does a live blob shrink: the host may keep all of it by then, and the quota would count less than there is.
     """
     if old is None:
         raise Misuse(Number.UNSUPPORTED, "the record was stored without terms")
     if new.blob != old.blob or (new.blob is None and new.blob_bytes):
         raise Misuse(Number.MALFORMED, "a record keeps its blob")
-    if new.blob_bytes < old.blob_bytes:
+    if new.blob_bytes < old.blob_bytes and not new.closed:
         raise Misuse(Number.MALFORMED, "a blob does not shrink")
     if old.closed and not new.closed:
         raise Misuse(Number.MALFORMED, "a closed record stays closed")
