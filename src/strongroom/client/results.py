@@ -34,7 +34,8 @@ class Released:
     metadata: bytes = field(repr=False)
     version: int
     author: Author
-    """Who last set the secret, as an Authenticator of the record recognised them: principal and verified address."""
+    """Who last set the secret: principal and verified address. Both empty when only the record itself, not its
+    namespace, would recognise them: then it is from nobody known, whatever it says."""
     terms: Terms | None
     opens: int
     """Releases that count against `terms.max_opens`, this one included."""
