@@ -10,6 +10,9 @@ type Name = { [K in Key]: K extends `problem.${infer N}.title` ? N : never }[Key
 /** The user closed the sign-in. */
 export class Declined extends Error {}
 
+/** A request for files takes one answer, and has it. */
+export class Answered extends Error {}
+
 const BY_NUMBER: Readonly<Partial<Record<ErrorNumber, readonly [Name, Problem["remedy"]]>>> = {
   [ErrorNumber.TOO_LARGE]: ["too-large", "none"],
   [ErrorNumber.CONFLICT]: ["conflict", "retry"],
@@ -30,6 +33,7 @@ const BY_NUMBER: Readonly<Partial<Record<ErrorNumber, readonly [Name, Problem["r
 
 export function problemOf(error: unknown): Problem {
   if (error instanceof Declined) return say("sign-in-cancelled", "retry", "");
+  if (error instanceof Answered) return say("answered", "none", "");
   if (error instanceof DOMException && error.name === "AbortError") return say("cancelled", "retry", "");
   if (!(error instanceof StrongroomError)) {
     console.error(error);

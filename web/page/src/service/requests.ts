@@ -1,10 +1,11 @@
 /** Asking for files, and answering who asks. */
 
-import { requests, sourceOf, unhex } from "@strongroom/sdk";
+import { ErrorNumber, requests, sourceOf, StrongroomError, unhex } from "@strongroom/sdk";
 
 import { verifyScripts } from "../scripts.js";
 import { linked } from "./link.js";
 import { showPeople, signInFor } from "./people.js";
+import { Answered } from "./problem.js";
 import { shown, transfer, WORKERS } from "./sharing.js";
 import type { Asked, Asking, Sent } from "./types.js";
 
@@ -28,7 +29,13 @@ export async function asked(id: string): Promise<Asked> {
     answer: (files, progress) =>
       transfer(async (control) => {
         await verifyScripts(WORKERS);
-        await requests.answer(vault, site, invitation, files.map(sourceOf), { control, progress: shown(progress) });
+        try {
+          await requests.answer(vault, site, invitation, files.map(sourceOf), { control, progress: shown(progress) });
+        } catch (error) {
+          // the request opened for this person: who may not deliver now comes after somebody who has
+          const late = error instanceof StrongroomError && (error.number === ErrorNumber.REFUSED || error.number === ErrorNumber.CONFLICT);
+          throw late ? new Answered() : error;
+        }
       }),
   };
 }
