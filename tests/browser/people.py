@@ -10,6 +10,7 @@ from playwright.sync_api import Error, expect
 
 PATIENCE = 20_000
 """Milliseconds: two cores, shared."""
+expect.set_options(timeout=PATIENCE)
 
 # What Chromium's pages have and those of other browsers have not: there, files come as downloads.
 NO_PICKERS = "delete window.showSaveFilePicker; delete window.showDirectoryPicker"
@@ -75,12 +76,12 @@ class Person:
 
     def sees(self, words):
         """Wait until the page says so."""
-        expect(self.page.get_by_text(words).first).to_be_visible(timeout=PATIENCE)
+        expect(self.page.get_by_text(words).first).to_be_visible()
 
     def told(self, title):
         """Wait for the notice with this title, and look that it says more than the title."""
         notice = self.page.locator(".notice", has=self.page.get_by_text(title, exact=True))
-        expect(notice).to_be_visible(timeout=PATIENCE)
+        expect(notice).to_be_visible()
         expect(notice).to_contain_text(".")
         return notice
 
@@ -116,7 +117,7 @@ class Person:
 
     def link(self):
         """The link shown after sending or asking."""
-        expect(self.page.get_by_role("heading", name="Ready to pass on")).to_be_visible(timeout=PATIENCE)
+        expect(self.page.get_by_role("heading", name="Ready to pass on")).to_be_visible()
         return self.page.get_by_label("Link", exact=True).input_value()
 
     # --- receiving --------------------------------------------------------------------------------------------
@@ -127,13 +128,19 @@ class Person:
         with self.signing_in(user):
             self.click("Sign in to open")
 
+    def open_again(self, link):
+        """The same, signed in as before."""
+        self.turn_to("#/verify")
+        self.page.goto(link)
+        self.click(f"Open as {self.user}@example.com")
+
     def opened(self, title):
         """Wait until a share of this title is open."""
-        expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=PATIENCE)
+        expect(self.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
 
     def download(self, button):
         """Press a button; the bytes that the browser saved."""
-        with self.page.expect_download(timeout=PATIENCE) as coming:
+        with self.page.expect_download() as coming:
             self.click(button)
         return Path(coming.value.path()).read_bytes()
 
