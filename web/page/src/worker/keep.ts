@@ -1,5 +1,6 @@
 /** Serving a kept page: what is in the cache is what is shown, whatever the server offers by now. */
 
+import { dressed } from "./headers.js";
 import { KEPT, type Kept } from "./kept.js";
 
 // what is asked of enclaves, of the blob store, or about the page itself is never served from here
@@ -20,5 +21,6 @@ export async function serve(request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
   const path = pathname === "/callback" ? "/callback/" : pathname;
   const file = await (await caches.open(kept.cache)).match(path, { ignoreSearch: true, ignoreVary: true });
-  return file ?? new Response("this page is kept as it was, and has no such file\n", { status: 404, headers: { "content-type": "text/plain" } });
+  if (file !== undefined) return dressed(path, file);
+  return new Response("this page is kept as it was, and has no such file\n", { status: 404, headers: { "content-type": "text/plain" } });
 }
