@@ -1,10 +1,12 @@
 """One site and one Chromium for all tests here; each test gets people with browser profiles of their own."""
 
+import shutil
+
 import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.people import Person
-from tests.support.site import Site
+from tests.support.site import DIST, Site
 from tools.chromium import find
 
 ARGUMENTS = [
@@ -29,6 +31,14 @@ def chromium():
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     with Site(tmp_path_factory.mktemp("site") / "site") as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def own_site(tmp_path_factory):
+    """Another one, for tests that stop its share server or have it serve something else. They leave it as it was."""
+    root = tmp_path_factory.mktemp("own")
+    with Site(root / "site", page=shutil.copytree(DIST, root / "page")) as site:
         yield site
 
 

@@ -1,0 +1,271 @@
+"""Uploads over networks and hosts that fail, large files in little memory, and no room left."""
+
+import hashlib
+import os
+import re
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.behind import Held
+from tests.browser.fronts import Front
+from tests.browser.people import PATIENCE
+from tests.support.site import apart
+
+BOB = "bob@example.com"
+MIB = 1 << 20
+LARGE = 300 * MIB
+MOST_MEMORY = 200 * MIB
+LONG = 300_000
+"""Milliseconds for what moves many bytes, on a machine with much else to do."""
+
+
+@pytest.fixture
+def report(tmp_path):
+    path = tmp_path / "report.bin"
+    path.write_bytes(os.urandom(6 * MIB))
+    return path
+
+
+def begin(alice, files, *, title="Report"):
+    """Up to where files are on their way."""
+    alice.go("#/")
+    alice.write(files, [BOB], title=title)
+    with alice.signing_in():
+        alice.click("Encrypt and send")
+
+
+def arrived(alice):
+    """The link, when everything has arrived."""
+    expect(alice.page.get_by_role("heading", name="Ready to pass on")).to_be_visible(timeout=LONG)
+    return alice.link()
+
+
+def received(person, link, title="Report", **where):
+    bob = person("bob", **where)
+    bob.open(link)
+    bob.opened(title)
+    return bob.download("Download")
+
+
+# --- connections and hosts that fail --------------------------------------------------------------------------
+
+
+def test_an_upload_goes_on_where_dropped_connections_left_it(person, report):
+    alice = person("alice")
+    front = Front(alice)
+    drops = ["before", "after", "before", "after"]
+
+    def drop(route):
+        if route.request.method != "PATCH" or not drops:
+            route.continue_()
+            return
+        if drops.pop() == "after":
+            route.fetch()  # all of it has arrived, and nobody hears of that
+        route.abort("connectionreset")
+
+    front.handle("/blobs/*", drop)
+    begin(alice, [report])
+    link = arrived(alice)
+    assert drops == []
+    assert [asked for asked in front.asked if asked.startswith("HEAD /blobs/")]
+    assert received(person, link) == report.read_bytes()
+
+
+def test_an_upload_survives_kill_9_of_the_host(person, own_site, report):
+    alice = person("alice", at=own_site)
+    front = Front(alice)
+    patches = []
+
+    def kill(route):
+        if route.request.method == "PATCH":
+            patches.append(route)
+        if len(patches) != 2 or route.request.method != "PATCH":
+            route.continue_()
+            return
+        route.fetch()
+        os.kill(own_site.share.pid, signal.SIGKILL)
+        own_site.share.stop()
+        route.abort("connectionreset")
+
+    front.handle("/blobs/*", kill)
+    begin(alice, [report])
+    expect(alice.page.get_by_role("progressbar")).to_be_visible(timeout=PATIENCE)
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not own_site.share.ended and time.monotonic() < deadline:
+        alice.page.wait_for_timeout(50)
+    assert own_site.share.ended
+    apart(own_site.start_share)
+    link = arrived(alice)
+    assert received(person, link, at=own_site) == report.read_bytes()
+
+
+def test_an_upload_is_paused_goes_on_and_shows_how_far_it_is(person, report):
+    alice = person("alice")
+    front = Front(alice)
+    held = []
+
+    def hold(route):
+        sent = [asked for asked in front.asked if asked.startswith("PATCH")]
+        if route.request.method == "PATCH" and len(sent) > 1:
+            held.append(route)
+        else:
+            route.continue_()
+
+    front.handle("/blobs/*", hold)
+    begin(alice, [report])
+    bar = alice.page.get_by_role("progressbar")
+    alice.sees(re.compile(r"1\.05 MB of 6\.3 MB"))
+    value, whole = bar.evaluate("bar => [bar.value, bar.max]")
+    assert 0 < value < whole
+    alice.click("Pause")
+    alice.sees("Paused")
+    asked = len([one for one in front.asked if one.startswith("PATCH")])
+    front.stop()  # from here on everything would pass
+    expect(alice.page.get_by_role("button", name="Continue")).to_be_visible()
+    alice.page.wait_for_timeout(1500)  # longer than the first wait before another try
+    assert len([one for one in front.asked if one.startswith("PATCH")]) == asked
+    alice.click("Continue")
+    assert received(person, arrived(alice)) == report.read_bytes()
+
+
+def test_an_upload_that_is_cancelled_leaves_nothing_with_the_host(person, site, report):
+    alice, held = person("alice"), Held(site)
+    front = Front(alice)
+    front.handle("/blobs/*", lambda route: None if len(held.parts) else route.continue_())
+    begin(alice, [report])
+    alice.sees(re.compile(r"1\.05 MB of 6\.3 MB"))
+    front.stop()
+    alice.click("Cancel")
+    alice.told("Stopped")
+    assert held.parts == []
+    alice.turn_to("#/shares")
+    expect(alice.page.get_by_role("row").nth(1)).to_contain_text("Revoked", timeout=PATIENCE)
+    expect(alice.page.get_by_role("row").nth(1)).to_contain_text("Report")
+
+
+# --- no room --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host_with(own_site):
+    """Start its share server with these options."""
+
+    def restart(*options):
+        own_site.share_options = options
+        own_site.share.stop()
+        apart(own_site.start_share)
+
+    yield restart
+    restart()
+
+
+@pytest.mark.parametrize(
+    ("option", "title"), [("--max-total", "The server is full"), ("--max-blob", "That is too large")]
+)
+def test_a_host_without_room_is_told_in_plain_words(person, own_site, host_with, report, option, title):
+    host_with(option, "1M")
+    alice = person("alice", at=own_site)
+    begin(alice, [report])
+    alice.told(title)
+    expect(alice.page.get_by_role("button", name="Encrypt and send")).to_be_enabled()
+
+
+def test_a_disk_that_is_full_halfway_is_told_in_plain_words(person, report):
+    alice = person("alice")
+    front = Front(alice)
+
+    def full(route):
+        if route.request.method == "PATCH" and route.request.headers["upload-offset"] != "0":
+            route.fulfill(status=507, body="no space left")
+        else:
+            route.continue_()
+
+    front.handle("/blobs/*", full)
+    begin(alice, [report])
+    alice.told("The server is full")
+
+
+def test_more_than_the_site_takes_is_told_before_anything_is_sent(person, own_site, tmp_path):
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(own_site.max_bytes + 1)
+    alice = person("alice", at=own_site)
+    front = Front(alice)
+    alice.go("#/")
+    alice.write([path], [BOB])
+    alice.sees("This site takes at most 1.07 GB")
+    alice.click("Encrypt and send")
+    expect(alice.page.get_by_role("button", name="Encrypt and send")).to_be_visible()
+    assert front.sent() == []
+
+
+# --- large files ----------------------------------------------------------------------------------------------
+
+
+def anonymous(pid):
+    """Bytes of memory that a process has for itself."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
+@contextmanager
+def most_memory(chromium):
+    """By how much the memory of any of the pages' processes grew meanwhile, in a list of one."""
+    session = chromium.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    idle = {each["id"]: anonymous(each["id"]) for each in processes if each["type"] == "renderer"}
+    assert idle
+    grown, done = [0], threading.Event()
+
+    def look():
+        while not done.wait(0.05):
+            grown[0] = max(grown[0], *(anonymous(pid) - before for pid, before in idle.items()))
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    try:
+        yield grown
+    finally:
+        done.set()
+        watching.join()
+        session.detach()
+
+
+def test_a_large_file_goes_and_comes_in_little_memory(person, chromium, tmp_path):
+    path = tmp_path / "disk.img"
+    with path.open("wb") as file:
+        file.write(b"begin")
+        file.truncate(LARGE - 3)
+        file.seek(0, os.SEEK_END)
+        file.write(b"end")
+    alice = person("alice")
+    alice.go("#/")
+    expect(alice.page.locator(".badge")).to_have_attribute("data-state", "verified", timeout=PATIENCE)
+    with most_memory(chromium) as sending:
+        alice.write([path], [BOB], title="Disk")
+        with alice.signing_in():
+            alice.click("Encrypt and send")
+        link = arrived(alice)
+    alice.close()
+    bob = person("bob")
+    bob.open(link)
+    bob.opened("Disk")
+    with most_memory(chromium) as receiving, bob.page.expect_download(timeout=LONG) as coming:
+        bob.click("Download")
+        bob.sees("Decrypting: disk.img")
+        expect(bob.page.get_by_text("disk.img: saved")).to_be_visible(timeout=LONG)
+    with Path(coming.value.path()).open("rb") as got, path.open("rb") as was:
+        assert hashlib.file_digest(got, "sha256").digest() == hashlib.file_digest(was, "sha256").digest()
+    print(f"sending {sending[0] / MIB:.0f} MiB, receiving {receiving[0] / MIB:.0f} MiB")
+    assert sending[0] < MOST_MEMORY
+    assert receiving[0] < MOST_MEMORY
