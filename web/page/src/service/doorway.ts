@@ -36,10 +36,10 @@ export function redirectPassage(): Passage {
 /** What the SDK signs in by: the passage that the user chose for this sign-in. */
 export class Doorway implements SignIn {
   #passage: Passage | null = null;
-  /** Gets the user to click, when the SDK wants a sign-in that no click asked for: an upload outlived its ticket. */
-  readonly #askForClick: () => Promise<Passage>;
+  /** Gets the user to click, when the SDK wants a sign-in at `url` that no click asked for: an upload outlived its ticket. */
+  readonly #askForClick: (url: string) => Promise<Passage>;
 
-  constructor(askForClick: () => Promise<Passage>) {
+  constructor(askForClick: (url: string) => Promise<Passage>) {
     this.#askForClick = askForClick;
   }
 
@@ -58,7 +58,7 @@ export class Doorway implements SignIn {
   }
 
   async authorize(url: string, state: string): Promise<RedirectResult> {
-    const passage = this.#passage ?? (await this.#askForClick());
+    const passage = this.#passage ?? (await this.#askForClick(url));
     return passage.authorize(url, state);
   }
 }

@@ -142,10 +142,10 @@ const NO_PASSAGE: Passage = {
   },
 };
 
-/** A sign-in that begins by itself still needs a click, or no window would open. */
-function askForClick(): Promise<Passage> {
+/** A sign-in that begins by itself still needs a click, or no window would open. The dialog names the place it leads to. */
+function askForClick(url: string): Promise<Passage> {
   return new Promise((resolve, reject) => {
-    const way: Way = { kind: "provider", name: people.value[0]?.provider ?? "" };
+    const way: Way = { kind: "provider", name: providerName(url) };
     const cancel = (): void => {
       question.value = null;
       reject(new Declined());
