@@ -57,6 +57,17 @@ export function Addressees({ whom, onChange, error, hint }: AddresseesProps): JS
   );
 }
 
+interface CardsProps {
+  readonly cards: string;
+  readonly onChange: (cards: string) => void;
+  readonly error: string | null;
+}
+
+/** Where the cards of recipients who need a passkey are pasted. */
+export const CardsField = ({ cards, onChange, error }: CardsProps): JSX.Element => (
+  <Field label={t("send.passkey.card")} hint={t("send.passkey.card.hint")} value={cards} onInput={onChange} rows={3} mono error={error} />
+);
+
 const DAYS = [1, 7, 14, 30, 90] as const;
 
 interface ExpiryProps {

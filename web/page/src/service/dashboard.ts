@@ -5,6 +5,7 @@ import { ErrorNumber, shares, StrongroomError, unhex, type DeskEntry, type messa
 import { nowSeconds } from "../amounts.js";
 import { linked } from "./link.js";
 import { showPeople, signInFor } from "./people.js";
+import { cardsIn } from "./sharing.js";
 import type { Entry, History, State, Visit } from "./types.js";
 
 /** Newest first, after a sign-in if need be. */
@@ -88,8 +89,10 @@ export async function extend(entry: Entry, expiresAt: number, maxOpens: number |
   await shares.extend(vault, site, entry.id, to).finally(showPeople);
 }
 
-export async function addRecipients(entry: Entry, emails: readonly string[]): Promise<void> {
+/** `cards`: the passkey cards of these people, as pasted; for a share that asks for none, nothing. */
+export async function addRecipients(entry: Entry, emails: readonly string[], cards: string): Promise<void> {
   const { vault, site } = linked();
+  const passkeys = entry.passkeys > 0 ? cardsIn(cards) : [];
   await signIn();
-  await shares.addRecipients(vault, site, entry.id, emails).finally(showPeople);
+  await shares.addRecipients(vault, site, entry.id, emails, passkeys).finally(showPeople);
 }

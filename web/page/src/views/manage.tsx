@@ -8,13 +8,14 @@ import { useCell } from "../cell.js";
 import { Arrow, Back, Clock, Eye, Inbox, List, Person, Send, Stop } from "../icons.js";
 import { counted, t } from "../language.js";
 import { Button, Chips, CopyLine, Dialog, Heading, Notice, ProblemNotice, Skeleton } from "../parts/basics.js";
-import { checkAddress, ExpiryChoice, OpensChoice } from "../parts/addressing.js";
+import { CardsField, checkAddress, ExpiryChoice, OpensChoice } from "../parts/addressing.js";
 import { Names } from "../parts/names.js";
 import { Standing } from "../parts/standing.js";
 import { connection } from "../service/connection.js";
 import { addRecipients, entries, extend, historyOf, revoke } from "../service/dashboard.js";
 import { people } from "../service/people.js";
 import { problemOf } from "../service/problem.js";
+import { checkCards } from "../service/sharing.js";
 import type { Entry, History, Problem, Visit } from "../service/types.js";
 
 type Loaded<T> = { readonly state: "loading" } | { readonly state: "ready"; readonly value: T } | { readonly state: "failed"; readonly problem: Problem };
@@ -330,17 +331,21 @@ function ExtendDialog({ entry, onClose, onDone }: ChangeProps): JSX.Element {
 
 function AddDialog({ entry, onClose, onDone }: ChangeProps): JSX.Element {
   const [more, setMore] = useState<readonly string[]>([]);
+  const [cards, setCards] = useState("");
+  // without a card of their own, they could sign in and still not open it
+  const fault = entry.passkeys > 0 ? checkCards(cards, more) : null;
   const { busy, problem, run } = useChange(onDone);
   return (
     <Dialog title={t("add.title")} onClose={onClose}>
       <p>{t("add.text")}</p>
       <Chips label={t("address.people")} values={more} onChange={setMore} placeholder={t("address.people.placeholder")} check={checkAddress} />
+      {entry.passkeys > 0 && <CardsField cards={cards} onChange={setCards} error={cards === "" ? null : fault} />}
       {problem !== null && <ProblemNotice problem={problem} />}
       <div class="actions end">
         <Button look="quiet" onClick={onClose}>
           {t("cancel")}
         </Button>
-        <Button look="primary" busy={busy} disabled={more.length === 0} onClick={() => run(() => addRecipients(entry, more))}>
+        <Button look="primary" busy={busy} disabled={more.length === 0 || fault !== null} onClick={() => run(() => addRecipients(entry, more, cards))}>
           {t("add.confirm")}
         </Button>
       </div>

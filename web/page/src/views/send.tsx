@@ -8,7 +8,7 @@ import { useCell } from "../cell.js";
 import { Cross, Pause, Play, Send as SendIcon } from "../icons.js";
 import { counted, t } from "../language.js";
 import { Button, CopyLine, Field, Heading, Notice, ProblemNotice, Switch } from "../parts/basics.js";
-import { Addressees, addresseesFault, ExpiryChoice, NOBODY, OpensChoice, type Whom } from "../parts/addressing.js";
+import { Addressees, addresseesFault, CardsField, ExpiryChoice, NOBODY, OpensChoice, type Whom } from "../parts/addressing.js";
 import { Names } from "../parts/names.js";
 import { Picker, totalOf } from "../parts/picker.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";
@@ -131,7 +131,7 @@ export function SendView(): JSX.Element {
             <summary>{t("send.options")}</summary>
             <OpensChoice value={maxOpens} onChange={setMaxOpens} />
             <Switch label={t("send.passkey")} hint={t("send.passkey.hint")} on={withPasskey} onChange={setWithPasskey}>
-              <Field label={t("send.passkey.card")} hint={t("send.passkey.card.hint")} value={cards} onInput={setCards} rows={3} mono error={tried || cards !== "" ? faults.cards : null} />
+              <CardsField cards={cards} onChange={setCards} error={tried || cards !== "" ? faults.cards : null} />
             </Switch>
             <Switch label={t("send.second")} hint={t("send.second.hint")} on={withSecond} onChange={setWithSecond}>
               <Field label={t("send.second.address")} type="email" value={second} onInput={setSecond} error={tried ? faults.second : null} />
