@@ -77,16 +77,14 @@ export function Picker({ picked, onChange, maxBytes, error }: PickerProps): JSX.
             {t("picker.folder")}
           </Button>
         </div>
-        <input ref={filesInput} class="visually-hidden" type="file" multiple tabIndex={-1} aria-label={t("picker.files")} onChange={(event) => takeInput(event.currentTarget)} />
+        <input ref={filesInput} hidden type="file" multiple onChange={(event) => takeInput(event.currentTarget)} />
         <input
           ref={(input) => {
             folderInput.current = input;
             if (input !== null) input.webkitdirectory = true;
           }}
-          class="visually-hidden"
+          hidden
           type="file"
-          tabIndex={-1}
-          aria-label={t("picker.folder")}
           onChange={(event) => takeInput(event.currentTarget)}
         />
       </div>
