@@ -85,7 +85,7 @@ def test_what_it_quotes_of_the_demo_the_demo_says(demo):
 def test_its_commands_run(demo):
     block = next(body for _, body in BLOCKS if "strongroom describe" in body)
     commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         user = re.search(r"sign in as (\w+)", command)
         done = demo.run(command.replace(PLACEHOLDER, demo.vault), user[1] if user else "nobody", shell=True)
