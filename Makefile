@@ -11,7 +11,7 @@ demo: ready page ## store a key as one user, collect it as another, see what the
 	@$(BIN)/strongroom demo
 
 test: lint page ## everything: lint, vectors, all tests; says what it could not run
-	@$(BIN)/python -m tools.node tests/idp tests/vectors/js
+	@$(BIN)/python -m tools.node tests/idp web
 	@$(BIN)/python -m tools.chromium
 	@$(BIN)/python spec/vectors/generate.py --check
 	@$(BIN)/pytest
@@ -49,7 +49,7 @@ lock: ready ## newest versions of everything into uv.lock
 	@$(PYTHON) -m tools.bootstrap
 
 clean: ## remove what was built
-	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist src/strongroom/page_dist tests/idp/node_modules tests/vectors/js/node_modules web/node_modules web/*/node_modules
+	rm -rf .venv .venv.lock .lint-imports.log .*_cache .hypothesis .import_linter_cache dist src/strongroom/page_dist tests/idp/node_modules web/node_modules web/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ready:

@@ -18,15 +18,6 @@ SHARED = ROOT.parent / "shared"
 NOTHING_SKIPPED = "STRONGROOM_NOTHING_SKIPPED"
 
 
-def second_client_missing():
-    """Why the client in another language cannot run here, or None."""
-    if commands() is None:
-        return "there is no Node.js here (`make test` installs one)"
-    if not (ROOT / "tests" / "vectors" / "js" / "node_modules" / "@hpke").is_dir():
-        return "tests/vectors/js/node_modules is missing (`make test` installs it)"
-    return None
-
-
 def web_missing(package):
     """Why tests can't use this npm package of `web`, or None."""
     if commands() is None:
@@ -39,7 +30,6 @@ def web_missing(package):
 # What a test may ask for with @pytest.mark.needs(name): a function that says why it is missing, or None.
 NEEDS = {
     "oidc": provider.missing,
-    "second-client": second_client_missing,
     "web": lambda: web_missing("age-encryption"),
     "cctv": lambda: web_missing("cctv-age"),
     "page": page_missing,

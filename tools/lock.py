@@ -55,5 +55,4 @@ def lock_node(folder: Path) -> None:
 if __name__ == "__main__":
     lock_python()
     lock_node(ROOT / "tests" / "idp")
-    lock_node(ROOT / "tests" / "vectors" / "js")
     lock_node(ROOT / "web")

@@ -32,7 +32,13 @@ def test_measured_rooms_are_held_to_fewer_lines():
     assert most_lines(room / "host" / "front" / "app.py") == OTHER_LINES
 
 
-@pytest.mark.parametrize("name", ["uv.lock", "tests/idp/package-lock.json"])
+def test_files_of_the_web_are_small():
+    written = [path for path in (ROOT / "web").glob("*/src/**/*.ts*") if path.name != "messages.ts"]  # that is generated
+    assert len(written) > 50
+    assert {path.name: lines for path in written if (lines := len(path.read_text().splitlines())) > OTHER_LINES} == {}
+
+
+@pytest.mark.parametrize("name", ["uv.lock", "tests/idp/package-lock.json", "web/package-lock.json"])
 def test_a_lock_names_no_host(name):
     assert "://" not in (ROOT / name).read_text()
 

@@ -48,13 +48,11 @@ from strongroom.protocol.link import Operation
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey
 from strongroom.protocol.session import Channel, ClientHandshake
 from tests.support.evidence import NOW, Cluster
-from tools.node import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "spec"
 VECTORS = SPEC / "vectors"
 FILES = sorted(VECTORS.rglob("*.json"))
-JS = ROOT / "tests" / "vectors" / "js"
 PLACES = (messages, authenticator_messages, instructions, evidence, session, policy, blobs)
 KINDS = SimpleNamespace(**{name: value for module in PLACES for name, value in vars(module).items()})
 """Message types by name, wherever they are defined."""
@@ -545,35 +543,3 @@ def test_drift_is_noticed(tmp_path):
     assert done.returncode == 1
     for name in ("spec/vectors/nonce/nonce.json", "spec/vectors/nonce/surplus.json", "spec/errors.md"):
         assert name in done.stderr
-
-
-@pytest.fixture(scope="module")
-def second_client():
-    """What the client in another language says: lines by their first word."""
-    found = commands()
-    assert found is not None
-    command = [*found[0], str(JS / "second_client.mjs"), str(SPEC)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-    said: dict[str, list[str]] = {}
-    for line in done.stdout.splitlines():
-        word, _, rest = line.partition(" ")
-        said.setdefault(word, []).append(rest)
-    return said
-
-
-@pytest.mark.needs("second-client")
-def test_a_second_client_reads_every_vector_alike(second_client):
-    left_out = {path for path in FILES if read(path)["run"] in ("verify rules", "appraise", "verify quote")}
-    assert set(second_client["ok"]) == {path.relative_to(VECTORS).as_posix() for path in FILES if path not in left_out}
-
-
-@pytest.mark.needs("second-client")
-def test_what_a_second_client_makes_is_accepted(second_client):
-    vector = read(VECTORS / "handshake" / "complete.json")
-    given, outputs = vector["inputs"], vector["outputs"]
-    (made,) = map(json.loads, second_client["made"])
-    opened = session.open_hello(KemKey(unhex(given["server_kem_seed"])), unhex(made["hello"]))
-    assert encode(opened).hex() == outputs["hello_message"]
-    binding, transcript = unhex(outputs["binding_key"]), unhex(outputs["transcript"])
-    primitives.verify_signature(binding, unhex(made["proof"]), Domain.PROOF, transcript)
