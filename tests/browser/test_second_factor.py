@@ -112,6 +112,27 @@ def test_a_sender_is_told_of_a_card_that_is_missing_or_none(person, report):
     alice.sees("That is not a passkey card.")
 
 
+def test_who_is_added_to_a_share_that_asks_for_passkeys_comes_with_a_card(person, report):
+    alice, bob, carol = (person(name) for name in ("alice", "bob", "carol"))
+    SecurityKey(bob)
+    SecurityKey(carol)
+    card = card_of(carol)
+    link = alice.send([report], [BOB], title="Strict", more=with_cards(card_of(bob)))
+    alice.page.get_by_role("link", name="See who opens it").click()
+    alice.click("Add a recipient")
+    dialog = alice.page.get_by_role("dialog")
+    dialog.get_by_label("To", exact=True).fill(CAROL)
+    alice.page.keyboard.press("Enter")
+    add = dialog.get_by_role("button", name="Add", exact=True)
+    expect(add).to_be_disabled()
+    dialog.get_by_label("The recipients' cards").fill(card)
+    add.click()
+    expect(dialog).to_have_count(0)
+    carol.open(link)
+    carol.click("Use the passkey of localhost")
+    carol.opened("Strict")
+
+
 # --- a second person ------------------------------------------------------------------------------------------
 
 
