@@ -6,12 +6,15 @@ import json
 import logging
 import os
 import secrets
+import socket
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from strongroom.host.share import proxy
+from strongroom.host.share import blobs, proxy
+from strongroom.host.share.blobs import READERS_PER_ADDRESS
 from strongroom.host.share.connection import Connection
 from strongroom.host.share.http import Limits
 from strongroom.host.share.objects import Part
@@ -364,6 +367,83 @@ async def test_connections_are_bounded_in_all_and_for_each_address(tmp_path, lim
             while host.server.connections:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await host.get("/health")).text == "ok"
+
+
+# --- who wants the places of other readers ---------------------------------------------------------------------------
+
+
+def asked_from(address, blob):
+    return f"GET /blobs/{blob.hex()} HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {address}\r\n\r\n".encode()
+
+
+async def test_one_customer_who_reads_slowly_keeps_nobody_else_from_a_blob(tmp_path):
+    """All at once, too: a place is taken before anything is waited for."""
+    async with hosting(tmp_path / "data", behind_proxy=True) as host, AsyncExitStack() as stack:
+        blob = await host.stored(os.urandom(24 * 1024 * 1024))
+        slow = [await stack.enter_async_context(host.raw()) for _ in range(READERS_PER_ADDRESS + 4)]
+        for number, (_, writer) in enumerate(slow):
+            writer.write(asked_from(f"2001:db8::{number}", blob))
+        lines = await asyncio.gather(*(asyncio.wait_for(reader.readline(), 10) for reader, _ in slow))
+        statuses = [line.split()[1] for line in lines]
+        assert (statuses.count(b"200"), statuses.count(b"429")) == (READERS_PER_ADDRESS, 4)
+        for address, status in (("2001:db8:0:1::7", b"200"), ("192.0.2.7", b"200"), ("2001:db8::77", b"429")):
+            reader, writer = await stack.enter_async_context(host.raw())
+            writer.write(asked_from(address, blob))
+            assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == status
+
+
+async def test_readers_are_bounded_all_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(blobs, "MAX_READERS", 2)
+    async with hosting(tmp_path / "data", behind_proxy=True) as host, AsyncExitStack() as stack:
+        blob = await host.stored(os.urandom(24 * 1024 * 1024))
+        statuses = []
+        for number in range(3):
+            reader, writer = await stack.enter_async_context(host.raw())
+            writer.write(asked_from(f"192.0.2.{number}", blob))
+            statuses.append((await asyncio.wait_for(reader.readline(), 5)).split()[1])
+        assert statuses == [b"200", b"200", b"503"]
+
+
+async def test_a_reader_gives_its_place_back_however_it_ends(tmp_path):
+    async with hosting(tmp_path / "data") as host:
+        blob = await host.stored(os.urandom(24 * 1024 * 1024))
+        await host.get(f"/blobs/{blob.hex()}", headers={"range": "bytes=0-9"})
+        for _ in range(3):
+            async with host.raw() as (reader, writer):
+                writer.write(f"GET /blobs/{blob.hex()} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+                await reader.readline()
+        async with host.raw() as (_, writer):  # gone before its answer is begun
+            writer.write(f"GET /blobs/{blob.hex()} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+            writer.transport.abort()
+        (tmp_path / "data" / "blobs" / blob.hex() / "0").unlink()
+        assert (await host.get(f"/blobs/{blob.hex()}")).status_code == 503
+        async with asyncio.timeout(5):
+            while host.blobs._readers:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("pace", "let_go"), [(1024 * 1024, True), (16 * 1024, False)])
+async def test_a_reader_that_drips_is_bounded_by_its_pace(tmp_path, pace, let_go):
+    """It takes each piece in good time, for a blob of small parts is sent in small pieces; and would hold its place."""
+    part = bytes(80 * 1024)
+    async with hosting(tmp_path / "data", at="memory:///", limits=Limits(write_seconds=1.0, answer_pace=pace)) as host:
+        blob, _ = await host.begin(100 * len(part))
+        for offset in range(0, 100 * len(part), len(part)):
+            await host.piece(blob, offset, part)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            slow.connect(("127.0.0.1", host.port))
+            reader, writer = await asyncio.open_connection(sock=slow, limit=16 * 1024)
+            writer.write(f"GET /blobs/{blob.hex()} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+            began, ended = time.monotonic(), False
+            while not ended and time.monotonic() - began < 4:
+                try:
+                    ended = not await asyncio.wait_for(reader.read(8 * 1024), 5)
+                except ConnectionError:
+                    ended = True
+                await asyncio.sleep(0.05)
+            writer.close()
+        assert ended is let_go
 
 
 # --- who wants to be read in two ways -------------------------------------------------------------------------------

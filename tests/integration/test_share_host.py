@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from strongroom.cli.main import run
+from strongroom.host.share import abuse
 from strongroom.host.share.http import Limits
 from strongroom.host.share.objects import CannotUse, Objects, Part
 from strongroom.host.share.page import POLICY, PREVIEW_POLICY, BadPage, Page, read_trust
@@ -748,6 +749,34 @@ async def test_reports_are_bounded_and_another_page_can_make_no_visitor_send_one
         assert form.status_code == 415
         statuses = [(await host.post("/abuse", json=report)).status_code for _ in range(6)]
         assert statuses == [204] * 5 + [429]
+        host.clock.ahead = 3601
+        assert (await host.post("/abuse", json=report)).status_code == 204
+
+
+async def test_forty_addresses_that_report_do_not_keep_another_s_report_from_the_operator(tmp_path):
+    async with hosting(tmp_path / "data", behind_proxy=True) as host:
+        report = {"share": "ab" * 16, "text": "x"}
+        for number in range(41):
+            headers = {"x-forwarded-for": f"192.0.2.{number}"}
+            statuses = {(await host.post("/abuse", json=report, headers=headers)).status_code for _ in range(5)}
+            assert statuses == {204}
+        real = {"share": "cd" * 16, "text": "a stolen document"}
+        assert (await host.post("/abuse", json=real, headers={"x-forwarded-for": "203.0.113.1"})).status_code == 204
+        assert "a stolen document" in (tmp_path / "data" / "abuse.jsonl").read_text()
+
+
+async def test_reports_stop_at_so_many_bytes_and_the_operator_is_told_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(abuse, "MAX_FILE", 200)
+    async with hosting(tmp_path / "data") as host:
+        report = {"share": "ab" * 16, "text": "x"}
+        statuses = [(await host.post("/abuse", json=report)).status_code for _ in range(5)]
+        assert statuses == [204, 204, 503, 503, 503]
+        path = tmp_path / "data" / "abuse.jsonl"
+        assert path.stat().st_size <= 200
+        told = [record.getMessage() for record in caplog.records if "reports of abuse are lost" in record.getMessage()]
+        assert len(told) == 1
+        assert str(path) in told[0]
+        path.rename(tmp_path / "read.jsonl")
         host.clock.ahead = 3601
         assert (await host.post("/abuse", json=report)).status_code == 204
 

@@ -7,7 +7,9 @@ to which record); it is the operator who decides, and who asks back.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -21,11 +23,15 @@ from strongroom.protocol.errors import Number
 FILE: Final = "abuse.jsonl"
 MAX_REPORT: Final = 4096
 """Bytes of one report."""
-MAX_FILE: Final = 16 * 1024 * 1024
-"""Bytes of all; the operator moves the file away."""
+MAX_FILE: Final = 64 * 1024 * 1024
+"""Bytes of all; the operator moves the file away. The only bound on all reports together: a count of them would let
+forty addresses keep everybody else's from the operator for an hour, and then again."""
 PER_ADDRESS: Final = 5
-PER_HOUR: Final = 200
+"""Reports in an hour."""
+_ADDRESSES: Final = 65_536
+"""That are remembered; who can send from more than these is bounded by `MAX_FILE` alone."""
 _HOUR: Final = 3600.0
+_log: Final = logging.getLogger("strongroom.host.share")
 _SHARE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -36,8 +42,9 @@ class Abuse:
         self.path: Final = folder / FILE
         self._now = now
         self._address = address
-        self._recent: list[tuple[float, str]] = []
-        """When and from where, for an hour, in memory only."""
+        self._recent: dict[str, list[float]] = {}
+        """From where and when, in memory only; who asked last is last."""
+        self._told = False
 
     async def handle(self, request: Request) -> Answer:
         """Raises `Problem`."""
@@ -52,7 +59,11 @@ class Abuse:
         line = json.dumps({"at": int(now), "share": share, "text": text}) + "\n"
         try:
             await asyncio.to_thread(self._append, line.encode())
-        except OSError:
+            self._told = False
+        except OSError as error:
+            if not self._told:  # once: else whoever reports fills the log instead
+                _log.error("reports of abuse are lost: %s: %s", self.path, error.strerror)
+                self._told = True
             raise Problem(
                 503, Number.STORE_UNAVAILABLE, "the report could not be kept; write to the operator", retry_after="60"
             ) from None
@@ -60,16 +71,19 @@ class Abuse:
 
     def _verify_rate(self, address: str, now: float) -> None:
         """Raises `Problem`; counts otherwise."""
-        self._recent = [(at, who) for at, who in self._recent if abs(now - at) < _HOUR]
-        if len(self._recent) >= PER_HOUR or sum(who == address for _, who in self._recent) >= PER_ADDRESS:
+        mine = [at for at in self._recent.pop(address, []) if abs(now - at) < _HOUR]
+        self._recent[address] = mine
+        if len(mine) >= PER_ADDRESS:
             raise Problem(429, Number.THROTTLED, "too many reports; try again in an hour", retry_after="3600")
-        self._recent.append((now, address))
+        mine.append(now)
+        if len(self._recent) > _ADDRESSES:
+            del self._recent[next(iter(self._recent))]
 
     def _append(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             if os.fstat(descriptor).st_size + len(line) > MAX_FILE:
-                raise OSError("the file is full")
+                raise OSError(errno.EFBIG, "the file is full; read it and move it away")
             os.write(descriptor, line)
         finally:
             os.close(descriptor)

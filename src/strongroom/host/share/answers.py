@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 from strongroom.protocol.errors import Number
 
@@ -19,13 +19,22 @@ HARDENED: Final = {
 """For everything that is no part of the page: were it ever shown as a document, it could do nothing."""
 
 
+class Stream(Protocol):
+    """Pieces of a body. `aclose` gives back what it holds, also of one that was never begun."""
+
+    def __aiter__(self) -> AsyncIterator[memoryview]: ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer. Header names are lower-case; content-length is added from `body`, or is `length` for a stream."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | AsyncGenerator[memoryview, None] = b""
+    body: bytes | Stream = b""
+    """A stream is closed by who sends it, however far it got."""
     length: int | None = None
     """Bytes of a stream, or of what HEAD leaves out; None: as long as `body`."""
 

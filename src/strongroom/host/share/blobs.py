@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -26,11 +26,15 @@ from strongroom.protocol.blobs import BlobStatement
 from strongroom.protocol.errors import Number
 
 T = TypeVar("T")
+Span = tuple[Part, int, int]
+"""What to read of a part: its first byte, and how many."""
 
 PIECE: Final = 1024 * 1024
 """Bytes read at once; one such piece is sent while the next is fetched."""
 MAX_READERS: Final = 256
 """Downloads at once: each holds two pieces."""
+READERS_PER_ADDRESS: Final = 16
+"""Of these: an id of one blob, which every recipient has, must not be enough to keep everybody else from theirs."""
 _STALE_SECONDS: Final = 2.0
 """An upload that is silent for so long gives way to a new one of the same blob: its client has reconnected."""
 _PATIENCE_SECONDS: Final = 10.0
@@ -60,6 +64,39 @@ class _Turn:
         self.wanted = 0
 
 
+class Reading:
+    """The pieces of a range, each fetched while the one before is sent. Counted from when it is made until `aclose`."""
+
+    def __init__(self, objects: Objects, left: Callable[[], None]) -> None:
+        self._objects = objects
+        self._left: Callable[[], None] | None = left
+        self._spans: Sequence[Span] = ()
+        self._ready = memoryview(b"")
+        self._following: asyncio.Task[memoryview] | None = None
+
+    async def begin(self, spans: Sequence[Span]) -> None:
+        """Fetch the first piece. Raises `Problem`."""
+        if spans:
+            self._ready = await self._objects.get(*spans[0])
+        self._spans = spans[1:]
+
+    async def __aiter__(self) -> AsyncIterator[memoryview]:
+        for span in self._spans:
+            self._following = asyncio.create_task(self._objects.get(*span))
+            yield self._ready
+            self._ready = await self._following
+        yield self._ready
+
+    async def aclose(self) -> None:
+        if self._left is not None:
+            left, self._left = self._left, None
+            left()
+        if self._following is not None:
+            self._following.cancel()
+            with suppress(Problem, asyncio.CancelledError):
+                await self._following
+
+
 class Blobs:
     """`now` gives Unix seconds. `close` before the index is."""
 
@@ -72,7 +109,8 @@ class Blobs:
         self._memory = Memory(quotas.memory)
         self._turns: dict[bytes, _Turn] = {}
         self._uploads: dict[bytes, Upload] = {}
-        self._readers = 0
+        self._readers: Counter[str] = Counter()
+        """Downloads that go on, by address."""
         self._openers: dict[bytes, str] = {}
         """Where each unfinished blob was begun: in memory only, no address is written down."""
 
@@ -90,33 +128,37 @@ class Blobs:
             _gone(blob)
         return blob
 
-    async def read(self, blob: Blob, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
-        """Bytes `start` to before `stop`, in pieces; the first is there already. Raises `Problem`, also on the way."""
-        if self._readers >= MAX_READERS:
-            raise Problem(503, Number.BUSY, "too many downloads at once; try again in a moment", retry_after="5")
-        spans = await self._spans(blob, start, stop)
-        first = await self._objects.get(*spans[0]) if spans else memoryview(b"")
-        return self._pieces(first, spans[1:])
-
-    async def _pieces(
-        self, first: memoryview, spans: Sequence[tuple[Part, int, int]]
-    ) -> AsyncGenerator[memoryview, None]:
-        self._readers += 1
-        ready, following = first, None
+    async def read(self, blob: Blob, start: int, stop: int, address: str) -> Reading:
+        """Bytes `start` to before `stop`, in pieces; the first is there already. `address` is counted until it is
+        closed. Raises `Problem`, also on the way."""
+        self._verify_readers(address)
+        self._readers[address] += 1
+        reading = Reading(self._objects, lambda: self._reader_left(address))
         try:
-            for span in spans:
-                following = asyncio.create_task(self._objects.get(*span))
-                yield ready
-                ready = await following
-            yield ready
-        finally:
-            self._readers -= 1
-            if following is not None:
-                following.cancel()
-                with suppress(Problem, asyncio.CancelledError):
-                    await following
+            await reading.begin(await self._spans(blob, start, stop))
+        except BaseException:  # also when the client leaves meanwhile
+            await reading.aclose()
+            raise
+        return reading
 
-    async def _spans(self, blob: Blob, start: int, stop: int) -> list[tuple[Part, int, int]]:
+    def _verify_readers(self, address: str) -> None:
+        """Raises `Problem`."""
+        if self._readers[address] >= READERS_PER_ADDRESS:
+            raise Problem(
+                429,
+                Number.THROTTLED,
+                f"{READERS_PER_ADDRESS} downloads to this address go on: finish one first",
+                retry_after="5",
+            )
+        if self._readers.total() >= MAX_READERS:
+            raise Problem(503, Number.BUSY, "too many downloads at once; try again in a moment", retry_after="5")
+
+    def _reader_left(self, address: str) -> None:
+        self._readers[address] -= 1
+        if not self._readers[address]:
+            del self._readers[address]
+
+    async def _spans(self, blob: Blob, start: int, stop: int) -> list[Span]:
         """What to read for a range: part, first byte in it, length."""
         spans = []
         for offset, length in await self._on_index(self._index.parts, blob.id, start, stop):

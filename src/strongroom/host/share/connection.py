@@ -1,15 +1,16 @@
 """One client's connection: requests with bodies of any length, streamed; one request in work at a time.
 
 Everybody on the network may talk to this, so nothing is free of a bound: a head in bytes and time, a body by its stated
-length and by a least pace, what is buffered of it (reading pauses), the time for taking an answer, the time between
-two requests. `Transfer-Encoding` is refused: with stated lengths alone there is one way to find the end of a request,
-and nothing that a proxy in front of this could read in another way (request smuggling). A client that sends its next
-request before it has its answer gets that answer and no more.
+length and by a least pace, what is buffered of it (reading pauses), the pace at which an answer is taken, the time
+between two requests. `Transfer-Encoding` is refused: with stated lengths alone there is one way to find the end of a
+request, and nothing that a proxy in front of this could read in another way (request smuggling). A client that sends
+its next request before it has its answer gets that answer and no more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -22,7 +23,7 @@ from strongroom.host.share.answers import Answer, Problem
 from strongroom.protocol.errors import Number
 
 if TYPE_CHECKING:
-    from strongroom.host.share.http import Server
+    from strongroom.host.share.http import Limits, Server
 
 MAX_HEAD: Final = 16 * 1024
 """Bytes of request line and headers."""
@@ -30,6 +31,9 @@ _HIGH, _LOW = 512 * 1024, 128 * 1024
 """Bytes of a body that wait to be taken, before reading pauses, and when it goes on."""
 _PACE: Final = 16 * 1024
 """Bytes of a body that must come in each `stall_seconds`."""
+_UNSENT: Final = 256 * 1024
+"""Bytes of an answer that the system takes before they can be sent. Left to itself it takes megabytes, a third of its
+buffer at a time: a client's pace would be seen as leaps with long silence between."""
 _LINGER_SECONDS: Final = 5.0
 """For which the rest of a refused body is thrown away: closing at once would reset the connection, and the client
 would see that instead of the refusal."""
@@ -139,6 +143,41 @@ class Request:
         self.body = body
 
 
+class _Pace:
+    """Whether a client takes answers at a pace worth a place here: it could else hold one for ever, a byte at a time.
+
+    Only the seconds count in which we wait for it; our own slowness is not the client's.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.put = 0
+        """Bytes of answers that were handed to the transport, in all."""
+        self._seconds = limits.write_seconds
+        self._least = limits.answer_pace * limits.write_seconds
+        self._taken = 0
+        self._waited = 0.0
+        self._since: float | None = None
+
+    def waits(self, now: float) -> None:
+        self._since = now
+
+    def goes_on(self, now: float) -> None:
+        if self._since is not None:
+            self._waited += now - self._since
+            self._since = None
+
+    def too_slow(self, now: float, buffered: int) -> bool:
+        """Whether the last `write_seconds` of waiting brought too little; asked a few times a second."""
+        waited = self._waited + (now - self._since if self._since is not None else 0.0)
+        if waited < self._seconds:
+            return False
+        before, self._taken = self._taken, self.put - buffered
+        self._waited = 0.0
+        if self._since is not None:
+            self._since = now
+        return self._taken - before < self._least
+
+
 class Connection(asyncio.Protocol):
     """Lives in `server.connections`; `check` is called there a few times a second."""
 
@@ -160,12 +199,14 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._writable: asyncio.Future[None] | None = None
         self._read_deadline = inf
-        self._write_deadline = inf
+        self._pace = _Pace(server.limits)
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        with suppress(OSError):  # gone already
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
         self._read_deadline = self._loop.time() + self.server.limits.head_seconds
@@ -205,10 +246,10 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
-        self._write_deadline = self._loop.time() + self.server.limits.write_seconds
+        self._pace.waits(self._loop.time())
 
     def resume_writing(self) -> None:
-        self._write_deadline = inf
+        self._pace.goes_on(self._loop.time())
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
@@ -217,7 +258,7 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Act on the deadlines."""
-        if now > self._write_deadline:
+        if self._transport is not None and self._pace.too_slow(now, self._transport.get_write_buffer_size()):
             self.abort()
         elif now > self._read_deadline:
             if self._deaf or not self._head_bytes:
@@ -325,9 +366,9 @@ class Connection(asyncio.Protocol):
             await self._ready()
             self._put(head + (b"" if request.method == "HEAD" else answer.body))
         else:
-            await self._ready()
-            self._put(head)
             async with aclosing(answer.body) as pieces:
+                await self._ready()
+                self._put(head)
                 try:
                     async for piece in pieces:
                         await self._ready()
@@ -345,6 +386,7 @@ class Connection(asyncio.Protocol):
     def _put(self, data: bytes | memoryview) -> None:
         if self._transport is None:
             raise Lost("the client went away")
+        self._pace.put += len(data)
         self._transport.write(data)
 
     def _done(self, keep: bool) -> None:

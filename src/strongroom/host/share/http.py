@@ -33,7 +33,9 @@ class Limits:
     request_seconds: float = 30.0
     """For a body that is read as one: all but uploads."""
     write_seconds: float = 60.0
-    """For the client to take what is buffered of an answer."""
+    """Of waiting for a client to take more of an answer, after which its pace is looked at."""
+    answer_pace: int = 8 * 1024
+    """Bytes a second that it must have taken by then: half as much as the slowest network on which a page works."""
     idle_seconds: float = 75.0
     """Between two requests."""
     connections: int = 2048

@@ -121,11 +121,12 @@ class Tus:
             return Answer(304, headers, length=None)
         wanted = request.headers.get("range") if request.headers.get("if-range", tag) == tag else None
         span = _span(wanted, blob.length)
+        address = self._address(request)
         if span is None:
-            return Answer(200, headers, await self._blobs.read(blob, 0, blob.length), blob.length)
+            return Answer(200, headers, await self._blobs.read(blob, 0, blob.length, address), blob.length)
         start, stop = span
         headers["content-range"] = f"bytes {start}-{stop - 1}/{blob.length}"
-        return Answer(206, headers, await self._blobs.read(blob, start, stop), stop - start)
+        return Answer(206, headers, await self._blobs.read(blob, start, stop, address), stop - start)
 
 
 def _span(header: str | None, length: int) -> tuple[int, int] | None:
