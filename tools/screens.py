@@ -30,8 +30,8 @@ SHOWN_DAY = "2027-03-03T09:41:00Z"
 LIST = """\
 # The page, as it looks
 
-Drawn by `python -m tools.screens` from a site that runs on one machine: a demonstration set-up, as the page says itself.
-Ids, digests, ports, speeds and dates are fixed ones. Numbers are widths of the window in pixels.
+Drawn by `python -m tools.screens` from a site that runs on one machine: a demonstration set-up, as the page says
+itself. Ids, digests, ports, speeds and dates are fixed ones. Numbers are widths of the window in pixels.
 
 | view | pictures |
 |---|---|
@@ -72,6 +72,7 @@ class Camera:
     def __init__(self, browser: Browser, into: Path) -> None:
         self.into, self.desk = into, browser.new_page()
         self.shown: dict[str, list[str]] = {}
+        self.old = set(into.glob("*.png"))
 
     def take(self, page: Page, name: str, words: str, *, window: bool = False, dark: tuple[int, ...] = ()) -> None:
         """On both widths; of the whole page, or of the window; in dark also on the widths named."""
@@ -86,11 +87,16 @@ class Camera:
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 suffix = "-dark" if scheme == "dark" else ""
                 drawn = page.screenshot(animations="disabled", caret="hide")
-                (self.into / f"{name}-{width}{suffix}.png").write_bytes(smaller(self.desk, drawn))
-                links.append(f"[{width}{suffix.replace('-', ' ')}]({name}-{width}{suffix}.png)")
+                path = self.into / f"{name}-{width}{suffix}.png"
+                path.write_bytes(smaller(self.desk, drawn))
+                self.old.discard(path)
+                links.append(f"[{width}{suffix.replace('-', ' ')}]({path.name})")
             page.emulate_media(color_scheme="light")
 
-    def write_list(self) -> None:
+    def finish(self) -> None:
+        """Writes the list, and removes pictures that are taken no more."""
+        for path in self.old:
+            path.unlink()
         rows = [f"| {words} | {', '.join(links)} |" for words, links in self.shown.items()]
         (self.into / "README.md").write_text(LIST + "\n".join(rows) + "\n")
 
@@ -339,15 +345,13 @@ def main() -> None:
     if (chromium := find()) is None:
         raise SystemExit("error: there is no Chromium here\nhint: `python -m tools.chromium` installs one")
     INTO.mkdir(parents=True, exist_ok=True)
-    for old in INTO.glob("*.png"):
-        old.unlink()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         camera = Camera(browser, INTO)
         with Site(Path(folder) / "site") as site:
             Tour(browser, site, camera, parcel(Path(folder))).run()
         browser.close()
-    camera.write_list()
+    camera.finish()
     size = sum(path.stat().st_size for path in INTO.glob("*.png"))
     print(
         f"{len(list(INTO.glob('*.png')))} pictures, {size / 1e6:.1f} MB, in {INTO.relative_to(ROOT)}", file=sys.stderr
