@@ -41,15 +41,20 @@ def lock_node(folder: Path) -> None:
     found = commands()
     if found is None:
         raise SystemExit("error: no Node.js with npm\nhint: `make ready` installs one")
-    lock = folder / "package-lock.json"
-    lock.unlink(missing_ok=True)
-    subprocess.run([*found[1], "install", "--package-lock-only", "--silent"], cwd=folder, check=True)
-    content = json.loads(lock.read_text())
+    with tempfile.TemporaryDirectory() as name:
+        # Apart from node_modules, from which npm would take what this machine needs and leave out the others' parts.
+        apart = Path(name)
+        workspaces = json.loads((folder / "package.json").read_text()).get("workspaces", [])
+        for part in [".npmrc", "package.json", *(f"{workspace}/package.json" for workspace in workspaces)]:
+            (apart / part).parent.mkdir(exist_ok=True)
+            shutil.copy(folder / part, apart / part)
+        subprocess.run([*found[1], "install", "--package-lock-only", "--silent"], cwd=apart, check=True)
+        content = json.loads((apart / "package-lock.json").read_text())
     for package in content["packages"].values():
         if not package.get("link"):  # a workspace is linked to its folder, which names no host
             package.pop("resolved", None)
         package.pop("funding", None)
-    lock.write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "package-lock.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
