@@ -175,6 +175,40 @@ async def test_an_erased_blob_is_remembered_until_no_grant_could_bring_it_back(t
         assert host.index.blob(lasting) is not None, "its first grant never expires"
 
 
+@pytest.mark.parametrize("until", [0, 2**40])
+async def test_who_never_says_that_a_record_is_closed_has_its_blob_kept_for_so_many_days_and_no_more(tmp_path, until):
+    """Its bytes are out of the quota by then. Nor does the old grant bring them back for as long again."""
+    day = 24 * 3600
+    async with hosting(tmp_path / "data", max_days=10) as host:
+        blob = await host.stored(b"0123456789", expires_at=until)
+        host.clock.ahead = 9 * day
+        assert (await host.tell(blob, version=1, expires_at=until)).status_code == 204
+        host.clock.ahead = 9.9 * day
+        await host.blobs.sweep()
+        assert (await host.get(f"/blobs/{blob.hex()}")).status_code == 200
+        host.clock.ahead = 10 * day + 1
+        assert (await host.get(f"/blobs/{blob.hex()}")).status_code == 410
+        await host.blobs.sweep()
+        assert host.index.total() == 0
+        assert list((tmp_path / "data" / "blobs").iterdir()) == []
+        again = (await host.begin(10, blob, expires_at=until))[1]
+        assert (again.status_code, again.headers["strongroom-error"]) == (403, "208")
+        assert (await host.begin(10, blob, expires_at=until, version=2))[1].status_code == 201
+
+
+async def test_who_extends_a_record_has_its_blob_kept_for_so_many_days_from_then(tmp_path):
+    day = 24 * 3600
+    async with hosting(tmp_path / "data", max_days=10) as host:
+        blob = await host.stored(b"0123456789", expires_at=2**40)
+        host.clock.ahead = 8 * day
+        assert (await host.tell(blob, version=2, expires_at=2**40)).status_code == 204
+        host.clock.ahead = 17 * day
+        await host.blobs.sweep()
+        assert (await host.get(f"/blobs/{blob.hex()}")).content == b"0123456789"
+        host.clock.ahead = 18 * day + 1
+        assert (await host.get(f"/blobs/{blob.hex()}")).status_code == 410
+
+
 async def test_erasing_is_obeyed_whatever_the_time(tmp_path):
     past = int(time.time()) - 10
     async with hosting(tmp_path / "data") as host:

@@ -165,6 +165,7 @@ FIXED = [
     ({"blob": BLOB}, {"blob": bytes(16)}, Number.MALFORMED),
     ({"blob": BLOB, "blob_bytes": 2}, {"blob": BLOB, "blob_bytes": 1}, Number.MALFORMED),
     ({}, {"blob_bytes": 1}, Number.MALFORMED),
+    ({"blob": BLOB}, {"blob": BLOB, "expires_at": 0}, Number.MALFORMED),
     ({"closed": True}, {}, Number.MALFORMED),
     ({}, {"fillable": True}, Number.MALFORMED),
 ]
@@ -190,7 +191,9 @@ async def test_a_record_stored_without_terms_gets_none_and_has_no_journal(world)
     assert len(set(world.vault.host.rows) - rows) == 1, "mallory's refused attempt alone"
 
 
-async def test_bytes_of_no_blob_are_refused_at_store_with_the_item(world):
+@pytest.mark.parametrize("bad", [{"blob_bytes": 1}, {"blob": BLOB, "blob_bytes": 1, "expires_at": 0}])
+async def test_bytes_of_no_blob_and_of_an_endless_one_are_refused_at_store_with_the_item(world, bad):
+    """An endless blob stays on the host's disk when its record is closed, and no longer counts against the quota."""
     alice = await world.client("alice")
     items = [
         StoreItem(
@@ -199,9 +202,9 @@ async def test_bytes_of_no_blob_are_refused_at_store_with_the_item(world):
             secret=b"",
             metadata=b"",
             instructions=world.instructions(for_bob()),
-            terms=terms(blob_bytes=size),
+            terms=terms(**said),
         )
-        for size in (0, 1)
+        for said in ({}, bad)
     ]
     with pytest.raises(Misuse) as caught:
         await alice.ask(Store(request_id=bytes(16), namespace="team", tickets=alice.tickets, items=items))

@@ -21,6 +21,7 @@ from strongroom.protocol.instructions import parse_instructions
 from strongroom.protocol.messages import ByPerson, OfNamespace, Terms
 from tests.support.packs import Packed
 from tests.support.served import ServedWorld
+from tests.support.vault import FAR
 
 ORIGIN = "http://127.0.0.1:9"
 
@@ -121,7 +122,7 @@ def link(record_id):
 async def stored(vault, served, site, secret, **terms):
     record_id = secrets.token_bytes(16)
     fields = {
-        "expires_at": 0,
+        "expires_at": FAR if "blob" in terms else 0,
         "max_opens": 0,
         "closed": False,
         "fillable": False,

@@ -51,6 +51,16 @@ MaxBlob = Annotated[
 MaxTotal = Annotated[
     str, typer.Option("--max-total", metavar="BYTES", help="Of all shares, unfinished uploads with their full length.")
 ]
+MaxDays = Annotated[
+    int,
+    typer.Option(
+        "--max-days",
+        min=1,
+        max=36_500,
+        metavar="N",
+        help="For which a share's bytes are kept, whatever expiry it has, unless it is extended.",
+    ),
+]
 BehindProxy = Annotated[
     bool,
     typer.Option(
@@ -71,6 +81,7 @@ def share(
     trust: Trust = None,
     max_blob: MaxBlob = "10G",
     max_total: MaxTotal = "100G",
+    max_days: MaxDays = 400,
     behind_proxy: BehindProxy = False,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
@@ -90,7 +101,9 @@ def share(
         blobs=blobs,
         page=page,
         trust=trust,
-        quotas=Quotas(max_blob=_size(max_blob, "--max-blob"), max_total=_size(max_total, "--max-total")),
+        quotas=Quotas(
+            max_blob=_size(max_blob, "--max-blob"), max_total=_size(max_total, "--max-total"), max_days=max_days
+        ),
         behind_proxy=behind_proxy,
     )
 

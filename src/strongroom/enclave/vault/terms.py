@@ -6,10 +6,14 @@ has not yet collected, nobody else, and never who stored the record.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.messages import Terms
+
+_ENDLESS: Final = "a record with a blob expires: say when"
 
 
 def barrier(terms: Terms, now: int) -> int:
@@ -31,10 +35,21 @@ def kept_bytes(terms: Terms | None) -> int:
     return 0 if terms is None or terms.closed else terms.blob_bytes
 
 
+def _outlasts(terms: Terms | None) -> bool:
+    """Whether the host would be told to keep a blob for ever.
+
+    Its bytes leave the quota when the record is closed, which need not be told to the host: without an expiry somebody
+    could fill its disk, closing each record as soon as its blob lies there.
+    """
+    return terms is not None and terms.blob is not None and not terms.expires_at
+
+
 def verify_terms(terms: Terms | None, index: int) -> None:
     """Terms of a new record, item `index` of its request. Raises `Misuse` MALFORMED."""
     if terms is not None and terms.blob is None and terms.blob_bytes:
         raise Misuse(Number.MALFORMED, "bytes of a blob without its id", index=index)
+    if _outlasts(terms):
+        raise Misuse(Number.MALFORMED, _ENDLESS, index=index)
 
 
 def verify_new_terms(old: Terms | None, new: Terms) -> None:
@@ -48,6 +63,8 @@ def verify_new_terms(old: Terms | None, new: Terms) -> None:
         raise Misuse(Number.UNSUPPORTED, "the record was stored without terms")
     if new.blob != old.blob or (new.blob is None and new.blob_bytes):
         raise Misuse(Number.MALFORMED, "a record keeps its blob")
+    if _outlasts(new):
+        raise Misuse(Number.MALFORMED, _ENDLESS)
     if new.blob_bytes < old.blob_bytes and not new.closed:
         raise Misuse(Number.MALFORMED, "a blob does not shrink")
     if old.closed and not new.closed:

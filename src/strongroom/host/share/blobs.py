@@ -38,6 +38,7 @@ READERS_PER_ADDRESS: Final = 16
 _STALE_SECONDS: Final = 2.0
 """An upload that is silent for so long gives way to a new one of the same blob: its client has reconnected."""
 _PATIENCE_SECONDS: Final = 10.0
+_DAY: Final = 24 * 3600
 _SPARE_PARTS: Final = 1024
 _SMALLEST_MEAN: Final = 256 * 1024
 """A blob has at most `_SPARE_PARTS` parts and one more for so many bytes: no million of objects of one byte."""
@@ -52,6 +53,8 @@ class Quotas:
     max_total: int = 100 * 1024**3
     """All blobs; an unfinished one counts with its whole length."""
     unfinished_per_address: int = 32
+    max_days: int = 400
+    """For which a blob is kept by one statement, whatever expiry that has."""
     memory: int = 256 * 1024 * 1024
     """Held by all uploads together."""
 
@@ -187,6 +190,7 @@ class Blobs:
                     statement.blob,
                     length,
                     statement.version,
+                    self._until(statement),
                     statement.expires_at,
                     now,
                     self.quotas.max_total,
@@ -279,7 +283,8 @@ class Blobs:
         blob = await self._on_index(self._index.blob, statement.blob)
         self._verify_latest(statement, blob)
         if blob is not None and blob.present and statement.version > blob.version:
-            await self._on_index(self._index.obey, blob.id, statement.version, statement.expires_at)
+            until = self._until(statement)
+            await self._on_index(self._index.obey, blob.id, statement.version, until, statement.expires_at)
             blob = await self._on_index(self._index.blob, blob.id)
         if blob is not None and blob.present and blob.expired(self._now()):
             _gone(blob)
@@ -291,8 +296,20 @@ class Blobs:
             return
         if statement.version < blob.version:
             raise Problem(403, Number.REFUSED, "a later grant of this blob was seen: ask the Vault for a new one")
-        if blob.closed and statement.live and statement.version == blob.version:
-            raise Problem(403, Number.CLOSED, "this blob was erased: its record is closed")
+        if statement.live and statement.version == blob.version:
+            if blob.closed:
+                raise Problem(403, Number.CLOSED, "this blob was erased: its record is closed")
+            if not blob.present and blob.expired(self._now()):
+                raise Problem(403, Number.EXPIRED, "this blob was kept as long as this host keeps any by one grant")
+
+    def _until(self, statement: BlobStatement) -> int:
+        """Until when a blob is kept by a statement that is shown now.
+
+        A record may be closed without a word to the host, and frees its quota by that: its bytes must not lie here
+        until the year that its depositor once wrote.
+        """
+        longest = int(self._now()) + self.quotas.max_days * _DAY
+        return min(statement.expires_at or longest, longest)
 
     # --- in the background --------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class Blob(NamedTuple):
     closed: int
     """Whether that statement said: erase it."""
     expires_at: int
-    """0: when a later statement says so."""
+    """When it is erased if no later statement is shown: as that one says, or as long as the host keeps anything."""
     keep_until: int
     """The latest expiry in any statement seen; 0: one never expires."""
     created: int
@@ -149,13 +149,16 @@ class Index:
     def count_parts(self, id: bytes) -> int:
         return int(self._db.execute("SELECT count(*) FROM parts WHERE blob = ?", (id,)).fetchone()[0])
 
-    def create(self, id: bytes, length: int, version: int, expires_at: int, now: int, quota: int) -> Blob:
-        """Reserve `length` bytes under a statement; an erased blob of this id is replaced. Raises `Full`."""
+    def create(
+        self, id: bytes, length: int, version: int, expires_at: int, granted_until: int, now: int, quota: int
+    ) -> Blob:
+        """Reserve `length` bytes under a statement that itself expires at `granted_until` (0: never); an erased blob of
+        this id is replaced. Raises `Full`."""
         with self._transaction():
             if self.total() + length > quota:
                 raise Full
             before = self.blob(id)
-            keep = _later(before.keep_until, expires_at) if before else expires_at
+            keep = _later(before.keep_until, granted_until) if before else granted_until
             state = "open" if length else "whole"
             row = (id, state, length, 0, version, 0, expires_at, keep, now, now, secrets.token_bytes(8))
             self._db.execute(f"INSERT OR REPLACE INTO blobs({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608
@@ -176,13 +179,13 @@ class Index:
             self._db.execute("INSERT INTO parts VALUES (?, ?, ?)", (part.blob, part.offset, length))
         return blob
 
-    def obey(self, id: bytes, version: int, expires_at: int) -> None:
-        """A later statement, which lets the blob live."""
+    def obey(self, id: bytes, version: int, expires_at: int, granted_until: int) -> None:
+        """A later statement, which lets the blob live. Times as in `create`."""
         self._db.execute(
             """UPDATE blobs SET version = ?, expires_at = ?, closed = 0,
                       keep_until = CASE WHEN keep_until = 0 OR ? = 0 THEN 0 ELSE max(keep_until, ?) END
                WHERE id = ?""",
-            (version, expires_at, expires_at, expires_at, id),
+            (version, expires_at, granted_until, granted_until, id),
         )
 
     def close_blob(self, id: bytes, version: int, expires_at: int, now: int) -> None:
