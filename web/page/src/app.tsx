@@ -52,7 +52,7 @@ export function App(): JSX.Element {
       <ChangeBanner />
       <OfflineBanner />
       <SignInBanner />
-      <main id="main" tabIndex={-1} ref={main} key={spoken}>
+      <main id="main" tabIndex={-1} ref={main}>
         <Trouble view={here.view} />
         <View key={location.hash} here={here} />
       </main>
