@@ -56,7 +56,7 @@ export function SendView(): JSX.Element {
   const start = (): void => {
     setTried(true);
     if (faulty) {
-      requestAnimationFrame(() => document.querySelector<HTMLElement>(".view [aria-invalid=true], .view .drop button")?.focus());
+      requestAnimationFrame(() => document.querySelector<HTMLElement>(".view [aria-invalid=true], .view .drop:not(.drop-filled) button")?.focus());
       return;
     }
     const transfer = send(
