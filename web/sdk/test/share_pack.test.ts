@@ -198,6 +198,15 @@ describe("a pack", () => {
     }
   });
 
+  test("a segment behind the last one is refused, also where the last one is full", async () => {
+    const size = SEGMENT - HEADER - NONCE - 16 * 16;
+    expect(ageLength(size)).toBe(SEGMENT);
+    const { bytes, manifest } = await made([source("full", content(size))]);
+    const entry = manifest.files[0] as FileEntry;
+    const { error } = await opened(entry, concat(part(bytes, entry), content(SEGMENT)));
+    expect(String(error)).toContain("segment 2 of 1");
+  });
+
   test("a manifest that is another one is refused: altered, cut, longer, of another share", async () => {
     const bytes = manifestOf(two.share, two.bytes);
     const altered = bytes.slice();
