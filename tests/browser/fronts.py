@@ -49,7 +49,7 @@ class Front:
         return [asked for asked in self.asked if not asked.startswith(("GET ", "HEAD "))]
 
     def give(self, path, body):
-        """Answer with these bytes; `path` may hold stars, or be a pattern for whole URLs."""
+        """Answer with these bytes; `path` may hold stars."""
         self._route(path, lambda route: route.fulfill(body=body, headers=HEADERS))
 
     def change(self, path, change):
@@ -80,7 +80,7 @@ class Front:
         self._route(path, handler)
 
     def _route(self, path, handler):
-        self._context.route(f"{self._origin}{path}" if isinstance(path, str) else path, handler)
+        self._context.route(f"{self._origin}{path}", handler)
 
     def stop(self):
         """Be honest from now on."""

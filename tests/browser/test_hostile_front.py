@@ -210,25 +210,6 @@ def test_an_altered_script_does_not_run_and_the_page_stays_as_it_was_written(fro
         bob.close()
 
 
-LATER_SCRIPTS = re.compile(r"/assets/worker-[^/]*\.js$")
-
-
-def test_an_altered_upload_worker_gets_no_file(fronted, tmp_path):
-    """No tag names it, so that the page holds it to its digest itself."""
-    alice, front = fronted("alice")
-    told = []
-    alice.page.on("worker", lambda worker: told.append(worker.url))
-    front.change(LATER_SCRIPTS, lambda body: body + OWN)
-    alice.go("#/")
-    alice.write([small(tmp_path)], [BOB], title="Report")
-    with alice.signing_in():
-        alice.click("Encrypt and send")
-    expect(alice.page.locator(".notice")).to_be_visible(timeout=PATIENCE)
-    expect(alice.page.get_by_role("heading", name="Ready to pass on")).to_have_count(0)
-    assert told == []
-    assert [asked for asked in front.sent() if "/blobs/" in asked] == []
-
-
 def test_a_changed_list_of_files_is_no_longer_the_page_that_the_vault_knows(fronted, site):
     bob, front = fronted("bob")
     bob.go("#/verify")
