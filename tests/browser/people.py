@@ -5,6 +5,7 @@ import zipfile
 from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Error, expect
 
@@ -49,9 +50,9 @@ class Person:
         )
         self.context.set_default_timeout(PATIENCE)
         self.context.add_init_script(pickers)
-        self.requests = []
-        self.said = []
-        self.downloads = []
+        self.requests: list[str] = []
+        self.said: list[str] = []
+        self.downloads: list[Any] = []
         self.context.on("request", lambda request: self.requests.append(request.url))
         self.page = self.context.new_page()
         self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))

@@ -310,10 +310,10 @@ async def test_a_secret_from_nobody_whom_the_vault_knows_is_refused(packed):
     for secret in (b"", encode_json(packed.share)):
         nobody = Person(principal="", email="")
         released = Released(secret=secret, metadata=b"", version=1, author=nobody, terms=terms, opens=1)
-        receiver = Receiver(StrangersVault(released))
+        receiver = Receiver(StrangersVault(released))  # type: ignore[arg-type]
         link = parse_link(f"https://share.example.com/#/s/{'0' * 32}")
         with pytest.raises(Unreadable, match="who it is from"):
-            await receiver.open(link, None)
+            await receiver.open(link, None)  # type: ignore[arg-type]
         with pytest.raises(Unreadable, match="who it is from"):
             await receiver.invitation(link)
 
