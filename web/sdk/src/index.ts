@@ -9,6 +9,7 @@ export { PopupSignIn, RedirectSignIn, type RedirectResult, type SignIn, deliverR
 export type * from "./client/results.js";
 export type { Joining } from "./client/sign_in.js";
 export { IndexedShelf, MemoryShelf, type Shelf } from "./client/storage.js";
+export { fetchEvidence } from "./client/transport.js";
 export * from "./client/vault.js";
 export * from "./protocol/blobs.js";
 export * from "./protocol/bytes.js";

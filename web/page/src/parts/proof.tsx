@@ -69,14 +69,13 @@ export function ProofDetails({ proof }: { readonly proof: Proof }): JSX.Element 
         <Digest label={t("proof.cluster")} hex={proof.cluster} />
         <Digest label={t("proof.policy")} hex={proof.policyDigest} />
         <Digest label={t("proof.site")} hex={proof.siteDigest} />
-        {proof.pageDigest === null ? (
+        {proof.pageDigest === null && (
           <div>
             <dt>{t("proof.page")}</dt>
             <dd>{t("proof.page.none")}</dd>
           </div>
-        ) : (
-          <Digest label={t("proof.page")} hex={proof.pageDigest} />
         )}
+        {proof.pageDigest && <Digest label={t("proof.page")} hex={proof.pageDigest} />}
       </dl>
       <More label={t("proof.lines")}>
         <dl class="proof-lines" lang="en">

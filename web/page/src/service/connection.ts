@@ -1,7 +1,8 @@
 /** From nothing to a verified Vault: the site's statement, was it the same before, is the Vault what it names. */
 
-import { explain, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, Untrusted, Vault, type Appraisal, type Site } from "@strongroom/sdk";
+import { appraise, explain, fetchEvidence, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, Untrusted, Vault, type Appraisal, type SigningKey, type Site } from "@strongroom/sdk";
 
+import { nowSeconds } from "../amounts.js";
 import { Cell } from "../cell.js";
 import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
@@ -13,6 +14,7 @@ export const connection = new Cell<Connection>({ state: "checking" });
 
 /** Under which the digest of the site's statement is kept after the first visit. */
 const PIN = "site statement";
+const VAULT = "/vault/";
 const MAX_STATEMENT = 256 * 1024;
 
 const pins = new IndexedShelf("keys");
@@ -21,8 +23,11 @@ let begun: Uint8Array<ArrayBuffer> | null = null;
 /** Never throws: what goes wrong is the connection's state. */
 export async function connect(): Promise<void> {
   connection.value = { state: "checking" };
+  const early = begin();
   try {
     const statement = await fetchStatement();
+    const verifying = verify(statement, early);
+    verifying.catch(() => undefined); // its error counts below: a statement that changed comes before one that is wrong
     const digest = await sha256Hex(statement);
     const before = await pins.add(PIN, digest);
     if (typeof before === "string" && before !== digest) {
@@ -30,7 +35,7 @@ export async function connect(): Promise<void> {
       connection.value = { state: "changed", before, now: digest };
       return;
     }
-    await enter(statement);
+    await enter(await verifying);
   } catch (error) {
     refuse(error);
   }
@@ -42,43 +47,69 @@ export async function acceptSite(): Promise<void> {
   try {
     await pins.put(PIN, await sha256Hex(begun));
     connection.value = { state: "checking" };
-    await enter(begun);
+    await enter(await verify(begun, begin()));
   } catch (error) {
     refuse(error);
   }
 }
 
-async function enter(statement: Uint8Array<ArrayBuffer>): Promise<void> {
+/** What takes a while and needs no statement. The reader waits once for all of it. */
+interface Early {
+  readonly key: Promise<SigningKey>;
+  /** Undefined when it did not come: it is asked for again then, and what is wrong is said. */
+  readonly evidence: Promise<Uint8Array<ArrayBuffer> | undefined>;
+}
+
+function begin(): Early {
+  const key = loadOrMakeKey();
+  key.catch(() => undefined); // `verify` hears of it
+  return { key, evidence: fetchEvidence(VAULT).catch(() => undefined) };
+}
+
+interface Verified {
+  readonly site: Site;
+  readonly vault: Vault;
+  readonly appraisal: Appraisal;
+}
+
+async function verify(statement: Uint8Array<ArrayBuffer>, early: Early): Promise<Verified> {
   const site = await loadSite(statement);
+  // before the key: browsers take their time to open a database
+  const evidence = (await early.evidence) ?? (await fetchEvidence(VAULT));
+  const appraisal = await appraise(evidence, { role: "vault", policy: site.policy.vault, now: nowSeconds() });
   const places = new Map(site.authenticators.map(({ url }, at) => [url, `/authenticator/${at}/`]));
   const vault = new Vault({
-    url: "/vault/",
+    url: VAULT,
     policy: site.policy,
-    bindingKey: await loadOrMakeKey(),
+    bindingKey: await early.key,
     signIn: doorway,
     passkeys,
     providers: providersOf(site),
     authenticatorAt: (url) => places.get(url) ?? url,
   });
-  const [appraisal, list] = await Promise.all([vault.verify(), fetchPageList().catch(() => null)]);
+  return { site, vault, appraisal };
+}
+
+async function enter({ site, vault, appraisal }: Verified): Promise<void> {
   setLink({ site, vault });
-  connection.value = {
-    state: "verified",
-    offer: {
-      name: site.name,
-      maxBytes: site.maxBytes,
-      expiryDays: site.expiryDays,
-      contact: site.contact,
-    },
-    proof: proofOf(appraisal, site, list?.digest ?? null),
-  };
-  await resumeSignIn();
+  const { name, maxBytes, expiryDays, contact } = site;
+  const verified = (page: Proof["pageDigest"]): Connection => ({ state: "verified", offer: { name, maxBytes, expiryDays, contact }, proof: proofOf(appraisal, site, page) });
+  const shown = verified(undefined);
+  connection.value = shown;
+  await Promise.all([
+    resumeSignIn(),
+    fetchPageList()
+      .catch(() => null)
+      .then((list) => {
+        if (connection.value === shown) connection.value = verified(list?.digest ?? null);
+      }),
+  ]);
 }
 
 const PLATFORMS: Readonly<Record<Appraisal["kind"], string>> = { sgx: "Intel SGX", tdx: "Intel TDX", snp: "AMD SEV-SNP", nitro: "AWS Nitro", "insecure-software": "" };
 
-function pointsOf({ kind, acceptedBy, genesis, claims }: Appraisal, page: string | null): readonly Point[] {
-  const names = page !== null && claims.config.some(({ name, value }) => name === "page" && value === page);
+function pointsOf({ kind, acceptedBy, genesis, claims }: Appraisal, page: Proof["pageDigest"]): readonly Point[] {
+  const names = typeof page === "string" && claims.config.some(({ name, value }) => name === "page" && value === page);
   return [
     kind === "insecure-software" ? { name: "software", values: {} } : { name: "platform", values: { platform: PLATFORMS[kind] } },
     { name: acceptedBy === "signer" ? "signer" : "program", values: {} },
@@ -88,7 +119,7 @@ function pointsOf({ kind, acceptedBy, genesis, claims }: Appraisal, page: string
   ];
 }
 
-function proofOf(appraisal: Appraisal, site: Site, page: string | null): Proof {
+function proofOf(appraisal: Appraisal, site: Site, page: Proof["pageDigest"]): Proof {
   return {
     points: pointsOf(appraisal, page),
     lines: explain(appraisal),

@@ -29,8 +29,8 @@ export interface Proof {
   readonly cluster: string;
   readonly policyDigest: string;
   readonly siteDigest: string;
-  /** Null when the host publishes no list of the page's files. */
-  readonly pageDigest: string | null;
+  /** Null when the host publishes no list of the page's files, undefined until it was asked: nothing waits for it. */
+  readonly pageDigest: string | null | undefined;
 }
 
 export interface Offer {

@@ -137,6 +137,18 @@ export class Transport {
   }
 }
 
+/**
+ * The evidence of the server at `url`, appraised by nobody: for who asks before they know their policy, to wait once.
+ * Throws `StrongroomError`.
+ */
+export async function fetchEvidence(url: string): Promise<Bytes> {
+  try {
+    return await new Transport(url).evidence();
+  } catch (error) {
+    throw error instanceof Unsealed ? error.asError() : error;
+  }
+}
+
 async function read(response: Response, limit: number): Promise<Bytes> {
   const pieces: Uint8Array[] = [];
   let size = 0;
