@@ -4,8 +4,8 @@ import asyncio
 import dataclasses
 import json
 import subprocess
-from typing import Any
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
