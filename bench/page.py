@@ -2,7 +2,7 @@
 
 Everything is real: servers as processes, the built page, files on a disk. Client and servers share the cores, so speeds
 are far below those of two machines; what counts is the ratio. Encrypting is compared with plain bytes that the same
-browser sends to the same host in pieces of the same size, read ahead of time as the page does.
+browser sends to the same host by the same rule: pieces as large as the page's, and read ahead of time as it does.
 
 The Vault here is ordinary software: the badge's time holds everything but the verification of a hardware quote, which
 `python -m bench.appraisal` measures for the Python side.
@@ -17,14 +17,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from bench.calibration import slowness
 from bench.renderers import Renderers
+from bench.visitor import Visitor
 from strongroom.client.share.access import recipients_of, share_instructions
 from strongroom.client.share.blobs import grant_header
 from strongroom.client.share.site import parse_site
@@ -32,15 +32,13 @@ from strongroom.client.vault import AsyncVault
 from strongroom.protocol.messages import ById, Terms
 from tests.browser.behind import As, parts
 from tests.browser.conftest import ARGUMENTS
-from tests.browser.people import OWN_PICKERS, Person
+from tests.browser.people import OWN_PICKERS
 from tests.support.site import DIST, NAMESPACE, Site, apart, page_missing
 from tools.chromium import find
 
 MB: Final = 1_000_000
 ROUNDS: Final = int(os.environ.get("BENCH_ROUNDS", "3"))
 VISITS: Final = 5
-LONG: Final = 1_800_000
-"""Milliseconds that anything may take."""
 BOB: Final = "bob@example.com"
 
 # When things happened, by the page's own clock: milliseconds since the navigation began.
@@ -49,11 +47,10 @@ globalThis.bench = {};
 new PerformanceObserver((list) => {
   for (const { name, startTime } of list.getEntries()) if (name === "first-contentful-paint") bench.painted = startTime;
 }).observe({ type: "paint", buffered: true });
-new MutationObserver((_, observer) => {
-  if (document.querySelector(".badge[data-state=verified]") === null) return;
-  bench.verified = performance.now();
-  observer.disconnect();
-}).observe(document, { subtree: true, childList: true, attributes: true });
+new MutationObserver(() => {
+  if (document.querySelector(".badge[data-state=verified]") !== null) bench.verified ??= performance.now();
+  if (document.querySelector(".sending-stage")?.textContent === "Finishing") bench.uploaded ??= performance.now();
+}).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
 if (globalThis.FileSystemWritableFileStream !== undefined) {
   const { write, close } = FileSystemWritableFileStream.prototype;
   FileSystemWritableFileStream.prototype.write = function (data) {
@@ -71,30 +68,36 @@ bench.press = (words) => {
   return button !== undefined;
 };
 """
-SEND_PLAIN = """async ([blob, grant, sizes]) => {
-  const [file] = document.querySelector("#plain").files;
+# Pieces grow and shrink as the page's do (web/sdk/src/share/blobs.ts), and the next 16 MiB are read while these travel.
+SEND_PLAIN = """(async (blob, grant) => {
+  const [file] = document.querySelector("#plain").files, CHUNK = 16 << 20;
   const tus = { "tus-resumable": "1.0.0", "strongroom-grant": grant };
   const options = { cache: "no-store", credentials: "omit" };
-  const read = (at, size) => file.slice(at, at + size).arrayBuffer();
+  const read = (at) => file.slice(at, at + CHUNK).arrayBuffer();
   const began = performance.now();
-  const headers = { ...tus, "upload-length": String(file.size) };
-  const made = await fetch("/blobs/", { ...options, method: "POST", headers });
+  const made = await fetch("/blobs/", { ...options, method: "POST", headers: { ...tus, "upload-length": file.size } });
   if (made.status !== 201) throw new Error(`status ${made.status}`);
-  let at = 0, next = read(0, sizes[0]);
-  for (const [place, size] of sizes.entries()) {
-    const body = await next;
-    next = read(at + size, sizes[place + 1] ?? 0);
-    const headers = { ...tus, "upload-offset": String(at), "content-type": "application/offset+octet-stream" };
-    const answer = await fetch(`/blobs/${blob}`, { ...options, method: "PATCH", headers, body });
-    if (answer.status !== 204) throw new Error(`status ${answer.status}`);
-    at += size;
+  let size = 1 << 20, next = read(0);
+  for (let start = 0; start < file.size; start += CHUNK) {
+    const chunk = new Uint8Array(await next);
+    next = read(start + CHUNK);
+    for (let at = 0; at < chunk.length; ) {
+      const body = chunk.subarray(at, at + size), sent = performance.now();
+      const headers = { ...tus, "upload-offset": start + at, "content-type": "application/offset+octet-stream" };
+      const answer = await fetch(`/blobs/${blob}`, { ...options, method: "PATCH", headers, body });
+      if (answer.status !== 204) throw new Error(`status ${answer.status}`);
+      at += body.length;
+      const seconds = (performance.now() - sent) / 1000;
+      if (seconds < 1) size = Math.min(2 * size, CHUNK);
+      else if (seconds > 4) size = Math.max(size / 2, 256 << 10);
+    }
   }
   return performance.now() - began;
-}"""
-OPEN_AND_SAVE = """(name) => new Promise((resolve) => {
+})"""
+OPEN_AND_SAVE = """new Promise((resolve, reject) => {
   bench.firstByte = undefined;
   const began = performance.now();
-  if (!bench.press(name)) throw new Error("nobody is signed in");
+  if (!bench.press("Open as %s")) reject(new Error("nobody is signed in"));
   const pressed = new MutationObserver(() => { if (bench.press("Download")) pressed.disconnect(); });
   pressed.observe(document, { subtree: true, childList: true });
   const ticking = setInterval(() => {
@@ -117,31 +120,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Sending:
-    """One share: its link, the bytes of each piece of the upload, how long they took from the first request to the last
-    answer, and by how much the renderer grew.
-    """
+    """One share: its link, seconds of the upload, and by how much the renderer grew."""
 
     link: str
-    sizes: list[int]
     seconds: float
     grown: int
-
-
-class Uploads:
-    """Notes a page's upload, by the browser's own clock."""
-
-    def __init__(self, page: Page) -> None:
-        self._answered: list[Request] = []
-        page.on("response", lambda response: self._answered.append(response.request))
-
-    def found(self) -> tuple[list[int], float]:
-        """The pieces' sizes, and seconds from the first request to the head of the last answer."""
-        (made,) = (one for one in self._answered if one.method == "POST" and one.url.endswith("/blobs/"))
-        pieces = [one for one in self._answered if one.method == "PATCH"]
-        offsets = sorted(int(one.headers["upload-offset"]) for one in pieces)
-        ended = max(one.timing["startTime"] + one.timing["responseStart"] for one in pieces)
-        sizes = [after - at for at, after in pairwise([*offsets, int(made.headers["upload-length"])])]
-        return sizes, (ended - made.timing["startTime"]) / 1e3
 
 
 class Bench:
@@ -151,59 +134,52 @@ class Bench:
         self.browser, self.site, self.file, self.renderers = browser, site, file, renderers
         self.size = file.stat().st_size
 
-    def person(self, user: str) -> Person:
-        made = Person(self.browser, self.site, user, pickers=OWN_PICKERS + WATCH)
-        made.page.set_default_timeout(LONG)
-        return made
-
-    # --- first visits ---------------------------------------------------------------------------------------------
+    def visitor(self, user: str) -> Visitor:
+        return Visitor(self.browser, self.site.origin, user, OWN_PICKERS + WATCH)
 
     def visits(self) -> tuple[float, float]:
         """Seconds to the first paint and to the verified badge, in a fresh profile; medians."""
         found = []
         for _ in range(VISITS):
-            visitor = self.person("carol")
-            visitor.page.goto("/")
-            visitor.page.wait_for_function("() => bench.painted !== undefined && bench.verified !== undefined")
-            found.append(visitor.page.evaluate("() => [bench.painted, bench.verified]"))
+            visitor = self.visitor("carol")
+            visitor.go("")
+            visitor.wait("bench.painted !== undefined && bench.verified !== undefined")
+            found.append(visitor.evaluate("[bench.painted, bench.verified]"))
             visitor.close()
         painted, verified = zip(*found, strict=True)
         return statistics.median(painted) / 1e3, statistics.median(verified) / 1e3
 
-    # --- sending ------------------------------------------------------------------------------------------------
-
     def send(self, file: Path) -> Sending:
-        """Somebody in a fresh browser profile sends a file."""
-        alice = self.person("alice")
+        """Somebody in a fresh browser profile sends a file. The time is from the start of the worker that encrypts to
+        its last word.
+        """
+        alice = self.visitor("alice")
         alice.go("#/")
-        alice.page.locator(".badge[data-state=verified]").wait_for()
-        uploads = Uploads(alice.page)
         self.renderers.begin()
-        alice.write([file], [BOB], title=file.name)
-        with alice.signing_in():
-            alice.click("Encrypt and send")
-        alice.page.get_by_role("heading", name="Ready to pass on").wait_for(timeout=LONG)
-        sent = Sending(str(alice.link()), *uploads.found(), self.renderers.grown())
+        alice.choose("input[type=file]:not([webkitdirectory])", file)
+        alice.write("To", f"{BOB} ")
+        alice.press("Encrypt and send")
+        alice.sign_in()
+        alice.wait("document.querySelector('.sent input') !== null")
+        link, ended = alice.evaluate("[document.querySelector('.sent input').value, bench.uploaded]")
+        scripts = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/worker-'))"
+        began = alice.evaluate(f"{scripts}.map(({{ startTime }}) => startTime).at(-1)")
+        sent = Sending(link, (ended - began) / 1e3, self.renderers.grown())
         alice.close()
         return sent
 
-    def send_plain(self, sizes: list[int]) -> float:
-        """MB/s of the file's own bytes, in pieces like these."""
-        sizes = list(sizes)
-        while (over := sum(sizes) - self.size) > 0:  # the pack is a little larger
-            last = sizes.pop()
-            sizes += [last - over] if last > over else []
+    def send_plain(self) -> float:
+        """MB/s of the file's own bytes."""
         blob, grant = apart(lambda: asyncio.run(self._granted()))
-        page = self.person("alice").page
-        page.goto("/")
-        page.locator(".badge[data-state=verified]").wait_for()
-        page.evaluate(
+        alice = self.visitor("alice")
+        alice.go("#/verify")
+        alice.evaluate(
             "document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'plain'}))"
         )
-        page.set_input_files("#plain", self.file)
-        milliseconds = page.evaluate(SEND_PLAIN, [blob.hex(), grant, sizes])
-        page.context.close()
-        return self.size / milliseconds * 1e3 / MB
+        alice.choose("#plain", self.file)
+        milliseconds = alice.evaluate(f"{SEND_PLAIN}('{blob.hex()}', '{grant}')")
+        alice.close()
+        return float(self.size / milliseconds * 1e3 / MB)
 
     async def _granted(self) -> tuple[bytes, str]:
         """A blob that the host will take, and the Vault's word for it."""
@@ -222,34 +198,37 @@ class Bench:
             await vault.store(b"", namespace=NAMESPACE, instructions=encoded, record_id=where, terms=terms)
             return blob, grant_header(await vault.grant_blob(ById(id=where)))
 
-    # --- receiving ------------------------------------------------------------------------------------------------
+    def opened(self, link: str) -> Visitor:
+        """Somebody who has signed in and opened a share, in a fresh browser profile."""
+        bob = self.visitor("bob")
+        bob.go(link)
+        bob.press("Sign in to open")
+        bob.sign_in()
+        bob.wait("document.querySelector('.parcel') !== null")
+        return bob
 
     def receive(self, link: str) -> tuple[float, int]:
         """MB/s from the click to the closed file, and by how much the renderer grew."""
-        bob = self.person("bob")
-        bob.open(link)
-        bob.opened(self.file.name)
+        bob = self.opened(link)
         self.renderers.begin()
-        bob.page.evaluate(
-            "() => { bench.saved = undefined; bench.began = performance.now(); bench.press('Download'); }"
-        )
-        bob.page.wait_for_function("() => bench.saved !== undefined", timeout=LONG)
-        milliseconds = bob.page.evaluate("() => bench.saved - bench.began")
+        began = bob.evaluate("performance.now()")
+        bob.press("Download")
+        bob.wait("bench.saved !== undefined")
+        milliseconds = bob.evaluate("bench.saved") - began
         grown = self.renderers.grown()
         bob.close()
         return self.size / milliseconds * 1e3 / MB, grown
 
     def first_byte(self, link: str) -> float:
         """Seconds from the click, signed in, to the first decrypted byte of a file; median."""
-        bob = self.person("bob")
-        bob.open(link)
-        bob.page.get_by_role("button", name="Download", exact=True).wait_for()
+        bob = self.opened(link)
         found = []
         for _ in range(VISITS):
-            bob.turn_to("#/verify")
-            bob.turn_to("#" + link.rpartition("/#")[2])
-            bob.page.get_by_role("button", name=f"Open as {BOB}").wait_for()
-            found.append(bob.page.evaluate(OPEN_AND_SAVE, f"Open as {BOB}"))
+            bob.evaluate("location.hash = '#/verify'")
+            bob.wait("document.querySelector('#keep-title') !== null")
+            bob.evaluate(f"location.hash = '#{link.partition('#')[2]}'")
+            bob.wait("document.querySelector('.open-door') !== null")
+            found.append(bob.evaluate(OPEN_AND_SAVE % BOB))
         bob.close()
         return statistics.median(found) / 1e3
 
@@ -284,7 +263,7 @@ def measure(bench: Bench) -> list[Row]:
         sent.append(bench.send(bench.file))
         speeds.append(bench.size / sent[-1].seconds / MB)
         mine = parts(bench.site)
-        plain.append(bench.send_plain(sent[-1].sizes))
+        plain.append(bench.send_plain())
         remove(parts(bench.site) - mine)
     ratio = statistics.median(one / other for one, other in zip(speeds, plain, strict=True))
     sending = max(one.grown for one in sent) / MB
