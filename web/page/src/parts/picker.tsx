@@ -8,6 +8,7 @@ import { Cross, Folder, iconFor, Plus } from "../icons.js";
 import { t } from "../language.js";
 import type { Picked } from "../service/types.js";
 import { Button, IconButton } from "./basics.js";
+import { Thumbnail } from "./thumbnails.js";
 
 interface PickerProps {
   readonly picked: readonly Picked[];
@@ -112,18 +113,17 @@ interface FileLineProps {
   readonly path: string;
   readonly type: string;
   readonly bytes: number;
+  readonly picture?: ImageData | undefined;
   readonly children: JSX.Element | JSX.Element[];
 }
 
 /** One file: icon, name with its folder in a softer voice, size, and what can be done with it. */
-export function FileLine({ path, type, bytes, children }: FileLineProps): JSX.Element {
+export function FileLine({ path, type, bytes, picture, children }: FileLineProps): JSX.Element {
   const cut = path.lastIndexOf("/") + 1;
   const Icon = iconFor(type);
   return (
     <li class="file-line">
-      <span class="file-icon">
-        <Icon />
-      </span>
+      <span class="file-icon">{picture === undefined ? <Icon /> : <Thumbnail picture={picture} />}</span>
       <span class="file-name" title={path}>
         {cut > 0 && <span class="file-folder">{path.slice(0, cut)}</span>}
         <span class="file-base">{path.slice(cut)}</span>

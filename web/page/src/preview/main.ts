@@ -1,19 +1,22 @@
 /** The preview frame: draws bytes as pixels or plain text. Its origin is opaque and it has no network. */
 
 import { preloadScripts } from "../scripts.js";
-import type { FromPreview, ToPreview } from "./protocol.js";
+import { THUMBNAIL_SIDE, type FromPreview, type Show, type ToPreview } from "./protocol.js";
 import "./preview.css";
 
 const LONGEST_SIDE = 4096;
 const MOST_PAGES = 60;
 const MOST_TEXT = 512 * 1024;
+/** Pixels of a picture that is drawn unasked: a small file can hold very many. */
+const MOST_PIXELS = 40_000_000;
 
-const say = (type: FromPreview["type"]): void => window.parent.postMessage({ type } satisfies FromPreview, "*");
+const tell = (message: FromPreview): void => window.parent.postMessage(message, "*");
+const say = (type: "ready" | "shown" | "failed"): void => tell({ type });
 
 const stage = document.createElement("main");
 document.body.append(stage);
 
-async function show(message: ToPreview): Promise<void> {
+async function show(message: Show): Promise<void> {
   document.documentElement.lang = message.language;
   switch (message.kind) {
     case "image":
@@ -48,9 +51,43 @@ function showText(bytes: Uint8Array<ArrayBuffer>): void {
   stage.append(text);
 }
 
+/** The middle of the picture. Null for what is none, or too large. */
+async function thumbnail(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8ClampedArray<ArrayBuffer> | null> {
+  const blob = new Blob([bytes]);
+  if ((await pixelsOf(blob)) > MOST_PIXELS) return null;
+  const bitmap = await createImageBitmap(blob);
+  const scale = THUMBNAIL_SIDE / Math.min(bitmap.width, bitmap.height);
+  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = THUMBNAIL_SIDE;
+  const context = canvas.getContext("2d");
+  context?.drawImage(bitmap, (THUMBNAIL_SIDE - width) / 2, (THUMBNAIL_SIDE - height) / 2, width, height);
+  bitmap.close();
+  return context?.getImageData(0, 0, THUMBNAIL_SIDE, THUMBNAIL_SIDE).data ?? null;
+}
+
+/** By the picture's own word, before anything is decoded. */
+async function pixelsOf(blob: Blob): Promise<number> {
+  const image = new Image();
+  image.src = URL.createObjectURL(blob);
+  await new Promise((resolve, reject) => {
+    image.onload = resolve;
+    image.onerror = () => reject(new TypeError("not a picture"));
+  });
+  URL.revokeObjectURL(image.src);
+  return image.naturalWidth * image.naturalHeight;
+}
+
 let begun = false;
 window.addEventListener("message", (event: MessageEvent<ToPreview>) => {
-  if (event.source !== window.parent || event.data.type !== "show" || begun) return;
+  if (event.source !== window.parent || begun) return;
+  if (event.data.type === "thumbnail") {
+    thumbnail(event.data.bytes).then(
+      (pixels) => tell({ type: "thumbnail", pixels }),
+      () => tell({ type: "thumbnail", pixels: null }),
+    );
+    return;
+  }
   begun = true;
   show(event.data).then(
     () => say("shown"),

@@ -2,7 +2,7 @@
 
 export type Kind = "image" | "pdf" | "text";
 
-export type ToPreview = {
+export interface Show {
   readonly type: "show";
   readonly kind: Kind;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -10,9 +10,18 @@ export type ToPreview = {
   readonly language: string;
   /** "Page {page} of {pages}" in the reader's language. */
   readonly page: string;
-};
+}
 
-export type FromPreview = { readonly type: "ready" | "shown" | "failed" };
+/** A frame shows one file, or it draws any number of thumbnails, each after the answer to the one before. */
+export type ToPreview = Show | { readonly type: "thumbnail"; readonly bytes: Uint8Array<ArrayBuffer> };
+
+export type FromPreview =
+  | { readonly type: "ready" | "shown" | "failed" }
+  /** RGBA, row by row; null if it can't be drawn. */
+  | { readonly type: "thumbnail"; readonly pixels: Uint8ClampedArray<ArrayBuffer> | null };
+
+/** Pixels of a thumbnail's sides. */
+export const THUMBNAIL_SIDE = 76;
 
 /** Larger files are downloaded: a preview holds the whole file in memory. */
 export const PREVIEW_BYTES = 32 * 1024 * 1024;

@@ -13,6 +13,7 @@ import { FileLine } from "../parts/picker.js";
 import { Preview, previewable } from "../parts/preview.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";
 import { ProofCard } from "../parts/proof.js";
+import { pictured, Thumbnails } from "../parts/thumbnails.js";
 import { Standing } from "../parts/standing.js";
 import { connection } from "../service/connection.js";
 import { people, signOut } from "../service/people.js";
@@ -109,6 +110,7 @@ function OpenView({ id, share, proof }: { readonly id: string; readonly share: O
   const [download, setDownload] = useState<Fetching | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [shown, setShown] = useState<SharedFile | null>(null);
+  const [pictures, setPictures] = useState<ReadonlyMap<SharedFile, ImageData>>(new Map());
   const top = useRef<HTMLDivElement>(null);
   useEffect(() => top.current?.querySelector<HTMLElement>("h1")?.focus(), []);
 
@@ -175,7 +177,7 @@ function OpenView({ id, share, proof }: { readonly id: string; readonly share: O
           {download !== null && <DownloadLine download={download} />}
           <ul class="file-list">
             {share.files.map((file) => (
-              <FileLine key={file.path} path={file.path} type={file.type} bytes={file.size}>
+              <FileLine key={file.path} path={file.path} type={file.type} bytes={file.size} picture={pictures.get(file)}>
                 <>
                   {previewable(file) && <IconButton label={t("receive.preview", { name: file.path })} icon={<Eye />} onClick={() => setShown(file)} />}
                   <IconButton label={t("receive.download-one", { name: file.path })} icon={<Download />} onClick={() => fetchTo(file)} />
@@ -187,6 +189,7 @@ function OpenView({ id, share, proof }: { readonly id: string; readonly share: O
       </article>
       <ProofCard proof={proof} />
       <AbuseLink id={id} />
+      <Thumbnails files={pictured(share.files)} read={(file) => share.read(file)} onDrawn={(file, picture) => setPictures((now) => new Map(now).set(file, picture))} />
       {shown !== null && <Preview file={shown} read={() => share.read(shown)} onClose={() => setShown(null)} onDownload={() => fetchTo(shown)} />}
     </div>
   );
