@@ -8,7 +8,9 @@ from tests.browser.people import PATIENCE
 
 
 def without_policy(route):
-    route.fulfill(response=route.fetch(), headers={"content-type": "text/html", "link": "<//evil.example>; rel=preload"})
+    route.fulfill(
+        response=route.fetch(), headers={"content-type": "text/html", "link": "<//evil.example>; rel=preload"}
+    )
 
 
 def test_a_server_that_leaves_the_policy_out_while_its_page_is_kept_gains_nothing(person, site):
