@@ -152,6 +152,77 @@ def test_nobody_else_opens_it_not_even_the_sender(site, report, tmp_path):
     assert contents(tmp_path / "stolen") == {}
 
 
+@pytest.fixture
+def stranger(site, tmp_path):
+    """A folder of somebody who has approved no site; their own instructions name another provider."""
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    own = (site.folder / "instructions.toml").read_text().replace(site.provider.issuer, "https://login.example.com")
+    (folder / "instructions.toml").write_text(own)
+    (folder / "strongroom.toml").write_text(
+        f'vault = "{site.vault}"\ntrust = "{site.folder / "trust.toml"}"\ninstructions = "instructions.toml"\n'
+    )
+    return folder
+
+
+def test_a_share_is_no_way_to_bring_somebody_to_the_sender_s_own_sign_in_page(site, report, stranger):
+    """RULES 14: the provider stands in the record, which the sender wrote."""
+    link = site.send(report, "--for", "bob@example.com")
+    asked = json.loads(site.run("request", "--from", "bob@example.com", "--json", user="alice").out)["link"]
+    record = link.rpartition("/")[2]
+    commands = (
+        ("share", "receive", link, "-o", stranger),
+        ("share", "answer", asked, report, "--yes"),
+        ("collect", record, "-o", stranger / "stolen"),
+        ("delete", record, "--yes"),
+    )
+    for command in commands:
+        ran = in_process(*command, cwd=stranger, user="bob")
+        assert ran.status == 2, ran.err
+        assert f"sign-in at     {site.provider.issuer}" in ran.err
+        assert f"--issuer {site.provider.issuer}" in ran.err
+        assert "a page opens" not in ran.err
+        assert "signed in" not in ran.err
+    got = in_process(
+        "share", "receive", link, "-o", stranger, "--issuer", site.provider.issuer, cwd=stranger, user="bob"
+    )
+    assert got.status == 0, got.err
+    assert contents(stranger / "audit") == contents(report)
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
+def test_on_a_terminal_a_new_provider_is_shown_by_name_and_approved(site, report, stranger, monkeypatch, typed, status):
+    link = site.send(report, "--for", "bob@example.com")
+    terminal = io.StringIO(typed)
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", terminal)
+    ran = in_process("share", "receive", link, "-o", stranger, cwd=stranger, user="bob")
+    assert ran.status == status, ran.err
+    assert f"sign-in at     {site.provider.issuer}" in ran.err
+    assert ("signed in as" in ran.err) is (status == 0)
+
+
+def test_what_is_named_in_a_namespace_of_ones_choice_is_collected_unasked(site, stranger, tmp_path):
+    (tmp_path / "key").write_bytes(b"k")
+    said = ("--name", "unasked", "--for", "bob@example.com")
+    stored = in_process("store", tmp_path / "key", *said, cwd=site.folder, user="alice")
+    assert stored.status == 0, stored.err
+    ran = in_process("collect", "share/unasked", "-o", stranger / "key", cwd=stranger, user="bob")
+    assert ran.status == 0, ran.err
+    assert "sign-in at  " not in ran.err
+
+
+def test_an_altered_statement_approves_no_provider(site, report, stranger):
+    link = site.send(report, "--for", "bob@example.com")
+    with (stranger / "strongroom.toml").open("a") as file:
+        file.write(f'site = "{site.origin}"\nstatement = "{"0" * 64}"\n')
+    assert in_process("share", "receive", link, "-o", stranger, cwd=stranger, user="bob").status == 2
+    text = (stranger / "strongroom.toml").read_text()
+    digest = hashlib.sha256(site.trust_json.read_bytes()).hexdigest()
+    (stranger / "strongroom.toml").write_text(text.replace("0" * 64, digest))
+    assert in_process("share", "receive", link, "-o", stranger, cwd=stranger, user="bob").status == 0
+
+
 def test_the_host_holds_no_name_no_title_and_no_byte_of_it(site, tmp_path):
     secret = tmp_path / "very-telling-name.txt"
     secret.write_bytes(b"the one sentence that must not be found " * 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -13,6 +13,7 @@ import msgspec
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli.files import read_text
+from strongroom.cli.providers import Providers
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.terminal import Failure, say
 from strongroom.client.files import load_instructions, load_trust
@@ -52,14 +53,26 @@ def run_with_vault(
     sign_in: SignIn | DeviceSignIn | None = None,
     issuer: str | None = None,
     binding_key: SigningKey | None = None,
+    approved: Iterable[str] = (),
 ) -> T:
-    """Do `work` with the Vault that options and settings name. The binding key is a fresh one unless given."""
+    """Do `work` with the Vault that options and settings name. The binding key is a fresh one unless given.
+
+    At `issuer`, the issuers `approved`, those of a namespace that `work` names and those of the settings one signs in
+    unasked; at another one that a record names, after the user said yes.
+    """
     url = needed(vault, settings.vault, "vault")
     policy = load_trust(needed(trust, settings.trust, "trust"))
+    providers = Providers(settings, policy, approved)
 
     async def run() -> T:
         async with AsyncVault(
-            url, policy, binding_key=binding_key, sign_in=sign_in, issuer=issuer, signed_in=_say_who
+            url,
+            policy,
+            binding_key=binding_key,
+            sign_in=sign_in,
+            issuer=issuer,
+            approve=providers.approve,
+            signed_in=_say_who,
         ) as opened:
             return await work(opened)
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from strongroom.cli import options, sharing
 from strongroom.cli.connection import choose_sign_in, run_with_vault
 from strongroom.cli.files import verify_can_create, write_new
+from strongroom.cli.providers import issuers_of
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import (
     EXIT_REFUSED,
@@ -420,6 +421,7 @@ class _Place:
             trust=self._trust,
             sign_in=self._sign_in,
             issuer=self._issuer,
+            approved=issuers_of(self.site.methods),
         )
 
 

@@ -16,13 +16,13 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from strongroom.cli.files import read_input
+from strongroom.cli.providers import fetch_site
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, confirm, named, printable, stderr
 from strongroom.client.share.access import Recipients, recipients_of
-from strongroom.client.share.blobs import BlobHost
 from strongroom.client.share.format import MAX_CARD, parse_card
 from strongroom.client.share.shares import DAY
-from strongroom.client.share.site import Link, Site, parse_link, parse_site
+from strongroom.client.share.site import Link, Site, parse_link
 from strongroom.protocol.messages import Person
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILES…", help="Files and folders.")]
@@ -80,7 +80,7 @@ def approved_site(url: str | None, statement: str | None, settings: Settings) ->
     """
     origin = needed(url, settings.site, "site")
     digest = statement or (settings.statement if url is None or url == settings.site else None)
-    site = asyncio.run(_fetch_site(origin))
+    site = asyncio.run(fetch_site(origin))
     if digest is not None:
         if not re.fullmatch("[0-9a-fA-F]{64}", digest):
             raise Failure(f"{digest[:80]!r} is not the digest of a site's statement", "give 64 hex digits")
@@ -106,11 +106,6 @@ def approved_site(url: str | None, statement: str | None, settings: Settings) ->
         "into strongroom.toml, or give --statement",
     )
     return site
-
-
-async def _fetch_site(origin: str) -> Site:
-    async with BlobHost(origin) as host:
-        return parse_site(origin, await host.statement())
 
 
 def named_recipients(

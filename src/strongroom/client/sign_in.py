@@ -13,7 +13,7 @@ import secrets
 import sys
 import webbrowser
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol, runtime_checkable
@@ -73,6 +73,10 @@ class DeviceSignIn(Protocol):
 
     async def show_code(self, code: DeviceCode) -> None:
         """Show the code and where to type it in; return at once."""
+
+
+Approve = Callable[[str], Awaitable[None]]
+"""Is given the issuer of a provider that somebody else chose, and raises if the user is not to be brought there."""
 
 
 class BrowserSignIn:
@@ -138,11 +142,14 @@ class SignInDesk:
         issuer: str | None,
         signed_in: Callable[[Person], None],
         now: Callable[[], float],
+        approve: Approve | None = None,
     ) -> None:
         self._trust = trust
         self._key = binding_key
         self._sign_in = sign_in
         self._issuer = issuer
+        self._approve = approve
+        self._approved: set[str] = set()
         self._signed_in = signed_in
         self._now = now
         self._held: dict[tuple[bytes, bytes], _Held] = {}
@@ -233,6 +240,16 @@ class SignInDesk:
                         await self._sign_in_at(await self._appraised(place), place, description, vault_cluster, also)
                         break
 
+    def approved(self, description: Description) -> None:
+        """What was described is of the user's own choice: its providers need no further approval."""
+        self._approved.update(method.issuer for method in description.methods)
+
+    async def _verify_approved(self, issuer: str) -> None:
+        """Raises what `approve` raises."""
+        if self._approve is not None and issuer not in self._approved:
+            await self._approve(issuer)
+            self._approved.add(issuer)
+
     async def _appraised(self, place: Place) -> AttestedServer:
         """A session to the Authenticator that the Vault named, accepted under the client's own policy."""
         server = self._servers.get(place.url)
@@ -267,6 +284,8 @@ class SignInDesk:
         device = isinstance(self._sign_in, DeviceSignIn)
         issuer = also.issuer if also else self._issuer
         method, audience = _choose(description.methods, "device" if device else "native", issuer)
+        if method.issuer != issuer:
+            await self._verify_approved(method.issuer)
         earlier = also.held.ticket if also else None
         flow = Flow(server, place, method, audience, vault_cluster, self._key.public, self._now, earlier)
         if isinstance(self._sign_in, DeviceSignIn):

@@ -20,7 +20,7 @@ from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.errors import BadInput
 from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
-from strongroom.client.sign_in import DeviceSignIn, SignIn
+from strongroom.client.sign_in import Approve, DeviceSignIn, SignIn
 from strongroom.client.vault import Anywhere, AsyncVault
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.messages import Address, Terms
@@ -40,11 +40,19 @@ class Vault:
         binding_key: SigningKey | None = None,
         sign_in: SignIn | DeviceSignIn | None = None,
         issuer: str | None = None,
+        approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._vault = AsyncVault(
-            url, trust, binding_key=binding_key, sign_in=sign_in, issuer=issuer, signed_in=signed_in, now=now
+            url,
+            trust,
+            binding_key=binding_key,
+            sign_in=sign_in,
+            issuer=issuer,
+            approve=approve,
+            signed_in=signed_in,
+            now=now,
         )
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -25,7 +25,7 @@ from strongroom.client.errors import BadInput
 from strongroom.client.requests import description_of, merged, request_id_or_new, store_item, verify_sizes
 from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
 from strongroom.client.session import AttestedServer
-from strongroom.client.sign_in import DeviceSignIn, SignIn, SignInDesk, Ways
+from strongroom.client.sign_in import Approve, DeviceSignIn, SignIn, SignInDesk, Ways
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
 from strongroom.protocol.limits import MAX_BATCH
 from strongroom.protocol.messages import (
@@ -71,7 +71,10 @@ class AsyncVault:
     """The Vault at `url`, trusted only as far as `trust` says. An async context manager; parallel calls are fine.
 
     `binding_key` is whom tickets and namespaces are bound to; a fresh one by default. `sign_in` is how the user is
-    brought to a provider, `issuer` which one when there is a choice. `signed_in` is told of each new sign-in. `now`
+    brought to a provider, `issuer` which one when there is a choice. `approve` is asked before the user is brought to a
+    provider that is neither `issuer` nor one of a namespace that was named here: a record's depositor chose it, to fish
+    for passwords perhaps. It raises what is to be raised then. Without it every provider will do, so that whoever takes
+    addresses from strangers has to give `approve` or `issuer`. `signed_in` is told of each new sign-in. `now`
     gives unix seconds.
 
     All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
@@ -86,12 +89,15 @@ class AsyncVault:
         binding_key: SigningKey | None = None,
         sign_in: SignIn | DeviceSignIn | None = None,
         issuer: str | None = None,
+        approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         key = binding_key or SigningKey.generate()
         self._server = AttestedServer(url, role="vault", policy=trust.vault, binding_key=key, now=now)
-        self._desk = SignInDesk(trust, key, sign_in=sign_in, issuer=issuer, signed_in=signed_in, now=now)
+        self._desk = SignInDesk(
+            trust, key, sign_in=sign_in, issuer=issuer, approve=approve, signed_in=signed_in, now=now
+        )
         self._ways: OrderedDict[Anywhere, Ways] = OrderedDict()
 
     async def __aenter__(self) -> Self:
@@ -401,6 +407,8 @@ class AsyncVault:
         else:
             described = await self._describe(where, [])
         description = description_of(described)
+        if isinstance(where, OfNamespace):
+            self._desk.approved(description)
         self._ways[where] = self._desk.ways(description)
         self._ways.move_to_end(where)
         if len(self._ways) > REMEMBERED:
