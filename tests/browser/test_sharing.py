@@ -172,7 +172,7 @@ def test_what_may_be_opened_once_is_opened_once(person, tmp_path):
     bob, carol = person("bob"), person("carol")
     bob.open(link)
     bob.opened("Once")
-    bob.sees("0 more openings")
+    bob.sees("This was the last opening")
     assert bob.download("Download") == b"F-01 critical\n"
     carol.open(link)
     expect(carol.told("It was opened as often as allowed")).to_contain_text("tell the sender")

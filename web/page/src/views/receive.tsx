@@ -160,7 +160,7 @@ function OpenView({ id, share, proof }: { readonly id: string; readonly share: O
             {left !== null && (
               <li>
                 <Eye />
-                {counted("receive.opens-left", left)}
+                {left === 0 ? t("receive.opens-none") : counted("receive.opens-left", left)}
               </li>
             )}
           </ul>

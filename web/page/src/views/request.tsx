@@ -80,7 +80,7 @@ export function RequestView(): JSX.Element {
         </Notice>
         <div class="actions centred">
           <a class="button button-plain" href="#/shares">
-            {t("sent.manage")}
+            {t("request.manage")}
           </a>
         </div>
       </div>
