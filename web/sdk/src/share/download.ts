@@ -160,12 +160,11 @@ async function writeTo(file: PickedFile, pieces: AsyncIterable<Bytes>): Promise<
 async function freshFolder(parent: Folder, name: string): Promise<Folder> {
   for (let number = 1; ; number++) {
     const tried = number === 1 ? name : `${name} (${number})`;
-    if (!(await exists(() => parent.getDirectoryHandle(tried))) && !(await exists(() => parent.getFileHandle(tried)))) {
-      return parent.getDirectoryHandle(tried, { create: true });
-    }
+    if (!(await exists(() => parent.getDirectoryHandle(tried)))) return parent.getDirectoryHandle(tried, { create: true });
   }
 }
 
+/** As a folder or as a file. */
 async function exists(find: () => Promise<unknown>): Promise<boolean> {
   try {
     await find();
