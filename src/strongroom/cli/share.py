@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,7 +95,10 @@ def send(
 def receive(
     link: sharing.LinkArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the files; it must exist. [default: the one you are in]"
+        ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Show what is in it; this counts as opening it.")] = False,
     second_person: sharing.SecondPerson = False,
@@ -386,6 +390,7 @@ def site_(
     write_new(output, text, what="share site")
     output.chmod(0o644)  # the whole world may read it
     say(f"written to {output}; serve it with: strongroom serve share --trust {output} …", "dim")
+    say(f"its SHA-256, for people to compare: {sha256(text).hexdigest()}", "dim")
 
 
 # --- parts ----------------------------------------------------------------------------------------------------

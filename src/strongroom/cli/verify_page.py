@@ -87,7 +87,7 @@ def verify_page(
         _print(url, found, wanted, differs)
     if differs:
         raise Failure(
-            f"{url} does not deliver the released page ({len(differs)} differences)",
+            f"{url} does not deliver the released page (differences: {len(differs)})",
             "don't use it; use `strongroom share`, and tell the operator",
             status=EXIT_UNTRUSTED,
         )
@@ -215,7 +215,10 @@ def _print(url: str, found: Delivered, wanted: Wanted, differs: list[str]) -> No
     if not differs:
         console.print(Text("as released: every file, reference and security header", style="bold green"))
         console.print(
-            Text("not judged: trust.json, which is the operator's own; compare its digest with what they publish")
+            Text(
+                "not judged: trust.json, which is the operator's own; compare its digest with what they publish;\n"
+                "and whose Vault it is that claims this: strongroom verify says, by your own policy"
+            )
         )
 
 

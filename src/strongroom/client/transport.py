@@ -63,7 +63,7 @@ class Unsealed(Exception):
 
 def verify_url(url: str) -> str:
     """The URL of a server without a slash at its end. Raises `BadInput`."""
-    hint = "write it as https://vault.example.com, or http://127.0.0.1:8400 on this machine"
+    hint = "name scheme, host and port alone: https://vault.example.com, or http://127.0.0.1:8400 on this machine"
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -37,7 +37,10 @@ class Recipients:
 
     def __post_init__(self) -> None:
         if not self.emails and not self.groups:
-            raise BadInput("nobody is to receive this", "name recipients with --for, or a group with --group")
+            raise BadInput(
+                "nobody is to receive this",
+                "name people with --for (whom you ask for files: --from), or a group with --group",
+            )
         if len(self.emails) + len(self.groups) > MAX_PEOPLE:
             raise BadInput(f"a share has at most {MAX_PEOPLE} recipients", "name a group")
         for email in (*self.emails, *([self.second] if self.second else [])):

@@ -163,6 +163,10 @@ def site_statement(
     contact: str,
 ) -> bytes:
     """A statement for `/trust.json`, on lines that people can compare. Raises `BadInput`."""
+    if not contact.startswith(("mailto:", "https://")):
+        raise BadInput(
+            f"{contact[:80]!r} is not how to reach you", "write it as mailto:abuse@example.com, or https://…"
+        )
     if any(method.secret.client_secret for method in methods):
         raise BadInput(
             "a sign-in method has a client secret, which the whole world would read here",
