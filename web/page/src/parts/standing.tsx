@@ -1,6 +1,6 @@
 /** What the page says while there is no verified connection, and when there must not be one. */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 
 import { useCell } from "../cell.js";
 import { Stop } from "../icons.js";
@@ -9,35 +9,47 @@ import { acceptSite, connect, connection } from "../service/connection.js";
 import { Button, More, Notice, Skeleton } from "./basics.js";
 import { Digest } from "./proof.js";
 
+interface StandingProps {
+  /** The heading of a view that describes what is at the other end. Left out when the other end did not prove it. */
+  readonly heading?: ComponentChildren;
+}
+
 /** Null when all is well. */
-export function Standing(): JSX.Element | null {
+export function Standing({ heading }: StandingProps): JSX.Element | null {
   const now = useCell(connection);
+  const Title = heading === undefined ? "h2" : "h1";
   switch (now.state) {
     case "verified":
       return null;
     case "checking":
       return (
-        <div class="sheet">
-          <p class="checking">
-            <span class="spinner" aria-hidden="true" />
-            {t("standing.checking")}
-          </p>
-          <Skeleton lines={3} />
-        </div>
+        <>
+          {heading}
+          <div class="sheet">
+            <p class="checking">
+              <span class="spinner" aria-hidden="true" />
+              {t("standing.checking")}
+            </p>
+            <Skeleton lines={3} />
+          </div>
+        </>
       );
     case "unreachable":
       return (
-        <Notice
-          tone="offline"
-          title={now.problem.title}
-          actions={
-            <Button look="primary" onClick={() => void connect()}>
-              {t("retry")}
-            </Button>
-          }
-        >
-          <p>{now.problem.text}</p>
-        </Notice>
+        <>
+          {heading}
+          <Notice
+            tone="offline"
+            title={now.problem.title}
+            actions={
+              <Button look="primary" onClick={() => void connect()}>
+                {t("retry")}
+              </Button>
+            }
+          >
+            <p>{now.problem.text}</p>
+          </Notice>
+        </>
       );
     case "refused":
       return (
@@ -45,10 +57,10 @@ export function Standing(): JSX.Element | null {
           <span class="halt-icon">
             <Stop />
           </span>
-          <h2>{t("halt.title")}</h2>
+          <Title tabIndex={-1}>{t("halt.title")}</Title>
           <p>{t("halt.text")}</p>
           <p class="halt-reason">{now.problem.detail === "" ? now.problem.text : now.problem.detail}</p>
-          <More label={t("halt.what")}>
+          <More label={t("halt.what")} open>
             <p>{t("halt.advice")}</p>
           </More>
         </section>
@@ -59,7 +71,7 @@ export function Standing(): JSX.Element | null {
           <span class="halt-icon">
             <Stop />
           </span>
-          <h2>{t("changed.title")}</h2>
+          <Title tabIndex={-1}>{t("changed.title")}</Title>
           <p>{t("changed.text")}</p>
           <dl class="digests">
             <Digest label={t("changed.before")} hex={now.before} />

@@ -56,8 +56,7 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
   if (linked.state !== "verified")
     return (
       <div class="view view-narrow">
-        <Heading lead={t("answer.lead")}>{t("answer.title")}</Heading>
-        <Standing />
+        <Standing heading={<Heading lead={t("answer.lead")}>{t("answer.title")}</Heading>} />
       </div>
     );
 
@@ -65,8 +64,8 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
     case "sent":
       return (
         <div class="view view-narrow">
-          <Heading lead={t("answer.sent.lead", { name: stage.request.from })}>{t("answer.sent.title")}</Heading>
-          <Notice tone="success" title={t("answer.sent.title")}>
+          <Heading>{t("answer.sent.title")}</Heading>
+          <Notice tone="success" title={t("answer.sent.lead", { name: stage.request.from })}>
             <p>{t("answer.sent.text")}</p>
           </Notice>
         </div>
@@ -120,8 +119,8 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
             {stage.problem !== null && <ProblemNotice problem={stage.problem} />}
             <Picker picked={picked} onChange={setPicked} maxBytes={stage.request.maxBytes} error={tried && picked.length === 0 ? t("send.fault.files") : null} />
             <div class="actions">
-              <Button look="primary" icon={<Send />} onClick={() => upload(stage.request)}>
-                {t("answer.button", { name: stage.request.from })}
+              <Button look="primary" icon={<Send />} label={t("answer.button", { name: stage.request.from })} onClick={() => upload(stage.request)}>
+                {t("send.button")}
               </Button>
             </div>
           </article>

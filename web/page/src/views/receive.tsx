@@ -43,8 +43,7 @@ export function ReceiveView({ id }: { readonly id: string }): JSX.Element {
   if (linked.state !== "verified")
     return (
       <div class="view view-narrow">
-        <Heading lead={t("receive.lead")}>{t("receive.title")}</Heading>
-        <Standing />
+        <Standing heading={<Heading lead={t("receive.lead")}>{t("receive.title")}</Heading>} />
       </div>
     );
 
@@ -58,6 +57,7 @@ export function ReceiveView({ id }: { readonly id: string }): JSX.Element {
           problem={stage.problem}
           actions={
             <>
+              {stage.problem.remedy === "sign-in" && who.length > 0 && <p class="hint">{t("receive.signed-in-as", { name: who.map((each) => each.name).join(", ") })}</p>}
               {stage.problem.remedy === "sign-in" && (
                 <Button
                   onClick={() => {
@@ -83,7 +83,6 @@ export function ReceiveView({ id }: { readonly id: string }): JSX.Element {
           }
         />
       )}
-      {stage.name === "failed" && who.length > 0 && stage.problem.remedy === "sign-in" && <p class="hint">{t("receive.signed-in-as", { name: who.map((each) => each.name).join(", ") })}</p>}
       <ProofCard proof={linked.proof} />
       {(stage.name === "closed" || stage.name === "opening") && (
         <div class="open-door">
