@@ -78,7 +78,7 @@ def test_the_sender_sees_who_opened_it_who_came_too_late_and_who_was_refused(per
     alice, bob, carol, mallory = (person(name) for name in ("alice", "bob", "carol", "mallory"))
     link = alice.send([report], [BOB, CAROL], title="Watched", more=once)
     look_after(alice)
-    assert visits(alice) == ["alice@example.com changed it", "alice@example.com sent it"]
+    assert visits(alice) == ["alice@example.com finished uploading", "alice@example.com sent it"]
     mallory.open(link)
     mallory.told("This account can't open it")
     bob.open(link)

@@ -30,6 +30,7 @@ export function Preview({ file, read, onClose, onDownload }: PreviewProps): JSX.
   const frame = useRef<HTMLIFrameElement>(null);
   const [stage, setStage] = useState<"loading" | "shown" | "failed">("loading");
   const [problem, setProblem] = useState<Problem | null>(null);
+  const [scale, setScale] = useState<"fit" | "larger">("fit");
 
   useEffect(() => {
     const kind = kindOf(file.type, file.path);
@@ -60,12 +61,17 @@ export function Preview({ file, read, onClose, onDownload }: PreviewProps): JSX.
 
   return (
     <Dialog title={file.path.split("/").at(-1) ?? file.path} onClose={onClose}>
-      <div class={`preview preview-${stage}`}>
+      <div class={`preview preview-${stage} preview-${scale}`} tabIndex={scale === "larger" ? 0 : undefined}>
         {stage === "loading" && <Skeleton lines={8} />}
         {problem !== null ? <ProblemNotice problem={problem} /> : stage === "failed" && <p class="quiet-empty">{t("preview.failed")}</p>}
         <iframe ref={frame} class="preview-frame" title={t("preview.title", { name: file.path })} sandbox="allow-scripts" src="/preview/" />
       </div>
       <div class="actions end">
+        {stage === "shown" && kindOf(file.type, file.path) !== "text" && (
+          <Button look="quiet" onClick={() => setScale(scale === "fit" ? "larger" : "fit")}>
+            {scale === "fit" ? t("preview.larger") : t("preview.fit")}
+          </Button>
+        )}
         <Button icon={<Download />} onClick={onDownload}>
           {t("receive.download")}
         </Button>

@@ -35,6 +35,7 @@ async function draw(pdf: PDFDocumentProxy, number: number, stage: HTMLElement, l
   const canvas = document.createElement("canvas");
   canvas.width = Math.round(viewport.width);
   canvas.height = Math.min(8192, Math.round(viewport.height));
+  canvas.className = "page";
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", label);
   stage.append(canvas);

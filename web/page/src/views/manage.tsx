@@ -108,7 +108,7 @@ function EntryTable({ entries: rows }: { readonly entries: readonly Entry[] }): 
                   <span class="entry-kind">{entry.kind === "share" ? <Send /> : <Inbox />}</span>
                   <span class="entry-name">
                     {entry.title}
-                    <span class="hint">{entry.kind === "request" ? t("manage.request") : `${countFiles(entry.files)}, ${size(entry.size)}`}</span>
+                    <span class="hint">{entry.kind === "request" ? t("manage.request") : t("manage.files", { files: countFiles(entry.files), size: size(entry.size) })}</span>
                   </span>
                 </a>
               </th>
@@ -207,11 +207,13 @@ function EntryView({ entry, onChanged }: { readonly entry: Entry; readonly onCha
           <div>
             <dt>{t("fact.opens")}</dt>
             <dd>
-              {history.state === "ready" && entry.maxOpens !== null
-                ? t("manage.opens-of", { opens: history.value.opens, max: entry.maxOpens })
-                : entry.maxOpens === null
+              {history.state !== "ready"
+                ? entry.maxOpens === null
                   ? t("opens.any")
-                  : counted("opens.limit", entry.maxOpens)}
+                  : counted("opens.limit", entry.maxOpens)
+                : entry.maxOpens === null
+                  ? t("manage.opens-any", { opens: history.value.opens })
+                  : t("manage.opens-of", { opens: history.value.opens, max: entry.maxOpens })}
             </dd>
           </div>
         </dl>
@@ -230,7 +232,7 @@ function EntryView({ entry, onChanged }: { readonly entry: Entry; readonly onCha
         <p class="hint">{t("history.hint")}</p>
         {history.state === "loading" && <Skeleton lines={3} />}
         {history.state === "failed" && <ProblemNotice problem={history.problem} />}
-        {history.state === "ready" && <Visits history={history.value} />}
+        {history.state === "ready" && <Visits entry={entry} history={history.value} />}
       </section>
       {doing === "revoke" && <RevokeDialog entry={entry} onClose={() => setDoing("none")} onDone={done} />}
       {doing === "extend" && <ExtendDialog entry={entry} onClose={() => setDoing("none")} onDone={done} />}
@@ -241,8 +243,18 @@ function EntryView({ entry, onChanged }: { readonly entry: Entry; readonly onCha
 
 const VISIT_ICONS: Readonly<Record<Visit["did"], () => JSX.Element>> = { opened: Eye, looked: List, refused: Stop, late: Clock, created: Send, changed: Arrow, filled: Inbox, other: Clock };
 
-function Visits({ history }: { readonly history: History }): JSX.Element {
+/** The visit that named the uploaded files: the sender's first change. Undefined if it is not certain that one did. */
+function finishing(entry: Entry, { visits }: History): Visit | undefined {
+  const first = visits.at(-1);
+  if (entry.kind !== "share" || entry.state === "uploading" || first?.did !== "created") return undefined;
+  const changes = visits.filter(({ did, who }) => did === "changed" && who === first.who);
+  // to revoke is a change, too, and what never finished can be revoked
+  return entry.state === "revoked" && changes.length === 1 ? undefined : changes.at(-1);
+}
+
+function Visits({ entry, history }: { readonly entry: Entry; readonly history: History }): JSX.Element {
   if (history.visits.length === 0) return <p class="quiet-empty">{t("history.empty")}</p>;
+  const finished = finishing(entry, history);
   return (
     <>
       <ol class="visits">
@@ -254,7 +266,7 @@ function Visits({ history }: { readonly history: History }): JSX.Element {
                 <Icon />
               </span>
               <span class="visit-words">
-                <strong>{visit.who === "" ? t("history.nobody") : visit.who}</strong> {t(`history.${visit.did}`)}
+                <strong>{visit.who === "" ? t("history.nobody") : visit.who}</strong> {t(visit === finished ? "history.finished" : `history.${visit.did}`)}
               </span>
               <time dateTime={new Date(visit.at * 1000).toISOString()}>{moment(visit.at)}</time>
             </li>

@@ -34,11 +34,11 @@ export function VerifyView(): JSX.Element {
       <section class="sheet prose" aria-labelledby="outside-title">
         <h2 id="outside-title">{t("verify.outside.title")}</h2>
         <p>{t("verify.outside.text")}</p>
-        <pre class="code" tabIndex={0}>
+        <pre class="code">
           <code>strongroom verify-page {location.origin}</code>
         </pre>
         <p>{t("verify.cli.text")}</p>
-        <pre class="code" tabIndex={0}>
+        <pre class="code">
           <code>strongroom share receive {location.origin}/#/s/…</code>
         </pre>
       </section>
