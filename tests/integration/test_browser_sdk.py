@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import subprocess
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -38,13 +39,39 @@ WEB_ID = "strongroom-page"
 VECTORS = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 
 
-@pytest.fixture
-async def served(tmp_path):
-    async with ServedWorld.open(tmp_path / "state") as served:
-        served.method = oidc_method(
-            served.issuer.url, CLIENT_ID, web_client_id=WEB_ID, web_redirect_uri=CALLBACK, scopes=("openid", "email")
-        )
+def web_method(served):
+    return oidc_method(
+        served.issuer.url, CLIENT_ID, web_client_id=WEB_ID, web_redirect_uri=CALLBACK, scopes=("openid", "email")
+    )
+
+
+@asynccontextmanager
+async def opened(folder):
+    async with ServedWorld.open(folder) as served:
+        served.method = web_method(served)
         await served.namespace("share")
+        yield served
+
+
+@pytest.fixture(scope="module")
+async def together(tmp_path_factory):
+    async with opened(tmp_path_factory.mktemp("sdk") / "state") as served:
+        yield served
+
+
+@pytest.fixture
+async def served(together):
+    """A world for all tests in which nobody lies: each stores records of its own."""
+    claims = dict(together.issuer.claims)
+    yield together
+    together.issuer.claims = claims
+    together.method = web_method(together)
+
+
+@pytest.fixture
+async def alone(tmp_path):
+    """A world of its own."""
+    async with opened(tmp_path / "state") as served:
         yield served
 
 
@@ -375,13 +402,13 @@ async def test_a_sign_in_of_another_binding_key_is_not_gone_on_with(served):
         ({"error": "access_denied"}, Number.SIGN_IN_REFUSED),
     ],
 )
-async def test_a_redirect_that_is_not_the_providers_answer_to_this_page_is_refused(served, back, number):
-    receipt = await stored(served, "bob")
-    user = InFront(served, "bob")
+async def test_a_redirect_that_is_not_the_providers_answer_to_this_page_is_refused(alone, back, number):
+    receipt = await stored(alone, "bob")
+    user = InFront(alone, "bob")
     user.back = back
-    async with page(served, user=user) as bob:
+    async with page(alone, user=user) as bob:
         assert await number_of(bob.call("collect", receipt.address.id.hex())) == number
-    assert "/token" not in served.issuer.calls or served.issuer.calls["/token"] == 1  # alice's
+    assert "/token" not in alone.issuer.calls or alone.issuer.calls["/token"] == 1  # alice's
 
 
 # --- a network that lies --------------------------------------------------------------------------------------
@@ -421,11 +448,11 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("what", FRAMES)
-async def test_an_answer_that_was_tampered_with_is_refused(served, what):
-    receipt = await stored(served, "bob")
-    async with page(served, "bob") as bob:
+async def test_an_answer_that_was_tampered_with_is_refused(alone, what):
+    receipt = await stored(alone, "bob")
+    async with page(alone, "bob") as bob:
         await bob.call("collect", receipt.address.id.hex())
-        Liar(served.vault, Operation.FRAME, FRAMES[what], after=0 if what != "replayed" else 1)
+        Liar(alone.vault, Operation.FRAME, FRAMES[what], after=0 if what != "replayed" else 1)
         if what == "replayed":
             await bob.call("describe", receipt.address.id.hex())
         with pytest.raises(Untrusted) as caught:
@@ -433,13 +460,13 @@ async def test_an_answer_that_was_tampered_with_is_refused(served, what):
     assert caught.value.number is Number.INTEGRITY
 
 
-async def test_two_answers_that_were_swapped_are_refused(served):
-    first, second = await stored(served, "bob"), await stored(served, "bob")
+async def test_two_answers_that_were_swapped_are_refused(alone):
+    first, second = await stored(alone, "bob"), await stored(alone, "bob")
     held: asyncio.Queue[Any] = asyncio.Queue()
 
     async def carry(operation, body):
         """Each of two frames gets the other one's answer."""
-        answer = await served.vault.honestly(operation, body)
+        answer = await alone.vault.honestly(operation, body)
         if operation is not Operation.FRAME:
             return answer
         mine = asyncio.get_running_loop().create_future()
@@ -450,9 +477,9 @@ async def test_two_answers_that_were_swapped_are_refused(served):
             second_waits.set_result(one)
         return await mine
 
-    async with page(served, "bob") as bob:
+    async with page(alone, "bob") as bob:
         await bob.call("collect", first.address.id.hex())
-        served.vault.carry = carry
+        alone.vault.carry = carry
         calls = [bob.call("describe", receipt.address.id.hex()) for receipt in (first, second)]
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [Untrusted, Untrusted]
@@ -460,112 +487,112 @@ async def test_two_answers_that_were_swapped_are_refused(served):
 
 
 @pytest.mark.parametrize("number", [Number.REFUSED, Number.CONFLICT, Number.TICKET_MISSING, Number.CLOSED])
-async def test_no_network_can_say_no_in_the_enclaves_place(served, number):
-    receipt = await stored(served, "bob")
-    async with page(served, "bob") as bob:
+async def test_no_network_can_say_no_in_the_enclaves_place(alone, number):
+    receipt = await stored(alone, "bob")
+    async with page(alone, "bob") as bob:
         await bob.call("collect", receipt.address.id.hex())
 
         async def carry(operation, body):
             raise StrongroomError(number)
 
-        served.vault.carry = carry
+        alone.vault.carry = carry
         assert await number_of(bob.call("collect", receipt.address.id.hex())) == Number.INTERNAL
 
 
-async def test_evidence_of_another_enclave_is_refused_before_anything_is_sent(served):
+async def test_evidence_of_another_enclave_is_refused_before_anything_is_sent(alone):
     async def carry(operation, body):
         assert operation is Operation.EVIDENCE, "something was sent to an enclave that nobody trusts"
-        return await served.authenticator.honestly(operation, body)
+        return await alone.authenticator.honestly(operation, body)
 
-    served.vault.carry = carry
-    async with page(served, "bob") as bob:
+    alone.vault.carry = carry
+    async with page(alone, "bob") as bob:
         with pytest.raises(Untrusted):
             await bob.call("collect", "00" * 16)
 
 
 @pytest.mark.parametrize("field", ["claims", "genesis", "cluster_signature", "quote", "collateral"])
-async def test_evidence_with_a_flipped_bit_is_refused(served, field):
+async def test_evidence_with_a_flipped_bit_is_refused(alone, field):
     async def carry(operation, body):
         assert operation is Operation.EVIDENCE
-        evidence = decode(await served.vault.honestly(operation, body), Evidence, limit=2**20)
+        evidence = decode(await alone.vault.honestly(operation, body), Evidence, limit=2**20)
         fields = {name: getattr(evidence, name) for name in evidence.__struct_fields__}
         return encode(Evidence(**fields | {field: flipped(fields[field], len(fields[field]) // 2)}))
 
-    served.vault.carry = carry
-    async with page(served, "bob") as bob:
+    alone.vault.carry = carry
+    async with page(alone, "bob") as bob:
         with pytest.raises(Untrusted) as caught:
             await bob.call("verify")
     assert caught.value.number is Number.EVIDENCE
 
 
-async def test_a_session_key_put_in_between_does_not_open_the_hello(served):
+async def test_a_session_key_put_in_between_does_not_open_the_hello(alone):
     """The answer to a hello that another enclave of the same program gave."""
 
     async def carry(operation, body):
-        answer = await served.vault.honestly(operation, body)
+        answer = await alone.vault.honestly(operation, body)
         return flipped(answer, 40) if operation is Operation.SESSION else answer
 
-    served.vault.carry = carry
-    async with page(served, "bob") as bob:
+    alone.vault.carry = carry
+    async with page(alone, "bob") as bob:
         assert await number_of(bob.call("describe", "00" * 16)) == Number.INTEGRITY
 
 
-async def test_a_lost_session_is_opened_again_once_and_no_more(served):
-    receipt = await stored(served, "bob")
+async def test_a_lost_session_is_opened_again_once_and_no_more(alone):
+    receipt = await stored(alone, "bob")
     lost = [1, 3]
 
-    async with page(served, "bob") as bob:
+    async with page(alone, "bob") as bob:
         await bob.call("collect", receipt.address.id.hex())
 
         async def carry(operation, body):
             if operation is Operation.FRAME and lost[0]:
                 lost[0] -= 1
                 raise Misuse(Number.UNKNOWN_SESSION)
-            return await served.vault.honestly(operation, body)
+            return await alone.vault.honestly(operation, body)
 
-        served.vault.carry = carry
+        alone.vault.carry = carry
         assert (await bob.call("collect", receipt.address.id.hex()))["secret"] == SECRET
         lost[0] = lost.pop()
         assert await number_of(bob.call("collect", receipt.address.id.hex())) == Number.UNKNOWN_SESSION
 
 
-async def test_a_lost_answer_is_asked_for_again_and_counts_one_opening(served):
-    receipt = await stored(served, "bob", terms=Terms(**terms(max_opens=1)))
+async def test_a_lost_answer_is_asked_for_again_and_counts_one_opening(alone):
+    receipt = await stored(alone, "bob", terms=Terms(**terms(max_opens=1)))
     cut = [True]
 
-    async with page(served, "bob") as bob:
+    async with page(alone, "bob") as bob:
         address = receipt.address.id.hex()
         await bob.call("signIn", address)
 
         async def carry(operation, body):
-            answer = await served.vault.honestly(operation, body)
+            answer = await alone.vault.honestly(operation, body)
             if operation is Operation.FRAME and cut:
                 cut.pop()
                 raise Cut
             return answer
 
-        served.vault.carry = carry
+        alone.vault.carry = carry
         assert (await bob.call("collect", address))["opens"] == 1
         assert await number_of(bob.call("collect", address)) == Number.OPENED_OUT
 
 
-async def test_an_authenticator_that_only_the_depositor_trusts_gets_no_sign_in(served):
+async def test_an_authenticator_that_only_the_depositor_trusts_gets_no_sign_in(alone):
     """RULES 14: a share is no way to fish for sign-ins."""
-    receipt = await stored(served, "bob")
-    user = InFront(served, "bob")
-    trust = served.trust
-    stranger = TrustPolicy(version=1, name=trust.name, vault=trust.vault, authenticator=served.world.policy("vault"))
-    async with page(served, user=user, trust=stranger) as bob:
+    receipt = await stored(alone, "bob")
+    user = InFront(alone, "bob")
+    trust = alone.trust
+    stranger = TrustPolicy(version=1, name=trust.name, vault=trust.vault, authenticator=alone.world.policy("vault"))
+    async with page(alone, user=user, trust=stranger) as bob:
         with pytest.raises(Untrusted):
             await bob.call("collect", receipt.address.id.hex())
     assert user.queries == []
 
 
-async def test_a_genuine_authenticator_of_another_cluster_gets_no_sign_in_in_its_place(served, tmp_path):
+async def test_a_genuine_authenticator_of_another_cluster_gets_no_sign_in_in_its_place(alone, tmp_path):
     """The client trusts both; what the Vault seals to one must not be shown to the other."""
-    receipt = await stored(served, "bob")
+    receipt = await stored(alone, "bob")
     other = await World(tmp_path / "other").start()
-    ours, theirs = served.world.policy(), other.policy()
+    ours, theirs = alone.world.policy(), other.policy()
     assert ours.insecure_software is not None
     assert theirs.insecure_software is not None
     program = policies.software(
@@ -573,14 +600,14 @@ async def test_a_genuine_authenticator_of_another_cluster_gets_no_sign_in_in_its
         measurements=ours.insecure_software.measurements,
     )
     both = policies.role(clusters=[*ours.clusters, *theirs.clusters], insecure_software=program)
-    trust = TrustPolicy(version=1, name="insecure test", vault=served.trust.vault, authenticator=both)
-    user = InFront(served, "bob")
+    trust = TrustPolicy(version=1, name="insecure test", vault=alone.trust.vault, authenticator=both)
+    user = InFront(alone, "bob")
 
     async def carry(operation, body):
         return await other.authenticator.enclave.handle(operation, body)
 
-    served.authenticator.carry = carry
-    async with page(served, user=user, trust=trust) as bob:
+    alone.authenticator.carry = carry
+    async with page(alone, user=user, trust=trust) as bob:
         assert await number_of(bob.call("collect", receipt.address.id.hex())) == Number.AUTHENTICATOR_UNTRUSTED
     assert user.queries == []
 

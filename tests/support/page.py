@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
+import shutil
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,18 @@ def driven(module: str) -> list[str]:
     found = commands()
     assert found is not None
     return [*found[0], "sdk/test/run.mjs", f"sdk/test/{module}"]
+
+
+@cache
+def driver() -> list[str]:
+    """The command that runs `driver.ts`, bundled once: reading it anew takes each page seconds."""
+    found = commands()
+    assert found is not None
+    folder = tempfile.mkdtemp(prefix="strongroom-driver-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    bundling = [*found[0], "sdk/test/bundle.mjs", "sdk/test/driver.ts", folder]
+    subprocess.run(bundling, cwd=WEB, check=True, timeout=120)
+    return [*found[0], str(Path(folder) / "driver.js")]
 
 
 def as_json(value: Any) -> Any:
@@ -60,7 +77,7 @@ class Page:
         cls, url: str, trust: TrustPolicy, events: dict[str, Event], return_to: str | None = None
     ) -> AsyncIterator[Page]:
         process = await asyncio.create_subprocess_exec(
-            *driven("driver.ts"),
+            *driver(),
             cwd=WEB,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
