@@ -28,8 +28,29 @@ export function routeOf(fragment: string): Route {
 
 export const route = new Cell<Route>(routeOf(location.hash));
 
+/** Where the user wants to go while `stayHere` holds them: a fragment. Null: nowhere. */
+export const wanted = new Cell<string | null>(null);
+let held = false;
+
+/** Until the function that is returned is called, other places are not shown but put into `wanted`. */
+export function stayHere(): () => void {
+  held = true;
+  return () => {
+    held = false;
+    wanted.value = null;
+  };
+}
+
 export function followLocation(): void {
+  let here = location.hash;
   window.addEventListener("hashchange", () => {
-    route.value = routeOf(location.hash);
+    if (!held) {
+      here = location.hash;
+      route.value = routeOf(here);
+    } else if (location.hash !== here) {
+      wanted.value = location.hash;
+      // the browser has gone already; this brings the address back, and no event
+      history.replaceState(null, "", `${location.pathname}${location.search}${here}`);
+    }
   });
 }

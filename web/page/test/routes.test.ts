@@ -26,3 +26,30 @@ describe("places in the fragment", () => {
     for (const start of ["", "#", "#/"]) expect(routeOf(start)).toEqual({ view: "send" });
   });
 });
+
+describe("leaving", () => {
+  const goTo = (hash: string): void => {
+    location.hash = hash;
+    window.dispatchEvent(new Event("hashchange"));
+  };
+
+  test("a running upload is not dropped by a click on another place", async () => {
+    const { followLocation, route, stayHere, wanted } = await import("../src/routes.js");
+    vi.stubGlobal("window", new EventTarget());
+    vi.stubGlobal("location", { hash: "#/", pathname: "/", search: "" });
+    vi.stubGlobal("history", { replaceState: (_state: null, _title: string, url: string) => (location.hash = url.slice(url.indexOf("#"))) });
+    followLocation();
+    const before = route.value;
+    const release = stayHere();
+
+    goTo("#/request");
+    expect(route.value).toBe(before);
+    expect(location.hash).toBe("#/");
+    expect(wanted.value).toBe("#/request");
+
+    release();
+    expect(wanted.value).toBeNull();
+    goTo("#/request");
+    expect(route.value).toEqual({ view: "request" });
+  });
+});

@@ -7,12 +7,14 @@ import { day, files as countFiles, nowSeconds, size } from "../amounts.js";
 import { useCell } from "../cell.js";
 import { Cross, Pause, Play, Send as SendIcon } from "../icons.js";
 import { counted, t } from "../language.js";
-import { Button, CopyLine, Field, Heading, Notice, ProblemNotice, Switch } from "../parts/basics.js";
+import { Button, CopyLine, Dialog, Field, Heading, Notice, ProblemNotice, Switch } from "../parts/basics.js";
 import { Addressees, addresseesFault, CardsField, ExpiryChoice, NOBODY, OpensChoice, type Whom } from "../parts/addressing.js";
 import { Names } from "../parts/names.js";
 import { Picker, totalOf } from "../parts/picker.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";
+import { stayHere, wanted } from "../routes.js";
 import { connection } from "../service/connection.js";
+import { question } from "../service/people.js";
 import { problemOf } from "../service/problem.js";
 import { checkCards, send } from "../service/sharing.js";
 import type { Offer, Picked, Problem, Progress, Sent, Transfer } from "../service/types.js";
@@ -167,7 +169,8 @@ interface SendingProps {
 
 export function Sending({ title, count, progress, paused, onPause, onCancel }: SendingProps): JSX.Element {
   const percent = progress.total === 0 ? 0 : Math.min(100, Math.floor((100 * progress.done) / progress.total));
-  useLeaveWarning();
+  const release = useStay();
+  const elsewhere = useCell(wanted);
   const label = paused ? t("sending.paused") : t(`sending.${progress.stage}`);
   return (
     <div class="view view-narrow">
@@ -190,17 +193,52 @@ export function Sending({ title, count, progress, paused, onPause, onCancel }: S
         </div>
       </section>
       <p class="hint centred">{t("sending.hint")}</p>
+      {elsewhere !== null && (
+        <LeaveDialog
+          onLeave={() => {
+            question.value?.cancel();
+            onCancel();
+            release.current();
+            location.hash = elsewhere;
+          }}
+        />
+      )}
     </div>
   );
 }
 
-/** Asks before the page is left while files are on their way. */
-function useLeaveWarning(): void {
+/** While files are on their way: the browser asks before the page is left, `LeaveDialog` before another view is shown. */
+function useStay(): { readonly current: () => void } {
+  const release = useRef<() => void>(() => undefined);
   useEffect(() => {
+    release.current = stayHere();
     const warn = (event: BeforeUnloadEvent): void => event.preventDefault();
     window.addEventListener("beforeunload", warn);
-    return () => window.removeEventListener("beforeunload", warn);
+    return () => {
+      release.current();
+      window.removeEventListener("beforeunload", warn);
+    };
   }, []);
+  return release;
+}
+
+function LeaveDialog({ onLeave }: { readonly onLeave: () => void }): JSX.Element {
+  const stay = (): void => {
+    wanted.value = null;
+  };
+  return (
+    <Dialog title={t("leave.title")} onClose={stay}>
+      <p>{t("leave.text")}</p>
+      <div class="actions end">
+        <Button look="danger" onClick={onLeave}>
+          {t("leave.confirm")}
+        </Button>
+        <Button look="primary" onClick={stay} autofocus>
+          {t("leave.stay")}
+        </Button>
+      </div>
+    </Dialog>
+  );
 }
 
 interface SentProps {
