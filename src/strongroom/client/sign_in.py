@@ -358,7 +358,7 @@ class Flow:
                 async with asyncio.timeout(BROWSER_SECONDS):
                     _, code = await asyncio.gather(sign_in.authorize(url), listener.code())
             except TimeoutError:
-                raise Refused(Number.SIGN_IN_PENDING, "not finished in time; start again") from None
+                raise Refused(Number.SIGN_IN_PENDING, "not finished in time") from None
             redirect_uri = listener.redirect_uri
         return await self.server.ask(
             Redeem(
@@ -401,7 +401,7 @@ class Flow:
                     raise
             except Unavailable:
                 interval *= 2  # RFC 8628 §3.5: back off when the provider does not keep up
-        raise Refused(Number.SIGN_IN_PENDING, "not finished in time; start again")
+        raise Refused(Number.SIGN_IN_PENDING, "not finished in time")
 
     def _verify_begun(self, begun: Begun) -> None:
         """What the Authenticator says must be what the Vault described, and nothing but a web page may be opened."""

@@ -165,7 +165,7 @@ export class PopupSignIn implements SignIn {
     const channel = new BroadcastChannel(CHANNEL);
     try {
       const called = new Promise<void>((resolve, reject) => {
-        const giveUp = (): void => reject(new Refused(ErrorNumber.SIGN_IN_PENDING, "not finished in time; start again"));
+        const giveUp = (): void => reject(new Refused(ErrorNumber.SIGN_IN_PENDING, "not finished in time"));
         this.#cancel = giveUp;
         channel.onmessage = ({ data }) => (data === state ? resolve() : undefined);
         setTimeout(giveUp, 1000 * USER_SECONDS);
@@ -173,7 +173,7 @@ export class PopupSignIn implements SignIn {
       this.#window?.location.replace(url);
       await called;
       const untrustedQuery = (await pendingAt(this.#shelf, state))?.untrustedQuery;
-      if (untrustedQuery == null) throw new Refused(ErrorNumber.SIGN_IN_PENDING, "not finished in time; start again");
+      if (untrustedQuery == null) throw new Refused(ErrorNumber.SIGN_IN_PENDING, "not finished in time");
       return { untrustedQuery };
     } finally {
       channel.close();

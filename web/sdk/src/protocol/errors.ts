@@ -125,7 +125,7 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
     "the sign-in provider refused the sign-in",
     "sign in again, with an account that the provider knows",
   ],
-  [ErrorNumber.SIGN_IN_PENDING]: ["the sign-in is not finished", "finish it in the browser; the client keeps asking"],
+  [ErrorNumber.SIGN_IN_PENDING]: ["the sign-in is not finished", "finish it in the browser, or start again"],
   [ErrorNumber.DESTINATION_REFUSED]: [
     "the sign-in provider's address is not one that an Authenticator may call",
     "use a public https issuer",
