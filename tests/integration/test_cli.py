@@ -49,7 +49,7 @@ def home(stage):
         'instructions = "instructions.toml"\nnamespace = "team"\n'
     )
     owner = stage.servers / "vault" / "owner.key"
-    created = strongroom("namespace", "create", "team", "--anyone", "--owner-key", owner, cwd=home)
+    created = strongroom("namespace", "create", "team", "--anyone", "--max-bytes", "5G", "--owner-key", owner, cwd=home)
     assert created.status == 0, created.err
     return home
 
@@ -78,6 +78,12 @@ def here(tmp_path, monkeypatch):
         (["delete", ADDRESS], 2, "no terminal to confirm", "--yes"),
         (["update", ADDRESS, "--trust", "there"], 2, "nothing to update", "--for"),
         (["namespace", "create", "n", "--owner-key", "k"], 2, "who may create", "--anyone"),
+        (
+            ["namespace", "create", "n", "--anyone", "--owner-key", "k", "--max-bytes", "5X"],
+            2,
+            "--max-bytes: '5X'",
+            "10G",
+        ),
         (["namespace", "create", "a/b", "--anyone", "--owner-key", "k"], 2, "can't be a namespace", "slash"),
         (["serve", "vault", "--data", "d", "--listen", "here"], 2, "not an address to listen on", "127.0.0.1:8400"),
         (["trust", "show", "there"], 2, "trust policy", "docs/howto/policy.md"),

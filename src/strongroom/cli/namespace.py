@@ -32,9 +32,9 @@ Admins = Annotated[
     typer.Option("--admin", metavar="EMAIL", help="Who may change the namespace besides the owner; repeat for more."),
 ]
 Records = Annotated[int, typer.Option("--max-records", min=1, metavar="N", help="Records in all.")]
-Bytes = Annotated[int, typer.Option("--max-bytes", min=1, metavar="N", help="Bytes in all.")]
+Bytes = Annotated[str, typer.Option("--max-bytes", metavar="SIZE", help="Bytes in all; k, M, G and T are understood.")]
 RecordsEach = Annotated[int, typer.Option("--max-records-each", min=1, metavar="N", help="Records of one identity.")]
-BytesEach = Annotated[int, typer.Option("--max-bytes-each", min=1, metavar="N", help="Bytes of one identity.")]
+BytesEach = Annotated[str, typer.Option("--max-bytes-each", metavar="SIZE", help="Bytes of one identity.")]
 Replaces = Annotated[
     int, typer.Option("--replaces", min=0, metavar="N", help="Version of the namespace to replace; 0 creates it.")
 ]
@@ -53,9 +53,9 @@ def create(
     anyone: Anyone = False,
     admins: Admins = None,
     max_records: Records = 100_000,
-    max_bytes: Bytes = 1_000_000_000,
+    max_bytes: Bytes = "1G",
     max_records_each: RecordsEach = 10_000,
-    max_bytes_each: BytesEach = 100_000_000,
+    max_bytes_each: BytesEach = "100M",
     replaces: Replaces = 0,
     instructions: options.InstructionsFile = None,
     vault: options.VaultUrl = None,
@@ -67,6 +67,7 @@ def create(
     if bool(emails) == anyone:
         raise Failure("who may create records in it?", "name them with --for EMAIL, or say --anyone")
     verify_name(name, "namespace")
+    total, each = options.size_of(max_bytes, "--max-bytes"), options.size_of(max_bytes_each, "--max-bytes-each")
     settings = load_settings(config)
     trust = needed(trust, settings.trust, "trust")
     file = needed(instructions, settings.instructions, "instructions")
@@ -78,9 +79,9 @@ def create(
                     name,
                     instructions=encoded,
                     max_records=max_records,
-                    max_bytes=max_bytes,
+                    max_bytes=total,
                     max_records_per_identity=max_records_each,
-                    max_bytes_per_identity=max_bytes_each,
+                    max_bytes_per_identity=each,
                     replaces=replaces,
                 ),
                 settings=settings,

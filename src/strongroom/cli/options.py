@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+from strongroom.cli.terminal import Failure
 
 Config = Annotated[
     Path | None,
@@ -62,3 +65,14 @@ DescribedArgument = Annotated[
 SecretArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="File that holds the secret; - for standard input.")
 ]
+
+_UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def size_of(text: str, option: str) -> int:
+    """Bytes, from 1 on, written as 500M. Raises `Failure`."""
+    found = re.fullmatch(r"([0-9]{1,18})([kmgt]?)", text.lower())
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < size < 2**62:
+        raise Failure(f"{option}: {text[:40]!r} is not a number of bytes", "write it as 500M, 10G or 2T")
+    return size
