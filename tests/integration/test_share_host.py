@@ -988,6 +988,15 @@ def test_what_it_can_not_be_told_is_said_in_words(tmp_path, options, words, caps
     assert not (tmp_path / "data" / "blobs.sqlite3").exists()
 
 
+def test_a_statement_that_names_more_authenticators_than_the_page_may_reach_is_refused(tmp_path, capsys):
+    page, trust = built_page(tmp_path / "page"), tmp_path / "trust.json"
+    trust.write_text('{"format": "strongroom site 1", "authenticators": [{"url": "a"}, {"url": "b"}]}')
+    where = ("--data", tmp_path / "data", "--vault", "http://127.0.0.1:9", "--page", page, "--trust", trust)
+    said = refusal(capsys, *where, "--authenticator", "http://127.0.0.1:8")
+    assert "names more Authenticators (2) than are given (1)" in said
+    assert "waiting for the Vault at http://127.0.0.1:9" in said
+
+
 def test_a_place_is_one_servers_alone(tmp_path):
     async def claims():
         place = Objects(f"file://{tmp_path}/blobs")

@@ -13,9 +13,9 @@ import uvloop
 
 from strongroom.cli import terminal
 from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, stop_at_end_of_stdin, verify_free
+from strongroom.cli.options import size_of
 from strongroom.cli.terminal import Failure, printable, say
-
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+from strongroom.client.page import page_digest
 
 Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Index of blobs, and reports of abuse; made at the first start.")
@@ -102,21 +102,36 @@ def share(
         page=page,
         trust=trust,
         quotas=Quotas(
-            max_blob=_size(max_blob, "--max-blob"), max_total=_size(max_total, "--max-total"), max_days=max_days
+            max_blob=size_of(max_blob, "--max-blob"), max_total=size_of(max_total, "--max-total"), max_days=max_days
         ),
         behind_proxy=behind_proxy,
     )
 
     def ready(found: Ready) -> None:
+        page = page_digest(found.page).hex()
         if as_json:
             terminal.result_json(
-                {"role": "share", "url": found.url, "cluster_id": found.cluster_id, "blobs": found.blobs}
+                {
+                    "role": "share",
+                    "url": found.url,
+                    "cluster_id": found.cluster_id,
+                    "blobs": found.blobs,
+                    "page": page,
+                    "statement": found.statement,
+                }
             )
             sys.stdout.flush()
             return
         terminal.stdout().print("share ready", style="bold green")
         kept = f"{found.blobs} ({found.used:,} of {settings.quotas.max_total:,} bytes)"
-        for name, value in (("url", found.url), ("vault", found.cluster_id), ("blobs", kept), ("abuse", found.abuse)):
+        for name, value in (
+            ("url", found.url),
+            ("vault", found.cluster_id),
+            ("page", page),
+            ("statement", found.statement or "none"),
+            ("blobs", kept),
+            ("abuse", found.abuse),
+        ):
             terminal.stdout().print(f"  {name:<12} {printable(str(value))}")
         if trust is None:
             say("no site statement: the page will say so; make one with `strongroom share site`", "yellow")
@@ -127,6 +142,7 @@ def share(
     async def run() -> None:
         if until_eof:
             stop_at_end_of_stdin()
+        say(f"waiting for the Vault at {settings.vault}", "dim")
         await serve(settings, ready)
 
     try:
@@ -134,15 +150,6 @@ def share(
     except CannotServe as error:
         raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
     say("share stopped", "dim")
-
-
-def _size(text: str, option: str) -> int:
-    """Raises `Failure`."""
-    found = re.fullmatch(r"([0-9]{1,18})([kKmMgGtT]?)", text)
-    size = int(found[1]) * _UNITS[found[2].lower()] if found else 0
-    if not 0 < size < 2**62:
-        raise Failure(f"{option}: {printable(text)} is not a number of bytes", "write it as 500M, 10G or 2T")
-    return size
 
 
 def _url(text: str, option: str) -> str:

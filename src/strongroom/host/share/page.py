@@ -95,6 +95,8 @@ class Page:
 
     def __init__(self, folder: Path, trust: bytes | None) -> None:
         self._files: dict[str, _File] = {}
+        self.digests: Final[dict[str, bytes]] = {}
+        """SHA-256 of each file of the page, by its path."""
         try:
             listed = json.loads((folder / LIST).read_bytes())["files"]
             if not isinstance(listed, dict) or "index.html" not in listed:
@@ -104,6 +106,7 @@ class Page:
                 if hashlib.sha256(data).hexdigest() != digest:
                     raise BadPage(f"{name} is not the file that {LIST} lists: it was changed after the build")
                 self._add(name, data)
+                self.digests[name] = bytes.fromhex(digest)
             self._add(LIST, (folder / LIST).read_bytes())
         except OSError as error:
             raise BadPage(f"can't read {error.filename}: {error.strerror}") from None
@@ -171,6 +174,12 @@ def read_trust(path: Path) -> bytes:
     if len(data) > MAX_TRUST:
         raise BadPage(f"{path} is longer than {MAX_TRUST} bytes")
     return data
+
+
+def named_authenticators(trust: bytes) -> int:
+    """How many a site statement names, which the page reaches by their place in it."""
+    named = json.loads(trust).get("authenticators")
+    return len(named) if isinstance(named, list) else 0
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -11,9 +11,10 @@ import secrets
 import signal
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,7 +25,7 @@ from strongroom.host.share.blobs import Blobs, Quotas
 from strongroom.host.share.http import Limits, Server
 from strongroom.host.share.index import Index, WrongIndex
 from strongroom.host.share.objects import CannotUse, Objects
-from strongroom.host.share.page import LIST, BadPage, Page, read_trust
+from strongroom.host.share.page import LIST, BadPage, Page, named_authenticators, read_trust
 from strongroom.host.share.proxy import Proxy, Unreachable
 from strongroom.host.share.site import Site
 from strongroom.host.share.tus import Tus
@@ -74,6 +75,10 @@ class Ready(NamedTuple):
 
     url: str
     cluster_id: str
+    page: Mapping[str, bytes]
+    """SHA-256 of each file of the page, by its path."""
+    statement: str | None
+    """SHA-256 of the site statement, in hex."""
     blobs: str
     used: int
     """Bytes, reserved ones included."""
@@ -87,7 +92,8 @@ async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
     """
     stop = _stop_signals()
     _raise_file_limit()
-    page = _page(settings)
+    trust = _trust(settings)
+    page = _page(settings, trust)
     with _locked(settings.data):
         url = settings.blobs or f"file://{(settings.data / 'blobs').resolve()}"
         objects = _objects(url)
@@ -104,6 +110,7 @@ async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
                 site = Site(Tus(blobs, vault.key, address), proxy, page, abuse)
                 server = Server(site.handle, _limits(settings))
                 used = index.total()
+                statement = sha256(trust).hexdigest() if trust is not None else None
                 try:
                     where = await server.listen(settings.host, settings.port)
                 except OSError as error:
@@ -114,7 +121,7 @@ async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
                     ) from None
                 try:
                     async with _sweeping(blobs):
-                        on_ready(Ready(where, vault.cluster_id.hex(), url, used, abuse.path))
+                        on_ready(Ready(where, vault.cluster_id.hex(), page.digests, statement, url, used, abuse.path))
                         await stop.wait()
                 finally:
                     await server.stop(DRAIN_SECONDS)
@@ -194,18 +201,33 @@ async def _sweeping(blobs: Blobs) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-def _page(settings: Settings) -> Page:
+def _trust(settings: Settings) -> bytes | None:
+    """The site statement. Raises `CannotServe`, also where people could not sign in at an Authenticator it names."""
+    if settings.trust is None:
+        return None
+    try:
+        trust = read_trust(settings.trust)
+    except BadPage as error:
+        raise CannotServe(str(error), "make the statement with `strongroom share site`") from None
+    named, given = named_authenticators(trust), len(settings.authenticators)
+    if given < named:
+        raise CannotServe(
+            f"the site statement {settings.trust} names more Authenticators ({named}) than are given ({given})",
+            "give --authenticator for each, in the order of the statement",
+        )
+    return trust
+
+
+def _page(settings: Settings, trust: bytes | None) -> Page:
     """Raises `CannotServe`."""
     folder = settings.page or PAGE
     if not (folder / LIST).is_file():
         hint = "name the folder of a built page" if settings.page else "`make page` builds it; or name one with --page"
         raise CannotServe(f"there is no page in {folder}", hint)
     try:
-        return Page(folder, read_trust(settings.trust) if settings.trust else None)
+        return Page(folder, trust)
     except BadPage as error:
-        raise CannotServe(
-            str(error), "build the page anew, or make the statement with `strongroom share site`"
-        ) from None
+        raise CannotServe(str(error), "build the page anew") from None
 
 
 def _objects(url: str) -> Objects:
