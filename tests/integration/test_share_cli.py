@@ -13,9 +13,12 @@ import webbrowser
 from unittest import mock
 
 import httpx
+import msgspec
 import pytest
 
 from strongroom.cli.main import run
+from strongroom.cli.sharing import print_entries
+from strongroom.client.share.format import DeskEntry
 from tests.support.browse import walk
 from tests.support.command import Ran, strongroom
 from tests.support.share_host import built_page, front
@@ -313,7 +316,9 @@ def test_files_that_were_asked_for_reach_who_asked_and_nobody_else(site, report,
     early = site.receive(entry["answer"], tmp_path / "early", user="alice")
     assert early.status == 12
     assert "nobody has answered" in early.err
-    assert site.run("answer", link, report, "--yes", user="mallory").status == 10
+    unasked = site.run("answer", link, report, "--yes", user="mallory")
+    assert unasked.status == 10
+    assert "this account was not asked" in unasked.err
     answered = site.run("answer", link, report, "--yes", user="bob")
     assert answered.status == 0, answered.err
     assert "asked by       alice@example.com" in answered.err
@@ -324,7 +329,12 @@ def test_files_that_were_asked_for_reach_who_asked_and_nobody_else(site, report,
     assert "from           bob@example.com" in got.err
     assert contents(tmp_path / "got" / "audit") == contents(report)
     twice = site.run("answer", link, report, "--yes", user="bob")
-    assert twice.status != 0
+    assert twice.status == 10
+    assert "has been answered already" in twice.err
+    own = site.run("receive", link, user="alice")
+    assert own.status == 2
+    assert f"the answer is at {entry['answer']}" in own.err
+    assert "share answer LINK" in site.run("receive", link, user="bob").err
 
 
 @pytest.mark.parametrize("at", [100, MIB + 5, -100])
@@ -386,6 +396,21 @@ def test_a_site_whose_page_could_not_sign_anybody_in_gets_no_statement(site, tmp
     assert not (tmp_path / "trust.json").exists()
 
 
+def test_a_list_is_whole_in_a_pipe_and_a_line_each_on_a_narrow_terminal(monkeypatch, capsys):
+    words = {"kind": "share", "groups": [], "second": None, "passkeys": [], "max_opens": 0, "sent_at": 1, "size": 1}
+    words |= {"id": "0" * 32, "title": "A title of many words " * 5, "expires_at": 1, "files": 1, "state": "sent"}
+    people = [f"somebody.{number}@example.com" for number in range(9)]
+    entry = msgspec.convert({**words, "blob": "0" * 32, "box": None, "recipients": people}, DeskEntry)
+    print_entries([entry, entry])
+    assert ", ".join(people) in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    print_entries([entry, entry])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all("0" * 32 in line and "…" in line and "sent" in line for line in lines[1:])
+
+
 # --- the page -------------------------------------------------------------------------------------------------
 
 
@@ -394,9 +419,10 @@ def test_a_page_that_is_as_released_is_said_to_be(site, tmp_path):
     assert ran.status == 0, ran.out.decode()
     shown = ran.out.decode()
     assert "as released: every file, reference and security header" in shown
-    assert f"vault claims   {site.page_digest}" in shown
+    assert f"vault claims (any genuine Vault)\n{'':15}{site.page_digest}\n" in shown
     assert f"trust.json     {hashlib.sha256(site.trust_json.read_bytes()).hexdigest()}" in shown
-    assert in_process("verify-page", site.origin, "--page", site.page_digest, cwd=tmp_path).status == 0
+    link = f"{site.origin}/#/s/{'0' * 32}"  # as a customer has it
+    assert in_process("verify-page", link, "--page", site.page_digest, cwd=tmp_path).status == 0
     release = (
         'version = "0.1.0"\nrole = "vault"\nkind = "sgx"\ntcb = "{tcb}"\nbuilt = "{built}"\npage = "{page}"\n'
         '[registers]\nMRENCLAVE = "{tcb}"\n'
@@ -450,7 +476,7 @@ async def test_a_front_that_swaps_a_file_is_found(site, tmp_path, swap, words):
     if words is None:
         assert ran.status == 0  # the operator's own file, and a Vault that says nothing: shown, not judged
         assert hashlib.sha256(site.trust_json.read_bytes()).hexdigest() not in ran.out.decode() or (
-            f"vault claims   {site.page_digest}" not in ran.out.decode()
+            f"{'':15}{site.page_digest}" not in ran.out.decode()
         )
     else:
         assert ran.status == 11

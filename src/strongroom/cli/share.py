@@ -32,9 +32,9 @@ from strongroom.client.share.blobs import BlobHost
 from strongroom.client.share.folders import Destination, find_sources
 from strongroom.client.share.format import DeskEntry, FileEntry
 from strongroom.client.share.shares import Draft, OpenShare, Receiver, Sent, Shares, box_link
-from strongroom.client.share.site import Link, Site, site_statement, verify_origin
+from strongroom.client.share.site import Link, Site, parse_link, site_statement, verify_origin
 from strongroom.client.vault import AsyncVault
-from strongroom.protocol.errors import WORDS, Number, Refused
+from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.instructions import OidcMethod, parse_instructions, parse_method
 from strongroom.protocol.messages import ById, Visit
 
@@ -112,7 +112,16 @@ def receive(
     as_json: options.AsJson = False,
 ) -> None:
     """Sign in and receive what a link names. What is verified is decrypted and written; nothing is ever overwritten."""
-    where = sharing.link_of(link, "share", "somebody asks you for files: strongroom share answer LINK FILES…")
+    settings = load_settings(config)
+    where = parse_link(link)
+    if where.kind == "request":
+        if settings.statement and settings.site == where.origin:  # only then is one's own list within reach, unasked
+            _verify_not_own(where, _Place(None, None, vault, trust, config, issuer, no_browser))
+        raise Failure(
+            "this is not the link of a share, but of a request for files",
+            "if you were asked: strongroom share answer LINK FILES…; if you ask: strongroom share list --json says "
+            "where the answer is",
+        )
     destination = Destination(output or Path())
     if not only_list and output is not None and not output.is_dir():
         raise Failure(f"{output} is not a folder", "make it, or name another one with --output")
@@ -131,7 +140,7 @@ def receive(
 
     share, written = run_with_vault(
         work,
-        settings=load_settings(config),
+        settings=settings,
         vault=vault or f"{where.origin}/vault",
         trust=trust,
         sign_in=choose_sign_in(no_browser=no_browser, device=False),
@@ -166,14 +175,7 @@ def list_(
     if not entries:
         say("nothing was sent from here yet", "dim")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("ID", "WHAT", "TITLE", "FOR", "UNTIL", "STATE"):
-        table.add_column(column, overflow="fold", no_wrap=column == "ID")
-    for entry in entries:
-        people = ", ".join([*entry.recipients, *entry.groups])
-        until = sharing.shown_time(entry.expires_at)
-        table.add_row(*map(_text, (entry.id, entry.kind, entry.title, people, until, entry.state)))
-    stdout().print(table)
+    sharing.print_entries(entries)
 
 
 @app.command()
@@ -212,7 +214,7 @@ def history(
     for column in ("WHEN", "WHO", "DID", "ANSWER"):
         table.add_column(column, overflow="fold")
     for visit in journal.visits:
-        person, answer = sharing.shown_person(visit.person), _outcome(visit)
+        person, answer = sharing.shown_person(visit.person), sharing.shown_outcome(visit)
         table.add_row(*map(_text, (sharing.shown_time(visit.at), person, visit.action, answer)))
     stdout().print(table)
 
@@ -298,7 +300,7 @@ def request(
     draft = Draft(
         title=title, message=words, recipients=invited, expires_at=sharing.expiry(expires, place.site.default_days)
     )
-    size = sharing.size_of(max_bytes) if max_bytes else place.site.max_bytes
+    size = options.size_of(max_bytes, "--max-bytes") if max_bytes else place.site.max_bytes
     _say_sent(place.run(lambda shares: shares.request(draft, size)), invited.emails, as_json=as_json)
 
 
@@ -325,13 +327,20 @@ def answer(
 
     async def work(opened: AsyncVault) -> int:
         receiver = Receiver(opened)
-        invitation = await receiver.invitation(where)
+        with sharing.if_refused(
+            "this account was not asked, or there is no such request",
+            "check the link, and sign in with the address that it was sent to",
+        ):
+            invitation = await receiver.invitation(where)
         console = stderr()
         console.print(named("asked by", sharing.shown_person(invitation.asker)))
         console.print(named("for", invitation.request.title))
         if not yes:
             confirm("Send them these files?", hint="say --yes once you know who asks")
-        with sharing.progress_bar("sending", sum(source.size for source in sources)) as progress:
+        answered = sharing.if_refused(
+            "this request has been answered already, which is possible once", "ask them for another link to send more"
+        )
+        with answered, sharing.progress_bar("sending", sum(source.size for source in sources)) as progress:
             return await receiver.answer(invitation, sources, words, progress)
 
     sent = run_with_vault(
@@ -382,7 +391,7 @@ def site_(
         authenticators=authenticators,
         namespace=needed(namespace, settings.namespace, "namespace"),
         methods=[_web_method(data, f"{site}/callback") for data in parsed.methods],
-        max_bytes=sharing.size_of(max_bytes),
+        max_bytes=options.size_of(max_bytes, "--max-bytes"),
         default_days=default_days,
         max_days=max_days,
         contact=contact,
@@ -428,6 +437,13 @@ class _Place:
             issuer=self._issuer,
             approved=issuers_of(self.site.methods),
         )
+
+
+def _verify_not_own(link: Link, place: _Place) -> None:
+    """Raises `Failure`, which names where the answer is, if it was the person signed in who asked."""
+    for entry in place.run(lambda shares: shares.desk.entries()):
+        if entry.id == link.id.hex():
+            raise Failure("by this link you ask others for files", f"the answer is at {box_link(link, entry)}")
 
 
 async def _open(vault: AsyncVault, receiver: Receiver, link: Link, host: BlobHost, *, second_person: bool) -> OpenShare:
@@ -527,15 +543,6 @@ def _files_table(share: OpenShare) -> Table:
 
 def _text(value: str) -> Text:
     return Text(printable(value))
-
-
-def _outcome(visit: Visit) -> str:
-    if not visit.outcome:
-        return "OK"
-    try:
-        return WORDS[Number(visit.outcome)][0]
-    except ValueError:
-        return f"error {visit.outcome}"
 
 
 def _share_json(share: OpenShare) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,16 +14,28 @@ from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
 
 from strongroom.cli.files import read_input
 from strongroom.cli.providers import fetch_site
 from strongroom.cli.settings import Settings, needed
-from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, confirm, named, printable, stderr
+from strongroom.cli.terminal import (
+    EXIT_REFUSED,
+    EXIT_UNTRUSTED,
+    Failure,
+    confirm,
+    named,
+    printable,
+    stderr,
+    stdout,
+)
 from strongroom.client.share.access import Recipients, recipients_of
-from strongroom.client.share.format import MAX_CARD, parse_card
+from strongroom.client.share.format import MAX_CARD, DeskEntry, parse_card
 from strongroom.client.share.shares import DAY
 from strongroom.client.share.site import Link, Site, parse_link
-from strongroom.protocol.messages import Person
+from strongroom.protocol.errors import WORDS, Number, Refused
+from strongroom.protocol.messages import Person, Visit
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILES…", help="Files and folders.")]
 LinkArgument = Annotated[str, typer.Argument(metavar="LINK", help="As you were given it: …/#/s/… or …/#/r/…")]
@@ -69,8 +81,9 @@ SecondPerson = Annotated[
 ]
 
 _LIFE: Final = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_WHOLE: Final = 100_000
+"""Columns: more than any line has."""
 _SECONDS: Final = {"h": 3600, "d": DAY, "w": 7 * DAY}
-_UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 def approved_site(url: str | None, statement: str | None, settings: Settings) -> Site:
@@ -139,14 +152,6 @@ def expiry(life: str | None, default_days: int) -> int:
     return int(time.time()) + seconds
 
 
-def size_of(text: str) -> int:
-    """Bytes written as 500M. Raises `Failure`."""
-    found = re.fullmatch(r"([0-9]{1,12})([kmg]?)", text.lower())
-    if found is None:
-        raise Failure(f"{text[:40]!r} is no size", "write it as 500M or 2G")
-    return int(found[1]) * _UNITS[found[2]]
-
-
 def record_of(text: str) -> bytes:
     """The record that an id or a link names. Raises `Failure` and `BadInput`."""
     if "/" in text:
@@ -165,6 +170,17 @@ def link_of(text: str, kind: str, instead: str) -> Link:
 
 
 @contextmanager
+def if_refused(error: str, hint: str) -> Iterator[None]:
+    """Other words for a bare refusal, which the Vault does not explain. Raises `Failure`."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.number is not Number.REFUSED:
+            raise
+        raise Failure(error, hint, status=EXIT_REFUSED) from None
+
+
+@contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Shows on a terminal how far it is; what it gives is told the bytes done in all."""
     columns = (
@@ -177,6 +193,22 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=stderr(), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(printable(what), total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def print_entries(entries: Sequence[DeskEntry]) -> None:
+    """A line each: cut to the width of a terminal, whole elsewhere."""
+    console = stdout()
+    if not console.is_terminal:
+        console.width = _WHOLE
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("ID", "WHAT", "TITLE", "FOR", "UNTIL", "STATE"):
+        table.add_column(column, overflow="ellipsis", no_wrap=column not in ("TITLE", "FOR"))
+    for entry in entries:
+        people = ", ".join([*entry.recipients, *entry.groups])
+        shown = (entry.id, entry.kind, entry.title, people, shown_time(entry.expires_at), entry.state)
+        # A cell that may be narrowed would be folded, unless its text says otherwise.
+        table.add_row(*(Text(printable(value), no_wrap=True, overflow="ellipsis") for value in shown))
+    console.print(table)
 
 
 def shown_time(at: int) -> str:
@@ -192,3 +224,13 @@ def shown_time(at: int) -> str:
 def shown_person(person: Person) -> str:
     """Verified address, or what the provider calls them."""
     return person.email or person.principal.partition(":")[2] or "nobody known"
+
+
+def shown_outcome(visit: Visit) -> str:
+    """What the Vault answered."""
+    if not visit.outcome:
+        return "OK"
+    try:
+        return WORDS[Number(visit.outcome)][0]
+    except ValueError:
+        return f"error {visit.outcome}"

@@ -30,10 +30,12 @@ from strongroom.client.page import (
 from strongroom.client.release import Release, verify_is_page
 from strongroom.client.session import fetch_evidence
 from strongroom.client.share.blobs import BlobHost
-from strongroom.client.share.site import MAX_STATEMENT
+from strongroom.client.share.site import MAX_STATEMENT, parse_link
 from strongroom.protocol.errors import StrongroomError, Untrusted
 
-UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="The site, as https://share.example.com.")]
+UrlArgument = Annotated[
+    str, typer.Argument(metavar="URL", help="The site, as https://share.example.com, or a link of it.")
+]
 ReleaseOption = Annotated[
     Path | None, typer.Option("--release", metavar="FILE", help="A release file that names the page.")
 ]
@@ -79,6 +81,8 @@ def verify_page(
     browser that has the page installed notices, a first visit does not.
     """
     wanted = _wanted(release, page, dist)
+    if "#" in url:
+        url = parse_link(url).origin
     found = asyncio.run(deliver(url))
     differs = found.problems + _differences(found, wanted)
     if as_json:
@@ -208,7 +212,8 @@ def _print(url: str, found: Delivered, wanted: Wanted, differs: list[str]) -> No
     console.print(named("compared with", wanted.by))
     console.print(named("files", str(len(found.page.files))))
     console.print(named("trust.json", found.statement or "missing"))
-    console.print(named("vault claims", found.claim))
+    console.print(named("vault claims (any genuine Vault)", ""))
+    console.print(named("", found.claim))
     console.print()
     for problem in differs:
         console.print(Text.assemble(("differs: ", "bold red"), printable(problem)))
