@@ -4,7 +4,8 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 
 import { Cross, Copy, Info, Offline, Share, Stop, Tick, Warning } from "../icons.js";
-import { t } from "../language.js";
+import { counted, t } from "../language.js";
+import { wordsIn } from "../service/checks.js";
 import type { Problem } from "../service/types.js";
 
 interface ButtonProps {
@@ -60,6 +61,8 @@ interface FieldProps {
 export function Field(props: FieldProps): JSX.Element {
   const id = useId();
   const { label, value, onInput, hint, error, type = "text", rows, placeholder, optional = false, maxLength, mono = false } = props;
+  // the browser cuts what is pasted without a word
+  const left = maxLength !== undefined && value.length > 0.9 * maxLength ? counted("field.left", Math.max(0, maxLength - value.length)) : null;
   const described = [hint === undefined ? "" : `${id}-hint`, error ? `${id}-error` : ""].filter(Boolean).join(" ");
   const shared = {
     id,
@@ -76,6 +79,7 @@ export function Field(props: FieldProps): JSX.Element {
     <div class="field">
       <label for={id}>
         {label}
+        {optional && " "}
         {optional && <span class="optional">{t("field.optional")}</span>}
       </label>
       {rows === undefined ? (
@@ -86,6 +90,11 @@ export function Field(props: FieldProps): JSX.Element {
       {hint !== undefined && (
         <p class="hint" id={`${id}-hint`}>
           {hint}
+        </p>
+      )}
+      {maxLength !== undefined && (
+        <p class={left === null ? "visually-hidden" : "hint"} role="status">
+          {left}
         </p>
       )}
       {error && (
@@ -108,7 +117,7 @@ interface ChipsProps {
   readonly check: (value: string) => string | null;
 }
 
-/** Several short values in one field. Comma, semicolon, space and Enter end one; a pasted list becomes many. */
+/** Several addresses in one field, in lower case, each once. Comma, semicolon, space and Enter end one; a pasted list becomes many. */
 export function Chips({ label, values, onChange, placeholder, hint, error, check }: ChipsProps): JSX.Element {
   const id = useId();
   const [draft, setDraft] = useState("");
@@ -119,12 +128,13 @@ export function Chips({ label, values, onChange, placeholder, hint, error, check
     const fresh: string[] = [];
     let left = "";
     let wrong: string | null = null;
-    for (const word of words.split(/[\s,;]+/).filter(Boolean)) {
+    for (const word of wordsIn(words)) {
       const problem = check(word);
+      const value = word.toLowerCase();
       if (problem !== null) {
         wrong = problem;
         left = left === "" ? word : `${left} ${word}`;
-      } else if (!values.includes(word) && !fresh.includes(word)) fresh.push(word);
+      } else if (!values.includes(value) && !fresh.includes(value)) fresh.push(value);
     }
     if (fresh.length > 0) onChange([...values, ...fresh]);
     setDraft(left);
@@ -347,9 +357,12 @@ export function Dialog({ title, children, onClose }: { readonly title: string; r
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
-    const shown = dialog.current;
+    const [shown, before] = [dialog.current, document.activeElement];
     shown?.showModal();
-    return () => shown?.close();
+    return () => {
+      shown?.close();
+      if (before instanceof HTMLElement) before.focus(); // a browser does so only while the dialog is still there
+    };
   }, []);
   return (
     <dialog
