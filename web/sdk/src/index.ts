@@ -26,7 +26,7 @@ export { BlobHost } from "./share/blobs.js";
 export { Control } from "./share/control.js";
 export * from "./share/download.js";
 export * from "./share/errors.js";
-export { type Card, type DeskEntry, type FileEntry, type RequestSecret, formatCard, parseCard } from "./share/format.js";
+export { type Card, type DeskEntry, type FileEntry, type RequestSecret, MAX_FILES, MAX_LETTER, MAX_PEOPLE, MAX_TITLE, formatCard, parseCard, verifyDistinct, verifyPath } from "./share/format.js";
 export { type Source, openFile, sourceOf } from "./share/pack.js";
 export * as requests from "./share/requests.js";
 export * as shares from "./share/shares.js";

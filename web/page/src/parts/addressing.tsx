@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 
 import { day, nowSeconds } from "../amounts.js";
 import { counted, t } from "../language.js";
+import { checkAddress } from "../service/checks.js";
 import { Chips, Field, Segments } from "./basics.js";
 
 export interface Whom {
@@ -13,11 +14,6 @@ export interface Whom {
 }
 
 export const NOBODY: Whom = { people: [], groups: [] };
-
-const ADDRESS = /^[^\s@,;<>"]+@[^\s@,;<>"]+\.[^\s@,;<>".]+$/;
-export const checkAddress = (value: string): string | null => (ADDRESS.test(value) ? null : t("address.fault"));
-
-export const addresseesFault = (whom: Whom): string | null => (whom.people.length + whom.groups.length === 0 ? t("address.nobody") : null);
 
 interface AddresseesProps {
   readonly whom: Whom;
@@ -34,7 +30,7 @@ export function Addressees({ whom, onChange, error, hint }: AddresseesProps): JS
         <Chips
           label={t("address.people")}
           values={whom.people}
-          onChange={(people) => onChange({ people: people.map((each) => each.toLowerCase()), groups: [] })}
+          onChange={(people) => onChange({ people, groups: [] })}
           placeholder={t("address.people.placeholder")}
           hint={hint}
           error={error}

@@ -6,6 +6,7 @@ import { useId, useRef, useState } from "preact/hooks";
 import { files as countFiles, size } from "../amounts.js";
 import { Cross, Folder, iconFor, Plus } from "../icons.js";
 import { t } from "../language.js";
+import { plainName } from "../service/checks.js";
 import type { Picked } from "../service/types.js";
 import { Button, IconButton } from "./basics.js";
 import { Thumbnail } from "./thumbnails.js";
@@ -78,13 +79,15 @@ export function Picker({ picked, onChange, maxBytes, error }: PickerProps): JSX.
             {t("picker.folder")}
           </Button>
         </div>
-        <input ref={filesInput} hidden type="file" multiple onChange={(event) => takeInput(event.currentTarget)} />
+        <input ref={filesInput} hidden aria-hidden="true" tabIndex={-1} type="file" multiple onChange={(event) => takeInput(event.currentTarget)} />
         <input
           ref={(input) => {
             folderInput.current = input;
             if (input !== null) input.webkitdirectory = true;
           }}
           hidden
+          aria-hidden="true"
+          tabIndex={-1}
           type="file"
           onChange={(event) => takeInput(event.currentTarget)}
         />
@@ -93,7 +96,7 @@ export function Picker({ picked, onChange, maxBytes, error }: PickerProps): JSX.
         <ul class="file-list">
           {picked.map((each) => (
             <FileLine key={each.path} path={each.path} type={each.file.type} bytes={each.file.size}>
-              <IconButton label={t("picker.remove", { name: each.path })} icon={<Cross />} onClick={() => onChange(picked.filter((other) => other !== each))} />
+              <IconButton label={t("picker.remove", { name: plainName(each.path) })} icon={<Cross />} onClick={() => onChange(picked.filter((other) => other !== each))} />
             </FileLine>
           ))}
         </ul>
@@ -107,7 +110,7 @@ export function Picker({ picked, onChange, maxBytes, error }: PickerProps): JSX.
   );
 }
 
-const keyOf = (picked: Picked): string => picked.path.normalize("NFC").toLowerCase();
+const keyOf = (picked: Picked): string => picked.path.normalize("NFC").toLowerCase().normalize("NFC");
 
 interface FileLineProps {
   readonly path: string;
@@ -118,7 +121,8 @@ interface FileLineProps {
 }
 
 /** One file: icon, name with its folder in a softer voice, size, and what can be done with it. */
-export function FileLine({ path, type, bytes, picture, children }: FileLineProps): JSX.Element {
+export function FileLine({ path: written, type, bytes, picture, children }: FileLineProps): JSX.Element {
+  const path = plainName(written);
   const cut = path.lastIndexOf("/") + 1;
   const Icon = iconFor(type);
   return (

@@ -1,17 +1,18 @@
 /** Answering a request for files: who asks, what for, and an upload that only they can open. */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
 import { day, size } from "../amounts.js";
 import { useCell } from "../cell.js";
 import { Clock, Person, Send, Shield, Inbox } from "../icons.js";
-import { t } from "../language.js";
+import { language, t } from "../language.js";
 import { Button, Heading, Notice, ProblemNotice } from "../parts/basics.js";
 import { Name } from "../parts/names.js";
 import { Picker, totalOf } from "../parts/picker.js";
 import { ProofCard } from "../parts/proof.js";
 import { Standing } from "../parts/standing.js";
+import { checkFiles } from "../service/checks.js";
 import { connection } from "../service/connection.js";
 import { people, signOut } from "../service/people.js";
 import { problemOf } from "../service/problem.js";
@@ -42,9 +43,11 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
     );
   };
 
+  const spoken = useCell(language);
+  const fault = useMemo(() => checkFiles(picked.map(({ path }) => path)), [picked, spoken]);
   const upload = (request: Asked): void => {
     setTried(true);
-    if (picked.length === 0 || totalOf(picked) > request.maxBytes) return;
+    if (fault !== null || totalOf(picked) > request.maxBytes) return;
     const transfer = request.answer(picked, (progress) => setStage((now) => (now.name === "sending" ? { ...now, progress } : now)));
     setStage({ name: "sending", request, transfer, paused: false, progress: { stage: "preparing", done: 0, total: totalOf(picked) } });
     transfer.result.then(
@@ -117,7 +120,7 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
               </ul>
             </header>
             {stage.problem !== null && <ProblemNotice problem={stage.problem} />}
-            <Picker picked={picked} onChange={setPicked} maxBytes={stage.request.maxBytes} error={tried && picked.length === 0 ? t("send.fault.files") : null} />
+            <Picker picked={picked} onChange={setPicked} maxBytes={stage.request.maxBytes} error={tried || picked.length > 0 ? fault : null} />
             <div class="actions">
               <Button look="primary" icon={<Send />} label={t("answer.button", { name: stage.request.from })} onClick={() => upload(stage.request)}>
                 {t("send.button")}

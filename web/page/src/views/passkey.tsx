@@ -5,8 +5,8 @@ import { useState } from "preact/hooks";
 
 import { Key } from "../icons.js";
 import { t } from "../language.js";
-import { checkAddress } from "../parts/addressing.js";
 import { Button, CopyLine, Field, Heading, Notice, ProblemNotice } from "../parts/basics.js";
+import { checkAddress } from "../service/checks.js";
 import { makePasskey, passkeysPossible } from "../service/passkey.js";
 import { problemOf } from "../service/problem.js";
 import type { Problem } from "../service/types.js";

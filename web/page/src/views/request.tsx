@@ -7,9 +7,10 @@ import { day, nowSeconds } from "../amounts.js";
 import { useCell } from "../cell.js";
 import { Inbox } from "../icons.js";
 import { t } from "../language.js";
-import { addresseesFault, checkAddress, ExpiryChoice } from "../parts/addressing.js";
+import { ExpiryChoice } from "../parts/addressing.js";
 import { Button, Chips, CopyLine, Field, Heading, Notice, ProblemNotice, Segments } from "../parts/basics.js";
 import { Names } from "../parts/names.js";
+import { checkAddress, checkWhom, MAX_LETTER, MAX_TITLE } from "../service/checks.js";
 import { connection } from "../service/connection.js";
 import { problemOf } from "../service/problem.js";
 import { ask } from "../service/requests.js";
@@ -33,7 +34,7 @@ export function RequestView(): JSX.Element {
 
   const sizes = SIZES.filter((each) => offer === null || each <= offer.maxBytes).map((value) => ({ value: value as number, words: SIZE_WORDS[value] ?? "" }));
   const maxBytes = sizes.some((each) => each.value === chosenBytes) ? chosenBytes : (sizes.at(-1)?.value ?? offer?.maxBytes ?? chosenBytes);
-  const whomFault = addresseesFault({ people: recipients, groups: [] });
+  const whomFault = checkWhom({ people: recipients, groups: [] });
   const titleFault = title.trim() === "" ? t("request.fault.title") : null;
 
   const start = (): void => {
@@ -92,8 +93,8 @@ export function RequestView(): JSX.Element {
       {problem !== null && <ProblemNotice problem={problem} />}
       <section class="sheet form" aria-label={t("request.title")}>
         <Chips label={t("request.whom")} values={recipients} onChange={setRecipients} placeholder={t("address.people.placeholder")} hint={t("request.whom.hint")} error={tried ? whomFault : null} check={checkAddress} />
-        <Field label={t("request.subject")} value={title} onInput={setTitle} placeholder={t("request.subject.placeholder")} error={tried ? titleFault : null} maxLength={200} />
-        <Field label={t("send.message")} value={message} onInput={setMessage} optional rows={3} maxLength={4000} />
+        <Field label={t("request.subject")} value={title} onInput={setTitle} placeholder={t("request.subject.placeholder")} error={tried ? titleFault : null} maxLength={MAX_TITLE} />
+        <Field label={t("send.message")} value={message} onInput={setMessage} optional rows={3} maxLength={MAX_LETTER} />
         {sizes.length > 1 && <Segments label={t("request.size")} choices={sizes} value={maxBytes} onChange={setChosenBytes} />}
         <ExpiryChoice days={days} max={offer?.expiryDays.max ?? 90} onChange={setDays} hint="request.expiry.hint" />
         <div class="actions">

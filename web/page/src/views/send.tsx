@@ -1,18 +1,19 @@
 /** Sending: what, to whom, until when; then progress; then the link. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { day, files as countFiles, nowSeconds, size } from "../amounts.js";
 import { useCell } from "../cell.js";
 import { Cross, Pause, Play, Send as SendIcon } from "../icons.js";
-import { counted, t } from "../language.js";
+import { counted, language, t } from "../language.js";
 import { Button, CopyLine, Dialog, Field, Heading, Notice, ProblemNotice, Switch } from "../parts/basics.js";
-import { Addressees, addresseesFault, CardsField, ExpiryChoice, NOBODY, OpensChoice, type Whom } from "../parts/addressing.js";
-import { Names } from "../parts/names.js";
+import { Addressees, CardsField, ExpiryChoice, NOBODY, OpensChoice, type Whom } from "../parts/addressing.js";
+import { Name, Names } from "../parts/names.js";
 import { Picker, totalOf } from "../parts/picker.js";
 import { PaceLine, ProgressBar } from "../parts/progress.js";
 import { stayHere, wanted } from "../routes.js";
+import { checkFiles, checkSecond, checkWhom, MAX_LETTER, MAX_TITLE, plainName, wordsIn } from "../service/checks.js";
 import { connection } from "../service/connection.js";
 import { question } from "../service/people.js";
 import { problemOf } from "../service/problem.js";
@@ -25,11 +26,10 @@ type Stage =
   | { readonly name: "sent"; readonly sent: Sent };
 
 const DAY = 86_400;
-const LONGEST_TITLE = 200;
-const LONGEST_MESSAGE = 4000;
 
 export function SendView(): JSX.Element {
   const linked = useCell(connection);
+  const spoken = useCell(language);
   const offer: Offer | null = linked.state === "verified" ? linked.offer : null;
   const [stage, setStage] = useState<Stage>({ name: "writing", problem: null });
   const [picked, setPicked] = useState<readonly Picked[]>([]);
@@ -44,13 +44,14 @@ export function SendView(): JSX.Element {
   const [second, setSecond] = useState("");
   const [tried, setTried] = useState(false);
 
+  const secondPerson = wordsIn(second).join(" ").toLowerCase();
   const validDays = days ?? offer?.expiryDays.default ?? 14;
   const expiresAt = nowSeconds() + validDays * DAY;
   const faults = {
-    files: picked.length === 0 ? t("send.fault.files") : null,
-    whom: addresseesFault(whom),
+    files: useMemo(() => checkFiles(picked.map(({ path }) => path)), [picked, spoken]),
+    whom: checkWhom(whom),
     cards: withPasskey ? checkCards(cards, whom.people) : null,
-    second: withSecond && !/^[^\s@]+@[^\s@]+$/.test(second) ? t("address.fault") : null,
+    second: withSecond ? checkSecond(secondPerson, whom.people) : null,
     size: offer !== null && totalOf(picked) > offer.maxBytes ? t("send.fault.size") : null,
   };
   const faulty = Object.values(faults).some((fault) => fault !== null);
@@ -58,7 +59,7 @@ export function SendView(): JSX.Element {
   const start = (): void => {
     setTried(true);
     if (faulty) {
-      requestAnimationFrame(() => document.querySelector<HTMLElement>(".view [aria-invalid=true], .view .drop:not(.drop-filled) button")?.focus());
+      requestAnimationFrame(() => document.querySelector<HTMLElement>(".view [aria-invalid=true], .view .picker:has(.error-text) button")?.focus());
       return;
     }
     const transfer = send(
@@ -71,7 +72,7 @@ export function SendView(): JSX.Element {
         expiresAt,
         maxOpens,
         passkeys: withPasskey ? [cards] : [],
-        second: withSecond ? second.trim() : null,
+        second: withSecond ? secondPerson : null,
       },
       (progress) => setStage((now) => (now.name === "sending" ? { ...now, progress } : now)),
     );
@@ -103,6 +104,7 @@ export function SendView(): JSX.Element {
         sent={stage.sent}
         title={title.trim() === "" ? defaultTitle(picked) : title.trim()}
         whom={[...whom.people, ...whom.groups]}
+        second={withSecond ? secondPerson : null}
         expiresAt={expiresAt}
         maxOpens={maxOpens}
         onAgain={() => {
@@ -122,12 +124,12 @@ export function SendView(): JSX.Element {
       {stage.problem !== null && <ProblemNotice problem={stage.problem} />}
       <div class="letter">
         <section class="letter-side" aria-label={t("send.what")}>
-          <Picker picked={picked} onChange={setPicked} maxBytes={offer?.maxBytes ?? null} error={tried ? faults.files : null} />
+          <Picker picked={picked} onChange={setPicked} maxBytes={offer?.maxBytes ?? null} error={tried || picked.length > 0 ? faults.files : null} />
         </section>
         <section class="letter-side letter-address" aria-label={t("send.whom")}>
           <Addressees whom={whom} onChange={setWhom} error={tried ? faults.whom : null} hint={t("send.whom.hint")} />
-          <Field label={t("send.subject")} value={title} onInput={setTitle} optional placeholder={picked.length > 0 ? defaultTitle(picked) : ""} maxLength={LONGEST_TITLE} />
-          <Field label={t("send.message")} value={message} onInput={setMessage} optional rows={3} maxLength={LONGEST_MESSAGE} hint={t("send.message.hint")} />
+          <Field label={t("send.subject")} value={title} onInput={setTitle} optional placeholder={picked.length > 0 ? defaultTitle(picked) : ""} maxLength={MAX_TITLE} />
+          <Field label={t("send.message")} value={message} onInput={setMessage} optional rows={3} maxLength={MAX_LETTER} hint={t("send.message.hint")} />
           <ExpiryChoice days={validDays} max={offer?.expiryDays.max ?? 90} onChange={setDays} />
           <details class="options">
             <summary>{t("send.options")}</summary>
@@ -136,7 +138,7 @@ export function SendView(): JSX.Element {
               <CardsField cards={cards} onChange={setCards} error={tried || cards !== "" ? faults.cards : null} />
             </Switch>
             <Switch label={t("send.second")} hint={t("send.second.hint")} on={withSecond} onChange={setWithSecond}>
-              <Field label={t("send.second.address")} type="email" value={second} onInput={setSecond} error={tried ? faults.second : null} />
+              <Field label={t("send.second.address")} type="email" value={second} onInput={setSecond} error={tried || whom.people.includes(secondPerson) ? faults.second : null} />
             </Switch>
           </details>
           <div class="letter-send">
@@ -155,7 +157,8 @@ const defaultTitle = (picked: readonly Picked[]): string => {
   const first = picked[0];
   if (first === undefined) return "";
   const name = first.path.split("/")[0] ?? first.path;
-  return picked.length === 1 ? (first.path.split("/").at(-1) ?? name) : counted("send.default-title", picked.length - 1, { name });
+  const whole = picked.length === 1 ? (first.path.split("/").at(-1) ?? name) : counted("send.default-title", picked.length - 1, { name });
+  return [...plainName(whole)].slice(0, MAX_TITLE).join("");
 };
 
 interface SendingProps {
@@ -245,12 +248,13 @@ interface SentProps {
   readonly sent: Sent;
   readonly title: string;
   readonly whom: readonly string[];
+  readonly second: string | null;
   readonly expiresAt: number;
   readonly maxOpens: number | null;
   readonly onAgain: () => void;
 }
 
-function SentView({ sent, title, whom, expiresAt, maxOpens, onAgain }: SentProps): JSX.Element {
+function SentView({ sent, title, whom, second, expiresAt, maxOpens, onAgain }: SentProps): JSX.Element {
   const top = useRef<HTMLDivElement>(null);
   useEffect(() => top.current?.querySelector<HTMLElement>("h1")?.focus(), []);
   return (
@@ -269,6 +273,14 @@ function SentView({ sent, title, whom, expiresAt, maxOpens, onAgain }: SentProps
               <Names of={whom} />
             </dd>
           </div>
+          {second !== null && (
+            <div>
+              <dt>{t("fact.second")}</dt>
+              <dd>
+                <Name of={second} />
+              </dd>
+            </div>
+          )}
           <div>
             <dt>{t("fact.until")}</dt>
             <dd>{day(expiresAt)}</dd>
