@@ -8,9 +8,10 @@ import { useCell } from "../cell.js";
 import { Arrow, Back, Clock, Eye, Inbox, List, Person, Send, Stop } from "../icons.js";
 import { counted, t } from "../language.js";
 import { Button, Chips, CopyLine, Dialog, Heading, Notice, ProblemNotice, Skeleton } from "../parts/basics.js";
-import { CardsField, checkAddress, ExpiryChoice, OpensChoice } from "../parts/addressing.js";
+import { CardsField, ExpiryChoice, OpensChoice } from "../parts/addressing.js";
 import { Names } from "../parts/names.js";
 import { Standing } from "../parts/standing.js";
+import { checkAddress } from "../service/checks.js";
 import { connection } from "../service/connection.js";
 import { addRecipients, entries, extend, historyOf, revoke } from "../service/dashboard.js";
 import { people } from "../service/people.js";
@@ -200,22 +201,26 @@ function EntryView({ entry, onChanged }: { readonly entry: Entry; readonly onCha
             <dt>{t("fact.sent")}</dt>
             <dd>{moment(entry.sentAt)}</dd>
           </div>
-          <div>
-            <dt>{t("fact.until")}</dt>
-            <dd>{entry.expiresAt === null ? t("manage.no-end") : day(entry.expiresAt)}</dd>
-          </div>
-          <div>
-            <dt>{t("fact.opens")}</dt>
-            <dd>
-              {history.state !== "ready"
-                ? entry.maxOpens === null
-                  ? t("opens.any")
-                  : counted("opens.limit", entry.maxOpens)
-                : entry.maxOpens === null
-                  ? t("manage.opens-any", { opens: history.value.opens })
-                  : t("manage.opens-of", { opens: history.value.opens, max: entry.maxOpens })}
-            </dd>
-          </div>
+          {!over && (
+            <>
+              <div>
+                <dt>{t("fact.until")}</dt>
+                <dd>{entry.expiresAt === null ? t("manage.no-end") : day(entry.expiresAt)}</dd>
+              </div>
+              <div>
+                <dt>{t("fact.opens")}</dt>
+                <dd>
+                  {history.state !== "ready"
+                    ? entry.maxOpens === null
+                      ? t("opens.any")
+                      : counted("opens.limit", entry.maxOpens)
+                    : entry.maxOpens === null
+                      ? t("manage.opens-any", { opens: history.value.opens })
+                      : t("manage.opens-of", { opens: history.value.opens, max: entry.maxOpens })}
+                </dd>
+              </div>
+            </>
+          )}
         </dl>
         {!over && (
           <div class="actions">
@@ -350,7 +355,7 @@ function AddDialog({ entry, onClose, onDone }: ChangeProps): JSX.Element {
   return (
     <Dialog title={t("add.title")} onClose={onClose}>
       <p>{t("add.text")}</p>
-      <Chips label={t("address.people")} values={more} onChange={setMore} placeholder={t("address.people.placeholder")} check={checkAddress} />
+      <Chips label={t("address.people")} values={more} onChange={setMore} placeholder={t("address.people.placeholder")} check={(value) => checkAddress(value) ?? (value.toLowerCase() === entry.second ? t("send.fault.second") : null)} />
       {entry.passkeys > 0 && <CardsField cards={cards} onChange={setCards} error={cards === "" ? null : fault} />}
       {problem !== null && <ProblemNotice problem={problem} />}
       <div class="actions end">

@@ -27,8 +27,14 @@ export function VerifyView(): JSX.Element {
       {linked.state === "verified" ? <ProofCard proof={linked.proof} open /> : <Standing />}
       <section class="sheet prose" aria-labelledby="trust-title">
         <h2 id="trust-title">{t("verify.trust.title")}</h2>
-        <p>{t("verify.trust.1")}</p>
-        <p>{t("verify.trust.2")}</p>
+        {linked.state === "verified" && linked.proof.insecure ? (
+          <p>{t("verify.trust.insecure")}</p>
+        ) : (
+          <>
+            <p>{t("verify.trust.1")}</p>
+            <p>{t("verify.trust.2")}</p>
+          </>
+        )}
         <p>{t("verify.trust.3")}</p>
       </section>
       <section class="sheet prose" aria-labelledby="outside-title">
@@ -36,6 +42,10 @@ export function VerifyView(): JSX.Element {
         <p>{t("verify.outside.text")}</p>
         <pre class="code">
           <code>strongroom verify-page {location.origin}</code>
+        </pre>
+        <p>{t("verify.cli.where")}</p>
+        <pre class="code">
+          <code>pip install strongroom</code>
         </pre>
         <p>{t("verify.cli.text")}</p>
         <pre class="code">
