@@ -1,6 +1,7 @@
 """The share server over real sockets: tus by the letter, ranges, expiry, quotas, the page, the way to a Vault."""
 
 import asyncio
+import hashlib
 import http.client
 import json
 import os
@@ -17,6 +18,7 @@ import msgspec
 import pytest
 
 from strongroom.cli.main import run
+from strongroom.client.page import parse_page
 from strongroom.host.share import abuse
 from strongroom.host.share.http import Limits
 from strongroom.host.share.objects import CannotUse, Objects, Part
@@ -995,6 +997,16 @@ def test_a_statement_that_names_more_authenticators_than_the_page_may_reach_is_r
     said = refusal(capsys, *where, "--authenticator", "http://127.0.0.1:8")
     assert "names more Authenticators (2) than are given (1)" in said
     assert "waiting for the Vault at http://127.0.0.1:9" in said
+
+
+def test_a_server_says_by_digest_which_page_and_statement_it_serves(tmp_path, oracle, vault):
+    trust = tmp_path / "trust.json"
+    trust.write_text('{"format": "strongroom site 1"}')
+    with running(tmp_path, vault, oracle, "--trust", str(trust)) as server:
+        listed = parse_page(server.ask("GET", "/page.json")[2])
+        assert server.ready["page"] == listed.digest.hex()
+        assert server.ready["statement"] == hashlib.sha256(server.ask("GET", "/trust.json")[2]).hexdigest()
+        server.stop()
 
 
 def test_a_place_is_one_servers_alone(tmp_path):
