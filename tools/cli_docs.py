@@ -14,6 +14,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["serve"],
     ["serve", "vault"],
     ["serve", "authenticator"],
+    ["serve", "share"],
     ["trust"],
     ["trust", "pin"],
     ["trust", "show"],
@@ -26,6 +27,12 @@ COMMANDS: tuple[list[str], ...] = (
     ["update"],
     ["delete"],
     ["describe"],
+    ["share"],
+    *(
+        ["share", name]
+        for name in ("send", "receive", "list", "history", "revoke", "extend", "request", "answer", "site")
+    ),
+    ["verify-page"],
 )
 
 HEAD = """\
