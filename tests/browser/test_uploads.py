@@ -134,6 +134,25 @@ def test_an_upload_is_paused_goes_on_and_shows_how_far_it_is(person, report):
     assert received(person, arrived(alice)) == report.read_bytes()
 
 
+def test_an_upload_is_not_dropped_by_a_click_on_another_view(person, report):
+    alice = person("alice")
+    front = Front(alice)
+    front.handle("/blobs/*", lambda route: None)
+    begin(alice, [report])
+    views = alice.page.get_by_role("navigation", name="Main")
+    question = alice.page.get_by_role("dialog", name="Stop the upload?")
+    views.get_by_role("link", name="Request", exact=True).click()
+    expect(question).to_be_visible()
+    alice.click("Stay here")
+    expect(alice.page.get_by_role("heading", name="Report")).to_be_visible()
+    assert alice.page.url.endswith("/#/")
+    views.get_by_role("link", name="Sent", exact=True).click()
+    expect(question).to_be_visible()
+    front.stop()
+    alice.click("Stop and leave")
+    expect(alice.page.get_by_role("heading", name="What you have sent")).to_be_visible()
+
+
 def test_an_upload_that_is_cancelled_leaves_nothing_with_the_host(person, site, report):
     alice, held = person("alice"), Held(site)
     front = Front(alice)

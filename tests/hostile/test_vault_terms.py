@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,7 @@ async def test_a_record_stored_without_terms_gets_none_and_has_no_journal(world)
 async def test_bytes_of_no_blob_and_of_an_endless_one_are_refused_at_store_with_the_item(world, bad):
     """An endless blob stays on the host's disk when its record is closed, and no longer counts against the quota."""
     alice = await world.client("alice")
+    cases: tuple[dict[str, Any], ...] = ({}, bad)
     items = [
         StoreItem(
             address=fresh(),
@@ -204,7 +206,7 @@ async def test_bytes_of_no_blob_and_of_an_endless_one_are_refused_at_store_with_
             instructions=world.instructions(for_bob()),
             terms=terms(**said),
         )
-        for said in ({}, bad)
+        for said in cases
     ]
     with pytest.raises(Misuse) as caught:
         await alice.ask(Store(request_id=bytes(16), namespace="team", tickets=alice.tickets, items=items))

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import webbrowser
+from typing import Any
 from unittest import mock
 
 import httpx
@@ -397,7 +398,15 @@ def test_a_site_whose_page_could_not_sign_anybody_in_gets_no_statement(site, tmp
 
 
 def test_a_list_is_whole_in_a_pipe_and_a_line_each_on_a_narrow_terminal(monkeypatch, capsys):
-    words = {"kind": "share", "groups": [], "second": None, "passkeys": [], "max_opens": 0, "sent_at": 1, "size": 1}
+    words: dict[str, Any] = {
+        "kind": "share",
+        "groups": [],
+        "second": None,
+        "passkeys": [],
+        "max_opens": 0,
+        "sent_at": 1,
+        "size": 1,
+    }
     words |= {"id": "0" * 32, "title": "A title of many words " * 5, "expires_at": 1, "files": 1, "state": "sent"}
     people = [f"somebody.{number}@example.com" for number in range(9)]
     entry = msgspec.convert({**words, "blob": "0" * 32, "box": None, "recipients": people}, DeskEntry)
