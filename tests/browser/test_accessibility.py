@@ -1,5 +1,7 @@
 """Every view and state: clean by axe-core, usable by keyboard alone, on a phone, and without motion."""
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
@@ -96,7 +98,7 @@ def test_the_statement_that_stops_the_page_and_the_connection_that_is_none_are_c
 def test_all_that_a_sender_and_a_recipient_come_through_is_clean(person, tmp_path):
     alice, bob = person("alice"), person("bob")
     front = Front(alice)
-    held = []
+    held: list[Any] = []
     front.handle("/blobs/*", lambda route: (held.append if route.request.method == "PATCH" else go_on)(route))
     alice.go("#/")
     alice.write([file(tmp_path), file(tmp_path, "annex.txt")], [BOB], title="Report", message="Hello Bob")
