@@ -136,8 +136,7 @@ def test_an_upload_is_paused_goes_on_and_shows_how_far_it_is(person, report):
 
 def test_an_upload_is_not_dropped_by_a_click_on_another_view(person, report):
     alice = person("alice")
-    front = Front(alice)
-    front.handle("/blobs/*", lambda route: None)
+    Front(alice).handle("/blobs/*", lambda route: None)
     begin(alice, [report])
     views = alice.page.get_by_role("navigation", name="Main")
     question = alice.page.get_by_role("dialog", name="Stop the upload?")
@@ -148,7 +147,6 @@ def test_an_upload_is_not_dropped_by_a_click_on_another_view(person, report):
     assert alice.page.url.endswith("/#/")
     views.get_by_role("link", name="Sent", exact=True).click()
     expect(question).to_be_visible()
-    front.stop()
     alice.click("Stop and leave")
     expect(alice.page.get_by_role("heading", name="What you have sent")).to_be_visible()
 
