@@ -84,4 +84,4 @@ class Front:
 
     def stop(self):
         """Be honest from now on."""
-        self._context.unroute_all(behavior="wait")
+        self._context.unroute_all(behavior="ignoreErrors")
