@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Error, expect
 
 from strongroom.host.share.page import POLICY, PREVIEW_POLICY
+from tests.browser.behind import Held
 from tests.browser.looks import too_wide
 from tests.browser.people import PATIENCE
-from tests.support.site import apart
 
 BOB = "bob@example.com"
 POLICY_ON_PAGES = (
@@ -152,8 +152,8 @@ def test_a_name_that_hides_what_a_file_is_is_not_sent(person, tmp_path):
     alice.go("#/")
     alice.write([file(tmp_path, BACKWARDS)], [BOB])
     alice.click("Encrypt and send")
-    expect(alice.page.get_by_text("[U+202E]").first).to_be_visible()
-    assert len(alice.context.pages) == 1, "and nobody is asked to sign in for that"
+    alice.sees("invoice[U+202E]txt.exe")
+    expect(alice.page.get_by_role("button", name="Encrypt and send")).to_be_visible()
 
 
 def test_a_title_that_turns_text_round_names_no_archive(person, tmp_path):
@@ -297,27 +297,24 @@ def test_the_host_keeps_and_hears_sizes_and_ids_only(person, site, tmp_path):
         somebody.context.on(
             "request", lambda request: heard.append(request) if request.url.startswith(site.origin) else None
         )
+    held = Held(site)
     link = alice.send([file(tmp_path, "narwhal-name.txt")], [BOB], title="Zanzibar-title", message="Quokka-message")
     bob.open(link)
     bob.opened("Zanzibar-title")
     bob.download("Download")
     told = []
     for request in heard:
-        told += [
-            request.url.partition("#")[0],
-            *request.headers.values(),
-            (request.post_data_buffer or b"").decode("latin-1"),
-        ]
-    stored = [
-        path.read_bytes().decode("latin-1") for path in site.servers.joinpath("share").rglob("*") if path.is_file()
-    ]
+        head = (request.url.partition("#")[0], *request.headers.values())
+        told += [*(text.encode() for text in head), request.post_data_buffer or b""]
+    places = [*held.parts]  # other tests' blobs may be large
+    for role in ("share", "vault", "authenticator"):
+        places += [path for path in (site.servers / role).rglob("*") if path.is_file() and "blobs" not in path.parts]
+    stored = [path.read_bytes() for path in places]
     assert len(told) > 50
-    assert stored
-    record = link.rpartition("/")[2]
-    for mark in [*marks, record]:
-        assert [text[:80] for text in told + stored if mark.lower() in text.lower()] == [], mark
+    assert len(stored) > 5
+    for mark in marks:
+        assert [text[:80] for text in told + stored if mark.lower().encode() in text.lower()] == [], mark
+    # the number in the link is the Vault's: the share server does not even hear it
+    record = link.rpartition("/")[2].encode()
+    assert [text[:80] for text in told if record in text] == []
     assert re.fullmatch(rf"{re.escape(site.origin)}/#/s/[0-9a-f]{{32}}", link)
-    for role in ("vault", "authenticator"):  # nor do the hosts of the enclaves
-        for path in apart(lambda role=role: [each for each in (site.servers / role).rglob("*") if each.is_file()]):
-            data = path.read_bytes().decode("latin-1").lower()
-            assert [mark for mark in marks if mark.lower() in data] == [], path
