@@ -20,7 +20,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find(), args=ARGUMENTS)
@@ -28,13 +28,13 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory):
     with Site(tmp_path_factory.mktemp("site") / "site") as site:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own_site(tmp_path_factory):
     """Another one, for tests that stop its share server or have it serve something else. They leave it as it was."""
     root = tmp_path_factory.mktemp("own")
