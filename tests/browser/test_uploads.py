@@ -154,7 +154,7 @@ def test_an_upload_that_is_cancelled_leaves_nothing_with_the_host(person, site, 
     front = Front(alice)
 
     def hold(route):
-        if len([asked for asked in front.asked if asked.startswith("PATCH")]) < 2:
+        if route.request.method != "PATCH" or len([one for one in front.asked if one.startswith("PATCH")]) < 2:
             route.continue_()
 
     front.handle("/blobs/*", hold)
@@ -166,8 +166,7 @@ def test_an_upload_that_is_cancelled_leaves_nothing_with_the_host(person, site, 
         return httpx.head(f"{site.origin}{blob}", headers={"tus-resumable": "1.0.0"}, trust_env=False).status_code
 
     assert status() == 200
-    front.stop()
-    alice.click("Cancel")
+    alice.click("Cancel")  # while the rest is still on its way
     alice.told("Stopped")
     assert status() in (404, 410)
     alice.turn_to("#/shares")
