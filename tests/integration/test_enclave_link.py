@@ -17,11 +17,12 @@ import uvloop
 from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.main import run
 from strongroom.client.session import fetch_evidence
+from strongroom.host.instance import CannotServe
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.host.supervisor.courier import Courier
 from strongroom.host.supervisor.enclave import ConnectedEnclave, listen_for_enclave
 from strongroom.host.supervisor.link import EnclaveLink
-from strongroom.host.supervisor.serve import CannotServe, Hardware, serve
+from strongroom.host.supervisor.serve import Hardware, serve
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.link import MAX_BODY, Frame, Operation, Splitter, Start, pack
 from tests.support.command import environment

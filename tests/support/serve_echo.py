@@ -4,7 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from strongroom.host.supervisor.serve import CannotServe, serve
+from strongroom.host.instance import CannotServe
+from strongroom.host.supervisor.serve import serve
 from strongroom.protocol.link import Start
 
 

@@ -21,8 +21,9 @@ from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, sto
 from strongroom.cli.serve_share import share
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
+from strongroom.host.instance import CannotServe
 from strongroom.host.supervisor.enclave import listen_for_enclave
-from strongroom.host.supervisor.serve import CannotServe, Hardware, Role, serve
+from strongroom.host.supervisor.serve import Hardware, Role, serve
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
 

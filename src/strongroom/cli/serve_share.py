@@ -16,6 +16,7 @@ from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, sto
 from strongroom.cli.options import size_of
 from strongroom.cli.terminal import Failure, printable, say
 from strongroom.client.page import page_digest
+from strongroom.host.instance import CannotServe
 
 Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Index of blobs, and reports of abuse; made at the first start.")
@@ -88,7 +89,7 @@ def share(
 ) -> None:
     """Serve the page by which people send and receive, and keep what is too large for the Vault: as ciphertext only."""
     from strongroom.host.share.blobs import Quotas  # object stores and an HTTP client: not for the other roles
-    from strongroom.host.share.serve import CannotServe, Ready, Settings, serve
+    from strongroom.host.share.serve import Ready, Settings, serve
 
     host, port = parse_listen(listen)
     verify_free(host, port)

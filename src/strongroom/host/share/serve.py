@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-import resource
 import secrets
-import signal
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -18,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from strongroom.host.instance import CannotServe, cannot_listen, locked, raise_file_limit, stop_signals
 from strongroom.host.share.abuse import Abuse
 from strongroom.host.share.addresses import direct_address, forwarded_address
 from strongroom.host.share.answers import Problem
@@ -41,14 +38,6 @@ VAULT_SECONDS: Final = 30.0
 """In which the Vault must answer at the start: it may be starting itself."""
 DRAIN_SECONDS: Final = 5.0
 _log: Final = logging.getLogger("strongroom.host.share")
-
-
-class CannotServe(Exception):
-    """The server can't start; the text says why, `hint` what to do."""
-
-    def __init__(self, reason: str, hint: str) -> None:
-        self.hint = hint
-        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +79,12 @@ async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
 
     Raises `CannotServe`.
     """
-    stop = _stop_signals()
-    _raise_file_limit()
+    stop = stop_signals()
+    raise_file_limit()
     trust = _trust(settings)
     page = _page(settings, trust)
-    with _locked(settings.data):
+    # Two servers on one index would not see each other's turns.
+    with locked(settings.data, what="server", hint="stop the other one or name another directory"):
         url = settings.blobs or f"file://{(settings.data / 'blobs').resolve()}"
         objects = _objects(url)
         with _index(settings.data / "blobs.sqlite3" if objects.lasting else None) as index:
@@ -114,11 +104,7 @@ async def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> None:
                 try:
                     where = await server.listen(settings.host, settings.port)
                 except OSError as error:
-                    reason = os.strerror(error.errno).lower() if error.errno else str(error)
-                    raise CannotServe(
-                        f"can't listen on {settings.host} port {settings.port}: {reason}",
-                        "choose another address or port",
-                    ) from None
+                    raise cannot_listen(settings.host, settings.port, error) from None
                 try:
                     async with _sweeping(blobs):
                         on_ready(Ready(where, vault.cluster_id.hex(), page.digests, statement, url, used, abuse.path))
@@ -256,35 +242,3 @@ def _limits(settings: Settings) -> Limits:
     """Behind a proxy all connections come from one address."""
     limits = settings.limits
     return replace(limits, connections_per_address=limits.connections) if settings.behind_proxy else limits
-
-
-def _stop_signals() -> asyncio.Event:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def _raise_file_limit() -> None:
-    """The usual soft limit, 1,024 files, is below what the server bounds itself to."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """Two servers on one index would not see each other's turns. Raises `CannotServe`."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / "lock").open("a")
-    except OSError as error:
-        raise CannotServe(f"can't use the data directory {data}: {error.strerror}", "name another directory") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CannotServe(
-                f"another server runs on the data directory {data}", "stop the other one or name another directory"
-            ) from None
-        yield

@@ -8,11 +8,7 @@ services running does better than we.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-import resource
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -23,6 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from strongroom.host.front.http import Front
+from strongroom.host.instance import CannotServe, cannot_listen, locked, raise_file_limit, stop_signals
 from strongroom.host.store.sqlite import SchemaMismatch, SqliteStore
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
 from strongroom.host.supervisor.egress_proxy import serve_egress
@@ -41,14 +38,6 @@ CONNECTED_START_SECONDS: Final = 120.0
 """The same for an enclave on hardware: its machine makes a quote, and collateral is fetched."""
 DRAIN_SECONDS: Final = 5.0
 _SEE: Final = "see the lines above"
-
-
-class CannotServe(Exception):
-    """The instance can't start, or can't go on; the text says why, `hint` what to do."""
-
-    def __init__(self, reason: str, hint: str) -> None:
-        self.hint = hint
-        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +71,13 @@ async def serve(
     machine share, by default `data`/platform; `entry` is the measured entry module, by default the insecure software
     platform's for `role`. Raises `CannotServe`.
     """
-    stop = _stop_signals()
-    _raise_file_limit()
-    with _locked(data), _store(data) as store:
+    stop = stop_signals()
+    raise_file_limit()
+    # Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state.
+    alone = locked(
+        data, what="instance", hint="a cluster has exactly one instance; stop the other one or name another directory"
+    )
+    with alone, _store(data) as store:
         start = msgspec.structs.replace(start, genesis=store.empty())
         origin: AbstractAsyncContextManager[Enclave | None]
         if hardware is None:
@@ -105,48 +98,11 @@ async def serve(
             try:
                 on_ready(await front.listen(host, port))
             except OSError as error:
-                # Its own text repeats the address, as Python writes it.
-                reason = os.strerror(error.errno).lower() if error.errno else str(error)
-                raise CannotServe(
-                    f"can't listen on {host} port {port}: {reason}", "choose another address or port"
-                ) from None
+                raise cannot_listen(host, port, error) from None
             try:
                 await _until_either_ends(stop, enclave, role)
             finally:
                 await front.drain(DRAIN_SECONDS)
-
-
-def _stop_signals() -> asyncio.Event:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def _raise_file_limit() -> None:
-    """The usual soft limit, 1,024 files, is below what the front bounds itself to."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / "lock").open("a")
-    except OSError as error:
-        raise CannotServe(f"can't use the data directory {data}: {error.strerror}", "name another directory") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CannotServe(
-                f"another instance runs on the data directory {data}",
-                "a cluster has exactly one instance; stop the other one or name another directory",
-            ) from None
-        yield
 
 
 @contextmanager
