@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 
-__all__ = ["BadInput", "Misuse", "Refused", "StrongroomError", "Unavailable", "Unreachable", "Untrusted"]
+__all__ = ["BadInput", "InOwnWords", "Misuse", "Refused", "StrongroomError", "Unavailable", "Unreachable", "Untrusted"]
 
 
-class BadInput(Misuse):
-    """A file, address or option on this machine is wrong; `error` and `hint` are whole sentences of their own."""
+class InOwnWords(StrongroomError):
+    """`error` and `hint` are whole sentences of its own, not those of its number. Beside a family of errors."""
 
-    def __init__(self, error: str, hint: str) -> None:
+    def __init__(self, number: Number, error: str, hint: str) -> None:
         self._hint = hint
-        super().__init__(Number.MALFORMED, error)
+        super().__init__(number, error)
 
     @property
     def error(self) -> str:
@@ -23,19 +23,17 @@ class BadInput(Misuse):
         return self._hint
 
 
-class Unreachable(Unavailable):
+class BadInput(InOwnWords, Misuse):
+    """A file, address or option on this machine is wrong."""
+
+    def __init__(self, error: str, hint: str) -> None:
+        super().__init__(Number.MALFORMED, error, hint)
+
+
+class Unreachable(InOwnWords, Unavailable):
     """No answer of a Strongroom server came back. A request may have been carried out nevertheless."""
 
     def __init__(self, error: str, hint: str, *, broken: bool) -> None:
-        self._hint = hint
         self.broken = broken
         """The connection ended under a request, as idle ones do: repeating it at once may help."""
-        super().__init__(Number.INTERNAL, error)
-
-    @property
-    def error(self) -> str:
-        return self.reason
-
-    @property
-    def hint(self) -> str:
-        return self._hint
+        super().__init__(Number.INTERNAL, error, hint)

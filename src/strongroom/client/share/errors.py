@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from strongroom.client.errors import InOwnWords
 from strongroom.protocol.errors import Number, Unavailable, Untrusted
 
 
@@ -35,17 +36,8 @@ class Unreadable(Untrusted):
         return "ask the sender to send it again with a current client; if they did not send it so, beware"
 
 
-class NotReady(Unavailable):
+class NotReady(InOwnWords, Unavailable):
     """The share is not complete yet, or no more."""
 
     def __init__(self, error: str, hint: str) -> None:
-        self._hint = hint
-        super().__init__(Number.INTERNAL, error)
-
-    @property
-    def error(self) -> str:
-        return self.reason
-
-    @property
-    def hint(self) -> str:
-        return self._hint
+        super().__init__(Number.INTERNAL, error, hint)
