@@ -7,7 +7,6 @@ The bundle is a function of the sources and of web/package-lock.json alone: two 
 """
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -15,11 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from strongroom.client.page import SHIPPED, read_built_page
 from tools.node import commands, install
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
-DIST = ROOT / "src" / "strongroom" / "page_dist"
+DIST = SHIPPED
 STAMP = ".stamp"
 _GENERATED = {"node_modules", "dist", "test"}
 
@@ -35,9 +35,8 @@ def sources() -> str:
 
 
 def page_digest(folder: Path) -> str:
-    """SHA-256 over the sorted lines `path NUL sha256 LF` of page.json: what a release names."""
-    files: dict[str, str] = json.loads((folder / "page.json").read_text())["files"]
-    return hashlib.sha256("".join(f"{path}\0{files[path]}\n" for path in sorted(files)).encode()).hexdigest()
+    """What a release names, in hex; the files are what page.json lists."""
+    return read_built_page(folder).digest.hex()
 
 
 def build(into: Path) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.cli.connection import namespace_instructions
@@ -15,14 +14,13 @@ from strongroom.cli.demo.processes import Child
 from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.trust import look_at
 from strongroom.client.keys import load_key
-from strongroom.client.page import parse_page
+from strongroom.client.page import SHIPPED, parse_page
 from strongroom.client.policy import oidc_method
 from strongroom.client.share.site import site_statement
 from strongroom.client.vault import AsyncVault
 from tests.idp.provider import NATIVE, PAGE, Provider
 
-ROOT = Path(__file__).resolve().parents[2]
-DIST = ROOT / "src" / "strongroom" / "page_dist"
+DIST = SHIPPED
 NAMESPACE = "share"
 INSTRUCTIONS = """\
 [[authenticator]]

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-import strongroom
 from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, named, printable, result_json, stdout
 from strongroom.cli.verify import load_release
 from strongroom.client.page import (
     MAX_FILE,
     MAX_LIST,
+    SHIPPED,
     Page,
     file_problems,
     header_problems,
@@ -48,7 +48,6 @@ DistOption = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
-SHIPPED: Final = Path(strongroom.__file__).parent / "page_dist"
 _AT_ONCE: Final = 4
 
 

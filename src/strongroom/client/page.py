@@ -24,6 +24,8 @@ from msgspec import Meta
 from strongroom.client.errors import BadInput
 from strongroom.protocol.errors import Number, Untrusted
 
+SHIPPED: Final = Path(__file__).resolve().parents[1] / "page_dist"
+"""Where the page lies that comes with this program, if it was built."""
 MAX_LIST: Final = 1 << 20
 MAX_FILE: Final = 32 << 20
 MAX_FILES: Final = 2_000

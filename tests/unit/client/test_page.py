@@ -140,6 +140,8 @@ def test_the_digest_is_the_one_that_the_build_makes(tmp_path):
         (tmp_path / path).write_bytes(data)
     (tmp_path / "page.json").write_bytes(written(FILES))
     built = read_built_page(tmp_path)
+    lines = "".join(f"{path}\0{hashlib.sha256(FILES[path]).hexdigest()}\n" for path in sorted(FILES))
+    assert built.digest == hashlib.sha256(lines.encode()).digest()
     assert built.digest.hex() == built_digest(tmp_path)
     assert built.digest == page_digest(dict(sorted(built.files.items(), reverse=True)))
     (tmp_path / "a.js").write_bytes(b"changed after the build")

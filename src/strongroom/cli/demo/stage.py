@@ -14,13 +14,11 @@ from typing import Any, Final, Self
 
 from strongroom.cli.demo.processes import Child
 from strongroom.cli.terminal import Failure
-from strongroom.client.page import read_built_page
+from strongroom.client.page import SHIPPED, read_built_page
 
 COMMAND: Final = "strongroom"
 USUAL_PORTS: Final = (8400, 8401, 8402, 8403)
 """Of Vault, Authenticator, sign-in provider and the page for sharing."""
-PAGE: Final = Path(__file__).resolve().parents[2] / "page_dist"
-"""Where the build puts the page."""
 
 
 class Stage:
@@ -124,12 +122,12 @@ def _claim_ports(claim: socket.socket) -> tuple[int, ...]:
 
 
 def is_page_built() -> bool:
-    return (PAGE / "page.json").is_file()
+    return (SHIPPED / "page.json").is_file()
 
 
 def page_digest() -> str:
     """What the Vault claims of the page that it is used from."""
-    return read_built_page(PAGE).digest.hex()
+    return read_built_page(SHIPPED).digest.hex()
 
 
 def _make_root(data: Path | None) -> Path:
