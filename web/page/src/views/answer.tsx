@@ -25,7 +25,7 @@ type Stage =
   | { readonly name: "closed"; readonly problem: Problem | null }
   | { readonly name: "opening" }
   | { readonly name: "open"; readonly request: Asked; readonly problem: Problem | null }
-  | { readonly name: "sending"; readonly request: Asked; readonly transfer: Transfer<void>; readonly progress: Progress; readonly paused: boolean }
+  | { readonly name: "sending"; readonly request: Asked; readonly transfer: Transfer<void>; readonly progress: Progress }
   | { readonly name: "sent"; readonly request: Asked };
 
 export function AnswerView({ id }: { readonly id: string }): JSX.Element {
@@ -49,7 +49,7 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
     setTried(true);
     if (fault !== null || totalOf(picked) > request.maxBytes) return;
     const transfer = request.answer(picked, (progress) => setStage((now) => (now.name === "sending" ? { ...now, progress } : now)));
-    setStage({ name: "sending", request, transfer, paused: false, progress: { stage: "preparing", done: 0, total: totalOf(picked) } });
+    setStage({ name: "sending", request, transfer, progress: { stage: "preparing", done: 0, total: totalOf(picked) } });
     transfer.result.then(
       () => setStage({ name: "sent", request }),
       (error: unknown) => setStage({ name: "open", request, problem: problemOf(error) }),
@@ -74,20 +74,7 @@ export function AnswerView({ id }: { readonly id: string }): JSX.Element {
         </div>
       );
     case "sending":
-      return (
-        <Sending
-          title={stage.request.title}
-          count={picked.length}
-          progress={stage.progress}
-          paused={stage.paused}
-          onPause={() => {
-            if (stage.paused) stage.transfer.resume();
-            else stage.transfer.pause();
-            setStage({ ...stage, paused: !stage.paused });
-          }}
-          onCancel={() => stage.transfer.cancel()}
-        />
-      );
+      return <Sending title={stage.request.title} count={picked.length} progress={stage.progress} transfer={stage.transfer} />;
     case "open":
       return (
         <div class="view view-medium">

@@ -22,7 +22,7 @@ import type { Offer, Picked, Problem, Progress, Sent, Transfer } from "../servic
 
 type Stage =
   | { readonly name: "writing"; readonly problem: Problem | null }
-  | { readonly name: "sending"; readonly transfer: Transfer<Sent>; readonly progress: Progress; readonly paused: boolean }
+  | { readonly name: "sending"; readonly transfer: Transfer<Sent>; readonly progress: Progress }
   | { readonly name: "sent"; readonly sent: Sent };
 
 const DAY = 86_400;
@@ -44,6 +44,7 @@ export function SendView(): JSX.Element {
   const [second, setSecond] = useState("");
   const [tried, setTried] = useState(false);
 
+  const named = title.trim() === "" ? defaultTitle(picked) : title.trim();
   const secondPerson = wordsIn(second).join(" ").toLowerCase();
   const validDays = days ?? offer?.expiryDays.default ?? 14;
   const expiresAt = nowSeconds() + validDays * DAY;
@@ -65,7 +66,7 @@ export function SendView(): JSX.Element {
     const transfer = send(
       {
         files: picked,
-        title: title.trim() === "" ? defaultTitle(picked) : title.trim(),
+        title: named,
         message: message.trim(),
         recipients: whom.people,
         groups: whom.groups,
@@ -76,33 +77,19 @@ export function SendView(): JSX.Element {
       },
       (progress) => setStage((now) => (now.name === "sending" ? { ...now, progress } : now)),
     );
-    setStage({ name: "sending", transfer, paused: false, progress: { stage: "preparing", done: 0, total: totalOf(picked) } });
+    setStage({ name: "sending", transfer, progress: { stage: "preparing", done: 0, total: totalOf(picked) } });
     transfer.result.then(
       (sent) => setStage({ name: "sent", sent }),
       (error: unknown) => setStage({ name: "writing", problem: problemOf(error) }),
     );
   };
 
-  if (stage.name === "sending")
-    return (
-      <Sending
-        title={title.trim() === "" ? defaultTitle(picked) : title.trim()}
-        count={picked.length}
-        progress={stage.progress}
-        paused={stage.paused}
-        onPause={() => {
-          if (stage.paused) stage.transfer.resume();
-          else stage.transfer.pause();
-          setStage({ ...stage, paused: !stage.paused });
-        }}
-        onCancel={() => stage.transfer.cancel()}
-      />
-    );
+  if (stage.name === "sending") return <Sending title={named} count={picked.length} progress={stage.progress} transfer={stage.transfer} />;
   if (stage.name === "sent")
     return (
       <SentView
         sent={stage.sent}
-        title={title.trim() === "" ? defaultTitle(picked) : title.trim()}
+        title={named}
         whom={[...whom.people, ...whom.groups]}
         second={withSecond ? secondPerson : null}
         expiresAt={expiresAt}
@@ -165,12 +152,11 @@ interface SendingProps {
   readonly title: string;
   readonly count: number;
   readonly progress: Progress;
-  readonly paused: boolean;
-  readonly onPause: () => void;
-  readonly onCancel: () => void;
+  readonly transfer: Pick<Transfer<unknown>, "pause" | "resume" | "cancel">;
 }
 
-export function Sending({ title, count, progress, paused, onPause, onCancel }: SendingProps): JSX.Element {
+export function Sending({ title, count, progress, transfer }: SendingProps): JSX.Element {
+  const [paused, setPaused] = useState(false);
   const percent = progress.total === 0 ? 0 : Math.min(100, Math.floor((100 * progress.done) / progress.total));
   const release = useStay();
   const elsewhere = useCell(wanted);
@@ -187,10 +173,17 @@ export function Sending({ title, count, progress, paused, onPause, onCancel }: S
         <ProgressBar done={progress.done} total={progress.total} label={label} />
         <PaceLine done={progress.done} total={progress.total} />
         <div class="actions">
-          <Button icon={paused ? <Play /> : <Pause />} onClick={onPause}>
+          <Button
+            icon={paused ? <Play /> : <Pause />}
+            onClick={() => {
+              if (paused) transfer.resume();
+              else transfer.pause();
+              setPaused(!paused);
+            }}
+          >
             {paused ? t("sending.resume") : t("sending.pause")}
           </Button>
-          <Button look="quiet" icon={<Cross />} onClick={onCancel}>
+          <Button look="quiet" icon={<Cross />} onClick={() => transfer.cancel()}>
             {t("cancel")}
           </Button>
         </div>
@@ -200,7 +193,7 @@ export function Sending({ title, count, progress, paused, onPause, onCancel }: S
         <LeaveDialog
           onLeave={() => {
             question.value?.cancel();
-            onCancel();
+            transfer.cancel();
             release.current();
             location.hash = elsewhere;
           }}
