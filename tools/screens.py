@@ -15,6 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from strongroom.cli.demo.pdf import write_pdf
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.fronts import Front
 from tests.browser.people import OWN_PICKERS, Person
@@ -128,14 +129,7 @@ def report_pdf() -> bytes:
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica-Bold>>",
     ]
-    made, places = "%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(made))
-        made += f"{number} 0 obj{body} endobj\n"
-    table = "".join(f"{place:010d} 00000 n \n" for place in places)
-    size = len(objects) + 1
-    trailer = f"trailer<</Size {size}/Root 1 0 R>>\nstartxref\n{len(made)}\n%%EOF"
-    return (made + f"xref\n0 {size}\n0000000000 65535 f \n{table}{trailer}").encode()
+    return write_pdf(objects)
 
 
 def parcel(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import zlib
 import pytest
 from playwright.sync_api import expect
 
+from strongroom.cli.demo.pdf import write_pdf
 from tests.browser.behind import Held, expire
 from tests.browser.people import OWN_PICKERS
 
@@ -99,22 +100,15 @@ def png():
 
 def pdf():
     """One red page."""
-    paint = b"1 0 0 rg 0 0 100 100 re f"
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]/Contents 4 0 R>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(paint), paint),
-    ]
-    made, places = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(made))
-        made += b"%d 0 obj%s endobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    size = len(objects) + 1
-    return made + b"xref\n0 %d\n0000000000 65535 f \n%strailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (
-        size, table, size, len(made),
-    )  # fmt: skip
+    paint = "1 0 0 rg 0 0 100 100 re f"
+    return write_pdf(
+        [
+            "<</Type/Catalog/Pages 2 0 R>>",
+            "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]/Contents 4 0 R>>",
+            f"<</Length {len(paint)}>>stream\n{paint}\nendstream",
+        ]
+    )
 
 
 FIRST_PIXEL = "canvas => [...canvas.getContext('2d').getImageData(1, 1, 1, 1).data]"

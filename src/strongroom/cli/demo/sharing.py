@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.attestation.policy import TrustPolicy
-from strongroom.cli.connection import namespace_instructions
+from strongroom.cli.demo.namespaces import open_namespace
+from strongroom.cli.demo.pdf import write_pdf
 from strongroom.cli.demo.provider import CLIENT_ID, email_of
 from strongroom.cli.demo.sign_in import SignInByItself
 from strongroom.cli.demo.stage import Stage, is_page_built, page_digest
 from strongroom.cli.demo.teller import Teller, short
 from strongroom.cli.files import write_new
 from strongroom.client.files import load_instructions
-from strongroom.client.keys import load_key
 from strongroom.client.share.access import recipients_of
 from strongroom.client.share.folders import find_sources
 from strongroom.client.share.shares import Draft, Shares
@@ -56,7 +56,16 @@ def share(stage: Stage, teller: Teller, trust: TrustPolicy) -> Link | None:
     # statement name the same methods, byte for byte: who stores by one method is nobody by another.
     instructions = stage.client / "share.toml"
     write_new(instructions, _instructions_file(stage).encode(), what="the demo")
-    asyncio.run(_make_namespace(stage, trust, instructions))
+    open_namespace(
+        stage,
+        trust,
+        NAMESPACE,
+        instructions,
+        max_records=10_000,
+        max_bytes=10 * MAX_BYTES,
+        max_records_each=1_000,
+        max_bytes_each=2 * MAX_BYTES,
+    )
     statement = _statement(stage, trust, instructions)
     file = stage.client / "trust.json"
     write_new(file, statement, what="the demo")
@@ -91,20 +100,6 @@ web_redirect_uri = "{stage.origin}/callback"
 """
 
 
-async def _make_namespace(stage: Stage, trust: TrustPolicy, instructions: Path) -> None:
-    encoded = namespace_instructions(instructions, trust, [], [])
-    owner = load_key(stage.servers / "vault" / "owner.key")
-    async with AsyncVault(stage.vault["url"], trust, binding_key=owner) as vault:
-        await vault.create_namespace(
-            NAMESPACE,
-            instructions=encoded,
-            max_records=10_000,
-            max_bytes=10 * MAX_BYTES,
-            max_records_per_identity=1_000,
-            max_bytes_per_identity=2 * MAX_BYTES,
-        )
-
-
 async def _send(stage: Stage, trust: TrustPolicy, statement: bytes, folder: Path) -> Link:
     site = parse_site(stage.origin, statement)
     draft = Draft(
@@ -134,7 +129,7 @@ def _statement(stage: Stage, trust: TrustPolicy, instructions: Path) -> bytes:
 
 
 def _pdf(lines: tuple[str, ...]) -> bytes:
-    """One page of text as PDF (ISO 32000-1 §7.5), small enough to write by hand."""
+    """One page of text."""
     escaped = [line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") for line in lines]
     shown = "".join(f"({line}) Tj T*\n" for line in escaped)
     content = f"BT /F1 12 Tf 16 TL 60 760 Td\n{shown}ET"
@@ -146,11 +141,4 @@ def _pdf(lines: tuple[str, ...]) -> bytes:
         f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
         "<< /Type /Font /Subtype /Type1 /BaseFont /Courier >>",
     ]
-    body, places = "%PDF-1.4\n", []
-    for number, described in enumerate(objects, 1):
-        places.append(len(body))
-        body += f"{number} 0 obj\n{described}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
-    size = len(objects) + 1
-    trailer = f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(body)}\n%%EOF\n"
-    return f"{body}xref\n0 {size}\n0000000000 65535 f \n{table}{trailer}".encode("ascii")
+    return write_pdf(objects)

@@ -14,8 +14,9 @@ import pyrage
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.attestation.trust_file import format_trust_policy
-from strongroom.cli.connection import namespace_instructions, read_instructions
+from strongroom.cli.connection import read_instructions
 from strongroom.cli.demo.browser import sign_in_as
+from strongroom.cli.demo.namespaces import open_namespace
 from strongroom.cli.demo.provider import CLIENT_ID, CLIENT_SECRET, USERS, email_of
 from strongroom.cli.demo.search import forms_of, hexdump, sealed_rows, search
 from strongroom.cli.demo.sharing import share
@@ -26,7 +27,6 @@ from strongroom.cli.files import write_new
 from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_REFUSED, Failure
 from strongroom.cli.trust import look_at
-from strongroom.client.keys import load_key
 from strongroom.client.share.site import Link
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.instructions import parse_instructions
@@ -99,21 +99,16 @@ def _namespace(stage: Stage, teller: Teller, trust: TrustPolicy) -> None:
         f'instructions = "instructions.toml"\nnamespace = "{NAMESPACE}"\n'
     )
     write_new(stage.client / "strongroom.toml", settings.encode(), what="the demo")
-    encoded = namespace_instructions(instructions, trust, [], [])
-
-    async def create() -> int:
-        owner = load_key(stage.servers / "vault" / "owner.key")
-        async with AsyncVault(stage.vault["url"], trust, binding_key=owner) as vault:
-            return await vault.create_namespace(
-                NAMESPACE,
-                instructions=encoded,
-                max_records=1_000,
-                max_bytes=10_000_000,
-                max_records_per_identity=100,
-                max_bytes_per_identity=1_000_000,
-            )
-
-    version = asyncio.run(create())
+    version = open_namespace(
+        stage,
+        trust,
+        NAMESPACE,
+        instructions,
+        max_records=1_000,
+        max_bytes=10_000_000,
+        max_records_each=100,
+        max_bytes_each=1_000_000,
+    )
     teller.fact("may create", "whoever signs in", f"at most 100 records each; version {version}")
     teller.took("attested session, proof of the owner's key, one commit")
 
