@@ -37,7 +37,7 @@ def raise_file_limit() -> None:
 
 @contextmanager
 def locked(data: Path, *, what: str, hint: str) -> Iterator[None]:
-    """The data directory, made if absent, for this process alone. Raises `CannotServe`, also if another `what` has it."""
+    """The data directory, made if absent, for this process alone. `CannotServe` if another `what` has it, too."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data / "lock").open("a")
