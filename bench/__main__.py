@@ -21,8 +21,9 @@ from bench.calibration import slowness
 from bench.processes import Server
 from bench.scene import RULES, Scene, scene
 from bench.wire import Wire
-from strongroom.protocol.messages import ById, Collect, Item, Store, Ticket
+from strongroom.protocol.messages import ById, Ticket
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import Collect, Item, Store
 
 CLIENTS = 32
 SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))

@@ -14,12 +14,13 @@ from strongroom.client.policy import oidc_method
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.protocol.authenticator_messages import Redeem
 from strongroom.protocol.codec import encode
 from strongroom.protocol.evidence import Role, parse_evidence
 from strongroom.protocol.instructions import AuthenticatorRef, Instructions, bound_nonce, method_digest
-from strongroom.protocol.messages import ById, CreateNamespace, Describe, OfNamespace, Store, StoreItem, Ticket
+from strongroom.protocol.messages import ById, OfNamespace, Ticket
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.sign_in_messages import Redeem
+from strongroom.protocol.vault_messages import CreateNamespace, Describe, Store, StoreItem
 from tests.support import policies
 from tests.support.issuer import CLIENT_ID, REDIRECT, Issuer
 

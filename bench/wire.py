@@ -17,9 +17,10 @@ from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import from_number
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.messages import Error, Prove, VaultReply
+from strongroom.protocol.messages import Error, Prove
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
+from strongroom.protocol.vault_messages import VaultReply
 
 
 async def fetch_evidence(url: str) -> bytes:

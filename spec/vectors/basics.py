@@ -14,6 +14,7 @@ from strongroom.protocol.instructions import (
     Audience,
     AuthenticatorRef,
     Instructions,
+    Kind,
     OidcMethod,
     OidcPublic,
     OidcSecret,
@@ -23,8 +24,9 @@ from strongroom.protocol.instructions import (
     bound_nonce,
     instructions_digest,
     method_digest,
-    passkey_challenge,
     rules_digest,
+    sign_in_challenge,
+    workload_audience,
 )
 from strongroom.protocol.primitives import (
     Domain,
@@ -58,6 +60,9 @@ ALICE = OidcMethod(
     secret=OidcSecret(client_secret=""),
     algorithms=["RS256", "ES256"],
     email_domains=[],
+    acr_values=[],
+    max_age=0,
+    pushed=False,
 )
 METHOD = encode(ALICE)
 PASSKEYS = encode(
@@ -250,7 +255,15 @@ def _padding() -> Cases:
 
 
 def digests() -> Cases:
-    facts = encode(kinds.RecordFacts(kind="secret", depositor=f"{method_digest(METHOD).hex()}:alice"))
+    facts = encode(
+        kinds.RecordFacts(
+            kind="secret",
+            depositor=f"{method_digest(METHOD).hex()}:alice",
+            approvals=[],
+            idle_days=None,
+            time=None,
+        )
+    )
     request = encode(
         kinds.DecisionRequest(
             request_id=fixed("request id", 16),
@@ -290,15 +303,23 @@ def nonces() -> Cases:
             {"method": method, "binding_key": BINDING.public, "salt": salt},
             nonce=bound_nonce(method, BINDING.public, salt),
         )
-    for name, salt in (("passkey-challenge", fixed("passkey salt")), ("passkey-challenge-other-salt", bytes(32))):
-        method = method_digest(PASSKEYS)
+    kinds_of_challenge: tuple[Kind, ...] = ("passkey", "keys", "enclave")
+    for kind in kinds_of_challenge:
+        method, salt = method_digest(PASSKEYS), fixed("challenge salt")
         yield accepted(
-            f"nonce/{name}",
-            "WebAuthn challenge bound to method, binding key and salt",
-            "passkey challenge",
-            {"method": method, "binding_key": BINDING.public, "salt": salt},
-            challenge=passkey_challenge(method, BINDING.public, salt),
+            f"nonce/{kind}-challenge",
+            "challenge bound to the kind of sign-in, method, binding key and salt",
+            "sign-in challenge",
+            {"kind": kind, "method": method, "binding_key": BINDING.public, "salt": salt},
+            challenge=sign_in_challenge(kind, method, BINDING.public, salt),
         )
+    yield accepted(
+        "nonce/workload-audience",
+        "audience of a workload's token, which names Authenticator and binding key",
+        "workload audience",
+        {"authenticator_cluster": VAULT_CLUSTER, "binding_key": BINDING.public},
+        audience=workload_audience(VAULT_CLUSTER, BINDING.public),
+    )
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     challenge = hashlib.sha256(verifier.encode()).digest()
     yield accepted(

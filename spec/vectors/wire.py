@@ -13,10 +13,29 @@ import msgspec
 from msgspec import inspect as shape
 
 from strongroom.attestation import policy
-from strongroom.protocol import authenticator_messages, blobs, evidence, instructions, messages, session
+from strongroom.protocol import (
+    authenticator_messages,
+    blobs,
+    evidence,
+    instructions,
+    messages,
+    session,
+    sign_in_messages,
+    vault_messages,
+)
 from strongroom.protocol.codec import Message
 
-MODULES: tuple[ModuleType, ...] = (evidence, policy, instructions, session, messages, authenticator_messages, blobs)
+MODULES: tuple[ModuleType, ...] = (
+    evidence,
+    policy,
+    instructions,
+    session,
+    messages,
+    vault_messages,
+    sign_in_messages,
+    authenticator_messages,
+    blobs,
+)
 """Where the messages are defined: the one place to change when they move."""
 kinds = SimpleNamespace(**{name: value for module in MODULES for name, value in vars(module).items()})
 """Everything defined there, by name."""

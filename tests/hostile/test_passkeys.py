@@ -9,16 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from strongroom.client.policy import oidc_method, passkey_method
 from strongroom.enclave.authenticator.passkeys import MAX_LIFE
-from strongroom.protocol.authenticator_messages import (
-    Begin,
-    DeviceBegin,
-    PasskeyBegin,
-    Redeem,
-    Validate,
-)
+from strongroom.protocol.authenticator_messages import PasskeyBegin, Validate
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted
 from strongroom.protocol.instructions import passkey_challenge
 from strongroom.protocol.primitives import Domain, SigningKey
+from strongroom.protocol.sign_in_messages import Begin, DeviceBegin, Redeem
 from tests.support.evidence import changed
 from tests.support.issuer import VAULT
 from tests.support.passkeys import (

@@ -15,9 +15,10 @@ from strongroom.protocol.errors import Misuse, Number, StrongroomError, from_num
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
 from strongroom.protocol.limits import KEY_PERIOD, MAX_SESSIONS_PER_KEY
 from strongroom.protocol.link import Operation
-from strongroom.protocol.messages import ById, Describe, Described, OfNamespace
+from strongroom.protocol.messages import ById, OfNamespace
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.session import ClientHandshake
+from strongroom.protocol.vault_messages import Describe, Described
 from tests.support.evidence import changed
 from tests.support.vault import released
 from tests.support.world import AUTHENTICATOR_URL, OPERATIONS, RawClient, World, for_bob, permit

@@ -16,12 +16,13 @@ from strongroom.enclave.authenticator import device
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
 from strongroom.enclave.authenticator.tickets import CapsuleContents, Sealer
 from strongroom.enclave.runtime import egress
-from strongroom.protocol.authenticator_messages import DeviceBegin, DevicePoll, Enclose
+from strongroom.protocol.authenticator_messages import Enclose
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import bound_nonce
-from strongroom.protocol.messages import SignInAt
 from strongroom.protocol.primitives import Domain, SigningKey
+from strongroom.protocol.sign_in_messages import DeviceBegin, DevicePoll
+from strongroom.protocol.vault_messages import SignInAt
 from tests.support.issuer import (
     AUTHENTICATOR,
     CLIENT_ID,

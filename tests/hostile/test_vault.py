@@ -10,14 +10,8 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.limits import ATTEMPTS
-from strongroom.protocol.messages import (
-    ByName,
-    CreateNamespace,
-    Item,
-    ItemError,
-    Store,
-    StoreItem,
-)
+from strongroom.protocol.messages import ByName
+from strongroom.protocol.vault_messages import CreateNamespace, Item, ItemError, Store, StoreItem
 from tests.support.evidence import changed
 from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import AUTHENTICATOR_URL, METHOD, World, for_bob, permit

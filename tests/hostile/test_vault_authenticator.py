@@ -7,10 +7,7 @@ import pytest
 
 from strongroom.protocol.authenticator_messages import Decide, DecideItem, Decisions
 from strongroom.protocol.errors import Number
-from strongroom.protocol.messages import (
-    Item,
-    ItemError,
-)
+from strongroom.protocol.vault_messages import Item, ItemError
 from tests.support.evidence import changed
 from tests.support.vault import SECRET, collect_error, number_of, released, stored
 from tests.support.world import AUTHENTICATOR_URL, Person, RawClient, World, permit

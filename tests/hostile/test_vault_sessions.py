@@ -6,13 +6,9 @@ from strongroom.protocol.authenticator_messages import Enclose, Validate
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.link import Operation
-from strongroom.protocol.messages import (
-    Collect,
-    Describe,
-    ItemError,
-    OfNamespace,
-)
+from strongroom.protocol.messages import OfNamespace
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import Collect, Describe, ItemError
 from tests.support.vault import SECRET, fresh, number_of
 from tests.support.world import OPERATIONS, RawClient, for_bob
 

@@ -11,7 +11,8 @@ from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError,
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.limits import ATTEMPTS, MAX_JOURNAL
 from strongroom.protocol.link import Row
-from strongroom.protocol.messages import ByName, ByPerson, Item, ItemError, Store, StoreItem
+from strongroom.protocol.messages import ByName, ByPerson
+from strongroom.protocol.vault_messages import Item, ItemError, Store, StoreItem
 from tests.support.evidence import changed
 from tests.support.vault import SECRET, collect_error, fresh, number_of, person, terms
 from tests.support.world import for_bob, permit

@@ -16,8 +16,9 @@ from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError,
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.limits import MAX_FRAME
 from strongroom.protocol.link import Operation
-from strongroom.protocol.messages import Describe, Described, OfNamespace, Stored
+from strongroom.protocol.messages import OfNamespace
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import Describe, Described, Stored
 from tests.support.served import Cut, ServedWorld, listening
 from tests.support.world import World
 

@@ -13,12 +13,12 @@ from strongroom.client.errors import BadInput
 from strongroom.client.loopback import Expected, RedirectListener
 from strongroom.client.policy import Policy, oidc_method
 from strongroom.client.results import NewSecret, Person, Released
-from strongroom.protocol.authenticator_messages import Begun, SignedIn
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.instructions import method_digest
 from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import ById, OfNamespace, Ticket
+from strongroom.protocol.sign_in_messages import Begun, SignedIn
 from tests.idp.provider import NATIVE, Provider
 from tests.support.evidence import changed
 from tests.support.issuer import CLIENT_ID, Issuer

@@ -6,8 +6,9 @@ import signal
 
 from bench.scene import RULES, scene
 from strongroom.protocol.errors import Number, StrongroomError
-from strongroom.protocol.messages import Address, ById, Collect, Item
+from strongroom.protocol.messages import Address, ById
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import Collect, Item
 
 
 async def store_until_killed(it, wire, ticket, instructions, acknowledged, started):

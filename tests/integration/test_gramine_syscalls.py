@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from bench.scene import RULES, scene
-from strongroom.protocol.messages import ById, Collect, Item
+from strongroom.protocol.messages import ById
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import Collect, Item
 from tests.support.gramine_rules import sitecustomize as rules
 
 DIRECTORY = Path(rules.__file__).parent

@@ -9,11 +9,12 @@ from strongroom.client import results
 from strongroom.client.errors import BadInput
 from strongroom.client.policy import Policy
 from strongroom.client.sign_in import DeviceCode
-from strongroom.protocol.authenticator_messages import PasskeyBegin, PasskeySignIn
+from strongroom.protocol.authenticator_messages import PasskeyBegin
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.instructions import method_digest
-from strongroom.protocol.messages import Item
+from strongroom.protocol.sign_in_messages import PasskeySignIn
+from strongroom.protocol.vault_messages import Item
 from tests.support.passkeys import SoftwarePasskey, method_of
 from tests.support.served import AtTheIssuer, ServedWorld
 from tests.support.world import Person, RawClient

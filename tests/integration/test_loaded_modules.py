@@ -8,8 +8,9 @@ from importlib.metadata import packages_distributions
 import pytest
 
 from bench.scene import RULES, scene
-from strongroom.protocol.messages import ById, Collect, Item
+from strongroom.protocol.messages import ById
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import Collect, Item
 from tools import tcb
 from tools.closure import is_standard, standard_library
 

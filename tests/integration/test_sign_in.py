@@ -8,9 +8,9 @@ import pytest
 
 from strongroom.client.policy import oidc_method
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
-from strongroom.protocol.authenticator_messages import DeviceBegin, DevicePoll, Redeem
 from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.instructions import bound_nonce
+from strongroom.protocol.sign_in_messages import DeviceBegin, DevicePoll, Redeem
 from tests.idp.provider import NATIVE, WEB, WEB_SECRET, Provider
 from tests.support.issuer import REDIRECT, VAULT, Desk
 from tests.support.world import Platform

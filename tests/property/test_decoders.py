@@ -14,12 +14,35 @@ from strongroom.client.instructions_file import parse_instructions_file
 from strongroom.enclave.authenticator import tickets
 from strongroom.enclave.runtime import ring
 from strongroom.enclave.vault import records
-from strongroom.protocol import authenticator_messages, evidence, instructions, link, messages, session
+from strongroom.protocol import (
+    authenticator_messages,
+    evidence,
+    facts,
+    instructions,
+    link,
+    messages,
+    session,
+    sign_in_messages,
+    vault_messages,
+)
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, StrongroomError, Untrusted
 from tests.support import policies
 
-MODULES = (policy, tickets, ring, records, evidence, instructions, messages, authenticator_messages, session)
+MODULES = (
+    policy,
+    tickets,
+    ring,
+    records,
+    evidence,
+    instructions,
+    facts,
+    messages,
+    vault_messages,
+    sign_in_messages,
+    authenticator_messages,
+    session,
+)
 TYPES = sorted(
     {
         kind
@@ -30,8 +53,8 @@ TYPES = sorted(
     key=lambda kind: kind.__name__,
 )
 UNIONS = (
-    messages.VaultRequest,
-    messages.VaultReply,
+    vault_messages.VaultRequest,
+    vault_messages.VaultReply,
     authenticator_messages.AuthenticatorRequest,
     authenticator_messages.AuthenticatorReply,
 )
@@ -75,13 +98,13 @@ def test_deep_nesting_is_refused(depth):
 
 
 NOBODY = policies.role()
-GOOD = encode(messages.Collect(request_id=bytes(16), tickets=[], addresses=[messages.ById(id=bytes(16))]))
+GOOD = encode(vault_messages.Collect(request_id=bytes(16), tickets=[], addresses=[messages.ById(id=bytes(16))]))
 
 
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))
 def test_a_changed_byte_is_another_message_or_none(position, value):
     bent = GOOD[:position] + bytes([value]) + GOOD[position + 1 :]
-    accepted_or_declared(messages.VaultRequest, bent)
+    accepted_or_declared(vault_messages.VaultRequest, bent)
 
 
 @given(st.binary(max_size=500))

@@ -24,10 +24,10 @@ from strongroom.enclave.authenticator.service import AuthenticatorService
 from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
-from strongroom.protocol.authenticator_messages import Begin, Redeem, SignedIn
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Method, bound_nonce, method_digest
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.sign_in_messages import Begin, Redeem, SignedIn
 from tests.support.world import Platform
 
 CLIENT_ID = "strongroom"

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from strongroom.client.policy import passkey_method
 from strongroom.enclave.authenticator.tickets import Fact
-from strongroom.protocol.authenticator_messages import PasskeyBegin, PasskeyBegun, PasskeySignIn, SignedIn
+from strongroom.protocol.authenticator_messages import PasskeyBegin, PasskeyBegun
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Passkey, PasskeyMethod, method_digest
+from strongroom.protocol.sign_in_messages import PasskeySignIn, SignedIn
 from tests.support.issuer import VAULT, Desk, Issuer
 from tests.support.world import Platform
 

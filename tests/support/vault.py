@@ -6,13 +6,8 @@ import pytest
 
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.instructions import method_digest
-from strongroom.protocol.messages import (
-    ById,
-    Item,
-    ItemError,
-    Person,
-    Terms,
-)
+from strongroom.protocol.messages import ById, Person, Terms
+from strongroom.protocol.vault_messages import Item, ItemError
 from tests.support.world import METHOD, for_bob
 
 SECRET = b"the recipe for hacking them"

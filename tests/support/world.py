@@ -35,24 +35,22 @@ from strongroom.protocol.instructions import (
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Put, Row, Start
 from strongroom.protocol.link import encode as encode_link
-from strongroom.protocol.messages import (
+from strongroom.protocol.messages import Error, Prove, Ticket
+from strongroom.protocol.primitives import Domain, SigningKey
+from strongroom.protocol.session import ClientHandshake, split_reply
+from strongroom.protocol.vault_messages import (
     Collect,
     CreateNamespace,
     Delete,
     Describe,
-    Error,
     Fill,
     GrantBlob,
     History,
-    Prove,
     Store,
     StoreItem,
-    Ticket,
     Update,
     VaultReply,
 )
-from strongroom.protocol.primitives import Domain, SigningKey
-from strongroom.protocol.session import ClientHandshake, split_reply
 from tests.support import policies
 
 AUTHENTICATOR_URL = "http://authenticator.test"

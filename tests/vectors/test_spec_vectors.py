@@ -40,6 +40,8 @@ from strongroom.protocol import (
     primitives,
     rules,
     session,
+    sign_in_messages,
+    vault_messages,
 )
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
@@ -53,7 +55,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "spec"
 VECTORS = SPEC / "vectors"
 FILES = sorted(VECTORS.rglob("*.json"))
-PLACES = (messages, authenticator_messages, instructions, evidence, session, policy, blobs)
+PLACES = (
+    messages,
+    vault_messages,
+    sign_in_messages,
+    authenticator_messages,
+    instructions,
+    evidence,
+    session,
+    policy,
+    blobs,
+)
 KINDS = SimpleNamespace(**{name: value for module in PLACES for name, value in vars(module).items()})
 """Message types by name, wherever they are defined."""
 LAYERS = {
@@ -187,9 +199,15 @@ def nonce(given: Inputs) -> Inputs:
     return {"nonce": instructions.bound_nonce(method, binding_key, salt)}
 
 
-def passkey_challenge(given: Inputs) -> Inputs:
+def sign_in_challenge(given: Inputs) -> Inputs:
     method, binding_key, salt = (unhex(given[name]) for name in ("method", "binding_key", "salt"))
-    return {"challenge": instructions.passkey_challenge(method, binding_key, salt)}
+    return {"challenge": instructions.sign_in_challenge(given["kind"], method, binding_key, salt)}
+
+
+def workload_audience(given: Inputs) -> Inputs:
+    return {
+        "audience": instructions.workload_audience(unhex(given["authenticator_cluster"]), unhex(given["binding_key"]))
+    }
 
 
 def blob_statement(given: Inputs) -> Inputs:
@@ -417,7 +435,8 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "unpad": unpad,
     "digest of": digest_of,
     "nonce": nonce,
-    "passkey challenge": passkey_challenge,
+    "sign-in challenge": sign_in_challenge,
+    "workload audience": workload_audience,
     "blob statement": blob_statement,
     "code challenge": code_challenge,
     "decode": decode_message,

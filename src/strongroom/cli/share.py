@@ -36,7 +36,8 @@ from strongroom.client.share.site import Link, Site, parse_link, site_statement,
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.instructions import OidcMethod, parse_instructions, parse_method
-from strongroom.protocol.messages import ById, Visit
+from strongroom.protocol.messages import ById
+from strongroom.protocol.vault_messages import Visit
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -35,7 +35,8 @@ from strongroom.client.share.format import MAX_CARD, DeskEntry, parse_card
 from strongroom.client.share.shares import DAY
 from strongroom.client.share.site import Link, Site, parse_link
 from strongroom.protocol.errors import WORDS, Number, Refused
-from strongroom.protocol.messages import Person, Visit
+from strongroom.protocol.messages import Person
+from strongroom.protocol.vault_messages import Visit
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILES…", help="Files and folders.")]
 LinkArgument = Annotated[str, typer.Argument(metavar="LINK", help="As you were given it: …/#/s/… or …/#/r/…")]

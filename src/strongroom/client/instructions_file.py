@@ -38,11 +38,12 @@ from msgspec import Meta
 from strongroom.attestation.policy import RolePolicy
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
-from strongroom.client.policy import NATIVE_REDIRECT, Algorithm, Policy, instructions, oidc_method, passkey_method
+from strongroom.client.policy import NATIVE_REDIRECT, Policy, instructions, oidc_method, passkey_method
 from strongroom.client.transport import verify_url
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import (
+    Algorithm,
     AuthenticatorRef,
     Instructions,
     Method,

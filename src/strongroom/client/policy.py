@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import (
     Action,
+    Algorithm,
     Audience,
     AuthenticatorRef,
     Instructions,
@@ -35,7 +35,6 @@ from strongroom.protocol.instructions import (
 from strongroom.protocol.rules import ACTIONS, verify_rules
 
 NATIVE_REDIRECT = "http://127.0.0.1/callback"
-Algorithm = Literal["RS256", "ES256", "EdDSA"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +180,9 @@ def oidc_method(
         secret=OidcSecret(client_secret=client_secret),
         algorithms=list(algorithms),
         email_domains=[domain.lower() for domain in email_domains],
+        acr_values=[],
+        max_age=0,
+        pushed=False,
     )
 
 

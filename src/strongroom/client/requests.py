@@ -13,16 +13,8 @@ from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import OidcPublic, PasskeyPublic
 from strongroom.protocol.limits import MAX_INSTRUCTIONS, MAX_METADATA, MAX_METHOD, MAX_SECRET, MAX_TICKETS
-from strongroom.protocol.messages import (
-    Address,
-    ById,
-    ByName,
-    ByPerson,
-    Described,
-    PublicMethod,
-    StoreItem,
-    Ticket,
-)
+from strongroom.protocol.messages import Address, ById, ByName, ByPerson, Ticket
+from strongroom.protocol.vault_messages import Described, PublicMethod, StoreItem
 
 REQUEST_ID: Final = 16
 RECORD_ID: Final = 16

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from strongroom.protocol.instructions import Audience, Channel
-from strongroom.protocol.messages import Address, Terms, Visit
+from strongroom.protocol.messages import Address, Terms
 from strongroom.protocol.messages import Person as Author
+from strongroom.protocol.vault_messages import Visit
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,10 @@ from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted, from_number
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.limits import MAX_MESSAGE, MAX_SESSION_LIFE
-from strongroom.protocol.messages import Error, Prove, Proved, VaultReply
+from strongroom.protocol.messages import Error, Prove, Proved
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import Channel, ClientHandshake, split_reply
+from strongroom.protocol.vault_messages import VaultReply
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Message)

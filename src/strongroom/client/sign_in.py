@@ -25,20 +25,12 @@ from strongroom.client.loopback import Expected, RedirectListener
 from strongroom.client.results import Description, Method, Person, Place
 from strongroom.client.session import AttestedServer
 from strongroom.client.transport import is_loopback
-from strongroom.protocol.authenticator_messages import (
-    Begin,
-    Begun,
-    DeviceBegin,
-    DeviceBegun,
-    DevicePoll,
-    Redeem,
-    SignedIn,
-)
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Audience, Channel, bound_nonce
 from strongroom.protocol.limits import MAX_TICKET_LIFE, MAX_TICKETS
 from strongroom.protocol.messages import Ticket
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.sign_in_messages import Begin, Begun, DeviceBegin, DeviceBegun, DevicePoll, Redeem, SignedIn
 
 BROWSER_SECONDS: Final = 300.0
 """For the user to finish in the browser."""

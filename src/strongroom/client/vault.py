@@ -28,11 +28,10 @@ from strongroom.client.session import AttestedServer
 from strongroom.client.sign_in import Approve, DeviceSignIn, SignIn, SignInDesk, Ways
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
 from strongroom.protocol.limits import MAX_BATCH
-from strongroom.protocol.messages import (
-    Address,
+from strongroom.protocol.messages import Address, ByName, ByPerson, OfNamespace, Terms, Ticket
+from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import (
     BlobGranted,
-    ByName,
-    ByPerson,
     Collect,
     Collected,
     CreateNamespace,
@@ -46,15 +45,11 @@ from strongroom.protocol.messages import (
     HistoryOf,
     Item,
     NamespaceCreated,
-    OfNamespace,
     Store,
     Stored,
-    Terms,
-    Ticket,
     Update,
     Updated,
 )
-from strongroom.protocol.primitives import SigningKey
 
 T = TypeVar("T")
 Answer = Coroutine[Any, Any, T]

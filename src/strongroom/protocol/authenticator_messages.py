@@ -1,4 +1,4 @@
-"""Messages of an Authenticator: sign-in by clients, decisions for Vaults (`spec/messages.md`)."""
+"""Messages of an Authenticator and the Vaults that ask it (`spec/messages.md`). Field order is wire order."""
 
 from __future__ import annotations
 
@@ -8,128 +8,22 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message
 from strongroom.protocol.evidence import Bytes16, Bytes32, Count, ShortText, SigningPublicKey, UnixTime
-from strongroom.protocol.instructions import Action, Channel, Url
-from strongroom.protocol.limits import MAX_BATCH, MAX_METHODS, MAX_RULES, MAX_TICKET
+from strongroom.protocol.instructions import Action
+from strongroom.protocol.limits import MAX_APPROVERS, MAX_BATCH, MAX_METHODS, MAX_RULES, MAX_SIGN_INS
 from strongroom.protocol.messages import (
     Capsule,
     Error,
     ErrorNumber,
     InstructionsBytes,
     MethodBytes,
+    Principal,
     Prove,
     Proved,
     Tagged,
     Ticket,
 )
 from strongroom.protocol.primitives import Domain, digest
-
-# --- client to Authenticator ----------------------------------------------------------------------------------
-
-
-class Begin(Tagged, tag="begin"):
-    """Ask how to send the user to the provider of `method`, on `channel`."""
-
-    vault_cluster: Bytes32
-    capsule: Capsule
-    method: Bytes32
-    channel: Channel
-
-
-class Begun(Tagged, tag="begun"):
-    """What the client needs to build the authorization request; the nonce it derives itself."""
-
-    issuer: Url
-    authorization_endpoint: Url
-    client_id: ShortText
-    redirect_uri: Url
-    scope: Annotated[str, Meta(max_length=2048)]
-    iss_in_redirect: bool
-    """True: the redirect must carry `iss` (RFC 9207)."""
-
-
-class Redeem(Tagged, tag="redeem"):
-    """Redeem an authorization code. Ready-made ID tokens are never taken (RULES 11)."""
-
-    vault_cluster: Bytes32
-    capsule: Capsule
-    method: Bytes32
-    channel: Channel
-    redirect_uri: Url
-    code: Annotated[str, Meta(min_length=1, max_length=4096)]
-    code_verifier: Annotated[str, Meta(min_length=43, max_length=128)]
-    salt: Bytes32
-    """With method digest and binding key it gives the nonce."""
-    with_ticket: Ticket | None
-    """Of this Authenticator, binding key and Vault cluster: the new one holds its facts, too, and expires no later."""
-
-
-class SignedIn(Tagged, tag="signed-in"):
-    """A ticket, and whom it names, to show to the user."""
-
-    ticket: Ticket
-    expires_at: UnixTime
-    subject: ShortText
-    email: ShortText
-    """Verified address, or empty."""
-
-
-class DeviceBegin(Tagged, tag="device-begin"):
-    """Start a device flow (RFC 8628), run by the Authenticator; only when the method has a device audience."""
-
-    vault_cluster: Bytes32
-    capsule: Capsule
-    method: Bytes32
-
-
-class DeviceBegun(Tagged, tag="device-begun"):
-    """What to show to the user, and a handle bound to this binding key for `device-poll`."""
-
-    handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
-    user_code: ShortText
-    verification_uri: Url
-    verification_uri_complete: Url
-    interval: Count
-    """Seconds between polls."""
-    expires_at: UnixTime
-
-
-class DevicePoll(Tagged, tag="device-poll"):
-    """Answered `signed-in`, or error SIGN_IN_PENDING."""
-
-    capsule: Capsule
-    handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
-
-
-class PasskeyBegin(Tagged, tag="passkey-begin"):
-    """Start a sign-in with a passkey."""
-
-    vault_cluster: Bytes32
-    capsule: Capsule
-    method: Bytes32
-
-
-class PasskeyBegun(Tagged, tag="passkey-begun"):
-    """What the assertion must be made over; counts for this binding key, a few minutes."""
-
-    handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
-    challenge: Bytes32
-
-
-class PasskeySignIn(Tagged, tag="passkey-sign-in"):
-    """An assertion (WebAuthn §6.3.3), as the browser gave it."""
-
-    capsule: Capsule
-    handle: Annotated[bytes, Meta(max_length=MAX_TICKET)]
-    credential_id: Annotated[bytes, Meta(min_length=1, max_length=1023)]
-    authenticator_data: Annotated[bytes, Meta(max_length=1024)]
-    client_data: Annotated[bytes, Meta(max_length=4096)]
-    """clientDataJSON."""
-    signature: Annotated[bytes, Meta(max_length=1024)]
-    with_ticket: Ticket | None
-    """As of `redeem`."""
-
-
-# --- Vault to Authenticator -----------------------------------------------------------------------------------
+from strongroom.protocol.sign_in_messages import SignInReply, SignInRequest
 
 
 class RecordRef(Message):
@@ -145,6 +39,12 @@ class RecordFacts(Message):
     kind: Literal["secret", "namespace"]
     depositor: Annotated[str, Meta(max_length=512)]
     """Principal id of who stored it."""
+    approvals: Annotated[list[Principal], Meta(max_length=MAX_APPROVERS)]
+    """Sorted, each once: who approved that this binding key does this action at this version, and is not yet used."""
+    idle_days: Count | None
+    """Whole days since whoever stored it was last permitted anything; None where no rule asks, or nobody can tell."""
+    time: UnixTime | None
+    """Witnessed time (RULES 24), never the host's alone; None where no rule asks, or nobody witnesses it."""
 
 
 class DecisionRequest(Message):
@@ -194,6 +94,20 @@ class Identity(Message):
         return f"{self.method.hex()}:{self.subject}"
 
 
+class Mark(Message):
+    """Something about a sign-in that must not come twice. The Authenticator keeps no memory that a host could not roll
+    back, so the Vault commits it before anything leaves (RULES 21): of one name, `value` never falls, and at the same
+    value `token` stays the same."""
+
+    name: Bytes32
+    value: Count
+    """Counter of a passkey; 0 for what is used once."""
+    token: Bytes32
+    """Of what is used once: digest of the binding key that used it first."""
+    expires_at: UnixTime
+    """When it can be forgotten; 0: never."""
+
+
 class Decision(Message):
     """The answer to one decision request."""
 
@@ -202,6 +116,8 @@ class Decision(Message):
     """0 is OK. Everything else is not: REFUSED, TICKET_EXPIRED, TICKET_MISSING, UNSUPPORTED, CLOCK …"""
     identity: Identity | None
     """Whom the ticket names, also when refused; None when the ticket was not accepted."""
+    marks: Annotated[list[Mark], Meta(max_length=MAX_SIGN_INS)]
+    """Of the sign-ins on the ticket."""
 
 
 class Decisions(Tagged, tag="decisions"):
@@ -235,10 +151,8 @@ class Enclosed(Tagged, tag="enclosed"):
     capsule: Capsule
 
 
-AuthenticatorRequest = (
-    Prove | Begin | Redeem | DeviceBegin | DevicePoll | PasskeyBegin | PasskeySignIn | Decide | Validate | Enclose
-)
-AuthenticatorReply = Proved | Begun | SignedIn | DeviceBegun | PasskeyBegun | Decisions | Validated | Enclosed | Error
+AuthenticatorRequest = Prove | SignInRequest | Decide | Validate | Enclose
+AuthenticatorReply = Proved | SignInReply | Decisions | Validated | Enclosed | Error
 
 
 def decision_digest(request: bytes) -> bytes:

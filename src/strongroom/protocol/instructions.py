@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number
-from strongroom.protocol.evidence import Bytes32, ShortText
+from strongroom.protocol.evidence import Bytes32, Count, ShortText
 from strongroom.protocol.limits import (
     MAX_AUTHENTICATORS,
     MAX_INSTRUCTIONS,
@@ -25,9 +25,20 @@ from strongroom.protocol.limits import (
 from strongroom.protocol.primitives import Domain, digest
 
 Url = Annotated[str, Meta(max_length=512)]
-Action = Literal["create", "describe", "collect", "update", "delete", "fill", "audit", "set-quota", "admin"]
+Action = Literal[
+    "create", "describe", "collect", "update", "delete", "fill", "audit", "ask", "approve", "set-quota", "admin"
+]
+"""ask: ask others to approve a further action; approve: answer such a question."""
 Channel = Literal["native", "web", "device"]
 """native: loopback redirect (RFC 8252); web: a page's https redirect; device: RFC 8628, phishable."""
+Kind = Literal["oidc", "passkey", "workload", "directory", "keys", "enclave", "email-code"]
+Algorithm = Literal["RS256", "ES256", "EdDSA"]
+Certificates = Annotated[bytes, Meta(max_length=8 * 1024)]
+"""PEM of the authorities whose certificates a server may show; empty: the public ones (of `certifi`)."""
+
+
+EmailDomains = Annotated[list[ShortText], Meta(max_length=64)]
+"""Lower-case ASCII domains."""
 
 
 class AuthenticatorRef(Message):
@@ -69,9 +80,15 @@ class OidcMethod(Message, tag="oidc", tag_field="type"):
     kind: ClassVar[Literal["oidc"]] = "oidc"
     public: OidcPublic
     secret: OidcSecret
-    algorithms: Annotated[list[Literal["RS256", "ES256", "EdDSA"]], Meta(min_length=1, max_length=3)]
-    email_domains: Annotated[list[ShortText], Meta(max_length=64)]
+    algorithms: Annotated[list[Algorithm], Meta(min_length=1, max_length=3)]
+    email_domains: EmailDomains
     """Domains for which this issuer is authoritative: their addresses need no `email_verified` (RULES 13)."""
+    acr_values: Annotated[list[ShortText], Meta(max_length=8)]
+    """Authentication contexts to ask for; when there are any, the token's `acr` must be one of them."""
+    max_age: Count
+    """Seconds since the user last typed something at the provider, proven by `auth_time`; 0: any."""
+    pushed: bool
+    """True: authorization requests are pushed (RFC 9126), never carried by the browser."""
 
 
 class Passkey(Message):
@@ -103,7 +120,136 @@ class PasskeyMethod(Message, tag="passkey", tag_field="type"):
     passkeys: Annotated[list[Passkey], Meta(min_length=1, max_length=32)]
 
 
-Method = OidcMethod | PasskeyMethod
+class WorkloadPublic(Message):
+    """What `describe` shows of a method for workloads."""
+
+    issuer: Url
+    """Byte for byte as in the `iss` claim."""
+    audience: ShortText
+    """Empty: the workload chooses it, and it names the binding key (`workload_audience`). Otherwise exactly this one:
+    then whoever holds the token is taken for the workload, once (RULES 12)."""
+
+
+class WorkloadMethod(Message, tag="workload", tag_field="type"):
+    """Sign-in of a program by the token that its platform gives it: GitHub Actions, GitLab, Kubernetes, SPIFFE."""
+
+    kind: ClassVar[Literal["workload"]] = "workload"
+    public: WorkloadPublic
+    algorithms: Annotated[list[Algorithm], Meta(min_length=1, max_length=3)]
+    keys: Annotated[bytes, Meta(max_length=8 * 1024)]
+    """A JWKS, for issuers that can't be reached; empty: by discovery at the issuer."""
+    claims: Annotated[list[ShortText], Meta(max_length=16)]
+    """Names of claims that rules may ask for, in a path of dots: `repository`, `kubernetes.io.namespace`."""
+
+
+class DirectoryPublic(Message):
+    """What `describe` shows of a directory, and what is shown to whoever is to type a password for it."""
+
+    name: ShortText
+    """As its people call it: `ad.example.com`."""
+
+
+class DirectoryMethod(Message, tag="directory", tag_field="type"):
+    """Sign-in with user name and password at Active Directory or another LDAP server, over TLS only."""
+
+    kind: ClassVar[Literal["directory"]] = "directory"
+    public: DirectoryPublic
+    flavour: Literal["active-directory", "ldap"]
+    servers: Annotated[list[Url], Meta(min_length=1, max_length=4)]
+    """`ldaps://HOST[:PORT]`, or `ldap://HOST[:PORT]` with StartTLS: asked in this order until one answers."""
+    certificates: Certificates
+    base: ShortText
+    """DN under which people and groups are."""
+    user_dn: ShortText
+    """ldap: DN of a person with `{}` for the user name, `uid={},ou=people,dc=example,dc=com`; people may type a whole
+    DN, too. Empty for Active Directory, which takes `user@domain`, `DOMAIN\\user` and DNs."""
+    groups: Annotated[list[ShortText], Meta(max_length=32)]
+    """DNs of the groups that rules ask for; of others nothing is said. Membership may be through other groups."""
+    email_domains: EmailDomains
+    """Domains for which the directory's `mail` is believed."""
+
+
+class KeyOfPerson(Message):
+    """One public key of one person or machine."""
+
+    person: ShortText
+    """The subject that a signature with it proves: the same for all keys of one person."""
+    public_key: Annotated[bytes, Meta(min_length=1, max_length=512)]
+    """As OpenSSH writes it, decoded (RFC 4253 §6.6): ssh-ed25519, ecdsa-sha2-nistp256 and their `sk-` types."""
+
+
+class KeysPublic(Message):
+    """What `describe` shows of a method with keys."""
+
+    fingerprints: Annotated[list[Bytes32], Meta(min_length=1, max_length=32)]
+    """SHA-256 of each public key, in the order of `keys`: what `ssh-keygen -l` prints."""
+
+
+class KeysMethod(Message, tag="keys", tag_field="type"):
+    """Sign-in with a signature (OpenSSH's SSHSIG) by one of these keys, over a challenge bound to the session."""
+
+    kind: ClassVar[Literal["keys"]] = "keys"
+    public: KeysPublic
+    keys: Annotated[list[KeyOfPerson], Meta(min_length=1, max_length=32)]
+    verified: bool
+    """True: security keys (`sk-`) must have verified their user, by PIN or finger; others are refused."""
+
+
+class Workload(Message):
+    """Code that counts as somebody: what it must prove to run, and what it is called."""
+
+    name: ShortText
+    """The subject that such evidence proves."""
+    policy: Annotated[bytes, Meta(max_length=8 * 1024)]
+    """An encoded `attestation.policy.RolePolicy` without clusters and configuration."""
+
+
+class EnclavePublic(Message):
+    """What `describe` shows of a method for enclaves."""
+
+    names: Annotated[list[ShortText], Meta(min_length=1, max_length=16)]
+    """Of `workloads`, in their order."""
+
+
+class EnclaveMethod(Message, tag="enclave", tag_field="type"):
+    """Sign-in of an enclave by its quote over a challenge bound to the session."""
+
+    kind: ClassVar[Literal["enclave"]] = "enclave"
+    public: EnclavePublic
+    workloads: Annotated[list[Workload], Meta(min_length=1, max_length=16)]
+
+
+class CodePublic(Message):
+    """What `describe` shows of a method with codes by e-mail."""
+
+    sender: ShortText
+    """The address that codes come from."""
+
+
+class CodeSecret(Message):
+    """What only an appraised Authenticator sees."""
+
+    server: Url
+    """`smtps://HOST[:PORT]`, or `smtp://HOST[:PORT]` with STARTTLS."""
+    user: ShortText
+    """Empty: the server takes mail without a sign-in."""
+    password: Annotated[str, Meta(max_length=1024)]
+
+
+class CodeMethod(Message, tag="email-code", tag_field="type"):
+    """Sign-in with a code sent by e-mail: whoever reads the mailbox, or runs a mail server on the way, gets in."""
+
+    kind: ClassVar[Literal["email-code"]] = "email-code"
+    public: CodePublic
+    secret: CodeSecret
+    certificates: Certificates
+    addresses: Annotated[list[ShortText], Meta(max_length=64)]
+    """Lower-case addresses that codes are sent to."""
+    domains: EmailDomains
+    """Domains to whose addresses codes are sent. Nobody else gets mail: an empty list denies."""
+
+
+Method = OidcMethod | PasskeyMethod | WorkloadMethod | DirectoryMethod | KeysMethod | EnclaveMethod | CodeMethod
 
 
 class Instructions(Message):
@@ -185,9 +331,15 @@ def bound_nonce(method: bytes, binding_key: bytes, salt: bytes) -> str:
     return urlsafe_b64encode(digest(Domain.NONCE, method, binding_key, salt)).rstrip(b"=").decode("ascii")
 
 
-def passkey_challenge(method: bytes, binding_key: bytes, salt: bytes) -> Bytes32:
-    """WebAuthn challenge: H(method digest ‖ binding key ‖ salt) (RULES 10).
+def sign_in_challenge(kind: Kind, method: bytes, binding_key: bytes, salt: bytes) -> bytes:
+    """What a passkey, a key or an enclave answers for (RULES 10): H(kind ‖ method digest ‖ binding key ‖ salt).
 
-    An assertion that somebody was talked into, or that was overheard, names another binding key than the thief's.
+    Whoever answers computes it with the binding key of their own session. What was made for one session counts in no
+    other, and what was made for one kind of sign-in in no other kind.
     """
-    return digest(Domain.PASSKEY, method, binding_key, salt)
+    return digest(Domain.CHALLENGE, kind.encode(), method, binding_key, salt)
+
+
+def workload_audience(authenticator_cluster: bytes, binding_key: bytes) -> str:
+    """Audience of a token that a workload asks its platform for (RULES 12): a stolen one is of no use to a thief."""
+    return f"strongroom:{authenticator_cluster.hex()}:{digest(Domain.WORKLOAD_AUDIENCE, binding_key).hex()}"

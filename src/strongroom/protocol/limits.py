@@ -46,6 +46,14 @@ MAX_TICKETS: Final = 8
 """Tickets that come with one request."""
 MAX_SIGN_INS: Final = 4
 """Sign-ins that one ticket holds."""
+MAX_APPROVERS: Final = 16
+"""People who approve of one thing that somebody asked for."""
+MAX_APPROVALS: Final = 16
+"""Questions for approval that stand open at one record."""
+MAX_APPROVAL_LIFE: Final = 30 * 24 * 3600
+"""Seconds for which such a question stands at most."""
+MAX_MARKS: Final = 64
+"""Marks of one person that have not expired."""
 
 KEY_PERIOD: Final = 3600
 """Seconds between turns of the attested HPKE key."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -15,20 +15,14 @@ from strongroom.protocol.evidence import (
     ShortText,
     UnixTime,
 )
-from strongroom.protocol.instructions import Action, Url
 from strongroom.protocol.limits import (
-    MAX_AUTHENTICATORS,
-    MAX_BATCH,
     MAX_CAPSULE,
     MAX_EVIDENCE,
     MAX_INSTRUCTIONS,
-    MAX_JOURNAL,
     MAX_METADATA,
     MAX_METHOD,
-    MAX_METHODS,
     MAX_NAME,
     MAX_SECRET,
-    MAX_STATEMENT,
     MAX_TICKET,
     MAX_TICKETS,
 )
@@ -146,215 +140,3 @@ class Ticket(Message):
 
 
 Tickets = Annotated[list[Ticket], Meta(max_length=MAX_TICKETS)]
-
-
-class StoreItem(Message):
-    """One record to create, or a tombstone to revive."""
-
-    address: Address
-    replaces: Count
-    """0 to create; a tombstone's version to re-create what was deleted (RULES 19)."""
-    secret: Secret
-    metadata: Metadata
-    """Sealed with the secret and returned with it: content type, file name."""
-    instructions: InstructionsBytes
-    terms: Terms | None
-
-
-class Store(Tagged, tag="store"):
-    """Create records in one namespace: one commit, all or none."""
-
-    request_id: Bytes16
-    namespace: Name
-    tickets: Tickets
-    items: Annotated[list[StoreItem], Meta(min_length=1, max_length=MAX_BATCH)]
-
-
-class Stored(Tagged, tag="stored"):
-    """Durable. Versions in the order of the items."""
-
-    versions: list[Count]
-
-
-class Collect(Tagged, tag="collect"):
-    """Release secrets: one decision per distinct set of rules, one result per address."""
-
-    request_id: Bytes16
-    tickets: Tickets
-    addresses: Annotated[list[Address], Meta(min_length=1, max_length=MAX_BATCH)]
-
-
-class Item(Message, tag="item", tag_field="result"):
-    """A released secret."""
-
-    version: Count
-    secret: Secret
-    metadata: Metadata
-    author: Person
-    """Who last set the secret."""
-    terms: Terms | None
-    opens: Count
-    """Releases that count against `terms.max_opens`, this one included."""
-
-
-class ItemError(Message, tag="error", tag_field="result"):
-    """This address was not released. TOO_LARGE: it did not fit into this reply; ask for it in another request."""
-
-    number: ErrorNumber
-
-
-class Collected(Tagged, tag="collected"):
-    """Results in the order of the addresses."""
-
-    results: list[Item | ItemError]
-
-
-class Update(Tagged, tag="update"):
-    """Replace secret, metadata or instructions; None leaves as it is."""
-
-    request_id: Bytes16
-    address: Address
-    replaces: Count
-    tickets: Tickets
-    secret: Secret | None
-    metadata: Metadata | None
-    instructions: InstructionsBytes | None
-    terms: Terms | None
-    """Only of a record that was stored with terms."""
-
-
-class Fill(Tagged, tag="fill"):
-    """Set the secret of a record whose terms are `fillable`: the answer to a request, given once."""
-
-    request_id: Bytes16
-    address: Address
-    replaces: Count
-    tickets: Tickets
-    secret: Secret
-    metadata: Metadata
-
-
-class Updated(Tagged, tag="updated"):
-    """Durable at this version."""
-
-    version: Count
-
-
-class Delete(Tagged, tag="delete"):
-    """Erase the secret; a tombstone keeps the version and who may re-create."""
-
-    request_id: Bytes16
-    address: Address
-    replaces: Count
-    tickets: Tickets
-
-
-class Deleted(Tagged, tag="deleted"):
-    """Durable. Copies kept by the host stay readable to this Vault until `epoch` leaves its ring (RULES 22)."""
-
-    version: Count
-    epoch: Count
-
-
-class History(Tagged, tag="history"):
-    """Who asked for a record that has terms, with what answer."""
-
-    address: Address
-    tickets: Tickets
-
-
-class Visit(Message):
-    """One decision on a record."""
-
-    number: Count
-    """Counted from 1, without gaps, since the record has terms."""
-    at: UnixTime
-    action: Action
-    person: Person
-    version: Count
-    outcome: ErrorNumber
-    """0 for OK, else the error that was answered."""
-
-
-class HistoryOf(Tagged, tag="history-of"):
-    """The journal: the most recent visits, oldest first."""
-
-    version: Count
-    opens: Count
-    terms: Terms
-    visits: Annotated[list[Visit], Meta(max_length=MAX_JOURNAL)]
-
-
-class GrantBlob(Tagged, tag="grant-blob"):
-    """Ask for a statement to the host about the record's blob: by who may `update`, or `fill` while it is fillable."""
-
-    address: Address
-    tickets: Tickets
-
-
-class BlobGranted(Tagged, tag="blob-granted"):
-    """For the host, which can check it: it holds no secret."""
-
-    statement: Annotated[bytes, Meta(max_length=MAX_STATEMENT)]
-    """An encoded `blobs.BlobStatement`."""
-    signature: Bytes64
-    """By the cluster key."""
-
-
-class Describe(Tagged, tag="describe"):
-    """How to sign in for a record or a namespace. Never the rules."""
-
-    address: ById | ByName | ByPerson | OfNamespace
-    tickets: Tickets
-    """Needed for `ByName` and `ByPerson` only."""
-
-
-class PublicMethod(Message):
-    """One sign-in method as shown to whoever may describe."""
-
-    digest: Bytes32
-    kind: Literal["oidc", "passkey"]
-    public: MethodBytes
-    """Encoded public part."""
-
-
-class SignInAt(Message):
-    """One Authenticator, appraised by the Vault under the record's instructions."""
-
-    url: Url
-    cluster_id: Bytes32
-    capsule: Capsule
-    """The complete method definitions, sealed to this Authenticator (RULES 9)."""
-
-
-class Described(Tagged, tag="described"):
-    """How to sign in."""
-
-    authenticators: Annotated[list[SignInAt], Meta(max_length=MAX_AUTHENTICATORS)]
-    quorum: Count
-    methods: Annotated[list[PublicMethod], Meta(max_length=MAX_METHODS)]
-
-
-class CreateNamespace(Tagged, tag="create-namespace"):
-    """By the owner only: the session's binding key is the genesis statement's owner key (RULES 20)."""
-
-    request_id: Bytes16
-    namespace: Name
-    replaces: Count
-    instructions: InstructionsBytes
-    max_records: Count
-    max_bytes: Count
-    max_records_per_identity: Count
-    max_bytes_per_identity: Count
-
-
-class NamespaceCreated(Tagged, tag="namespace-created"):
-    """Durable at this version."""
-
-    version: Count
-
-
-VaultRequest = Prove | Store | Collect | Update | Fill | Delete | History | GrantBlob | Describe | CreateNamespace
-VaultReply = (
-    Proved | Stored | Collected | Updated | Deleted | HistoryOf | BlobGranted | Described | NamespaceCreated | Error
-)

@@ -12,11 +12,11 @@ from strongroom.client.loopback import Expected, NotOurs, verify_redirect
 from strongroom.client.results import Description, Method, NewSecret, Person, Place, Released
 from strongroom.client.sign_in import SignInDesk, Ways, _Held, authorization_url, verify_browser_url
 from strongroom.protocol import messages
-from strongroom.protocol.authenticator_messages import Begun
 from strongroom.protocol.errors import StrongroomError, Untrusted
 from strongroom.protocol.instructions import Audience
 from strongroom.protocol.messages import Ticket
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.sign_in_messages import Begun
 
 EXPECTED = Expected("/callback", "the-state", "https://login.example.com", iss_required=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from strongroom.enclave.authenticator.service import AuthenticatorService
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import Ring
@@ -20,4 +21,4 @@ def build_authenticator(
     # Of the newest epoch: what is sealed lives an hour at most, so a new epoch costs a sign-in and leaves no old key
     # in use.
     ticket_key = expand_key(ring.epochs[ring.epoch], Domain.TICKET)
-    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key)
+    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key, Egress(platform))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from strongroom.enclave.authenticator.rules import SCHEMA_VERSION, RuleBook, identity_of
-from strongroom.enclave.authenticator.tickets import Fact, Sealer
+from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.authenticator_messages import (
@@ -26,6 +26,7 @@ from strongroom.protocol.authenticator_messages import (
 )
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import rules_digest
 
 MAX_REQUEST = 64 * 1024
@@ -69,8 +70,9 @@ class Judge:
             record = decode(item.facts, RecordFacts, limit=MAX_FACTS)
             identity = self._rules.decide(request.rules_digest, item.rules, request.action, record, facts)
         except StrongroomError as error:
-            return Decision(request_digest=digest, number=int(error.number), identity=identity)
-        return Decision(request_digest=digest, number=OK, identity=identity)
+            return Decision(request_digest=digest, number=int(error.number), identity=identity, marks=[])
+        marks = [fact.mark for fact in facts if fact.mark is not None]
+        return Decision(request_digest=digest, number=OK, identity=identity, marks=marks)
 
     def _facts(self, item: DecideItem, request: DecisionRequest) -> list[Fact]:
         """Facts of the ticket by methods of these instructions. Raises as `verify_ticket`, and `Refused`."""

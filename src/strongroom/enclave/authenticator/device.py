@@ -17,14 +17,15 @@ from msgspec import Meta
 
 from strongroom.enclave.authenticator.methods import find_audience
 from strongroom.enclave.authenticator.oidc import Provider, ProviderError
-from strongroom.enclave.authenticator.tickets import Fact, Sealer
+from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import lasts
 from strongroom.enclave.runtime.egress import Egress, provider_deadline
-from strongroom.protocol.authenticator_messages import DeviceBegun
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.evidence import Bytes32, Count, SigningPublicKey, UnixTime
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.primitives import Domain
+from strongroom.protocol.sign_in_messages import DeviceBegun
 
 MAX_LIFE: Final = 900
 MAX_POLLS: Final = 16_384

@@ -5,10 +5,26 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from strongroom.enclave.authenticator.codes import verify_codes
 from strongroom.enclave.authenticator.cose import parse_public_key
+from strongroom.enclave.authenticator.directory import verify_directory
+from strongroom.enclave.authenticator.enclaves import verify_enclaves
+from strongroom.enclave.authenticator.keys import verify_keys
+from strongroom.enclave.authenticator.workloads import verify_workloads
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.instructions import Audience, Channel, Method, OidcMethod, PasskeyMethod
+from strongroom.protocol.instructions import (
+    Audience,
+    Channel,
+    CodeMethod,
+    DirectoryMethod,
+    EnclaveMethod,
+    KeysMethod,
+    Method,
+    OidcMethod,
+    PasskeyMethod,
+    WorkloadMethod,
+)
 
 _NATIVE_REDIRECT: Final = re.compile(r"http://127\.0\.0\.1(/[A-Za-z0-9/._~-]*)")
 _PORT: Final = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}(/.*)")
@@ -24,6 +40,16 @@ def verify_method(method: Method, egress: Egress) -> None:
             _verify_oidc(method, egress)
         case PasskeyMethod():
             _verify_passkeys(method, egress)
+        case WorkloadMethod():
+            verify_workloads(method, egress)
+        case DirectoryMethod():
+            verify_directory(method, egress)
+        case KeysMethod():
+            verify_keys(method)
+        case EnclaveMethod():
+            verify_enclaves(method)
+        case CodeMethod():
+            verify_codes(method, egress)
 
 
 def _verify_oidc(method: OidcMethod, egress: Egress) -> None:

@@ -17,13 +17,13 @@ import msgspec
 
 from strongroom.enclave.authenticator.jwks import MAX_AGE, KeyCache, UnknownKey
 from strongroom.enclave.authenticator.methods import find_audience, verify_method, verify_redirect
-from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.enclave.authenticator.tokens import Expected, verify_id_token
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Answer, Egress, provider_deadline
-from strongroom.protocol.authenticator_messages import Begun, Redeem
-from strongroom.protocol.errors import Number, Refused, Unavailable
+from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Audience, Channel, OidcMethod, bound_nonce
+from strongroom.protocol.sign_in_messages import Begun, Push, Pushed, Redeem
 
 MAX_PROVIDERS: Final = 256
 """Definitions remembered; the one not used for longest is forgotten first."""
@@ -87,7 +87,14 @@ class Provider:
             redirect_uri=audience.redirect_uri,
             scope=self.scope,
             iss_in_redirect=metadata.authorization_response_iss_parameter_supported is True,
+            acr_values=" ".join(self.method.acr_values),
+            max_age=self.method.max_age,
+            pushed=self.method.pushed,
         )
+
+    async def push(self, request: Push, binding_key: bytes) -> Pushed:
+        """Push an authorization request. Raises as `begin` does."""
+        raise Misuse(Number.UNSUPPORTED)
 
     async def redeem(self, request: Redeem, binding_key: bytes) -> Fact:
         """Redeem the code with the client's verifier and say whom the ID token names. Raises `Refused`

@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import cedarpy
 
-from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.protocol.authenticator_messages import Identity, RecordFacts
 from strongroom.protocol.errors import Refused
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Action
 from strongroom.protocol.rules import verify_rules
 

@@ -19,8 +19,8 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import lasts
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
-from strongroom.protocol.evidence import Bytes32, ShortText, SigningPublicKey, UnixTime
-from strongroom.protocol.instructions import Channel, Url
+from strongroom.protocol.evidence import Bytes32, SigningPublicKey, UnixTime
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.limits import MAX_CAPSULE, MAX_METHODS, MAX_SIGN_INS, MAX_TICKET, MAX_TICKET_LIFE
 from strongroom.protocol.messages import MethodBytes, Ticket
 from strongroom.protocol.primitives import Domain, derive_key, equal, frame_parts, open_once, seal_once
@@ -30,24 +30,6 @@ MAX_OPENED: Final = 2048
 """Tickets whose contents are kept; the oldest goes first."""
 MAX_CAPSULE_LIFE: Final = 3600
 """Seconds from `describe` in which a sign-in must end."""
-
-
-class Fact(Message):
-    """What one sign-in proved about somebody. Empty text: not known."""
-
-    method: Bytes32
-    issuer: Url
-    subject: ShortText
-    email: ShortText
-    groups: list[ShortText]
-    hd: ShortText
-    tid: ShortText
-    oid: ShortText
-    acr: ShortText
-    amr: list[ShortText]
-    auth_time: UnixTime | None
-    channel: Channel
-    phishable: bool
 
 
 class CapsuleContents(Message):

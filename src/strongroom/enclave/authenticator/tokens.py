@@ -19,8 +19,8 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
 from strongroom.enclave.authenticator.jwks import Algorithm, KeySet
-from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Channel
 from strongroom.protocol.primitives import equal
 
@@ -92,10 +92,12 @@ def verify_id_token(untrusted_token: str, keys: KeySet, expected: Expected, now:
     email = _verified_email(claims, expected.email_domains)
     return Fact(
         method=expected.method,
+        kind="oidc",
         issuer=claims.iss,
         subject=claims.sub,
         email=email,
         groups=_texts(claims.groups, "groups"),
+        claims=[],
         hd=_text(claims.hd, "hd"),
         tid=_text(claims.tid, "tid"),
         oid=_text(claims.oid, "oid"),
@@ -104,6 +106,7 @@ def verify_id_token(untrusted_token: str, keys: KeySet, expected: Expected, now:
         auth_time=None if claims.auth_time is None else max(0, min(int(claims.auth_time), now + SKEW)),
         channel=expected.channel,
         phishable=expected.channel == "device",
+        mark=None,
     )
 
 

@@ -196,11 +196,10 @@ class Egress:
                 raise Unavailable(Number.PROVIDER_UNAVAILABLE, reason) from None
 
     async def _exchange(self, endpoint: Endpoint, method: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        reader, writer = await self._connect(endpoint)
+        reader, writer = await self.dial(endpoint.host, endpoint.port, tls=endpoint.tls)
         try:
             if endpoint.tls:
-                await writer.start_tls(self._tls, server_hostname=endpoint.host)
-                await _verify_silence(reader)
+                await self.start_tls((reader, writer), endpoint.host)
             connection = h11.Connection(h11.CLIENT)
             request = h11.Request(
                 method=method,
@@ -221,23 +220,35 @@ class Egress:
         finally:
             writer.transport.abort()
 
-    async def _connect(self, endpoint: Endpoint) -> Connection:
+    async def dial(self, host: str, port: int, *, tls: bool) -> Connection:
+        """A connection to one of the addresses of `host` that may be called, before TLS; `tls` says whether it will be
+        started. Raises OSError, and `Refused` DESTINATION_REFUSED."""
         failure: OSError = OSError("no address")
-        for address in await self._addresses(endpoint):
+        for address in await self._addresses(host, port, tls=tls):
             try:
-                return await self._platform.connect(address, endpoint.port)
+                return await self._platform.connect(address, port)
             except OSError as error:
                 failure = error
         raise failure
 
-    async def _addresses(self, endpoint: Endpoint) -> list[str]:
+    async def start_tls(self, connection: Connection, host: str, roots: ssl.SSLContext | None = None) -> None:
+        """TLS from here on, with a certificate for `host` under `roots`, by default the public ones.
+
+        Raises OSError, and `Unavailable` PROVIDER_UNAVAILABLE when something came in clear that would be read as the
+        server's answer.
+        """
+        reader, writer = connection
+        await writer.start_tls(roots or self._tls, server_hostname=host)
+        await _verify_silence(reader)
+
+    async def _addresses(self, host: str, port: int, *, tls: bool) -> list[str]:
         """Those addresses that may be called. Without TLS only loopback may, and only on the insecure platform."""
-        checks = [verify_public] if endpoint.tls else []
+        checks = [verify_public] if tls else []
         if self._is_insecure:
             checks.append(_verify_loopback)
         accepted: list[str] = []
         refusal = Refused(Number.DESTINATION_REFUSED, "the name has no address")
-        for untrusted_address in await self._platform.resolve(endpoint.host, endpoint.port):
+        for untrusted_address in await self._platform.resolve(host, port):
             for check in checks:
                 try:
                     accepted.append(check(untrusted_address))

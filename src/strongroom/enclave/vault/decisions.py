@@ -212,7 +212,7 @@ class _Line:
 
 
 def _refusal(number: Number) -> Decision:
-    return Decision(request_digest=bytes(32), number=int(number), identity=None)
+    return Decision(request_digest=bytes(32), number=int(number), identity=None, marks=[])
 
 
 class Decider:

@@ -26,18 +26,9 @@ from strongroom.enclave.vault.terms import blob_of, verify_terms
 from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
-from strongroom.protocol.messages import (
-    ByName,
-    ByPerson,
-    CreateNamespace,
-    NamespaceCreated,
-    OfNamespace,
-    Person,
-    Store,
-    Stored,
-    StoreItem,
-)
+from strongroom.protocol.messages import ByName, ByPerson, OfNamespace, Person
 from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.vault_messages import CreateNamespace, NamespaceCreated, Store, Stored, StoreItem
 
 OWNER: Final = "owner"
 """Principal written for the owner of the cluster; no ticket names it, they all hold a method digest and a colon."""

@@ -22,21 +22,8 @@ from strongroom.enclave.vault.terms import barrier
 from strongroom.enclave.vault.writer import Change, Watch, Writer
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, from_number
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.messages import (
-    ByName,
-    ByPerson,
-    Collect,
-    Delete,
-    Fill,
-    GrantBlob,
-    History,
-    OfNamespace,
-    Person,
-    Terms,
-    Ticket,
-    Update,
-    Visit,
-)
+from strongroom.protocol.messages import ByName, ByPerson, OfNamespace, Person, Terms, Ticket
+from strongroom.protocol.vault_messages import Collect, Delete, Fill, GrantBlob, History, Update, Visit
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from msgspec import Meta
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.evidence import Bytes32, Count
 from strongroom.protocol.limits import MAX_JOURNAL
-from strongroom.protocol.messages import Visit
 from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.vault_messages import Visit
 
 MAX_OPENINGS: Final = 64
 """Openings whose repetition is recognised."""

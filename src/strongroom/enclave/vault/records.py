@@ -62,7 +62,7 @@ class Record(Message):
     @property
     def facts(self) -> bytes:
         """Encoded `RecordFacts`: what the rules may know about this record."""
-        return encode(RecordFacts(kind=self.kind, depositor=self.depositor))
+        return encode(RecordFacts(kind=self.kind, depositor=self.depositor, approvals=[], idle_days=None, time=None))
 
 
 class BlobClaim(Message):

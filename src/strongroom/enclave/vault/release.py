@@ -19,9 +19,8 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
 from strongroom.protocol.instructions import AuthenticatorRef, method_digest, parse_method
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.messages import (
-    ByName,
-    ByPerson,
+from strongroom.protocol.messages import ByName, ByPerson
+from strongroom.protocol.vault_messages import (
     Collect,
     Collected,
     Describe,

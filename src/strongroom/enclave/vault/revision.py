@@ -24,8 +24,9 @@ from strongroom.enclave.vault.terms import filled, of_tombstone, verify_new_term
 from strongroom.enclave.vault.writer import Writer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.messages import Delete, Deleted, Fill, OfNamespace, Person, Update, Updated
+from strongroom.protocol.messages import OfNamespace, Person
 from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.vault_messages import Delete, Deleted, Fill, Update, Updated
 
 
 class Revision:

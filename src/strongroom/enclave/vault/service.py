@@ -9,7 +9,7 @@ from strongroom.enclave.vault.revision import Revision
 from strongroom.enclave.vault.statements import Statements
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
-from strongroom.protocol.messages import (
+from strongroom.protocol.vault_messages import (
     Collect,
     CreateNamespace,
     Delete,

@@ -9,8 +9,8 @@ from strongroom.enclave.vault.writer import Writer
 from strongroom.protocol.blobs import BlobStatement, sign_statement
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.messages import BlobGranted, GrantBlob, History, HistoryOf
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.vault_messages import BlobGranted, GrantBlob, History, HistoryOf
 
 
 class Statements:
