@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.authenticator import build_authenticator
-from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.enclave import Enclave
@@ -23,6 +24,7 @@ from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
+from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import (
     Audience,
     AuthenticatorRef,
@@ -65,6 +67,9 @@ METHOD = encode(
         secret=OidcSecret(client_secret=""),
         algorithms=["ES256"],
         email_domains=[],
+        acr_values=[],
+        max_age=0,
+        pushed=False,
     )
 )
 OPERATIONS = {"evidence": Operation.EVIDENCE, "session": Operation.SESSION, "frame": Operation.FRAME}
@@ -217,25 +222,17 @@ class World:
 
     def ticket(self, person: str, binding: SigningKey, *, vault_cluster: bytes | None = None) -> Ticket:
         """The ticket that the Authenticator issues to `person` once the provider of `METHOD` has signed them in."""
-        fact = Fact(
-            method=method_digest(METHOD),
-            issuer=ISSUER,
-            subject=person,
-            email=f"{person}@example.com",
-            groups=[],
-            hd="",
-            tid="",
-            oid="",
-            acr="",
-            amr=[],
-            auth_time=None,
-            channel="native",
-            phishable=False,
+        signed_in = msgspec.structs.replace(
+            fact(method_digest(METHOD), "oidc", person), issuer=ISSUER, email=f"{person}@example.com", channel="native"
         )
+        return self.ticket_for(signed_in, binding, vault_cluster=vault_cluster)
+
+    def ticket_for(self, signed_in: Fact, binding: SigningKey, *, vault_cluster: bytes | None = None) -> Ticket:
+        """The ticket that the Authenticator issues for whatever a sign-in has proved."""
         service: Any = self.authenticator.enclave._door._service  # type: ignore[union-attr]
         cluster = vault_cluster or self.vault_cluster
         now = int(self.authenticator.platform.now())
-        ticket, _ = service._sealer.issue_ticket(binding.public, cluster, fact, now)
+        ticket, _ = service._sealer.issue_ticket(binding.public, cluster, signed_in, now)
         return ticket
 
     def instructions(self, rules: str, **changes: Any) -> bytes:
