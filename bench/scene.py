@@ -10,7 +10,7 @@ from typing import Any
 from bench.processes import Server
 from bench.wire import Wire, fetch_evidence
 from strongroom.attestation.policy import RolePolicy
-from strongroom.client.policy import oidc_method
+from strongroom.client.methods import oidc_method
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.clock import Clock

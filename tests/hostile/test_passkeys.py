@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from strongroom.client.policy import oidc_method, passkey_method
+from strongroom.client.methods import oidc_method, passkey_method
 from strongroom.enclave.authenticator.passkeys import MAX_LIFE
 from strongroom.protocol.authenticator_messages import PasskeyBegin, Validate
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
-from strongroom.client.policy import oidc_method
+from strongroom.client.methods import oidc_method
 from strongroom.enclave.authenticator import device
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
 from strongroom.enclave.authenticator.tickets import CapsuleContents, Sealer

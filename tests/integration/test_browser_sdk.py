@@ -13,7 +13,8 @@ import pytest
 
 from strongroom import Refused, Untrusted
 from strongroom.attestation.policy import TrustPolicy
-from strongroom.client.policy import Policy, oidc_method
+from strongroom.client.methods import oidc_method
+from strongroom.client.policy import Policy
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError
 from strongroom.protocol.evidence import Evidence

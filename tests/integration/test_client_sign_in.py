@@ -11,7 +11,8 @@ from strongroom import Refused, Unavailable, Untrusted, Vault
 from strongroom.client import sign_in
 from strongroom.client.errors import BadInput
 from strongroom.client.loopback import Expected, RedirectListener
-from strongroom.client.policy import Policy, oidc_method
+from strongroom.client.methods import oidc_method
+from strongroom.client.policy import Policy
 from strongroom.client.results import NewSecret, Person, Released
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError

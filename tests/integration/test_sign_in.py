@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from strongroom.client.policy import oidc_method
+from strongroom.client.methods import oidc_method
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
 from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.instructions import bound_nonce

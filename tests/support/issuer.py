@@ -19,10 +19,11 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from strongroom.attestation.appraisal import Genuine
-from strongroom.client.policy import oidc_method
+from strongroom.client.methods import oidc_method
 from strongroom.enclave.authenticator.service import AuthenticatorService
 from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Method, bound_nonce, method_digest
@@ -149,7 +150,7 @@ class Desk:
         self.issuer = issuer
         self.clock = Clock(platform)
         self.ticket_key = b"t" * 32
-        self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key)
+        self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key, Egress(platform))
         self.sealer = Sealer(platform, AUTHENTICATOR, self.ticket_key)
         self.binding_key = SigningKey.generate().public
         self.salt = b"s" * 32

@@ -16,7 +16,7 @@ import cbor2
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from strongroom.client.policy import passkey_method
+from strongroom.client.methods import passkey_method
 from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.protocol.authenticator_messages import PasskeyBegin, PasskeyBegun
 from strongroom.protocol.codec import encode

@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 
 from strongroom.attestation.policy import TrustPolicy
-from strongroom.client.policy import Policy, instructions, oidc_method
+from strongroom.client.methods import oidc_method
+from strongroom.client.policy import Policy, instructions
 from strongroom.client.vault import AsyncVault
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.codec import encode

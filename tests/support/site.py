@@ -14,8 +14,8 @@ from strongroom.cli.demo.processes import Child
 from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.trust import look_at
 from strongroom.client.keys import load_key
+from strongroom.client.methods import oidc_method
 from strongroom.client.page import SHIPPED, parse_page
-from strongroom.client.policy import oidc_method
 from strongroom.client.share.site import site_statement
 from strongroom.client.vault import AsyncVault
 from tests.idp.provider import NATIVE, PAGE, Provider

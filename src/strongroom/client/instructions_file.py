@@ -38,7 +38,8 @@ from msgspec import Meta
 from strongroom.attestation.policy import RolePolicy
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
-from strongroom.client.policy import NATIVE_REDIRECT, Policy, instructions, oidc_method, passkey_method
+from strongroom.client.methods import NATIVE_REDIRECT, oidc_method, passkey_method
+from strongroom.client.policy import Policy, instructions
 from strongroom.client.transport import verify_url
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number

@@ -1,5 +1,6 @@
 """Builders of rules and instructions: who may do what with a record, without writing Cedar by hand.
 
+>>> from strongroom.client.methods import oidc_method
 >>> method = oidc_method("https://login.example.com", "strongroom")
 >>> rules = Policy.anyone_with_email("bob@example.com", method=method).may("collect")
 >>> rules |= Policy.depositor_may("update", "delete")
@@ -17,24 +18,15 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import (
     Action,
-    Algorithm,
-    Audience,
     AuthenticatorRef,
     Instructions,
     Method,
     OidcMethod,
-    OidcPublic,
-    OidcSecret,
-    Passkey,
     PasskeyMethod,
-    PasskeyPublic,
     method_digest,
     parse_instructions,
-    parse_method,
 )
 from strongroom.protocol.rules import ACTIONS, verify_rules
-
-NATIVE_REDIRECT = "http://127.0.0.1/callback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,54 +141,6 @@ def cedar_string(text: str) -> str:
         raise _invalid("text with half a character")
     plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\u{{{ord(c):x}}}" for c in text)
     return f'"{"".join(plain)}"'
-
-
-def oidc_method(
-    issuer: str,
-    client_id: str = "",
-    *,
-    redirect_uri: str = NATIVE_REDIRECT,
-    web_client_id: str = "",
-    web_redirect_uri: str = "",
-    device_client_id: str = "",
-    client_secret: str = "",
-    scopes: Sequence[str] = ("openid", "email"),
-    algorithms: Sequence[Algorithm] = ("RS256", "ES256", "EdDSA"),
-    email_domains: Sequence[str] = (),
-) -> OidcMethod:
-    """Sign-in with an OpenID Connect provider. `client_id` is the native client (loopback redirect); a page and the
-    device flow use client ids of their own (RULES 11). `email_domains`: domains for which this issuer is
-    authoritative. Raises `Misuse` METHOD_INVALID."""
-    audiences = [
-        Audience(channel="native", client_id=client_id, redirect_uri=redirect_uri),
-        Audience(channel="web", client_id=web_client_id, redirect_uri=web_redirect_uri),
-        Audience(channel="device", client_id=device_client_id, redirect_uri=""),
-    ]
-    used = [audience for audience in audiences if audience.client_id]
-    if not used:
-        raise Misuse(Number.METHOD_INVALID, "no client id")
-    return OidcMethod(
-        public=OidcPublic(issuer=issuer, audiences=used, scopes=list(scopes)),
-        secret=OidcSecret(client_secret=client_secret),
-        algorithms=list(algorithms),
-        email_domains=[domain.lower() for domain in email_domains],
-        acr_values=[],
-        max_age=0,
-        pushed=False,
-    )
-
-
-def passkey_method(rp_id: str, origins: Sequence[str], passkeys: Sequence[Passkey]) -> PasskeyMethod:
-    """Sign-in with one of these passkeys. `rp_id` is the domain that they were made for, `origins` the pages on which
-    they may be used (`https://host`), each on that domain or below it. Raises `Misuse` METHOD_INVALID."""
-    method = PasskeyMethod(
-        public=PasskeyPublic(
-            rp_id=rp_id, origins=list(origins), credential_ids=[passkey.credential_id for passkey in passkeys]
-        ),
-        passkeys=list(passkeys),
-    )
-    parse_method(encode(method))
-    return method
 
 
 def instructions(

@@ -6,7 +6,8 @@ import pytest
 
 from strongroom.attestation.appraisal import Genuine
 from strongroom.attestation.reports import NitroReport
-from strongroom.client.policy import Policy, instructions, oidc_method
+from strongroom.client.methods import oidc_method
+from strongroom.client.policy import Policy, instructions
 from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
@@ -28,7 +29,7 @@ from tests.support.world import Platform
 from tests.unit.authenticator.test_rules import BOB, PERMIT
 
 RULES = 'permit (principal, action == Action::"collect", resource) when { context.identity.subject == "bob" };'
-FACTS = encode(RecordFacts(kind="secret", depositor="d"))
+FACTS = encode(RecordFacts(kind="secret", depositor="d", approvals=[], idle_days=None, time=None))
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pytest
 
 from strongroom.client.errors import BadInput
 from strongroom.client.instructions_file import parse_instructions_file
-from strongroom.client.policy import Policy, oidc_method, passkey_method
+from strongroom.client.methods import oidc_method, passkey_method
+from strongroom.client.policy import Policy
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import parse_instructions, parse_method

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.client.policy import People, Policy, cedar_string, instructions, oidc_method, passkey_method
+from strongroom.client.methods import oidc_method, passkey_method
+from strongroom.client.policy import People, Policy, cedar_string, instructions
 from strongroom.enclave.authenticator.rules import RuleBook
 from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.codec import encode

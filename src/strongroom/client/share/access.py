@@ -10,7 +10,8 @@ from operator import or_
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.errors import BadInput
-from strongroom.client.policy import People, Policy, instructions, passkey_method
+from strongroom.client.methods import passkey_method
+from strongroom.client.policy import People, Policy, instructions
 from strongroom.client.share.format import MAX_CARDS, MAX_PEOPLE, Card
 from strongroom.client.share.site import Site
 from strongroom.protocol.codec import encode
