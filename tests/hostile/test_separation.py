@@ -75,7 +75,8 @@ async def test_neither_enclave_ever_holds_what_is_the_others():
             stored.append(item.address.id)
             collect = Collect(request_id=os.urandom(16), tickets=[ticket], addresses=[ById(id=stored[-1])])
             reply = await vault.ask(collect)
-            assert isinstance(reply.results[0], Item) and reply.results[0].secret == STORED["secret"]
+            assert isinstance(reply.results[0], Item)
+            assert reply.results[0].secret == STORED["secret"]
         planted = SIGN_IN | STORED | {"rules": RULE.encode()}
         try:
             of_vault, of_authenticator = held(it.vault.pids, planted), held(it.authenticator.pids, planted)
