@@ -18,10 +18,12 @@ from tests.support.evidence import changed
 
 BOB = Fact(
     method=b"m" * 32,
+    kind="oidc",
     issuer="https://login.test",
     subject="bob",
     email="bob@example.com",
     groups=["keys"],
+    claims=[],
     hd="",
     tid="t1",
     oid="",
@@ -30,8 +32,9 @@ BOB = Fact(
     auth_time=1000,
     channel="native",
     phishable=False,
+    mark=None,
 )
-RECORD = RecordFacts(kind="secret", depositor=f"{'6d' * 32}:alice")
+RECORD = RecordFacts(kind="secret", depositor=f"{'6d' * 32}:alice", approvals=[], idle_days=None, time=None)
 PERMIT = "permit (principal, action, resource);\n"
 
 
