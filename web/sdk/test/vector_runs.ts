@@ -10,7 +10,7 @@ import { type Bytes, base64url, concat, hex, unhex, utf8 } from "../src/protocol
 import { type Kind, decode, decodeExactly, encode } from "../src/protocol/codec.js";
 import { ErrorNumber, Misuse, StrongroomError, Untrusted } from "../src/protocol/errors.js";
 import { type Role, parseEvidence, verifyClaims } from "../src/protocol/evidence.js";
-import { boundNonce, parseInstructions, passkeyChallenge } from "../src/protocol/instructions.js";
+import { type MethodKind, boundNonce, parseInstructions, signInChallenge, workloadAudience } from "../src/protocol/instructions.js";
 import { toJson } from "../src/protocol/json.js";
 import { MAX_HELLO, MAX_MESSAGE } from "../src/protocol/limits.js";
 import * as messages from "../src/protocol/messages.js";
@@ -93,8 +93,12 @@ const RUN: Record<string, (given: Given) => Outputs | Promise<Outputs>> = {
   nonce: async (given) => ({
     nonce: await boundNonce(bytesOf(given, "method"), bytesOf(given, "binding_key"), bytesOf(given, "salt")),
   }),
-  "passkey challenge": async (given) => ({
-    challenge: await passkeyChallenge(bytesOf(given, "method"), bytesOf(given, "binding_key"), bytesOf(given, "salt")),
+  "sign-in challenge": async (given) => {
+    const [method, bindingKey, salt] = [bytesOf(given, "method"), bytesOf(given, "binding_key"), bytesOf(given, "salt")];
+    return { challenge: await signInChallenge(input<MethodKind>(given, "kind"), method, bindingKey, salt) };
+  },
+  "workload audience": async (given) => ({
+    audience: await workloadAudience(bytesOf(given, "authenticator_cluster"), bytesOf(given, "binding_key")),
   }),
   "blob statement": async (given) => ({
     value: await verifyStatement(bytesOf(given, "statement"), bytesOf(given, "signature"), bytesOf(given, "cluster_key")),

@@ -28,6 +28,7 @@ export const ErrorNumber = {
   UNKNOWN_METHOD: 114,
   QUOTA_EXCEEDED: 115,
   STALE_KEY: 116,
+  TIME_UNWITNESSED: 117,
 
   REFUSED: 201,
   THROTTLED: 202,
@@ -116,11 +117,18 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
     "the message is sealed to a key that has turned over",
     "fetch the evidence again and repeat",
   ],
+  [ErrorNumber.TIME_UNWITNESSED]: [
+    "the rules depend on the time, and nobody but the host tells this Vault the time",
+    "leave time out of the rules, or use a Vault with witnesses",
+  ],
   [ErrorNumber.REFUSED]: [
     "refused, or there is no such record",
     "check the address and that you signed in as the right person",
   ],
-  [ErrorNumber.THROTTLED]: ["too many refused attempts", "wait a quarter of an hour"],
+  [ErrorNumber.THROTTLED]: [
+    "too many refused attempts",
+    "wait; each further attempt that is refused takes twice as long as the one before",
+  ],
   [ErrorNumber.SIGN_IN_REFUSED]: [
     "the sign-in provider refused the sign-in",
     "sign in again, with an account that the provider knows",

@@ -9,14 +9,36 @@ import { decode, decodeFirstInt } from "./codec.js";
 import { ErrorNumber, Misuse } from "./errors.js";
 import { type Kind, either } from "./kinds.js";
 import { MAX_INSTRUCTIONS, MAX_METHOD } from "./limits.js";
-import { type Audience, Instructions, OidcMethod, PasskeyMethod, type Visit } from "./messages.js";
+import {
+  type Audience,
+  CodeMethod,
+  DirectoryMethod,
+  EnclaveMethod,
+  Instructions,
+  KeysMethod,
+  OidcMethod,
+  PasskeyMethod,
+  type PublicMethod,
+  type Visit,
+  WorkloadMethod,
+} from "./messages.js";
 import { Domain, digest } from "./primitives.js";
 
 export type Action = Visit["action"];
 /** native: loopback redirect (RFC 8252); web: a page's https redirect; device: RFC 8628, phishable. */
 export type Channel = Audience["channel"];
-export type Method = OidcMethod | PasskeyMethod;
-export const Method: Kind<Method> = either<Method>(OidcMethod, PasskeyMethod);
+/** The kinds of sign-in. */
+export type MethodKind = PublicMethod["kind"];
+export type Method = OidcMethod | PasskeyMethod | WorkloadMethod | DirectoryMethod | KeysMethod | EnclaveMethod | CodeMethod;
+export const Method: Kind<Method> = either<Method>(
+  OidcMethod,
+  PasskeyMethod,
+  WorkloadMethod,
+  DirectoryMethod,
+  KeysMethod,
+  EnclaveMethod,
+  CodeMethod,
+);
 
 /** Decode and check what needs no Cedar. Throws `Misuse` INSTRUCTIONS_INVALID, METHOD_INVALID, UNSUPPORTED or TOO_LARGE. */
 export function parseInstructions(data: Bytes): Instructions {
@@ -56,9 +78,19 @@ export async function boundNonce(method: Bytes, bindingKey: Bytes, salt: Bytes):
   return base64url(await digest(Domain.NONCE, method, bindingKey, salt));
 }
 
-/** WebAuthn challenge (32 bytes): bound as the nonce is. The salt stays with the Authenticator. */
-export function passkeyChallenge(method: Bytes, bindingKey: Bytes, salt: Bytes): Promise<Bytes> {
-  return digest(Domain.PASSKEY, method, bindingKey, salt);
+/**
+ * What a passkey, a key or an enclave answers for (32 bytes, RULES 10): H(kind ‖ method digest ‖ binding key ‖ salt).
+ *
+ * Whoever answers computes it with the binding key of their own session. What was made for one session counts in no
+ * other, and what was made for one kind of sign-in in no other kind.
+ */
+export function signInChallenge(kind: MethodKind, method: Bytes, bindingKey: Bytes, salt: Bytes): Promise<Bytes> {
+  return digest(Domain.CHALLENGE, utf8(kind), method, bindingKey, salt);
+}
+
+/** Audience of a token that a workload asks its platform for (RULES 12): a stolen one is of no use to a thief. */
+export async function workloadAudience(authenticatorCluster: Bytes, bindingKey: Bytes): Promise<string> {
+  return `strongroom:${hex(authenticatorCluster)}:${hex(await digest(Domain.WORKLOAD_AUDIENCE, bindingKey))}`;
 }
 
 function orInvalid<T>(number: ErrorNumber, attempt: () => T): T {

@@ -42,6 +42,9 @@ export const MAX_AUTHENTICATORS = 8;
 /** Tickets that come with one request. */
 export const MAX_TICKETS = 8;
 
+/** Seconds for which a question for approval stands at most. */
+export const MAX_APPROVAL_LIFE = 2_592_000;
+
 /** Seconds: a client refuses evidence that expires later than this from now (RULES 2). */
 export const MAX_EVIDENCE_AHEAD = 7_200;
 

@@ -353,12 +353,18 @@ export interface OidcMethod {
   readonly secret: OidcSecret;
   readonly algorithms: readonly ("ES256" | "EdDSA" | "RS256")[];
   readonly email_domains: readonly string[];
+  readonly acr_values: readonly string[];
+  readonly max_age: number;
+  readonly pushed: boolean;
 }
 export const OidcMethod: Kind<OidcMethod> = map(["type", "oidc"], [
   ["public", OidcPublic],
   ["secret", OidcSecret],
   ["algorithms", list(oneOf("ES256", "EdDSA", "RS256"), 1, 3)],
   ["email_domains", list(text(0, 256), 0, 64)],
+  ["acr_values", list(text(0, 256), 0, 8)],
+  ["max_age", int(0, 2 ** 63)],
+  ["pushed", bool],
 ]);
 
 export interface Passkey {
@@ -391,6 +397,129 @@ export interface PasskeyMethod {
 export const PasskeyMethod: Kind<PasskeyMethod> = map(["type", "passkey"], [
   ["public", PasskeyPublic],
   ["passkeys", list(Passkey, 1, 32)],
+]);
+
+export interface WorkloadPublic {
+  readonly issuer: string;
+  readonly audience: string;
+}
+export const WorkloadPublic: Kind<WorkloadPublic> = map(null, [["issuer", text(0, 512)], ["audience", text(0, 256)]]);
+
+export interface WorkloadMethod {
+  readonly type: "workload";
+  readonly public: WorkloadPublic;
+  readonly algorithms: readonly ("ES256" | "EdDSA" | "RS256")[];
+  readonly keys: Bytes;
+  readonly claims: readonly string[];
+}
+export const WorkloadMethod: Kind<WorkloadMethod> = map(["type", "workload"], [
+  ["public", WorkloadPublic],
+  ["algorithms", list(oneOf("ES256", "EdDSA", "RS256"), 1, 3)],
+  ["keys", bytes(0, 8192)],
+  ["claims", list(text(0, 256), 0, 16)],
+]);
+
+export interface DirectoryPublic {
+  readonly name: string;
+}
+export const DirectoryPublic: Kind<DirectoryPublic> = map(null, [["name", text(0, 256)]]);
+
+export interface DirectoryMethod {
+  readonly type: "directory";
+  readonly public: DirectoryPublic;
+  readonly flavour: "active-directory" | "ldap";
+  readonly servers: readonly string[];
+  readonly certificates: Bytes;
+  readonly base: string;
+  readonly user_dn: string;
+  readonly groups: readonly string[];
+  readonly email_domains: readonly string[];
+}
+export const DirectoryMethod: Kind<DirectoryMethod> = map(["type", "directory"], [
+  ["public", DirectoryPublic],
+  ["flavour", oneOf("active-directory", "ldap")],
+  ["servers", list(text(0, 512), 1, 4)],
+  ["certificates", bytes(0, 8192)],
+  ["base", text(0, 256)],
+  ["user_dn", text(0, 256)],
+  ["groups", list(text(0, 256), 0, 32)],
+  ["email_domains", list(text(0, 256), 0, 64)],
+]);
+
+export interface KeyOfPerson {
+  readonly person: string;
+  readonly public_key: Bytes;
+}
+export const KeyOfPerson: Kind<KeyOfPerson> = map(null, [["person", text(0, 256)], ["public_key", bytes(1, 512)]]);
+
+export interface KeysPublic {
+  readonly fingerprints: readonly Bytes[];
+}
+export const KeysPublic: Kind<KeysPublic> = map(null, [["fingerprints", list(bytes(32), 1, 32)]]);
+
+export interface KeysMethod {
+  readonly type: "keys";
+  readonly public: KeysPublic;
+  readonly keys: readonly KeyOfPerson[];
+  readonly verified: boolean;
+}
+export const KeysMethod: Kind<KeysMethod> = map(["type", "keys"], [
+  ["public", KeysPublic],
+  ["keys", list(KeyOfPerson, 1, 32)],
+  ["verified", bool],
+]);
+
+export interface Workload {
+  readonly name: string;
+  readonly policy: Bytes;
+}
+export const Workload: Kind<Workload> = map(null, [["name", text(0, 256)], ["policy", bytes(0, 8192)]]);
+
+export interface EnclavePublic {
+  readonly names: readonly string[];
+}
+export const EnclavePublic: Kind<EnclavePublic> = map(null, [["names", list(text(0, 256), 1, 16)]]);
+
+export interface EnclaveMethod {
+  readonly type: "enclave";
+  readonly public: EnclavePublic;
+  readonly workloads: readonly Workload[];
+}
+export const EnclaveMethod: Kind<EnclaveMethod> = map(["type", "enclave"], [
+  ["public", EnclavePublic],
+  ["workloads", list(Workload, 1, 16)],
+]);
+
+export interface CodePublic {
+  readonly sender: string;
+}
+export const CodePublic: Kind<CodePublic> = map(null, [["sender", text(0, 256)]]);
+
+export interface CodeSecret {
+  readonly server: string;
+  readonly user: string;
+  readonly password: string;
+}
+export const CodeSecret: Kind<CodeSecret> = map(null, [
+  ["server", text(0, 512)],
+  ["user", text(0, 256)],
+  ["password", text(0, 1024)],
+]);
+
+export interface CodeMethod {
+  readonly type: "email-code";
+  readonly public: CodePublic;
+  readonly secret: CodeSecret;
+  readonly certificates: Bytes;
+  readonly addresses: readonly string[];
+  readonly domains: readonly string[];
+}
+export const CodeMethod: Kind<CodeMethod> = map(["type", "email-code"], [
+  ["public", CodePublic],
+  ["secret", CodeSecret],
+  ["certificates", bytes(0, 8192)],
+  ["addresses", list(text(0, 256), 0, 64)],
+  ["domains", list(text(0, 256), 0, 64)],
 ]);
 
 export interface Instructions {
@@ -684,7 +813,7 @@ export const History: Kind<History> = map(["type", "history"], [
 export interface Visit {
   readonly number: number;
   readonly at: number;
-  readonly action: "admin" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
+  readonly action: "admin" | "approve" | "ask" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
   readonly person: Person;
   readonly version: number;
   readonly outcome: number;
@@ -692,7 +821,7 @@ export interface Visit {
 export const Visit: Kind<Visit> = map(null, [
   ["number", int(0, 2 ** 63)],
   ["at", int(0, 1099511627776)],
-  ["action", oneOf("admin", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
+  ["action", oneOf("admin", "approve", "ask", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
   ["person", Person],
   ["version", int(0, 2 ** 63)],
   ["outcome", int(0, 999)],
@@ -732,6 +861,93 @@ export const BlobGranted: Kind<BlobGranted> = map(["type", "blob-granted"], [
   ["signature", bytes(64)],
 ]);
 
+export interface Ask {
+  readonly type: "ask";
+  readonly request_id: Bytes;
+  readonly address: ById | ByName | ByPerson;
+  readonly action: "admin" | "approve" | "ask" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
+  readonly tickets: readonly Ticket[];
+  readonly seconds: number;
+}
+export const Ask: Kind<Ask> = map(["type", "ask"], [
+  ["request_id", bytes(16)],
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["action", oneOf("admin", "approve", "ask", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
+  ["tickets", list(Ticket, 0, 8)],
+  ["seconds", int(60, 2592000)],
+]);
+
+export interface Asked {
+  readonly type: "asked";
+  readonly question: Bytes;
+  readonly version: number;
+  readonly expires_at: number;
+}
+export const Asked: Kind<Asked> = map(["type", "asked"], [
+  ["question", bytes(16)],
+  ["version", int(0, 2 ** 63)],
+  ["expires_at", int(0, 1099511627776)],
+]);
+
+export interface Questions {
+  readonly type: "questions";
+  readonly address: ById | ByName | ByPerson;
+  readonly tickets: readonly Ticket[];
+}
+export const Questions: Kind<Questions> = map(["type", "questions"], [
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["tickets", list(Ticket, 0, 8)],
+]);
+
+export interface Question {
+  readonly question: Bytes;
+  readonly action: "admin" | "approve" | "ask" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
+  readonly person: Person;
+  readonly key: Bytes;
+  readonly asked_at: number;
+  readonly expires_at: number;
+  readonly approvals: readonly Person[];
+}
+export const Question: Kind<Question> = map(null, [
+  ["question", bytes(16)],
+  ["action", oneOf("admin", "approve", "ask", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
+  ["person", Person],
+  ["key", bytes(32)],
+  ["asked_at", int(0, 1099511627776)],
+  ["expires_at", int(0, 1099511627776)],
+  ["approvals", list(Person, 0, 16)],
+]);
+
+export interface QuestionsOf {
+  readonly type: "questions-of";
+  readonly version: number;
+  readonly questions: readonly Question[];
+}
+export const QuestionsOf: Kind<QuestionsOf> = map(["type", "questions-of"], [
+  ["version", int(0, 2 ** 63)],
+  ["questions", list(Question, 0, 16)],
+]);
+
+export interface Approve {
+  readonly type: "approve";
+  readonly request_id: Bytes;
+  readonly address: ById | ByName | ByPerson;
+  readonly question: Bytes;
+  readonly tickets: readonly Ticket[];
+}
+export const Approve: Kind<Approve> = map(["type", "approve"], [
+  ["request_id", bytes(16)],
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["question", bytes(16)],
+  ["tickets", list(Ticket, 0, 8)],
+]);
+
+export interface Approved {
+  readonly type: "approved";
+  readonly approvals: number;
+}
+export const Approved: Kind<Approved> = map(["type", "approved"], [["approvals", int(0, 2 ** 63)]]);
+
 export interface Describe {
   readonly type: "describe";
   readonly address: ById | ByName | ByPerson | OfNamespace;
@@ -744,12 +960,12 @@ export const Describe: Kind<Describe> = map(["type", "describe"], [
 
 export interface PublicMethod {
   readonly digest: Bytes;
-  readonly kind: "oidc" | "passkey";
+  readonly kind: "directory" | "email-code" | "enclave" | "keys" | "oidc" | "passkey" | "workload";
   readonly public: Bytes;
 }
 export const PublicMethod: Kind<PublicMethod> = map(null, [
   ["digest", bytes(32)],
-  ["kind", oneOf("oidc", "passkey")],
+  ["kind", oneOf("directory", "email-code", "enclave", "keys", "oidc", "passkey", "workload")],
   ["public", bytes(0, 16384)],
 ]);
 
@@ -828,6 +1044,9 @@ export interface Begun {
   readonly redirect_uri: string;
   readonly scope: string;
   readonly iss_in_redirect: boolean;
+  readonly acr_values: string;
+  readonly max_age: number;
+  readonly pushed: boolean;
 }
 export const Begun: Kind<Begun> = map(["type", "begun"], [
   ["issuer", text(0, 512)],
@@ -836,7 +1055,40 @@ export const Begun: Kind<Begun> = map(["type", "begun"], [
   ["redirect_uri", text(0, 512)],
   ["scope", text(0, 2048)],
   ["iss_in_redirect", bool],
+  ["acr_values", text(0, 2304)],
+  ["max_age", int(0, 2 ** 63)],
+  ["pushed", bool],
 ]);
+
+export interface Push {
+  readonly type: "push";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+  readonly channel: "device" | "native" | "web";
+  readonly redirect_uri: string;
+  readonly state: string;
+  readonly salt: Bytes;
+  readonly code_challenge: string;
+  readonly anew: boolean;
+}
+export const Push: Kind<Push> = map(["type", "push"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+  ["channel", oneOf("device", "native", "web")],
+  ["redirect_uri", text(0, 512)],
+  ["state", text(1, 128)],
+  ["salt", bytes(32)],
+  ["code_challenge", text(43, 43)],
+  ["anew", bool],
+]);
+
+export interface Pushed {
+  readonly type: "pushed";
+  readonly request_uri: string;
+}
+export const Pushed: Kind<Pushed> = map(["type", "pushed"], [["request_uri", text(0, 512)]]);
 
 export interface Redeem {
   readonly type: "redeem";
@@ -916,26 +1168,26 @@ export const DevicePoll: Kind<DevicePoll> = map(["type", "device-poll"], [
   ["handle", bytes(0, 4096)],
 ]);
 
-export interface PasskeyBegin {
-  readonly type: "passkey-begin";
+export interface Challenge {
+  readonly type: "challenge";
   readonly vault_cluster: Bytes;
   readonly capsule: Bytes;
   readonly method: Bytes;
 }
-export const PasskeyBegin: Kind<PasskeyBegin> = map(["type", "passkey-begin"], [
+export const Challenge: Kind<Challenge> = map(["type", "challenge"], [
   ["vault_cluster", bytes(32)],
   ["capsule", bytes(0, 81920)],
   ["method", bytes(32)],
 ]);
 
-export interface PasskeyBegun {
-  readonly type: "passkey-begun";
+export interface Challenged {
+  readonly type: "challenged";
   readonly handle: Bytes;
-  readonly challenge: Bytes;
+  readonly salt: Bytes;
 }
-export const PasskeyBegun: Kind<PasskeyBegun> = map(["type", "passkey-begun"], [
+export const Challenged: Kind<Challenged> = map(["type", "challenged"], [
   ["handle", bytes(0, 4096)],
-  ["challenge", bytes(32)],
+  ["salt", bytes(32)],
 ]);
 
 export interface PasskeySignIn {
@@ -958,6 +1210,112 @@ export const PasskeySignIn: Kind<PasskeySignIn> = map(["type", "passkey-sign-in"
   ["with_ticket", optional(Ticket)],
 ]);
 
+export interface KeySignIn {
+  readonly type: "key-sign-in";
+  readonly capsule: Bytes;
+  readonly handle: Bytes;
+  readonly public_key: Bytes;
+  readonly signature: Bytes;
+  readonly with_ticket: Ticket | null;
+}
+export const KeySignIn: Kind<KeySignIn> = map(["type", "key-sign-in"], [
+  ["capsule", bytes(0, 81920)],
+  ["handle", bytes(0, 4096)],
+  ["public_key", bytes(1, 512)],
+  ["signature", bytes(1, 1024)],
+  ["with_ticket", optional(Ticket)],
+]);
+
+export interface EnclaveSignIn {
+  readonly type: "enclave-sign-in";
+  readonly capsule: Bytes;
+  readonly handle: Bytes;
+  readonly kind: "insecure-software" | "nitro" | "sgx" | "snp" | "tdx";
+  readonly quote: Bytes;
+  readonly collateral: Bytes;
+  readonly with_ticket: Ticket | null;
+}
+export const EnclaveSignIn: Kind<EnclaveSignIn> = map(["type", "enclave-sign-in"], [
+  ["capsule", bytes(0, 81920)],
+  ["handle", bytes(0, 4096)],
+  ["kind", oneOf("insecure-software", "nitro", "sgx", "snp", "tdx")],
+  ["quote", bytes(0, 32768)],
+  ["collateral", bytes(0, 65536)],
+  ["with_ticket", optional(Ticket)],
+]);
+
+export interface PasswordSignIn {
+  readonly type: "password-sign-in";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+  readonly user: string;
+  readonly password: string;
+  readonly with_ticket: Ticket | null;
+}
+export const PasswordSignIn: Kind<PasswordSignIn> = map(["type", "password-sign-in"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+  ["user", text(1, 256)],
+  ["password", text(1, 1024)],
+  ["with_ticket", optional(Ticket)],
+]);
+
+export interface TokenSignIn {
+  readonly type: "token-sign-in";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+  readonly token: string;
+  readonly with_ticket: Ticket | null;
+}
+export const TokenSignIn: Kind<TokenSignIn> = map(["type", "token-sign-in"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+  ["token", text(1, 16384)],
+  ["with_ticket", optional(Ticket)],
+]);
+
+export interface CodeBegin {
+  readonly type: "code-begin";
+  readonly vault_cluster: Bytes;
+  readonly capsule: Bytes;
+  readonly method: Bytes;
+  readonly email: string;
+}
+export const CodeBegin: Kind<CodeBegin> = map(["type", "code-begin"], [
+  ["vault_cluster", bytes(32)],
+  ["capsule", bytes(0, 81920)],
+  ["method", bytes(32)],
+  ["email", text(0, 256)],
+]);
+
+export interface CodeBegun {
+  readonly type: "code-begun";
+  readonly handle: Bytes;
+  readonly expires_at: number;
+}
+export const CodeBegun: Kind<CodeBegun> = map(["type", "code-begun"], [
+  ["handle", bytes(0, 4096)],
+  ["expires_at", int(0, 1099511627776)],
+]);
+
+export interface CodeSignIn {
+  readonly type: "code-sign-in";
+  readonly capsule: Bytes;
+  readonly handle: Bytes;
+  readonly code: string;
+  readonly with_ticket: Ticket | null;
+}
+export const CodeSignIn: Kind<CodeSignIn> = map(["type", "code-sign-in"], [
+  ["capsule", bytes(0, 81920)],
+  ["handle", bytes(0, 4096)],
+  ["code", text(8, 8)],
+  ["with_ticket", optional(Ticket)],
+]);
+
 export interface RecordRef {
   readonly handle: Bytes;
   readonly version: number;
@@ -967,17 +1325,23 @@ export const RecordRef: Kind<RecordRef> = map(null, [["handle", bytes(32)], ["ve
 export interface RecordFacts {
   readonly kind: "namespace" | "secret";
   readonly depositor: string;
+  readonly approvals: readonly string[];
+  readonly idle_days: number | null;
+  readonly time: number | null;
 }
 export const RecordFacts: Kind<RecordFacts> = map(null, [
   ["kind", oneOf("namespace", "secret")],
   ["depositor", text(0, 512)],
+  ["approvals", list(text(0, 512), 0, 16)],
+  ["idle_days", optional(int(0, 2 ** 63))],
+  ["time", optional(int(0, 1099511627776))],
 ]);
 
 export interface DecisionRequest {
   readonly request_id: Bytes;
   readonly vault_cluster: Bytes;
   readonly binding_key: Bytes;
-  readonly action: "admin" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
+  readonly action: "admin" | "approve" | "ask" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update";
   readonly rules_digest: Bytes;
   readonly instructions_digest: Bytes;
   readonly context_digest: Bytes;
@@ -987,7 +1351,7 @@ export const DecisionRequest: Kind<DecisionRequest> = map(null, [
   ["request_id", bytes(16)],
   ["vault_cluster", bytes(32)],
   ["binding_key", bytes(65)],
-  ["action", oneOf("admin", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
+  ["action", oneOf("admin", "approve", "ask", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update")],
   ["rules_digest", bytes(32)],
   ["instructions_digest", bytes(32)],
   ["context_digest", bytes(32)],
@@ -1028,15 +1392,30 @@ export const Identity: Kind<Identity> = map(null, [
   ["email", text(0, 256)],
 ]);
 
+export interface Mark {
+  readonly name: Bytes;
+  readonly value: number;
+  readonly token: Bytes;
+  readonly expires_at: number;
+}
+export const Mark: Kind<Mark> = map(null, [
+  ["name", bytes(32)],
+  ["value", int(0, 2 ** 63)],
+  ["token", bytes(32)],
+  ["expires_at", int(0, 1099511627776)],
+]);
+
 export interface Decision {
   readonly request_digest: Bytes;
   readonly number: number;
   readonly identity: Identity | null;
+  readonly marks: readonly Mark[];
 }
 export const Decision: Kind<Decision> = map(null, [
   ["request_digest", bytes(32)],
   ["number", int(0, 999)],
   ["identity", optional(Identity)],
+  ["marks", list(Mark, 0, 4)],
 ]);
 
 export interface Decisions {
@@ -1053,10 +1432,10 @@ export const Validate: Kind<Validate> = map(["type", "validate"], [["instruction
 
 export interface Validated {
   readonly type: "validated";
-  readonly permitted: readonly ("admin" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update")[];
+  readonly permitted: readonly ("admin" | "approve" | "ask" | "audit" | "collect" | "create" | "delete" | "describe" | "fill" | "set-quota" | "update")[];
 }
 export const Validated: Kind<Validated> = map(["type", "validated"], [
-  ["permitted", list(oneOf("admin", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update"), 0, 16)],
+  ["permitted", list(oneOf("admin", "approve", "ask", "audit", "collect", "create", "delete", "describe", "fill", "set-quota", "update"), 0, 16)],
 ]);
 
 export interface Enclose {
@@ -1095,6 +1474,9 @@ export type VaultRequest =
   | Delete
   | History
   | GrantBlob
+  | Ask
+  | Questions
+  | Approve
   | Describe
   | CreateNamespace;
 export const VaultRequest: Kind<VaultRequest> = either<VaultRequest>(
@@ -1106,6 +1488,9 @@ export const VaultRequest: Kind<VaultRequest> = either<VaultRequest>(
   Delete,
   History,
   GrantBlob,
+  Ask,
+  Questions,
+  Approve,
   Describe,
   CreateNamespace,
 );
@@ -1118,6 +1503,9 @@ export type VaultReply =
   | Deleted
   | HistoryOf
   | BlobGranted
+  | Asked
+  | QuestionsOf
+  | Approved
   | Described
   | NamespaceCreated
   | ErrorReply;
@@ -1129,6 +1517,9 @@ export const VaultReply: Kind<VaultReply> = either<VaultReply>(
   Deleted,
   HistoryOf,
   BlobGranted,
+  Asked,
+  QuestionsOf,
+  Approved,
   Described,
   NamespaceCreated,
   ErrorReply,
@@ -1137,22 +1528,36 @@ export const VaultReply: Kind<VaultReply> = either<VaultReply>(
 export type AuthenticatorRequest =
   | Prove
   | Begin
+  | Push
   | Redeem
   | DeviceBegin
   | DevicePoll
-  | PasskeyBegin
+  | Challenge
   | PasskeySignIn
+  | KeySignIn
+  | EnclaveSignIn
+  | PasswordSignIn
+  | TokenSignIn
+  | CodeBegin
+  | CodeSignIn
   | Decide
   | Validate
   | Enclose;
 export const AuthenticatorRequest: Kind<AuthenticatorRequest> = either<AuthenticatorRequest>(
   Prove,
   Begin,
+  Push,
   Redeem,
   DeviceBegin,
   DevicePoll,
-  PasskeyBegin,
+  Challenge,
   PasskeySignIn,
+  KeySignIn,
+  EnclaveSignIn,
+  PasswordSignIn,
+  TokenSignIn,
+  CodeBegin,
+  CodeSignIn,
   Decide,
   Validate,
   Enclose,
@@ -1161,9 +1566,11 @@ export const AuthenticatorRequest: Kind<AuthenticatorRequest> = either<Authentic
 export type AuthenticatorReply =
   | Proved
   | Begun
-  | SignedIn
+  | Pushed
   | DeviceBegun
-  | PasskeyBegun
+  | Challenged
+  | CodeBegun
+  | SignedIn
   | Decisions
   | Validated
   | Enclosed
@@ -1171,9 +1578,11 @@ export type AuthenticatorReply =
 export const AuthenticatorReply: Kind<AuthenticatorReply> = either<AuthenticatorReply>(
   Proved,
   Begun,
-  SignedIn,
+  Pushed,
   DeviceBegun,
-  PasskeyBegun,
+  Challenged,
+  CodeBegun,
+  SignedIn,
   Decisions,
   Validated,
   Enclosed,

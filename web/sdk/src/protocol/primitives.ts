@@ -39,7 +39,8 @@ export const Domain = {
   RULES: "rules",
   POLICY: "policy",
   NONCE: "nonce",
-  PASSKEY: "passkey",
+  CHALLENGE: "challenge",
+  WORKLOAD_AUDIENCE: "workload audience",
   BLOB: "blob",
 } as const;
 export type Domain = (typeof Domain)[keyof typeof Domain];
