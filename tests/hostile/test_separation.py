@@ -82,7 +82,8 @@ async def test_neither_enclave_ever_holds_what_is_the_others():
             of_vault, of_authenticator = held(it.vault.pids, planted), held(it.authenticator.pids, planted)
         except PermissionError:
             pytest.skip("this machine lets nobody read the memory of its own processes")
-        assert "rules" in of_vault and "rules" in of_authenticator, "the search does not find what is there"
+        assert "rules" in of_vault, "the search does not find what is there"
+        assert "rules" in of_authenticator, "the search does not find what is there"
         assert STORED.keys() & of_vault, "the search does not find a secret where one was"
         assert SIGN_IN.keys() & of_authenticator, "the search does not find a credential where one was"
         assert not SIGN_IN.keys() & of_vault
