@@ -37,13 +37,34 @@ NAMESPACE = "bench"
 class Scene:
     """Servers running, and how to use them."""
 
-    def __init__(self, vault: Server, authenticator: Server, issuer: Issuer, platform: InsecureSoftware) -> None:
+    def __init__(
+        self, vault: Server, authenticator: Server, issuer: Issuer, platform: InsecureSoftware, owner: SigningKey
+    ) -> None:
         self.vault = vault
         self.authenticator = authenticator
-        self.issuer = issuer
         self.platform = platform
-        self.method = oidc_method(issuer.url, CLIENT_ID)
+        self.owner = owner
         self.clusters: dict[str, bytes] = {}
+        self.use(issuer)
+
+    def use(self, issuer: Issuer) -> None:
+        """People sign in there from now on; the namespace has to be told."""
+        self.issuer = issuer
+        self.method = oidc_method(issuer.url, CLIENT_ID)
+
+    def namespace(self, name: str, *, replaces: int = 0) -> CreateNamespace:
+        """Of all whom the issuer signs in, without limits."""
+        big = 2**40
+        return CreateNamespace(
+            request_id=os.urandom(16),
+            namespace=name,
+            replaces=replaces,
+            instructions=self.instructions(OPEN, permanent=True),
+            max_records=big,
+            max_bytes=big,
+            max_records_per_identity=big,
+            max_bytes_per_identity=big,
+        )
 
     def restart_vault(self) -> None:
         self.vault = self.vault.again()
@@ -76,12 +97,18 @@ class Scene:
         """Sign in as bob."""
         described: Any = await vault.ask(Describe(address=OfNamespace(namespace=NAMESPACE), tickets=[]))
         desk = await self.wire("authenticator", binding)
+        ticket = await self.redeem(desk, binding, described.authenticators[0].capsule)
+        desk.close()
+        return ticket
+
+    async def redeem(self, desk: Wire, binding: SigningKey, capsule: bytes) -> Ticket:
+        """What the provider's code is worth at the Authenticator."""
         digest, salt = method_digest(encode(self.method)), os.urandom(32)
         self.issuer.nonce = bound_nonce(digest, binding.public, salt)
         signed_in = await desk.ask(
             Redeem(
                 vault_cluster=self.clusters["vault"],
-                capsule=described.authenticators[0].capsule,
+                capsule=capsule,
                 method=digest,
                 channel="native",
                 redirect_uri=REDIRECT,
@@ -91,8 +118,8 @@ class Scene:
                 with_ticket=None,
             )
         )
-        desk.close()
-        return signed_in.ticket
+        ticket: Ticket = signed_in.ticket
+        return ticket
 
     def store(self, ticket: Ticket, ids: list[bytes], instructions: bytes, size: int = 1024) -> Store:
         """A `store` of fresh records."""
@@ -126,23 +153,11 @@ async def scene() -> AsyncIterator[Scene]:
         found: Scene | None = None
         try:
             async with Issuer(Clock(platform)).serving() as issuer:
-                found = Scene(servers[0], servers[1], issuer, platform)
+                found = Scene(servers[0], servers[1], issuer, platform, owner)
                 for role, server in zip(("vault", "authenticator"), servers, strict=True):
                     found.clusters[role] = await cluster_of(server.url)
                 wire = await found.wire("vault", owner)
-                big = 2**40
-                await wire.ask(
-                    CreateNamespace(
-                        request_id=os.urandom(16),
-                        namespace=NAMESPACE,
-                        replaces=0,
-                        instructions=found.instructions(OPEN, permanent=True),
-                        max_records=big,
-                        max_bytes=big,
-                        max_records_per_identity=big,
-                        max_bytes_per_identity=big,
-                    )
-                )
+                await wire.ask(found.namespace(NAMESPACE))
                 wire.close()
                 yield found
         finally:
