@@ -10,15 +10,18 @@ Rules, in the order in which they are checked:
 5. Evidence made for one handshake counts in that handshake only, and never serves clients (RULES 4).
 6. Cluster, program, state of the machine and configuration are those of the policy; an empty list denies
    (`acceptance`).
+
+A workload of somebody else's has no claims and no cluster: its quote alone is appraised, by rules 1, 2 and 6, and its
+report data must be those that were asked for (`appraise_workload`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from strongroom.attestation.acceptance import accept_platform, accept_program
-from strongroom.attestation.policy import RolePolicy, sections_of
+from strongroom.attestation.acceptance import AcceptedBy, accept_platform, accept_program
+from strongroom.attestation.policy import RolePolicy, SoftwarePolicy, sections_of
 from strongroom.attestation.reports import AnyReport
 from strongroom.attestation.verification import verify_quote
 from strongroom.protocol.errors import Number, Untrusted
@@ -50,6 +53,15 @@ class Genuine:
     claims: Claims
     genesis: Genesis
     report: AnyReport
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadAppraisal:
+    """A verified quote, and which of several policies accepts it."""
+
+    index: int
+    report: AnyReport
+    accepted_by: AcceptedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +165,50 @@ def verify_peer(
     if genuine.claims.peer != PeerBinding(purpose, kem_key, binding_key, peer_evidence):
         raise _refuse("this evidence was made for another handshake between enclaves")
     return genuine
+
+
+def appraise_workload(
+    kind: PlatformKind,
+    untrusted_quote: bytes,
+    untrusted_collateral: bytes,
+    *,
+    report_data: bytes,
+    policies: Sequence[RolePolicy],
+    now: int,
+) -> WorkloadAppraisal:
+    """Appraise the quote of an enclave that is none of ours, over exactly these 64 bytes of report data, at `now` (unix
+    seconds): the first policy that accepts it counts. Of policies only the sections of platforms are read.
+
+    Raises `Untrusted`: EVIDENCE for what does not hold, POLICY for what is genuine and no policy accepts, with the
+    reason of the one that names the platform, if there is one such.
+    """
+    software = [policy.insecure_software for policy in policies if policy.insecure_software is not None]
+    report = verify_quote(
+        kind,
+        untrusted_quote,
+        untrusted_collateral,
+        platforms={named for policy in policies for named in sections_of(policy)},
+        insecure_roots={root for section in software for root in section.roots},
+        now=now,
+    )
+    if not equal(report.report_data, report_data):
+        raise _refuse("the quote was made over other report data")
+    problems: list[Untrusted] = []
+    for index, policy in enumerate(policies):
+        section = sections_of(policy).get(kind)
+        if section is None:
+            continue
+        try:
+            # The root may be one that another policy names.
+            if isinstance(section, SoftwarePolicy) and report.root not in section.roots:
+                raise _not_accepted("the policy does not name this software root")
+            accepted_by = accept_program(report, section)
+            accept_platform(report, section, now)
+        except Untrusted as error:
+            problems.append(error)
+        else:
+            return WorkloadAppraisal(index, report, accepted_by)
+    raise problems[0] if len(problems) == 1 else _not_accepted("no policy accepts this program on this machine")
 
 
 def _refuse(reason: str) -> Untrusted:
