@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect as shape
 
-from strongroom.attestation.policy import IntelPolicy, TrustPolicy, sections_of
+from strongroom.attestation.policy import IntelPolicy, RolePolicy, TrustPolicy, sections_of
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
@@ -30,6 +30,7 @@ _WIDTH: Final = 160
 _SHORT: Final = 72
 """Columns up to which a whole list does."""
 _SHAPE: Final = shape.type_info(TrustPolicy)
+_ROLE: Final = shape.type_info(RolePolicy)
 
 _COMMENTS: Final = {
     "clusters": "Clusters. Without this pin the host could start the genuine program with custodians of its own.",
@@ -82,6 +83,27 @@ def parse_trust_policy(text: str) -> TrustPolicy:
     _verify_name(text, policy)
     _verify_advisories(text, policy)
     return policy
+
+
+def parse_workload_policy(untyped: dict[str, Any], place: str) -> RolePolicy:
+    """Of code that counts as somebody: what a role's part of `trust.toml` says of platforms, and no more than that.
+
+    `untyped` is a table as TOML's parser gives it, `place` what that table is called in its file. Raises `Misuse` with
+    the place.
+    """
+    try:
+        for name in ("clusters", "config"):
+            if name in untyped:
+                raise _Misplaced(f"{name} are of Strongroom's own enclaves, and other code has none", f"{place}.{name}")
+        if not untyped:
+            raise _Misplaced(f"expected one of {', '.join(_SECTIONS)}: no evidence would be accepted", place)
+        typed = _from_text(untyped, _ROLE, place) | {"clusters": [], "config": []}
+        return msgspec.convert(typed, RolePolicy, builtin_types=(bytes,))
+    except _Misplaced as error:
+        raise Misuse(Number.MALFORMED, f"{error.what} - at {error.place}") from None
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        what, _, below = str(error).partition(" - at ")
+        raise Misuse(Number.MALFORMED, f"{what} - at {place}{below.strip('`$')}") from None
 
 
 def format_trust_policy(policy: TrustPolicy) -> str:

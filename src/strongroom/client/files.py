@@ -12,7 +12,7 @@ from strongroom.client.errors import BadInput
 from strongroom.client.instructions_file import parse_instructions_file
 from strongroom.client.policy import Policy
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.limits import MAX_INSTRUCTIONS
+from strongroom.protocol.limits import MAX_INSTRUCTIONS, MAX_METHOD
 
 
 def load_trust(path: str | Path) -> TrustPolicy:
@@ -29,7 +29,12 @@ def load_instructions(path: str | Path, trust: TrustPolicy, rules: Policy | None
     """Encoded instructions from an `instructions.toml`: its Authenticators, recognised as `trust` says, its sign-in
     methods, and `rules` (or those in the file). Raises `BadInput` and `Misuse`."""
     text = _read(path, MAX_INSTRUCTIONS, "docs/howto/instructions.md shows such a file")
-    return parse_instructions_file(text, authenticator=trust.authenticator, rules=rules)
+    folder = Path(path).parent
+
+    def read(name: str) -> str:
+        return _read(folder / name, MAX_METHOD, f"{path} names it")
+
+    return parse_instructions_file(text, authenticator=trust.authenticator, rules=rules, read=read)
 
 
 def _read(path: str | Path, limit: int, hint: str) -> str:
