@@ -19,6 +19,9 @@ function oidc(clientSecret: string): Method {
     secret: { client_secret: clientSecret },
     algorithms: ["RS256"],
     email_domains: [],
+    acr_values: [],
+    max_age: 0,
+    pushed: false,
   };
 }
 

@@ -30,8 +30,8 @@ export interface RedirectResult {
 
 /** How the user is brought to a provider and back. */
 export interface SignIn {
-  /** Bring the user to `url`, and wait until the callback page was called with this `state`. */
-  authorize(url: string, state: string): Promise<RedirectResult>;
+  /** Bring the user to `url`, and wait until the callback page at `redirectUri` was called with this `state`. */
+  authorize(url: string, state: string, redirectUri: string): Promise<RedirectResult>;
   /** Where the callback page sends the user on to, if this page is gone by then. */
   readonly returnTo?: string | null;
 }
@@ -159,8 +159,8 @@ export class PopupSignIn implements SignIn {
     this.#cancel?.();
   }
 
-  async authorize(url: string, state: string): Promise<RedirectResult> {
-    verifyReturnsHere(url);
+  async authorize(url: string, state: string, redirectUri: string): Promise<RedirectResult> {
+    verifyReturnsHere(redirectUri);
     this.prepare();
     const channel = new BroadcastChannel(CHANNEL);
     try {
@@ -189,16 +189,15 @@ export class RedirectSignIn implements SignIn {
     return location.href;
   }
 
-  authorize(url: string): Promise<RedirectResult> {
-    verifyReturnsHere(url);
+  authorize(url: string, _state: string, redirectUri: string): Promise<RedirectResult> {
+    verifyReturnsHere(redirectUri);
     location.assign(url);
     return new Promise(() => undefined); // the page ends before
   }
 }
 
 /** Otherwise the user would come back to somebody else's page, and this one wait for ever. */
-function verifyReturnsHere(url: string): void {
-  const back = new URL(url).searchParams.get("redirect_uri") ?? "";
+function verifyReturnsHere(back: string): void {
   if (URL.canParse(back) && new URL(back).origin === location.origin) return;
   throw new BadInput("this sign-in returns to another page than this one", "open the address that the message came with");
 }

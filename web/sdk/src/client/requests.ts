@@ -4,7 +4,7 @@ import type { Bytes } from "../protocol/bytes.js";
 import { decode } from "../protocol/codec.js";
 import { ErrorNumber, Misuse } from "../protocol/errors.js";
 import { MAX_INSTRUCTIONS, MAX_METADATA, MAX_METHOD, MAX_SECRET, MAX_TICKETS } from "../protocol/limits.js";
-import { type Described, OidcPublic, PasskeyPublic, type PublicMethod, type StoreItem, type Ticket } from "../protocol/messages.js";
+import { CodePublic, type Described, DirectoryPublic, OidcPublic, PasskeyPublic, type PublicMethod, type StoreItem, type Ticket } from "../protocol/messages.js";
 import { randomBytes } from "../protocol/primitives.js";
 import { type Address, verifyName } from "./addresses.js";
 import { BadInput } from "./errors.js";
@@ -70,9 +70,20 @@ export function descriptionOf(described: Described): Description {
 
 function shown({ kind, digest, public: untrusted }: PublicMethod): ShownMethod {
   try {
-    if (kind === "passkey") return { kind, digest, passkeys: decode(untrusted, PasskeyPublic, MAX_METHOD) };
-    const { issuer, audiences } = decode(untrusted, OidcPublic, MAX_METHOD);
-    return { kind, digest, issuer, audiences, channels: audiences.map((audience) => audience.channel) };
+    switch (kind) {
+      case "oidc": {
+        const { issuer, audiences } = decode(untrusted, OidcPublic, MAX_METHOD);
+        return { kind, digest, issuer, audiences, channels: audiences.map((audience) => audience.channel) };
+      }
+      case "passkey":
+        return { kind, digest, passkeys: decode(untrusted, PasskeyPublic, MAX_METHOD) };
+      case "email-code":
+        return { kind, digest, sender: decode(untrusted, CodePublic, MAX_METHOD).sender };
+      case "directory":
+        return { kind, digest, name: decode(untrusted, DirectoryPublic, MAX_METHOD).name };
+      default:
+        return { kind, digest }; // no browser signs in so: what is shown of it is not looked at
+    }
   } catch (error) {
     if (!(error instanceof Misuse)) throw error;
     throw new Misuse(ErrorNumber.UNSUPPORTED, "a sign-in method that this version does not know");

@@ -27,6 +27,15 @@ export interface Journal {
   readonly visits: readonly Visit[];
 }
 
+/** A question that others are to approve. */
+export interface Asked {
+  /** Its id, 16 bytes. */
+  readonly question: Bytes;
+  readonly version: number;
+  /** Unix seconds. */
+  readonly expiresAt: number;
+}
+
 /** One record to create: see `Vault.store`. */
 export interface NewSecret {
   /** At most 64 KiB. */
@@ -45,7 +54,7 @@ export interface NewSecret {
 export interface Person {
   /** How principals are written: hex of the method digest, a colon, the subject. */
   readonly principal: string;
-  /** The provider, or for a passkey the domain that it belongs to. */
+  /** The provider; for a passkey the domain that it belongs to, for a code its sender, for a password the directory's name. */
   readonly provider: string;
   readonly subject: string;
   /** Verified address, or empty. */
@@ -72,7 +81,26 @@ export interface ShownPasskeys extends AnyMethod {
   readonly passkeys: PasskeyPublic;
 }
 
-export type ShownMethod = ShownOidc | ShownPasskeys;
+/** Sign-in with a code that comes by e-mail: whoever reads the mailbox gets in. */
+export interface ShownCodes extends AnyMethod {
+  readonly kind: "email-code";
+  /** The address that codes come from. */
+  readonly sender: string;
+}
+
+/** Sign-in with user name and password of a directory. */
+export interface ShownDirectory extends AnyMethod {
+  readonly kind: "directory";
+  /** As the depositor calls it, who may lie: what is approved is the digest. */
+  readonly name: string;
+}
+
+/** Sign-ins of programs, and of people with keys at a command line: no browser can do them. */
+export interface ShownForPrograms extends AnyMethod {
+  readonly kind: "workload" | "keys" | "enclave";
+}
+
+export type ShownMethod = ShownOidc | ShownPasskeys | ShownCodes | ShownDirectory | ShownForPrograms;
 
 /** One Authenticator where to sign in. */
 export interface Place {

@@ -1,5 +1,5 @@
 /**
- * A Vault as its users see it: store, collect, update, fill, delete, history, describe.
+ * A Vault as its users see it: store, collect, update, fill, delete, ask, approve, history, describe.
  *
  *     const vault = new Vault({ url: "/vault/", policy, bindingKey: await loadOrMakeKey(), signIn: new PopupSignIn() });
  *     const { address } = await vault.store({ secret, instructions }, { namespace: "share" });
@@ -11,21 +11,25 @@
 import type { Appraisal } from "../attestation/appraisal.js";
 import type { Bytes } from "../protocol/bytes.js";
 import { ErrorNumber, Misuse, Refused, StrongroomError, Untrusted, fromNumber } from "../protocol/errors.js";
-import { MAX_BATCH } from "../protocol/limits.js";
-import type { BlobGranted, Collected, Described, Item, Terms, Ticket, TrustPolicy } from "../protocol/messages.js";
+import type { Action } from "../protocol/instructions.js";
+import { MAX_APPROVAL_LIFE, MAX_BATCH } from "../protocol/limits.js";
+import type { BlobGranted, Collected, Described, Item, Question, Terms, Ticket, TrustPolicy } from "../protocol/messages.js";
 import type { SigningKey } from "../protocol/primitives.js";
 import { type Address, type Anywhere, formatAddress, parseAddress } from "./addresses.js";
 import { BadInput } from "./errors.js";
 import type { Passkeys } from "./passkeys.js";
 import { type SignIn, pendingShelf } from "./redirect.js";
 import { descriptionOf, merged, requestIdOrNew, storeItem, verifyNamespace, verifySizes } from "./requests.js";
-import type { Description, Erased, Journal, NewSecret, Person, Receipt, Released, ShownMethod } from "./results.js";
+import type { Asked, Description, Erased, Journal, NewSecret, Person, Receipt, Released, ShownMethod } from "./results.js";
 import { AttestedServer, type Clock } from "./session.js";
-import { type Joining, SignInDesk, type Ways } from "./sign_in.js";
+import { type Joining, SignInDesk, type Ways } from "./sign_in/desk.js";
+import type { Codes, Passwords } from "./sign_in/typed.js";
 import { MemoryShelf, type Shelf } from "./storage.js";
 
 /** Addresses whose ways to sign in are kept in mind. */
 const REMEMBERED = 4096;
+/** Seconds. */
+const MIN_APPROVAL_LIFE = 60;
 const BAD_TICKET: readonly number[] = [ErrorNumber.TICKET_MISSING, ErrorNumber.TICKET_EXPIRED];
 
 export interface VaultOptions {
@@ -35,9 +39,16 @@ export interface VaultOptions {
   readonly policy: TrustPolicy;
   /** Whom tickets are bound to: `loadOrMakeKey()` in a page. */
   readonly bindingKey: SigningKey;
-  /** How the user is brought to a provider; without it, only passkeys serve. */
+  /** How the user is brought to a provider. What is left out of these four, the user can't sign in with. */
   readonly signIn?: SignIn;
   readonly passkeys?: Passkeys;
+  readonly codes?: Codes;
+  readonly passwords?: Passwords;
+  /**
+   * Digests, in hex, of the directories for which passwords may be asked; by default of none. A record's depositor calls
+   * a directory whatever they like: name those alone that the user, or whoever answers for this page, has approved.
+   */
+  readonly directories?: ReadonlySet<string>;
   /** The provider to sign in with, when there is a choice. */
   readonly issuer?: string;
   /**
@@ -85,12 +96,12 @@ export class Vault {
   readonly #ways = new Map<string, Ways>();
 
   constructor(options: VaultOptions) {
-    const { policy, bindingKey, signIn, passkeys, issuer, providers } = options;
+    const { policy, bindingKey } = options;
     const client = { bindingKey, now: options.now ?? ((): number => Date.now() / 1000) };
     const shelf = options.shelf ?? ("indexedDB" in globalThis ? pendingShelf() : new MemoryShelf());
     const authenticatorAt = options.authenticatorAt ?? ((url: string): string => url);
     this.#server = new AttestedServer(options.url, { role: "vault", policy: policy.vault }, client);
-    this.#desk = new SignInDesk(policy, client, { signIn, passkeys, issuer, providers, authenticatorAt, shelf });
+    this.#desk = new SignInDesk(policy, client, { ...options, authenticatorAt, shelf });
   }
 
   // --- who is there ---------------------------------------------------------------------------------------------
@@ -316,6 +327,40 @@ export class Vault {
       current = error.version;
     }
     return this.#withTickets(where, (tickets) => write(current, tickets));
+  }
+
+  // --- approvals (RULES 17) -------------------------------------------------------------------------------------
+
+  /**
+   * Ask others to approve that you do `action` once, with this binding key. Pass the id on to them. Any change of the
+   * record ends the question.
+   */
+  async ask(
+    address: Address | string,
+    action: Action,
+    { seconds = 86_400, requestId }: { readonly seconds?: number; readonly requestId?: Bytes } = {},
+  ): Promise<Asked> {
+    const where = recordOf(address);
+    if (!Number.isInteger(seconds) || seconds < MIN_APPROVAL_LIFE || seconds > MAX_APPROVAL_LIFE) {
+      throw new BadInput(`a question stands for ${MIN_APPROVAL_LIFE} to ${MAX_APPROVAL_LIFE} seconds`, "give people a day or two");
+    }
+    const request = { type: "ask", request_id: requestIdOrNew(requestId), address: where, action, seconds } as const;
+    const { question, version, expires_at: expiresAt } = await this.#withTickets(where, (tickets) => this.#server.ask({ ...request, tickets }, "asked"));
+    return { question, version, expiresAt };
+  }
+
+  /** What stands open at a record, oldest first, for whoever may approve. Look who asks before you do. */
+  async questions(address: Address | string): Promise<readonly Question[]> {
+    const where = recordOf(address);
+    const request = { type: "questions", address: where } as const;
+    return (await this.#withTickets(where, (tickets) => this.#server.ask({ ...request, tickets }, "questions-of"))).questions;
+  }
+
+  /** Say yes to a question of somebody else's; how many have, by now. */
+  async approve(address: Address | string, question: Bytes, { requestId }: { readonly requestId?: Bytes } = {}): Promise<number> {
+    const where = recordOf(address);
+    const request = { type: "approve", request_id: requestIdOrNew(requestId), address: where, question } as const;
+    return (await this.#withTickets(where, (tickets) => this.#server.ask({ ...request, tickets }, "approved"))).approvals;
   }
 
   // --- what the Vault says of a record --------------------------------------------------------------------------

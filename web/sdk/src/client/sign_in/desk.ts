@@ -6,22 +6,25 @@
  * Vault session's binding key, so that the ticket counts there and nowhere else.
  */
 
-import { type Bytes, base64url, hex, utf8 } from "../protocol/bytes.js";
-import { ErrorNumber, Refused, type StrongroomError, Unavailable, Untrusted } from "../protocol/errors.js";
-import { boundNonce } from "../protocol/instructions.js";
-import { MAX_TICKETS, MAX_TICKET_LIFE } from "../protocol/limits.js";
-import type { Audience, Begun, SignedIn, Ticket, TrustPolicy } from "../protocol/messages.js";
-import { equal, randomBytes, sha256 } from "../protocol/primitives.js";
-import { BadInput } from "./errors.js";
-import type { Passkeys } from "./passkeys.js";
-import { type Expected, type Pending, type SignIn, pendingAt, verifyRedirect } from "./redirect.js";
-import type { Description, Person, Place, ShownMethod, ShownOidc, ShownPasskeys } from "./results.js";
-import { AttestedServer, type Client } from "./session.js";
-import type { Shelf } from "./storage.js";
-import { isLoopback } from "./transport.js";
+import { type Bytes, base64url, hex } from "../../protocol/bytes.js";
+import { ErrorNumber, Refused, type StrongroomError, Unavailable, Untrusted } from "../../protocol/errors.js";
+import { boundNonce, signInChallenge } from "../../protocol/instructions.js";
+import { MAX_TICKETS, MAX_TICKET_LIFE } from "../../protocol/limits.js";
+import type { SignedIn, Ticket, TrustPolicy } from "../../protocol/messages.js";
+import { equal, randomBytes } from "../../protocol/primitives.js";
+import { BadInput } from "../errors.js";
+import type { Passkeys } from "../passkeys.js";
+import { type Expected, type Pending, type SignIn, pendingAt, verifyRedirect } from "../redirect.js";
+import type { Description, Person, Place, ShownCodes, ShownDirectory, ShownMethod, ShownOidc, ShownPasskeys } from "../results.js";
+import { AttestedServer, type Client } from "../session.js";
+import type { Shelf } from "../storage.js";
+import { authorizationUrl, codeChallenge, pushedUrl, verifyBegun, webAudience } from "./browser.js";
+import { CODE_TRIES, type CodeState, type Codes, type Passwords, orWrong, plainCode } from "./typed.js";
 
 /** Seconds before its expiry at which a ticket is no longer used. */
 const MARGIN = 30;
+/** The kinds of sign-in that browsers can do, the first the first choice. */
+const PREFERRED: readonly ShownMethod["kind"][] = ["oidc", "passkey", "directory", "email-code"];
 /** Of what is kept while the user is away: what another version kept is forgotten. */
 const FORMAT = 1;
 
@@ -49,6 +52,10 @@ interface Held {
 export interface Entrances {
   readonly signIn?: SignIn | undefined;
   readonly passkeys?: Passkeys | undefined;
+  readonly codes?: Codes | undefined;
+  readonly passwords?: Passwords | undefined;
+  /** Digests, in hex, of the directories that passwords may be asked for; by default none. */
+  readonly directories?: ReadonlySet<string> | undefined;
   /** The provider to sign in with, when there is a choice. */
   readonly issuer?: string | undefined;
   /** The providers that the user may be sent to; by default all that a record names. */
@@ -147,13 +154,33 @@ export class SignInDesk {
 
   #isWanted(method: ShownMethod): boolean {
     const { issuer } = this.#entrances;
-    return method.kind === "passkey" || ((issuer === undefined || issuer === method.issuer) && this.#isKnown(method));
+    return (method.kind !== "oidc" || issuer === undefined || issuer === method.issuer) && this.#isKnown(method);
   }
 
-  /** A depositor names a record's providers, and could name one whose page only looks like another's (RULES 14). */
-  #isKnown({ issuer }: ShownOidc): boolean {
-    const { providers } = this.#entrances;
-    return providers === undefined || providers.has(issuer);
+  /**
+   * A depositor names a record's providers, and could name one whose page only looks like another's; or a directory by
+   * the name of somebody else's (RULES 14).
+   */
+  #isKnown(method: ShownMethod): boolean {
+    const { providers, directories } = this.#entrances;
+    if (method.kind === "oidc") return providers === undefined || providers.has(method.issuer);
+    return method.kind !== "directory" || directories?.has(hex(method.digest)) === true;
+  }
+
+  #isUsable(method: ShownMethod): boolean {
+    const { signIn, passkeys, codes, passwords } = this.#entrances;
+    switch (method.kind) {
+      case "oidc":
+        return signIn !== undefined && webAudience(method) !== undefined;
+      case "passkey":
+        return passkeys !== undefined;
+      case "email-code":
+        return codes !== undefined;
+      case "directory":
+        return passwords !== undefined;
+      default:
+        return false; // for programs: keys, enclaves and workloads
+    }
   }
 
   // --- signing in -----------------------------------------------------------------------------------------------
@@ -199,8 +226,8 @@ export class SignInDesk {
     how: { readonly method?: ShownMethod | undefined; readonly joining: Joining },
   ): Promise<Person> {
     const method = how.method ?? this.#choose(description.methods);
-    if (method.kind === "oidc" && !this.#isKnown(method)) {
-      throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `${method.issuer} is none of the providers that this page signs in with`);
+    if (!this.#isKnown(method)) {
+      throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `${providerOf(method)} is none of those that this page signs in with`);
     }
     return this.#oneAtATime(async () => {
       let person: Person | undefined;
@@ -265,21 +292,35 @@ export class SignInDesk {
   }
 
   #choose(methods: readonly ShownMethod[]): ShownMethod {
-    const { signIn, passkeys } = this.#entrances;
-    const usable = methods.filter((method) => this.#isWanted(method) && (method.kind === "passkey" ? passkeys : signIn && webAudience(method)));
-    const found = usable.find((method) => method.kind === "oidc") ?? usable[0];
+    const usable = methods.filter((method) => this.#isWanted(method) && this.#isUsable(method));
+    const found = PREFERRED.flatMap((kind) => usable.filter((method) => method.kind === kind))[0];
     if (found !== undefined) return found;
-    const offered = methods.map((method) => (method.kind === "oidc" ? `${method.issuer} (${method.channels.join("/")})` : "passkey"));
+    if (methods.length > 0 && !methods.some((method) => PREFERRED.includes(method.kind))) {
+      const kinds = [...new Set(methods.map((method) => method.kind))].join(", ");
+      throw new BadInput("this record is for programs, not for browsers", `collect it with the command line or an SDK: it asks for ${kinds}`);
+    }
+    const offered = methods.map((method) => (method.kind === "oidc" ? `${method.issuer} (${method.channels.join("/")})` : method.kind));
     throw new BadInput("no sign-in method suits this page", `offered are: ${offered.join(", ") || "none"}`);
   }
 
   #visit(visit: Visit, method: ShownMethod): Promise<Person> {
-    return method.kind === "oidc" ? this.#atProvider(visit, method) : this.#withPasskey(visit, method);
+    switch (method.kind) {
+      case "oidc":
+        return this.#atProvider(visit, method);
+      case "passkey":
+        return this.#withPasskey(visit, method);
+      case "email-code":
+        return this.#withCode(visit, method);
+      case "directory":
+        return this.#withPassword(visit, method);
+      default:
+        throw new BadInput("this way to sign in is for programs, not for browsers", "choose another method");
+    }
   }
 
   // --- at a provider --------------------------------------------------------------------------------------------
 
-  /** Authorization code with PKCE and bound nonce. */
+  /** Authorization code with PKCE and bound nonce; pushed by the Authenticator where the method says so. */
   async #atProvider(visit: Visit, method: ShownOidc): Promise<Person> {
     const { signIn, shelf } = this.#entrances;
     const audience = webAudience(method);
@@ -291,17 +332,19 @@ export class SignInDesk {
     verifyBegun(begun, method, audience);
     const bindingKey = this.#client.bindingKey.public;
     const [salt, state, verifier] = [randomBytes(32), base64url(randomBytes(32)), base64url(randomBytes(32))];
-    const nonce = await boundNonce(method.digest, bindingKey, salt);
     // Else the provider's own session would say once more who has signed in already.
-    const prompt = visit.before !== null || this.#anew ? "login" : "";
-    const url = await authorizationUrl(begun, { state, nonce, verifier, prompt });
+    const anew = visit.before !== null || this.#anew;
+    const redirect = { redirect_uri: begun.redirect_uri, state, salt, code_challenge: await codeChallenge(verifier), anew };
+    const url = begun.pushed
+      ? pushedUrl(begun, (await server.ask({ type: "push", ...which, ...redirect }, "pushed")).request_uri)
+      : await authorizationUrl(begun, { state, nonce: await boundNonce(method.digest, bindingKey, salt), verifier, prompt: anew ? "login" : "" });
     const expected = { state, issuer: begun.issuer, issRequired: begun.iss_in_redirect };
     const redirectUri = begun.redirect_uri;
     const underway: Underway = { ...visit, format: FORMAT, method, expected, redirectUri, salt, verifier, bindingKey, held: this.#held };
     const pending: Pending = { details: underway, startedAt: Date.now(), returnTo: signIn.returnTo ?? null, untrustedQuery: null };
     await shelf.put(state, pending);
     try {
-      return await this.#redeem(underway, verifyRedirect(await signIn.authorize(url, state), expected));
+      return await this.#redeem(underway, verifyRedirect(await signIn.authorize(url, state, redirectUri), expected));
     } finally {
       await shelf.delete(state);
     }
@@ -333,10 +376,63 @@ export class SignInDesk {
     const { place, vaultCluster, before } = visit;
     const server = await this.#appraised(place);
     const which = { vault_cluster: vaultCluster, capsule: place.capsule, method: method.digest };
-    const { handle, challenge } = await server.ask({ type: "passkey-begin", ...which }, "passkey-begun");
+    const { handle, salt } = await server.ask({ type: "challenge", ...which }, "challenged");
+    // With this session's own key: another session's challenge, passed on to this user, would be signed for its thief.
+    const challenge = await signInChallenge("passkey", method.digest, this.#client.bindingKey.public, salt);
     const assertion = await passkeys.assert(challenge, method.passkeys);
     const request = { type: "passkey-sign-in", capsule: place.capsule, handle, ...assertion, with_ticket: before?.ticket ?? null } as const;
     return this.#hold(visit, method, await server.ask(request, "signed-in"));
+  }
+
+  // --- with what the user types ---------------------------------------------------------------------------------
+
+  /** A code by e-mail: as often as the user wants another one, or types a wrong one. */
+  async #withCode(visit: Visit, method: ShownCodes): Promise<Person> {
+    const { codes } = this.#entrances;
+    if (codes === undefined) throw new BadInput("this page can't ask for codes", "choose another method");
+    const { place, vaultCluster, before } = visit;
+    const which = { vault_cluster: vaultCluster, capsule: place.capsule, method: method.digest };
+    const first: CodeState = { method, email: null, expiresAt: 0, triesLeft: 0, problem: null };
+    let handle: Bytes | undefined;
+    for (let state = first; ; ) {
+      const answer = await codes.ask(state);
+      const server = await this.#appraised(place);
+      try {
+        if ("email" in answer) {
+          const begun = await server.ask({ type: "code-begin", ...which, email: answer.email }, "code-begun");
+          handle = begun.handle;
+          state = { method, email: answer.email, expiresAt: begun.expires_at, triesLeft: CODE_TRIES, problem: null };
+          continue;
+        }
+        if (handle === undefined || state.triesLeft < 1) throw new Refused(ErrorNumber.SIGN_IN_REFUSED, "there is no code to compare with");
+        const code = plainCode(answer.code);
+        if (!/^[0-9]{8}$/.test(code)) throw new BadInput("a code has eight digits", "copy it from the e-mail that came last");
+        state = { ...state, triesLeft: state.triesLeft - 1 };
+        const request = { type: "code-sign-in", capsule: place.capsule, handle, code, with_ticket: before?.ticket ?? null } as const;
+        return await this.#hold(visit, method, await server.ask(request, "signed-in"));
+      } catch (error) {
+        state = { ...state, problem: orWrong(error) };
+      }
+    }
+  }
+
+  /** User name and password, for directories that were approved alone; they live for one request (RULES 14). */
+  async #withPassword(visit: Visit, directory: ShownDirectory): Promise<Person> {
+    const { passwords } = this.#entrances;
+    if (passwords === undefined) throw new BadInput("this page can't ask for passwords", "choose another method");
+    if (!this.#isKnown(directory)) throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `nobody has approved the directory ${directory.name}`);
+    const { place, vaultCluster, before } = visit;
+    const which = { vault_cluster: vaultCluster, capsule: place.capsule, method: directory.digest };
+    for (let problem: Refused | null = null; ; ) {
+      const server = await this.#appraised(place); // before anything is typed
+      const answer = await passwords.ask({ directory, authenticator: place.url, problem });
+      try {
+        const request = { type: "password-sign-in", ...which, ...answer, with_ticket: before?.ticket ?? null } as const;
+        return await this.#hold(visit, directory, await server.ask(request, "signed-in"));
+      } catch (error) {
+        problem = orWrong(error);
+      }
+    }
   }
 
   /** Keep the ticket, in place of those that it replaces. */
@@ -345,8 +441,7 @@ export class SignInDesk {
       throw new Untrusted(ErrorNumber.AUTHENTICATOR_UNTRUSTED, "a ticket of another Authenticator");
     }
     const [cluster, digest] = [hex(place.clusterId), hex(method.digest)];
-    const provider = method.kind === "oidc" ? method.issuer : method.passkeys.rp_id;
-    const person = { principal: `${digest}:${subject}`, provider, subject, email };
+    const person = { principal: `${digest}:${subject}`, provider: providerOf(method), subject, email };
     const until = Math.min(expiresAt, this.#client.now() + MAX_TICKET_LIFE) - MARGIN;
     const methods = [...(before?.methods ?? []), digest];
     const replaced = (held: Held): boolean => held.ticket === before?.ticket || (held.cluster === cluster && held.methods.every((one) => methods.includes(one)));
@@ -361,44 +456,19 @@ export class SignInDesk {
 
 const pair = (cluster: string, method: string): string => `${cluster}:${method}`;
 const fits = (held: Held, ways: Ways): boolean => held.methods.some((method) => ways.pairs.has(pair(held.cluster, method)));
-const webAudience = (method: ShownOidc): Audience | undefined => method.audiences.find((audience) => audience.channel === "web");
 
-/** What the Authenticator says must be what the Vault described, and nothing but a web page may be opened. */
-function verifyBegun(begun: Begun, method: ShownOidc, audience: Audience): void {
-  if (begun.issuer !== method.issuer || begun.client_id !== audience.client_id || begun.redirect_uri !== audience.redirect_uri) {
-    throw new Untrusted(ErrorNumber.AUTHENTICATOR_UNTRUSTED, "it would sign in by another method than the Vault named");
-  }
-  verifyBrowserUrl(begun.authorization_endpoint);
-}
-
-/** Where to send the user (RFC 6749 §4.1.1, RFC 7636). `prompt` as in OpenID Connect, or empty. */
-export async function authorizationUrl(
-  begun: Begun,
-  own: { readonly state: string; readonly nonce: string; readonly verifier: string; readonly prompt: string },
-): Promise<string> {
-  const query = new URLSearchParams({
-    response_type: "code",
-    client_id: begun.client_id,
-    redirect_uri: begun.redirect_uri,
-    scope: begun.scope,
-    state: own.state,
-    nonce: own.nonce,
-    code_challenge: base64url(await sha256(utf8(own.verifier))),
-    code_challenge_method: "S256",
-    ...(own.prompt === "" ? {} : { prompt: own.prompt }),
-  });
-  return `${begun.authorization_endpoint}${begun.authorization_endpoint.includes("?") ? "&" : "?"}${query}`;
-}
-
-/**
- * Throws `Untrusted` unless this is a page on the web, or on this machine: no script, no program.
- *
- * The provider is a depositor's choice. Going where it says must not start anything else.
- */
-export function verifyBrowserUrl(url: string): void {
-  const isPlain = /^https?:\/\/[^/?@]+(?:[/?]|$)/.test(url) && /^[!-~]+$/.test(url) && !/["<>\\^`{|}#]/.test(url);
-  const parts = isPlain && URL.canParse(url) ? new URL(url) : undefined;
-  if (parts === undefined || (parts.protocol !== "https:" && !isLoopback(parts))) {
-    throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, "the sign-in provider names an address that is no web page");
+/** Who vouches, as users know it. */
+export function providerOf(method: ShownMethod): string {
+  switch (method.kind) {
+    case "oidc":
+      return method.issuer;
+    case "passkey":
+      return method.passkeys.rp_id;
+    case "email-code":
+      return method.sender;
+    case "directory":
+      return method.name;
+    default:
+      return method.kind;
   }
 }
