@@ -8,12 +8,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from strongroom.client.methods import oidc_method, passkey_method
-from strongroom.enclave.authenticator.passkeys import MAX_LIFE
-from strongroom.protocol.authenticator_messages import PasskeyBegin, Validate
+from strongroom.enclave.authenticator.ceremonies import MAX_LIFE
+from strongroom.protocol.authenticator_messages import Validate
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted
-from strongroom.protocol.instructions import passkey_challenge
-from strongroom.protocol.primitives import Domain, SigningKey
-from strongroom.protocol.sign_in_messages import Begin, DeviceBegin, Redeem
+from strongroom.protocol.instructions import sign_in_challenge
+from strongroom.protocol.primitives import Domain, SigningKey, digest
+from strongroom.protocol.sign_in_messages import Begin, Challenge, DeviceBegin, Redeem
 from tests.support.evidence import changed
 from tests.support.issuer import VAULT
 from tests.support.passkeys import (
@@ -85,15 +85,16 @@ async def test_an_assertion_made_for_another_binding_key_is_worthless(desk):
     assert await desk.passkey_finish(begun, assertion)
 
 
-async def test_the_challenge_covers_method_binding_key_and_salt():
+async def test_the_challenge_covers_kind_method_binding_key_and_salt():
     key, other = SigningKey.generate().public, SigningKey.generate().public
     made = {
-        passkey_challenge(method, binding, salt)
+        sign_in_challenge(kind, method, binding, salt)
+        for kind in ("passkey", "keys")
         for method in (bytes(32), b"m" * 32)
         for binding in (key, other)
         for salt in (bytes(32), b"s" * 32)
     }
-    assert len(made) == 8
+    assert len(made) == 16
 
 
 async def test_every_sign_in_has_a_challenge_of_its_own(desk):
@@ -230,6 +231,37 @@ async def test_client_data_nested_without_end_is_refused(desk):
     assert refused.number is Number.TOKEN_UNTRUSTED
 
 
+# --- copies -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_passkey_that_counts_leaves_a_mark_which_its_copy_can_not_pass(desk):
+    """The Vault commits it and lets it rise only: the copy, which is behind, or the original after it, is noticed."""
+    begun = await desk.passkey_begin()
+    first = BOB.sign_in(begun.challenge, counter=7)
+    copied = BOB.sign_in(begun.challenge, counter=7)
+    (original,) = desk.facts(await desk.passkey_finish(begun, first))
+    (copy,) = desk.facts(await desk.passkey_finish(begun, copied))
+    assert original.mark is not None
+    assert original.mark.name == digest(Domain.MARK, desk.passkey_digest, BOB.credential_id)
+    assert (original.mark.value, original.mark.expires_at) == (7, 0)
+    assert original.mark.token == digest(Domain.MARK, first.signature)
+    assert (copy.mark.name, copy.mark.value) == (original.mark.name, 7)
+    assert copy.mark.token != original.mark.token
+
+
+async def test_passkeys_that_do_not_count_leave_no_mark(desk):
+    (fact,) = desk.facts(await desk.passkey_sign_in(BOB))
+    assert fact.mark is None
+
+
+async def test_one_person_has_several_passkeys_each_with_a_mark_of_its_own(desk):
+    other = SoftwarePasskey()
+    desk.passkeys = method_of(BOB, other)
+    found = [desk.facts(await desk.passkey_sign_in(key, counter=3))[0] for key in (BOB, other)]
+    assert {fact.subject for fact in found} == {"bob@example.com"}
+    assert len({fact.mark.name for fact in found}) == 2
+
+
 # --- methods of one kind used as the other -----------------------------------------------------------------------
 
 
@@ -247,10 +279,12 @@ async def test_each_kind_of_method_serves_only_its_own_sign_ins(desk):
         Begin(**common, method=desk.passkey_digest, channel="web"),
         Redeem(**common, method=desk.passkey_digest, channel="web", **redeem),
         DeviceBegin(**common, method=desk.passkey_digest),
-        PasskeyBegin(**common, method=desk.digest),
-        PasskeyBegin(**common, method=bytes(32)),
+        Challenge(**common, method=bytes(32)),
     ):
         assert (await refusal(desk.service.handle(desk.caller(), request))).number is Number.UNKNOWN_METHOD
+    begun = await desk.challenged("passkey", desk.method)
+    finish = desk.passkey_finish(begun, BOB.sign_in(begun.challenge), capsule=capsule)
+    assert (await refusal(finish)).number is Number.UNKNOWN_METHOD
 
 
 # --- methods that are not valid ----------------------------------------------------------------------------------

@@ -9,11 +9,10 @@ from strongroom.client import results
 from strongroom.client.errors import BadInput
 from strongroom.client.policy import Policy
 from strongroom.client.sign_in import DeviceCode
-from strongroom.protocol.authenticator_messages import PasskeyBegin
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
-from strongroom.protocol.instructions import method_digest
-from strongroom.protocol.sign_in_messages import PasskeySignIn
+from strongroom.protocol.instructions import method_digest, sign_in_challenge
+from strongroom.protocol.sign_in_messages import Challenge, PasskeySignIn
 from strongroom.protocol.vault_messages import Item
 from tests.support.passkeys import SoftwarePasskey, method_of
 from tests.support.served import AtTheIssuer, ServedWorld
@@ -105,8 +104,8 @@ async def passkey_ticket(served, person, address, method, *, with_ticket=None):
     place = (await person.describe(address)).authenticators[0]
     desk = await RawClient(served.world.authenticator, person.binding).open()
     digest = method_digest(encode(method))
-    begun = await desk.ask(PasskeyBegin(vault_cluster=served.world.vault_cluster, capsule=place.capsule, method=digest))
-    assertion = PASSKEY.sign_in(begun.challenge)
+    begun = await desk.ask(Challenge(vault_cluster=served.world.vault_cluster, capsule=place.capsule, method=digest))
+    assertion = PASSKEY.sign_in(sign_in_challenge("passkey", digest, person.binding.public, begun.salt))
     signed_in = await desk.ask(
         PasskeySignIn(capsule=place.capsule, handle=begun.handle, with_ticket=with_ticket, **vars(assertion))
     )

@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from strongroom.client.methods import passkey_method
-from strongroom.enclave.authenticator.tickets import Fact
-from strongroom.protocol.authenticator_messages import PasskeyBegin, PasskeyBegun
 from strongroom.protocol.codec import encode
-from strongroom.protocol.instructions import Passkey, PasskeyMethod, method_digest
-from strongroom.protocol.sign_in_messages import PasskeySignIn, SignedIn
+from strongroom.protocol.facts import Fact
+from strongroom.protocol.instructions import Kind, Method, Passkey, PasskeyMethod, method_digest, sign_in_challenge
+from strongroom.protocol.sign_in_messages import Challenge, Challenged, PasskeySignIn, SignedIn
 from tests.support.issuer import VAULT, Desk, Issuer
 from tests.support.world import Platform
 
@@ -86,6 +85,7 @@ class SoftwarePasskey:
         origin: str = ORIGIN,
         rp_id: str = RP_ID,
         flags: int = PRESENT | VERIFIED,
+        counter: int = 0,
         **members: Any,
     ) -> Assertion:
         """An assertion over `challenge`; `members` are added to the client data or replace what stands there."""
@@ -97,7 +97,7 @@ class SoftwarePasskey:
             **members,
         }
         client_data = json.dumps(said).encode()
-        authenticator_data = sha256(rp_id.encode()).digest() + bytes([flags]) + bytes(4)
+        authenticator_data = sha256(rp_id.encode()).digest() + bytes([flags]) + counter.to_bytes(4, "big")
         signature = self.sign(authenticator_data + sha256(client_data).digest())
         return Assertion(self.credential_id, authenticator_data, client_data, signature)
 
@@ -121,7 +121,33 @@ def method_of(*passkeys: SoftwarePasskey, rp_id: str = RP_ID, origin: str = ORIG
     return passkey_method(rp_id, [origin], [passkey.public for passkey in passkeys])
 
 
-class PasskeyDesk(Desk):
+@dataclass(frozen=True)
+class Begun:
+    """A sign-in that has begun, and the challenge that the client computed for it."""
+
+    handle: bytes
+    challenge: bytes
+
+
+class ChallengeDesk(Desk):
+    """An Authenticator and a client who answers challenges."""
+
+    async def challenged(self, kind: Kind, method: Method, **changes: Any) -> Begun:
+        """`changes`: other fields of the request."""
+        digest = method_digest(encode(method))
+        fields = {"vault_cluster": VAULT, "capsule": self.capsule(method), "method": digest}
+        reply = await self.service.handle(self.caller(), Challenge(**fields | changes))
+        assert isinstance(reply, Challenged)
+        return Begun(reply.handle, sign_in_challenge(kind, digest, self.binding_key, reply.salt))
+
+    def facts(self, signed_in: SignedIn) -> list[Fact]:
+        """What the ticket says to the Authenticator."""
+        return self.sealer.verify_ticket(
+            signed_in.ticket, binding_key=self.binding_key, vault_cluster=VAULT, now=self.clock.now()
+        )
+
+
+class PasskeyDesk(ChallengeDesk):
     """An Authenticator and a client whose user has passkeys."""
 
     def __init__(self, platform: Platform, passkeys: PasskeyMethod, issuer: Issuer | None = None) -> None:
@@ -132,13 +158,10 @@ class PasskeyDesk(Desk):
     def passkey_digest(self) -> bytes:
         return method_digest(encode(self.passkeys))
 
-    async def passkey_begin(self, **changes: Any) -> PasskeyBegun:
-        fields = {"vault_cluster": VAULT, "capsule": self.capsule(self.passkeys), "method": self.passkey_digest}
-        reply = await self.service.handle(self.caller(), PasskeyBegin(**fields | changes))
-        assert isinstance(reply, PasskeyBegun)
-        return reply
+    async def passkey_begin(self, **changes: Any) -> Begun:
+        return await self.challenged("passkey", self.passkeys, **changes)
 
-    async def passkey_finish(self, begun: PasskeyBegun, assertion: Assertion, **changes: Any) -> SignedIn:
+    async def passkey_finish(self, begun: Begun, assertion: Assertion, **changes: Any) -> SignedIn:
         fields = {"capsule": self.capsule(self.passkeys), "handle": begun.handle, "with_ticket": None}
         request = PasskeySignIn(**fields | vars(assertion) | changes)
         reply = await self.service.handle(self.caller(), request)
@@ -148,9 +171,3 @@ class PasskeyDesk(Desk):
     async def passkey_sign_in(self, passkey: SoftwarePasskey, **bent: Any) -> SignedIn:
         begun = await self.passkey_begin()
         return await self.passkey_finish(begun, passkey.sign_in(begun.challenge, **bent))
-
-    def facts(self, signed_in: SignedIn) -> list[Fact]:
-        """What the ticket says to the Authenticator."""
-        return self.sealer.verify_ticket(
-            signed_in.ticket, binding_key=self.binding_key, vault_cluster=VAULT, now=self.clock.now()
-        )

@@ -7,6 +7,8 @@ Attacks stopped here:
    framing into what is signed, and the authenticator the relying party.
 3. A found or borrowed device, a key that is merely touched: user verification (PIN, biometrics) is always demanded.
 4. Another passkey than the method lists, or a registration or payment passed off as a sign-in.
+5. A copy of a passkey that counts its signatures: the counter is a mark, which the Vault commits and lets rise only
+   (§6.1.1, RULES 21). Passkeys that several devices share don't count.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ import msgspec
 
 from strongroom.enclave.authenticator.ceremonies import Ceremony
 from strongroom.enclave.authenticator.cose import parse_public_key, verify_signature
+from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Number, Refused, Untrusted
 from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import Passkey, PasskeyMethod
+from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.sign_in_messages import PasskeySignIn
 
 MIN_AUTHENTICATOR_DATA: Final = 37
 """Digest of the relying party's id (32) ‖ flags (1) ‖ counter (4); extensions may follow."""
+_COUNTER: Final = slice(33, 37)
 PRESENT: Final = 0x01
 VERIFIED: Final = 0x04
 BACKUP_ELIGIBLE: Final = 0x08
@@ -55,6 +60,19 @@ def verify_assertion(untrusted: PasskeySignIn, method: PasskeyMethod, ceremony: 
         # RFC 8176. Not "hwk": without attestation nobody knows whether hardware holds the key.
         amr=["mfa", "pop", "user"],
         channel="web",
+        mark=_mark(untrusted, ceremony.method),
+    )
+
+
+def _mark(verified: PasskeySignIn, method: bytes) -> Mark | None:
+    counter = int.from_bytes(verified.authenticator_data[_COUNTER], "big")
+    if counter == 0:
+        return None
+    return Mark(
+        name=digest(Domain.MARK, method, verified.credential_id),
+        value=counter,
+        token=digest(Domain.MARK, verified.signature),
+        expires_at=0,
     )
 
 
