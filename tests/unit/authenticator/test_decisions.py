@@ -105,7 +105,7 @@ REFUSED = {
     "rules that were swapped": (
         lambda d: item(d, rules=PERMIT, request={"rules_digest": rules_digest(RULES)}), Number.MALFORMED),
     "facts that were swapped": (
-        lambda d: item(d, facts=encode(RecordFacts(kind="namespace", depositor="d")),
+        lambda d: item(d, facts=encode(RecordFacts(kind="namespace", depositor="d", approvals=[], idle_days=None, time=None)),
                        request={"context_digest": context_digest(FACTS)}), Number.MALFORMED),
     "facts that do not decode": (lambda d: item(d, facts=b"x"), Number.MALFORMED),
     "a request that does not decode": (lambda d: changed(item(d), request=b"\xc1"), Number.MALFORMED),
