@@ -6,9 +6,9 @@ import pytest
 
 from strongroom.client.policy import People, Policy
 from strongroom.enclave.authenticator.rules import RuleBook
-from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import method_digest, rules_digest
 from strongroom.protocol.limits import MAX_SIGN_INS, MAX_TICKET_LIFE
 from strongroom.protocol.messages import Ticket
@@ -19,7 +19,7 @@ from tests.support.issuer import VAULT as DESK_VAULT
 from tests.support.passkeys import PasskeyDesk, SoftwarePasskey, method_of
 from tests.support.world import Platform
 from tests.unit.authenticator.test_decisions import FACTS, VAULT, decide, item
-from tests.unit.authenticator.test_rules import BOB, RECORD, when
+from tests.unit.authenticator.test_rules import ALICES, BOB, NOW, when
 
 PASSKEY = SoftwarePasskey("bob@example.com")
 PASSKEYS = method_of(PASSKEY, SoftwarePasskey("carol@example.com"))
@@ -141,7 +141,7 @@ async def test_groups_of_several_sign_ins_that_do_not_fit_are_refused_never_drop
 def permitted(rules: str, *facts: Fact) -> str:
     """Who, or nobody."""
     try:
-        return RuleBook().decide(rules_digest(rules), rules, "collect", RECORD, facts).subject
+        return RuleBook().decide(rules_digest(rules), rules, "collect", ALICES, facts, NOW).fact.subject
     except Refused:
         return ""
 

@@ -12,7 +12,7 @@ from strongroom.protocol.rules import MAX_POLICY_TOKENS, MAX_TOKENS, verify_rule
 from tests.support.issuer import Desk
 from tests.support.world import Platform
 from tests.unit.authenticator.test_decisions import decide, item
-from tests.unit.authenticator.test_rules import BOB, PERMIT, RECORD, index_of, when
+from tests.unit.authenticator.test_rules import ALICES, BOB, NOW, PERMIT, index_of, when
 
 PERSON = 'Person::"x"'
 
@@ -22,7 +22,8 @@ PERSON = 'Person::"x"'
     [
         "context has phishable && context.phishable",
         'context.record has email && context.record.email == "bob@example.com"',
-        'context.identity has kind && context.identity.kind == "secret"',
+        'context.identity has depositor && context.identity.depositor == "x"',
+        "context.record has auth_age && context.record.auth_age > 7",
         "context.identity has identity",
         "context has record.email",
         'context["record"] has "email"',
@@ -75,7 +76,7 @@ def test_people_are_in_nothing(scope):
 def test_what_can_fire_does_fire(condition):
     rules = PERMIT + '@has("x") ' + when(condition, "forbid")
     with pytest.raises(Refused):
-        RuleBook().decide(rules_digest(rules), rules, "collect", RECORD, [BOB])
+        RuleBook().decide(rules_digest(rules), rules, "collect", ALICES, [BOB], NOW)
 
 
 def one_of(issuers):

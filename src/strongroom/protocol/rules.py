@@ -12,6 +12,8 @@ Attacks stopped here:
    attribute that exactly this type does not have, tags, `principal in` (people are in nothing), things of two types
    compared. So each of these is refused, whatever the attribute is called elsewhere.
 3. A policy that names a record would be evaluated for another record of the same batch: records can't be named.
+4. A Vault looks for the names of some attributes in the text, to load what they need or to refuse rules that depend on
+   a time which nobody witnesses. A name written with escapes would hide from it, so names stand as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from strongroom.protocol.limits import MAX_POLICIES, MAX_RULES
 
 RULES_SCHEMA_V1: Final = """\
 // Schema 1 of the rules in instructions. A published schema keeps its exact meaning for ever.
-// There is no time in the context: the host tells the time, so no rule may grant by its passing.
+// Time here is witnessed (k of n parties said so), never the host's word alone. Where nobody witnesses it, a Vault
+// refuses rules that look at it, and these attributes are absent.
 
 // A principal's id is "METHOD:SUBJECT": hex digest of the complete sign-in method, and the provider's stable subject.
 entity Person;
@@ -41,30 +44,40 @@ entity Record;
 
 type Identity = {
   principal: String,  // the same id as the principal's, to compare with record.depositor
+  kind: String,       // oidc, passkey, workload, directory, keys, enclave or email-code
   method: String,     // 64 hex digits: digest of the complete method definition
-  issuer: String,
+  issuer: String,     // oidc and workload; empty otherwise
   subject: String,
   email?: String,     // verified, lower case, ASCII; absent otherwise
   domain?: String,    // what follows the @ of email
   groups: Set<String>,
+  claims: Set<String>,  // of a workload: "NAME=VALUE" of the claims that its method names
   hd?: String,
   tid?: String,
   oid?: String,
   acr?: String,
   amr: Set<String>,
-  auth_time?: Long,
-  channel: String,    // native, web or device
+  auth_time?: Long,   // unix seconds at which the provider last saw the user prove who it is
+  auth_age?: Long,    // seconds since auth_time, by the Authenticator's clock
+  channel: String,    // native, web, device or direct (at the Authenticator itself, with no provider's page)
   phishable: Bool,    // true: the user may have signed in for somebody else (device flow)
-  others: Set<String>,       // principals of further sign-ins on the same ticket
+  others: Set<String>,       // principals of further sign-ins on the same ticket that are not phishable
   other_emails: Set<String>, // their verified addresses, each as "METHOD ADDRESS"
+  sign_ins: Long,     // how many principals signed in on this ticket, phishable sign-ins not counted
 };
 
 type RecordFacts = {
   kind: String,       // secret or namespace
   depositor: String,  // principal id of who stored it
+  approvals: Set<String>, // principals who approved exactly this action of exactly this client; never who asked
+  approval_count: Long,   // how many they are
+  idle_days?: Long,   // whole days since the depositor was last permitted anything
+  unix_time?: Long,
+  minute_of_day?: Long,   // of unix_time in UTC: 0 to 1439
+  weekday?: Long,         // of unix_time in UTC: 1 is Monday, 7 is Sunday
 };
 
-action create, describe, collect, update, delete, fill, audit, "set-quota", admin
+action create, describe, collect, update, delete, fill, audit, ask, approve, "set-quota", admin
   appliesTo {
     principal: Person,
     resource: Record,
@@ -108,6 +121,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 
+_WORD: Final = re.compile(r"\w+", re.ASCII)
+
 
 @cache
 def schema() -> cedarpy.Schema:
@@ -123,6 +138,8 @@ class Rules:
     """Sorted: actions that some policy permits to somebody."""
     attributes: frozenset[str]
     """Names of all attributes that the policies look at; no other can change a decision."""
+    policies: list[dict[str, Any]]
+    """Cedar's JSON form of each policy, in the order of the text: for whoever explains them."""
 
 
 def verify_rules(rules: str) -> Rules:
@@ -143,7 +160,10 @@ def verify_rules(rules: str) -> Rules:
     permitted: set[Action] = set()
     forbidden: set[Action] = set()
     for index, policy in enumerate(policies):
-        attributes |= _verify_names(policy, index)
+        named = _verify_names(policy, index)
+        if not named <= set(_WORD.findall(texts[index])):
+            raise _invalid("the name of an attribute is written with escapes", index)
+        attributes |= named
         if _is_never(policy):
             continue
         if policy["effect"] == "permit":
@@ -153,7 +173,7 @@ def verify_rules(rules: str) -> Rules:
     _verify_types(rules)
     if not permitted - forbidden:
         raise _invalid("no policy permits anything to anybody")
-    return Rules(sorted(permitted - forbidden), frozenset(attributes))
+    return Rules(sorted(permitted - forbidden), frozenset(attributes), policies)
 
 
 def _invalid(reason: str, index: int = 0) -> Misuse:

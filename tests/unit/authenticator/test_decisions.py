@@ -12,6 +12,7 @@ from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
     DecisionRequest,
+    Mark,
     RecordFacts,
     RecordRef,
     Validate,
@@ -29,7 +30,8 @@ from tests.support.world import Platform
 from tests.unit.authenticator.test_rules import BOB, PERMIT
 
 RULES = 'permit (principal, action == Action::"collect", resource) when { context.identity.subject == "bob" };'
-FACTS = encode(RecordFacts(kind="secret", depositor="d", approvals=[], idle_days=None, time=None))
+RECORD = RecordFacts(kind="secret", depositor="d", approvals=[], idle_days=None, time=None)
+FACTS = encode(RECORD)
 
 
 @pytest.fixture
@@ -86,6 +88,28 @@ async def test_ok_names_whom_it_is_for_and_repeats_the_request(desk):
     assert decision.request_digest == decision_digest(asked.request)
 
 
+MARK = Mark(name=b"n" * 32, value=0, token=b"t" * 32, expires_at=0)
+
+
+async def test_a_sign_in_that_counts_once_is_handed_to_the_vault_with_the_decision(desk):
+    """The Authenticator remembers nothing that its host could not roll back: the Vault commits it (RULES 21)."""
+    marked = changed(BOB, mark=MARK)
+    allowed, refused = await decide(
+        desk, item(desk, fact=marked), item(desk, fact=marked, request={"action": "delete"})
+    )
+    assert (allowed.number, allowed.marks) == (0, [MARK])
+    assert (refused.number, refused.marks) == (Number.REFUSED, [])
+
+
+async def test_time_counts_in_ages_of_sign_ins(desk):
+    rules = (
+        "permit (principal, action, resource) when { context.identity has auth_age && context.identity.auth_age < 60 };"
+    )
+    fresh, old = (changed(BOB, auth_time=int(desk.clock.now()) - age) for age in (5, 65))
+    assert await number(desk, item(desk, rules=rules, fact=fresh)) == 0
+    assert await number(desk, item(desk, rules=rules, fact=old)) == Number.REFUSED
+
+
 async def test_only_an_appraised_vault_is_answered(desk):
     for caller in (None, peer("authenticator")):
         with pytest.raises(Refused) as caught:
@@ -105,7 +129,7 @@ REFUSED = {
     "rules that were swapped": (
         lambda d: item(d, rules=PERMIT, request={"rules_digest": rules_digest(RULES)}), Number.MALFORMED),
     "facts that were swapped": (
-        lambda d: item(d, facts=encode(RecordFacts(kind="namespace", depositor="d", approvals=[], idle_days=None, time=None)),
+        lambda d: item(d, facts=encode(changed(RECORD, kind="namespace")),
                        request={"context_digest": context_digest(FACTS)}), Number.MALFORMED),
     "facts that do not decode": (lambda d: item(d, facts=b"x"), Number.MALFORMED),
     "a request that does not decode": (lambda d: changed(item(d), request=b"\xc1"), Number.MALFORMED),

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from strongroom.enclave.authenticator import rules as rules_module
 from strongroom.enclave.authenticator.rules import RuleBook
-from strongroom.enclave.authenticator.tickets import Fact
-from strongroom.protocol.authenticator_messages import RecordFacts
+from strongroom.protocol.authenticator_messages import Mark, RecordFacts
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
+from strongroom.protocol.evaluation import IDENTITY, RECORD, evaluate, identity_of, parse_rules
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import rules_digest
-from strongroom.protocol.rules import ACTIONS, verify_rules
+from strongroom.protocol.rules import _TYPES, ACTIONS, verify_rules
 from tests.support.evidence import changed
 
 BOB = Fact(
@@ -34,7 +35,8 @@ BOB = Fact(
     phishable=False,
     mark=None,
 )
-RECORD = RecordFacts(kind="secret", depositor=f"{'6d' * 32}:alice", approvals=[], idle_days=None, time=None)
+ALICES = RecordFacts(kind="secret", depositor=f"{'6d' * 32}:alice", approvals=[], idle_days=None, time=None)
+NOW = 1300
 PERMIT = "permit (principal, action, resource);\n"
 
 
@@ -45,8 +47,8 @@ def when(condition, effect="permit"):
 OVERFLOWS = when("context.identity has auth_time && context.identity.auth_time + 9223372036854775807 > 0", "forbid")
 
 
-def decide(rules, *facts, action="collect", record=RECORD):
-    return RuleBook().decide(rules_digest(rules), rules, action, record, facts or (BOB,))
+def decide(rules, *facts, action="collect", record=ALICES, now=NOW):
+    return identity_of(RuleBook().decide(rules_digest(rules), rules, action, record, facts or (BOB,), now).fact)
 
 
 def index_of(rules, number=Number.RULES_INVALID):
@@ -79,12 +81,104 @@ def test_an_ordinary_rule_decides():
         "context.identity has auth_time && context.identity.auth_time == 1000",
         'context.identity.channel == "native" && !context.identity.phishable',
         'context.record.kind == "secret" && context.record.depositor like "*:alice"',
+        'context.identity.kind == "oidc" && context.identity.claims.contains("repository=org/repo")',
+        "context.identity has auth_age && context.identity.auth_age == 300",
+        "context.identity.sign_ins == 1",
+        'context.record.approvals.contains("a:carol") && context.record.approval_count == 2',
+        "context.record has idle_days && context.record.idle_days == 40",
+        # Thursday 26 November 2026, 09:30:59 UTC.
+        "context.record has unix_time && context.record.unix_time == 1795685459",
+        "context.record has minute_of_day && context.record.minute_of_day == 570",
+        "context.record has weekday && context.record.weekday == 4",
     ],
 )
 def test_every_fact_reaches_the_rules(condition):
-    assert decide(when(condition)).subject == "bob"
+    fact = changed(BOB, claims=["repository=org/repo"])
+    record = changed(ALICES, approvals=["a:carol", "a:dave"], idle_days=40, time=1_795_685_459)
+    assert decide(when(condition), fact, record=record).subject == "bob"
     with pytest.raises(Refused):
-        decide(when(f"!({condition})"))
+        decide(when(f"!({condition})"), fact, record=record)
+
+
+def test_every_attribute_of_the_schema_has_a_value():
+    """Else a `forbid` about one would never fire."""
+    assert (set(IDENTITY), set(RECORD)) == (_TYPES["Identity"], _TYPES["RecordFacts"])
+
+
+@pytest.mark.parametrize("attribute", ["unix_time", "minute_of_day", "weekday", "idle_days"])
+def test_a_time_that_nobody_witnessed_is_absent(attribute):
+    with pytest.raises(Refused):
+        decide(when(f"context.record has {attribute}"))
+
+
+@pytest.mark.parametrize(
+    ("day", "weekday"), [(0, 4), (3, 7), (4, 1), (20_783, 4), (20_786, 7), (20_787, 1)]
+)  # 1 January 1970 was a Thursday, and so is 26 November 2026
+def test_days_of_the_week_are_counted_from_monday(day, weekday):
+    condition = f"context.record has weekday && context.record.weekday == {weekday}"
+    for second in (0, 86_399):
+        assert decide(when(condition), record=changed(ALICES, time=day * 86_400 + second)).subject == "bob"
+
+
+def test_a_sign_in_of_the_future_has_no_age():
+    """Else a provider whose clock is ahead would vouch for a fresh sign-in for years."""
+    fresh = when("context.identity has auth_age && context.identity.auth_age < 600")
+    assert decide(fresh, changed(BOB, auth_time=NOW + 60)).subject == "bob"
+    for auth_time in (NOW + 61, 2**40, NOW - 600, None):
+        with pytest.raises(Refused):
+            decide(fresh, changed(BOB, auth_time=auth_time))
+
+
+CAROL = changed(BOB, subject="carol", email="carol@example.com", method=b"c" * 32)
+BOTH = when(f'context.identity.others.contains("{"63" * 32}:carol") && context.identity.sign_ins == 2')
+
+
+def test_people_on_one_ticket_see_each_other():
+    assert decide(BOTH, BOB, CAROL).subject == "bob"
+    assert decide(when('context.identity.other_emails.contains("' + "63" * 32 + ' carol@example.com")'), BOB, CAROL)
+
+
+@pytest.mark.parametrize("facts", [(BOB,), (BOB, BOB), (BOB, changed(CAROL, phishable=True)), (CAROL, CAROL)])
+def test_a_second_pair_of_eyes_is_another_person_who_can_not_have_been_tricked(facts):
+    with pytest.raises(Refused):
+        decide(BOTH, *facts)
+
+
+def test_one_person_twice_is_one_sign_in_and_nobody_else():
+    again = changed(BOB, channel="web")
+    assert decide(when("context.identity.sign_ins == 1"), BOB, again)
+    for condition in ("context.identity.sign_ins > 1", f'context.identity.others.contains("{"6d" * 32}:bob")'):
+        with pytest.raises(Refused):
+            decide(when(condition), BOB, again)
+
+
+def test_a_phishable_sign_in_approves_of_nothing_whatever_the_rules_say():
+    phished = changed(BOB, channel="device", phishable=True)
+    assert decide(PERMIT, phished, action="collect").subject == "bob"
+    with pytest.raises(Refused):
+        decide(PERMIT, phished, action="approve")
+    assert decide(PERMIT, phished, CAROL, action="approve").subject == "carol"
+
+
+def mark(name):
+    return Mark(name=name * 32, value=0, token=b"t" * 32, expires_at=0)
+
+
+@pytest.mark.parametrize(("rules", "counted"), [(PERMIT, ["bob"]), (BOTH, ["bob", "carol"])])
+def test_only_the_sign_ins_on_which_a_decision_rests_are_counted(rules, counted):
+    facts = [
+        changed(BOB, mark=mark(b"b")),
+        changed(CAROL, mark=mark(b"c")),
+        changed(BOB, subject="eve", phishable=True),
+    ]
+    outcome = evaluate(parse_rules(rules), "collect", ALICES, facts, NOW)[0]
+    assert [fact.subject for fact in outcome.counted] == counted
+
+
+def test_an_outcome_names_the_policies():
+    rules = PERMIT + when('context.identity.subject == "bob"') + when('context.identity.subject == "eve"', "forbid")
+    bob, eve = evaluate(parse_rules(rules), "collect", ALICES, [BOB, changed(BOB, subject="eve")], NOW)
+    assert (bob.allowed, bob.policies, eve.allowed, eve.policies) == (True, [0, 1], False, [2])
 
 
 def test_one_fact_that_is_permitted_is_enough_and_is_the_one_named():
@@ -127,6 +221,8 @@ def test_unvalidated_rules_are_not_evaluated():
         (when("context.identity has emial", "forbid"), "unknown attribute"),
         (when("context has approvals", "forbid"), "unknown attribute"),
         (when('context["time"] > 7'), "unknown attribute"),
+        (when('context.identity["sub\\u{6a}ect"] == "bob"'), "with escapes"),
+        (when('context.record has "idle\\u{5f}days"', "forbid"), "with escapes"),
         (when("context.identity.phishable == 1"), "not compatible"),
         (when('resource == Record::"x"'), "names a record"),
         ('permit (principal, action, resource == Record::"x");', "names a record"),
@@ -219,9 +315,9 @@ def test_parsed_rules_are_forgotten_when_they_are_too_many(monkeypatch):
     book = RuleBook()
     for n in range(50):
         rules = PERMIT + f"// {n:0100}\n"
-        assert book.decide(rules_digest(rules), rules, "collect", RECORD, [BOB]).subject == "bob"
+        assert book.decide(rules_digest(rules), rules, "collect", ALICES, [BOB], NOW).allowed
         assert book._size <= 1000
-    assert 0 < len(book._parsed) < 10
+    assert 0 < len(book._kept) < 10
 
 
 def test_leaving_out_what_rules_do_not_look_at_changes_nothing():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from strongroom.client.methods import oidc_method, passkey_method
 from strongroom.client.policy import People, Policy, cedar_string, instructions
 from strongroom.enclave.authenticator.rules import RuleBook
-from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused
 from strongroom.protocol.instructions import (
@@ -21,16 +20,16 @@ from strongroom.protocol.instructions import (
 )
 from tests.support.evidence import changed
 from tests.support.passkeys import SoftwarePasskey
-from tests.unit.authenticator.test_rules import BOB, RECORD
+from tests.unit.authenticator.test_rules import ALICES, BOB, NOW
 
 METHOD = oidc_method("https://login.test", "c")
 FACT = changed(BOB, method=method_digest(encode(METHOD)))
 
 
-def allows(policy, fact=FACT, action="collect", record=RECORD):
+def allows(policy, fact=FACT, action="collect", record=ALICES):
     policy.check()
     try:
-        RuleBook().decide(rules_digest(policy.cedar), policy.cedar, action, record, [fact])
+        RuleBook().decide(rules_digest(policy.cedar), policy.cedar, action, record, [fact], NOW)
     except Refused:
         return False
     return True
@@ -67,7 +66,7 @@ def test_phishable_sign_ins_are_denied_unless_asked_for_by_name(name):
 
 def test_the_depositor_is_method_and_subject():
     policy = Policy.depositor_may("update", "delete")
-    own = RecordFacts(kind="secret", depositor=f"{FACT.method.hex()}:bob")
+    own = changed(ALICES, depositor=f"{FACT.method.hex()}:bob")
     assert allows(policy, action="update", record=own)
     assert not allows(policy, action="collect", record=own)
     assert not allows(policy, changed(FACT, subject="eve"), "update", own)

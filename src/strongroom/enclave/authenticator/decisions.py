@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from strongroom.enclave.authenticator.rules import SCHEMA_VERSION, RuleBook, identity_of
+from strongroom.enclave.authenticator.rules import SCHEMA_VERSION, RuleBook
 from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
@@ -26,6 +26,7 @@ from strongroom.protocol.authenticator_messages import (
 )
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
+from strongroom.protocol.evaluation import identity_of
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import rules_digest
 
@@ -64,23 +65,25 @@ class Judge:
         digest = decision_digest(item.request)
         identity: Identity | None = None
         try:
+            now = self._clock.now()
             request = _verify_request(item, vault_cluster)
-            facts = self._facts(item, request)
+            facts = self._facts(item, request, now)
             identity = identity_of(facts[0])
             record = decode(item.facts, RecordFacts, limit=MAX_FACTS)
-            identity = self._rules.decide(request.rules_digest, item.rules, request.action, record, facts)
+            permitted = self._rules.decide(request.rules_digest, item.rules, request.action, record, facts, now)
         except StrongroomError as error:
             return Decision(request_digest=digest, number=int(error.number), identity=identity, marks=[])
-        marks = [fact.mark for fact in facts if fact.mark is not None]
-        return Decision(request_digest=digest, number=OK, identity=identity, marks=marks)
+        # Of the sign-ins on which it rests: what somebody else did with another one is no reason to refuse this.
+        marks = [fact.mark for fact in permitted.counted if fact.mark is not None]
+        return Decision(request_digest=digest, number=OK, identity=identity_of(permitted.fact), marks=marks)
 
-    def _facts(self, item: DecideItem, request: DecisionRequest) -> list[Fact]:
+    def _facts(self, item: DecideItem, request: DecisionRequest, now: int) -> list[Fact]:
         """Facts of the ticket by methods of these instructions. Raises as `verify_ticket`, and `Refused`."""
         facts = self._sealer.verify_ticket(
             item.ticket,
             binding_key=request.binding_key,
             vault_cluster=request.vault_cluster,
-            now=self._clock.now(),
+            now=now,
         )
         listed = [fact for fact in facts if fact.method in item.methods]
         if not listed:
