@@ -31,7 +31,7 @@ import h11
 import msgspec
 
 from strongroom.enclave.platform.port import Connection, Platform
-from strongroom.protocol.errors import Number, Refused, Unavailable
+from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.limits import MAX_PROVIDER_ANSWER, PROVIDER_TIMEOUT
 
 CALLS_PER_HOST: Final = 8
@@ -130,6 +130,22 @@ def public_roots() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(certifi.where())
+    return context
+
+
+def roots_of(certificates: bytes) -> ssl.SSLContext | None:
+    """TLS with these roots (PEM) and no others; None, for the public ones, when there are none.
+
+    Raises `Misuse` METHOD_INVALID when they are not certificates.
+    """
+    if not certificates:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cadata=certificates.decode("ascii"))
+    except (ValueError, ssl.SSLError):
+        raise Misuse(Number.METHOD_INVALID, "the certificates are not PEM") from None
     return context
 
 
@@ -238,8 +254,8 @@ class Egress:
         server's answer.
         """
         reader, writer = connection
+        _verify_silence(reader)
         await writer.start_tls(roots or self._tls, server_hostname=host)
-        await _verify_silence(reader)
 
     async def _addresses(self, host: str, port: int, *, tls: bool) -> list[str]:
         """Those addresses that may be called. Without TLS only loopback may, and only on the insecure platform."""
@@ -260,16 +276,21 @@ class Egress:
         return accepted
 
 
-async def _verify_silence(reader: asyncio.StreamReader) -> None:
-    """Nothing was asked yet, so nothing can have been answered: what is there came in clear before TLS began, put in
-    by the host, and would be read as the provider's answer. Raises `Unavailable` PROVIDER_UNAVAILABLE."""
+def _verify_silence(reader: asyncio.StreamReader) -> None:
+    """What has come before TLS begins was put in by the host, and would be read as the server's answer. Raises
+    `Unavailable` PROVIDER_UNAVAILABLE.
+
+    To be called right before TLS: until the event loop runs again nothing more comes in clear. Afterwards would be too
+    late to tell, for a mail server speaks first.
+    """
+    attempt = reader.read(1)
     try:
-        async with asyncio.timeout(0):
-            injected = await reader.read(1)  # at once when something is there
-    except TimeoutError:
-        return
-    if injected:
-        raise Unavailable(Number.PROVIDER_UNAVAILABLE, "bytes before TLS began")
+        attempt.send(None)  # ends at once when something is there, and waits otherwise
+    except StopIteration as ended:
+        if ended.value:
+            raise Unavailable(Number.PROVIDER_UNAVAILABLE, "bytes before TLS began") from None
+    finally:
+        attempt.close()
 
 
 async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader) -> Answer:
