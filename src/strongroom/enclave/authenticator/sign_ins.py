@@ -13,7 +13,7 @@ from strongroom.enclave.authenticator.keys import verify_key_signature
 from strongroom.enclave.authenticator.methods import verify_method
 from strongroom.enclave.authenticator.oidc import Provider, Providers
 from strongroom.enclave.authenticator.passkeys import verify_assertion
-from strongroom.enclave.authenticator.throttle import Throttle
+from strongroom.enclave.authenticator.throttle import Throttle, account
 from strongroom.enclave.authenticator.tickets import SALT, Sealer, TicketContents
 from strongroom.enclave.authenticator.workloads import Workloads
 from strongroom.enclave.platform.port import Platform
@@ -35,7 +35,6 @@ from strongroom.protocol.instructions import (
     parse_method,
 )
 from strongroom.protocol.messages import Ticket
-from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.sign_in_messages import (
     Begin,
     Challenge,
@@ -87,6 +86,8 @@ class SignIns:
                     self._sealer,
                     binding_key=caller.binding_key,
                     vault_cluster=request.vault_cluster,
+                    salt=self._platform.random(SALT),
+                    secret=self._platform.random(SALT),
                     now=self._clock.now(),
                 )
             case Challenge():
@@ -134,10 +135,10 @@ class SignIns:
                 return await self._workloads.sign_in(request.method, workload, request.token, caller.binding_key)
             case PasswordSignIn():
                 directory = self._method_of(DirectoryMethod, request.capsule, request.vault_cluster, request.method)
-                account = digest(Domain.MARK, request.method, request.user.casefold().encode())
-                self._throttle.enter(account, caller.binding_key)
+                name = account(request.method, request.user)
+                self._throttle.enter(name, caller.binding_key)
                 fact = await self._directories.sign_in(request.method, directory, request.user, request.password)
-                self._throttle.clear(account, caller.binding_key)
+                self._throttle.clear(name, caller.binding_key)
                 return fact
 
     def _answer_challenge(self, caller: Caller, request: PasskeySignIn | KeySignIn | EnclaveSignIn) -> SignedIn:
