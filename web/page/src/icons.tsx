@@ -27,6 +27,7 @@ export const Pause = draw(<path d="M7.5 5v10M12.5 5v10" />);
 export const Play = draw(<path d="M7 4.8v10.4l8-5.2z" />);
 export const Key = draw(<path d="M9.6 10.4 16.5 3.5M13.8 6.2l2 2M7 17a3.7 3.7 0 1 1 0-7.4A3.7 3.7 0 0 1 7 17z" />);
 export const People = draw(<path d="M7.2 9.5a2.8 2.8 0 1 0 0-5.6 2.8 2.8 0 0 0 0 5.6zM2.5 16.2c.3-2.6 2.1-4.2 4.7-4.2s4.4 1.6 4.7 4.2M13 4.2a2.7 2.7 0 0 1 0 5.1M14.2 12.3c1.8.5 3 1.9 3.3 3.9" />);
+export const Letter = draw(<path d="M3 5.5h14v9H3zM3 6l7 5 7-5" />);
 export const Person = draw(<path d="M10 9.8a3.1 3.1 0 1 0 0-6.2 3.1 3.1 0 0 0 0 6.2zM4 16.8c.4-3 2.8-4.7 6-4.7s5.6 1.7 6 4.7" />);
 export const Clock = draw(<path d="M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6.2V10l2.6 1.8" />);
 export const Eye = draw(<path d="M2.5 10S5 5 10 5s7.5 5 7.5 5-2.5 5-7.5 5-7.5-5-7.5-5zM10 12.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4z" />);

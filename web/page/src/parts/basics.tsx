@@ -10,7 +10,9 @@ import type { Problem } from "../service/types.js";
 
 interface ButtonProps {
   readonly children: ComponentChildren;
-  readonly onClick: () => void;
+  readonly onClick?: () => void;
+  /** Of a form that somebody fills in: Enter does the same. */
+  readonly type?: "button" | "submit";
   readonly look?: "primary" | "plain" | "quiet" | "danger";
   readonly icon?: JSX.Element;
   readonly disabled?: boolean;
@@ -19,10 +21,10 @@ interface ButtonProps {
   readonly autofocus?: boolean;
 }
 
-export function Button({ children, onClick, look = "plain", icon, disabled = false, busy = false, label, autofocus }: ButtonProps): JSX.Element {
+export function Button({ children, onClick, type = "button", look = "plain", icon, disabled = false, busy = false, label, autofocus }: ButtonProps): JSX.Element {
   return (
     <button
-      type="button"
+      type={type}
       class={`button button-${look}`}
       onClick={onClick}
       disabled={disabled || busy}
@@ -50,7 +52,10 @@ interface FieldProps {
   readonly onInput: (value: string) => void;
   readonly hint?: string;
   readonly error?: string | null;
-  readonly type?: "text" | "email";
+  readonly type?: "text" | "email" | "password";
+  /** What it is, as browsers call it; by default they fill in nothing. */
+  readonly fill?: "email" | "username" | "current-password" | "one-time-code";
+  readonly keys?: "numeric" | "email";
   readonly rows?: number;
   readonly placeholder?: string;
   readonly optional?: boolean;
@@ -60,7 +65,7 @@ interface FieldProps {
 
 export function Field(props: FieldProps): JSX.Element {
   const id = useId();
-  const { label, value, onInput, hint, error, type = "text", rows, placeholder, optional = false, maxLength, mono = false } = props;
+  const { label, value, onInput, hint, error, type = "text", rows, placeholder, optional = false, maxLength, mono = false, fill = "off", keys } = props;
   // the browser cuts what is pasted without a word
   const left = maxLength !== undefined && value.length > 0.9 * maxLength ? counted("field.left", Math.max(0, maxLength - value.length)) : null;
   const described = [hint === undefined ? "" : `${id}-hint`, error ? `${id}-error` : ""].filter(Boolean).join(" ");
@@ -69,7 +74,8 @@ export function Field(props: FieldProps): JSX.Element {
     class: mono ? "input mono" : "input",
     value,
     placeholder,
-    autocomplete: "off",
+    autocomplete: fill,
+    inputMode: keys,
     spellcheck: rows !== undefined && !mono,
     maxLength,
     "aria-invalid": Boolean(error),

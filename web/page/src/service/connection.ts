@@ -6,7 +6,7 @@ import { nowSeconds } from "../amounts.js";
 import { Cell } from "../cell.js";
 import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
-import { doorway, passkeys, providersOf, resumeSignIn } from "./people.js";
+import { directoriesOf, doorway, passkeys, providersOf, resumeSignIn, typing } from "./people.js";
 import { problemOf, say } from "./problem.js";
 import type { Connection, Point, Proof } from "./types.js";
 
@@ -84,7 +84,10 @@ async function verify(statement: Uint8Array<ArrayBuffer>, early: Early): Promise
     bindingKey: await early.key,
     signIn: doorway,
     passkeys,
+    codes: typing.codes,
+    passwords: typing.passwords,
     providers: providersOf(site),
+    directories: directoriesOf(site),
     authenticatorAt: (url) => places.get(url) ?? url,
   });
   return { site, vault, appraisal };

@@ -19,10 +19,10 @@ export function windowPassage(): Passage {
       closed = true;
       popup.cancel();
     },
-    authorize: (url, state) => {
+    authorize: (url, state, redirectUri) => {
       // a sign-in takes a moment to begin: who gave up meanwhile must not be sent anywhere
       if (closed) throw new Refused(ErrorNumber.SIGN_IN_PENDING, "it was given up");
-      return popup.authorize(url, state);
+      return popup.authorize(url, state, redirectUri);
     },
   };
 }
@@ -30,7 +30,7 @@ export function windowPassage(): Passage {
 /** Leaves the page, and comes back to this place. */
 export function redirectPassage(): Passage {
   const redirect = new RedirectSignIn();
-  return { returnTo: redirect.returnTo, close: () => undefined, authorize: (url) => redirect.authorize(url) };
+  return { returnTo: redirect.returnTo, close: () => undefined, authorize: (url, state, redirectUri) => redirect.authorize(url, state, redirectUri) };
 }
 
 /** What the SDK signs in by: the passage that the user chose for this sign-in. */
@@ -57,8 +57,8 @@ export class Doorway implements SignIn {
     }
   }
 
-  async authorize(url: string, state: string): Promise<RedirectResult> {
+  async authorize(url: string, state: string, redirectUri: string): Promise<RedirectResult> {
     const passage = this.#passage ?? (await this.#askForClick(url));
-    return passage.authorize(url, state);
+    return passage.authorize(url, state, redirectUri);
   }
 }

@@ -1,17 +1,19 @@
 /** Who is signed in, and asking them to. */
 
-import { BrowserPasskeys, ErrorNumber, StrongroomError, Untrusted, type Anywhere, type ShownMethod, type Site } from "@strongroom/sdk";
+import { BrowserPasskeys, ErrorNumber, StrongroomError, Untrusted, hex, type Anywhere, type ShownMethod, type Site } from "@strongroom/sdk";
 
 import { Cell } from "../cell.js";
 import { Doorway, redirectPassage, windowPassage, type Passage } from "./doorway.js";
 import { linked } from "./link.js";
-import { Declined, problemOf, say } from "./problem.js";
-import type { Person, Problem, SignInQuestion, Way } from "./types.js";
+import { Declined, NotForBrowsers, problemOf, say } from "./problem.js";
+import { Typing } from "./typing.js";
+import type { Form, Person, Problem, SignInQuestion, Way } from "./types.js";
 
 export const people = new Cell<readonly Person[]>([]);
 export const question = new Cell<SignInQuestion | null>(null);
 export const passkeys = new BrowserPasskeys();
 export const doorway = new Doorway(askForClick);
+export const typing = new Typing(showForm);
 
 type Purpose = SignInQuestion["purpose"];
 /** Whether the page may be left for a redirect: not with picked files, which would be lost. */
@@ -44,10 +46,9 @@ export async function signInFor(address: Anywhere, leaving: Leaving): Promise<vo
   const { vault } = linked();
   const { methods } = await vault.describe(address);
   const accounts = accountsAmong(methods);
-  const known = (): boolean => vault.signedIn.some((person) => accounts.some((method) => method.issuer === person.provider));
-  if (!known()) await ask(address, accounts, "first", leaving);
-  const cards = methods.filter((method) => method.kind === "passkey");
-  const missing = cards.filter((method) => !vault.signedIn.some((person) => person.provider === method.passkeys.rp_id));
+  const signedInBy = ({ digest }: ShownMethod): boolean => vault.signedIn.some(({ principal }) => principal.startsWith(`${hex(digest)}:`));
+  if (!accounts.some(signedInBy)) await ask(address, accounts, "first", leaving);
+  const missing = methods.filter((method) => method.kind === "passkey" && !signedInBy(method));
   if (missing.length > 0) await ask(address, missing, "passkey", "never");
 }
 
@@ -60,17 +61,42 @@ export async function signInSecond(address: Anywhere): Promise<void> {
 /** The providers that the site names: its operator answers for them. */
 export const providersOf = ({ methods }: Site): ReadonlySet<string> => new Set(methods.flatMap(({ method }) => (method.type === "oidc" ? [method.public.issuer] : [])));
 
-/** Those accounts of the site with which a record can be asked for. A sender could name a provider that only looks like one. */
-function accountsAmong(methods: readonly ShownMethod[]): readonly Extract<ShownMethod, { kind: "oidc" }>[] {
-  const site = providersOf(linked().site);
-  const offered = methods.filter((method) => method.kind === "oidc");
-  const found = offered.filter(({ issuer }) => site.has(issuer));
+/** The directories that the site names, by their digests: a name alone, anybody can give. */
+export const directoriesOf = ({ methods }: Site): ReadonlySet<string> => new Set(methods.flatMap(({ method, digest }) => (method.type === "directory" ? [hex(digest)] : [])));
+
+/** What a record can be asked for with: the first choice first. */
+const ACCOUNTS: readonly ShownMethod["kind"][] = ["oidc", "directory", "email-code"];
+const FOR_PROGRAMS: readonly ShownMethod["kind"][] = ["workload", "keys", "enclave"];
+
+/**
+ * Those ways to say who one is with which a record can be asked for. A sender could name a provider or a directory that
+ * only looks like one of the site's, and get passwords; a code that comes by e-mail is of no use anywhere else.
+ */
+function accountsAmong(methods: readonly ShownMethod[]): readonly ShownMethod[] {
+  const { site } = linked();
+  const [providers, directories] = [providersOf(site), directoriesOf(site)];
+  const isKnown = (method: ShownMethod): boolean => (method.kind === "oidc" ? providers.has(method.issuer) : method.kind !== "directory" || directories.has(hex(method.digest)));
+  const offered = ACCOUNTS.flatMap((kind) => methods.filter((method) => method.kind === kind));
+  const found = offered.filter(isKnown);
   if (found.length > 0) return found;
-  throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `it asks for a sign-in at ${offered.map(({ issuer }) => issuer).join(", ") || "no provider"}, which this site does not know`);
+  if (methods.length > 0 && methods.every(({ kind }) => FOR_PROGRAMS.includes(kind))) throw new NotForBrowsers();
+  const names = offered.map((method) => (method.kind === "oidc" ? method.issuer : wayOf(method).name));
+  throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `it asks for a sign-in at ${names.join(", ") || "no provider"}, which this site does not know`);
 }
 
 /** The sign-in that runs or was given up: the next one begins when it is over. */
 let last: Promise<unknown> = Promise.resolve();
+/** Where forms are shown of the sign-in that runs; null: no click began it, so it is one that has run out. */
+let place: ((form: Form | null) => void) | null = null;
+
+function showForm(form: Form | null): void {
+  if (place !== null) return place(form);
+  const cancel = (): void => {
+    question.value = null;
+    typing.cancel();
+  };
+  question.value = form === null ? null : { purpose: "again", ways: [], stage: form, problem: null, choose: () => undefined, back: null, redirect: null, cancel };
+}
 
 function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpose, leaving: Leaving): Promise<void> {
   const { vault } = linked();
@@ -79,14 +105,19 @@ function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpos
     let passage: Passage | null = null;
     let attempt = 0;
     const show = (stage: SignInQuestion["stage"], problem: Problem | null, redirect: (() => void) | null): void => {
-      question.value = { purpose, ways: ways.map(({ way }) => way), stage, problem, choose, redirect, cancel };
+      question.value = { purpose, ways: ways.map(({ way }) => way), stage, problem, choose, back: ways.length > 1 ? back : null, redirect, cancel };
     };
     const run = (method: ShownMethod, by: Passage): void => {
       const mine = ++attempt;
       const before = last;
       const signIn = async (): Promise<void> => {
         await before;
-        await doorway.through(by, () => vault.signIn(address, { method, joining: purpose === "first" ? "alone" : "joined" }));
+        place = (form) => mine === attempt && show(form ?? "working", null, null);
+        try {
+          await doorway.through(by, () => vault.signIn(address, { method, joining: purpose === "first" ? "alone" : "joined" }));
+        } finally {
+          place = null;
+        }
       };
       passage = by;
       const running = signIn();
@@ -113,27 +144,42 @@ function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpos
       if (method === undefined) return;
       passage?.close();
       try {
-        run(method, method.kind === "oidc" ? windowPassage() : NO_PASSAGE);
-        show("elsewhere", null, leave(method));
+        run(method, passageOf(method));
+        show(isTyped(way) ? "working" : "elsewhere", null, leave(method));
       } catch (error) {
         if (!(error instanceof StrongroomError)) throw error;
         show("choose", say("popup", "retry", ""), leave(method));
       }
     };
-    const cancel = (): void => {
+    const giveUp = (): void => {
       attempt++;
       passage?.close();
+    };
+    const back = (): void => {
+      giveUp();
+      show("choose", null, null);
+    };
+    const cancel = (): void => {
+      giveUp();
       question.value = null;
       reject(new Declined());
     };
     const only = ways.length === 1 ? ways[0]?.way : undefined;
     // the click that led here still counts for opening a window: no second one for a single choice
-    if (only !== undefined && navigator.userActivation?.isActive && purpose === "first") choose(only);
+    if (only !== undefined && (isTyped(only) || (navigator.userActivation?.isActive && purpose === "first"))) choose(only);
     else show("choose", null, null);
   });
 }
 
-/** A passkey goes through no door. */
+/** Whether the user types something here. */
+const isTyped = ({ kind }: Way): boolean => kind === "directory" || kind === "code";
+
+function passageOf({ kind }: ShownMethod): Passage {
+  if (kind === "oidc") return windowPassage();
+  return kind === "passkey" ? NO_PASSAGE : { ...NO_PASSAGE, close: () => typing.cancel() };
+}
+
+/** A passkey goes through no door, nor does what is typed here. */
 const NO_PASSAGE: Passage = {
   returnTo: null,
   close: () => undefined,
@@ -151,7 +197,7 @@ function askForClick(url: string): Promise<Passage> {
       reject(new Declined());
     };
     const show = (problem: Problem | null): void => {
-      question.value = { purpose: "again", ways: [way], stage: "choose", problem, choose, redirect: null, cancel };
+      question.value = { purpose: "again", ways: [way], stage: "choose", problem, choose, back: null, redirect: null, cancel };
     };
     const choose = (): void => {
       try {
@@ -166,8 +212,20 @@ function askForClick(url: string): Promise<Passage> {
   });
 }
 
-const wayOf = (method: ShownMethod): Way =>
-  method.kind === "oidc" ? { kind: "provider", name: providerName(method.issuer) } : { kind: "passkey", name: method.passkeys.rp_id };
+function wayOf(method: ShownMethod): Way {
+  switch (method.kind) {
+    case "oidc":
+      return { kind: "provider", name: providerName(method.issuer) };
+    case "passkey":
+      return { kind: "passkey", name: method.passkeys.rp_id };
+    case "directory":
+      return { kind: "directory", name: method.name };
+    case "email-code":
+      return { kind: "code", name: method.sender };
+    default:
+      throw new NotForBrowsers();
+  }
+}
 
 const PROVIDERS: Readonly<Record<string, string>> = {
   "login.microsoftonline.com": "Microsoft",

@@ -13,6 +13,9 @@ export class Declined extends Error {}
 /** A request for files takes one answer, and has it. */
 export class Answered extends Error {}
 
+/** The record asks for what programs sign in with. */
+export class NotForBrowsers extends Error {}
+
 const BY_NUMBER: Readonly<Partial<Record<ErrorNumber, readonly [Name, Problem["remedy"]]>>> = {
   [ErrorNumber.TOO_LARGE]: ["too-large", "none"],
   [ErrorNumber.CONFLICT]: ["conflict", "retry"],
@@ -34,6 +37,7 @@ const BY_NUMBER: Readonly<Partial<Record<ErrorNumber, readonly [Name, Problem["r
 export function problemOf(error: unknown): Problem {
   if (error instanceof Declined) return say("sign-in-cancelled", "retry", "");
   if (error instanceof Answered) return say("answered", "none", "");
+  if (error instanceof NotForBrowsers) return say("programs", "none", "");
   if (error instanceof DOMException && error.name === "AbortError") return say("cancelled", "retry", "");
   if (!(error instanceof StrongroomError)) {
     console.error(error);

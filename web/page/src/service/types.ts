@@ -170,18 +170,46 @@ export interface Asked {
 
 /** A way to sign in, offered in the dialog. */
 export interface Way {
-  readonly kind: "provider" | "passkey";
+  readonly kind: "provider" | "passkey" | "directory" | "code";
   readonly name: string;
 }
+
+/** The user is to say where a code goes, then which it was. */
+export interface CodeForm {
+  readonly kind: "code";
+  /** Another number for each form: what was typed into one must not stand in the next. */
+  readonly turn: number;
+  readonly sender: string;
+  /** Where the last code went; null before the first. */
+  readonly email: string | null;
+  readonly triesLeft: number;
+  readonly problem: Problem | null;
+  readonly send: (email: string) => void;
+  readonly enter: (code: string) => void;
+}
+
+/** The user is to type a password; who sees it is said beside it. */
+export interface PasswordForm {
+  readonly kind: "password";
+  readonly turn: number;
+  readonly directory: string;
+  readonly authenticator: string;
+  readonly problem: Problem | null;
+  readonly enter: (user: string, password: string) => void;
+}
+
+export type Form = CodeForm | PasswordForm;
 
 /** The dialog's question: the SDK needs somebody to sign in. */
 export interface SignInQuestion {
   readonly purpose: "first" | "passkey" | "second" | "again";
   readonly ways: readonly Way[];
-  readonly stage: "choose" | "elsewhere";
+  readonly stage: "choose" | "elsewhere" | "working" | Form;
   readonly problem: Problem | null;
   /** Call it in a click's handler: a pop-up opens nowhere else. */
   readonly choose: (way: Way) => void;
+  /** Back to the choice. Null: there is only one way. */
+  readonly back: (() => void) | null;
   /** Leaves the page for the provider and comes back to this place. Null: not possible now. */
   readonly redirect: (() => void) | null;
   readonly cancel: () => void;

@@ -22,8 +22,9 @@ import { type SignIn, pendingShelf } from "./redirect.js";
 import { descriptionOf, merged, requestIdOrNew, storeItem, verifyNamespace, verifySizes } from "./requests.js";
 import type { Asked, Description, Erased, Journal, NewSecret, Person, Receipt, Released, ShownMethod } from "./results.js";
 import { AttestedServer, type Clock } from "./session.js";
+import type { Codes } from "./sign_in/code.js";
 import { type Joining, SignInDesk, type Ways } from "./sign_in/desk.js";
-import type { Codes, Passwords } from "./sign_in/typed.js";
+import type { Passwords } from "./sign_in/password.js";
 import { MemoryShelf, type Shelf } from "./storage.js";
 
 /** Addresses whose ways to sign in are kept in mind. */

@@ -19,7 +19,8 @@ import type { Description, Person, Place, ShownCodes, ShownDirectory, ShownMetho
 import { AttestedServer, type Client } from "../session.js";
 import type { Shelf } from "../storage.js";
 import { authorizationUrl, codeChallenge, pushedUrl, verifyBegun, webAudience } from "./browser.js";
-import { CODE_TRIES, type CodeState, type Codes, type Passwords, orWrong, plainCode } from "./typed.js";
+import { CODE_TRIES, type CodeState, type Codes, plainCode } from "./code.js";
+import type { Passwords } from "./password.js";
 
 /** Seconds before its expiry at which a ticket is no longer used. */
 const MARGIN = 30;
@@ -457,8 +458,15 @@ export class SignInDesk {
 const pair = (cluster: string, method: string): string => `${cluster}:${method}`;
 const fits = (held: Held, ways: Ways): boolean => held.methods.some((method) => ways.pairs.has(pair(held.cluster, method)));
 
+/** The user typed something wrong, or too often: they are told, and may go on. Whatever else it is, is thrown. */
+function orWrong(error: unknown): Refused {
+  const numbers: readonly number[] = [ErrorNumber.SIGN_IN_REFUSED, ErrorNumber.THROTTLED];
+  if (error instanceof Refused && numbers.includes(error.number)) return error;
+  throw error;
+}
+
 /** Who vouches, as users know it. */
-export function providerOf(method: ShownMethod): string {
+function providerOf(method: ShownMethod): string {
   switch (method.kind) {
     case "oidc":
       return method.issuer;
