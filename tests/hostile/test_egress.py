@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from strongroom.enclave.runtime import egress
-from strongroom.enclave.runtime.egress import CALLS_PER_HOST, Egress, verify_public
+from strongroom.enclave.runtime.destinations import verify_public
+from strongroom.enclave.runtime.egress import CALLS_PER_HOST, Egress
 from strongroom.protocol.errors import Number, Refused, Unavailable
 from tests.support.issuer import answer
 from tests.support.world import Platform

@@ -24,8 +24,9 @@ from strongroom.client.keys import load_or_make_key
 from strongroom.host.instance import CannotServe
 from strongroom.host.supervisor.enclave import listen_for_enclave
 from strongroom.host.supervisor.serve import Hardware, Role, serve
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Misuse, StrongroomError
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
+from strongroom.protocol.reach import EGRESS, format_egress, parse_reach
 
 app = typer.Typer(help="Run a Vault, an Authenticator or a share server on this machine.", no_args_is_help=True)
 
@@ -82,6 +83,15 @@ Page = Annotated[
         "claim of its evidence, so that another page is another Vault to every policy.",
     ),
 ]
+Reaches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reach",
+        metavar="HOST:PORT|CIDR:PORT",
+        help="A destination off the public Internet that may be called, for a directory or a provider of your own; "
+        "may be repeated. Becomes a claim of the evidence, which every policy must expect.",
+    ),
+]
 
 
 @app.command("vault")
@@ -109,11 +119,14 @@ def authenticator(
     owner_key: OwnerKey = None,
     platform: Machine = None,
     collateral_source: CollateralSources = None,
+    reach: Reaches = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
-    _serve("authenticator", data, listen, enclave, owner_key, platform, collateral_source or [], {}, until_eof, as_json)
+    config = {EGRESS: _egress(reach)} if reach else {}
+    sources = collateral_source or []
+    _serve("authenticator", data, listen, enclave, owner_key, platform, sources, config, until_eof, as_json)
 
 
 app.command("share")(share)
@@ -131,6 +144,21 @@ def _page_digest(text: str) -> str:
             f"{printable(text)} is not the digest of a page", "give the 64 hex digits that verify-page prints"
         )
     return text
+
+
+def _egress(entries: Sequence[str]) -> str:
+    for entry in entries:
+        try:
+            parse_reach(entry)
+        except Misuse as error:
+            raise Failure(
+                f"--reach {printable(entry)}: {error.reason}",
+                "name one port of a host or network: ldap.example.internal:636, 10.20.0.0/16:636, [fd00:1::/64]:443",
+            ) from None
+    try:
+        return format_egress(entries)
+    except Misuse as error:
+        raise Failure(f"--reach: {error.reason}", "name networks instead of single hosts") from None
 
 
 def _serve(

@@ -12,13 +12,16 @@ from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.protocol.primitives import Domain, expand_key
+from strongroom.protocol.reach import EGRESS, parse_egress
 
 
 def build_authenticator(
     platform: Platform, clock: Clock, ring: Ring, identity: Identity, link: HostLink, config: Mapping[str, str]
 ) -> AuthenticatorService:
-    """Wire the Authenticator's parts together. It keeps nothing in a database and reads no configuration."""
+    """Wire the Authenticator's parts together. It keeps nothing in a database. Every value of `config` is a claim
+    already; of these it reads one, where it may call beyond the public Internet. Raises `Misuse` MALFORMED."""
     # Of the newest epoch: what is sealed lives an hour at most, so a new epoch costs a sign-in and leaves no old key
     # in use.
     ticket_key = expand_key(ring.epochs[ring.epoch], Domain.TICKET)
-    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key, Egress(platform))
+    egress = Egress(platform, reach=parse_egress(config.get(EGRESS, "")))
+    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key, egress)

@@ -1,12 +1,14 @@
-"""Outbound HTTP of the Authenticator: TLS ends inside the enclave, and only public addresses are called (RULES 18).
+"""Outbound calls of the Authenticator: TLS ends inside the enclave, and only public addresses are called, or those
+that the measured list names (RULES 18).
 
-One request a connection, spoken with `h11`: by construction there are no redirects, no proxies from the
-environment, no cookies, no decompression and no connection that one tenant's definition opened for another's.
+Directories and mail servers are called by `dial` and `start_tls`, providers by HTTP: one request a connection, spoken
+with `h11`. By construction there are no redirects, no proxies from the environment, no cookies, no decompression and
+no connection that one tenant's definition opened for another's.
 
 Attacks stopped here:
 
 1. A depositor names an issuer inside the operator's network (metadata service, database): every address is checked
-   after resolution.
+   after resolution. What the list opens beyond the public ones is a claim that whoever relies on it must expect.
 2. DNS rebinding: what is connected to is the numeric address that was checked; nothing is resolved twice.
 3. A host that speaks before TLS begins: whatever came in clear ends the call.
 4. A provider that drips bytes or never ends: one time-out over the whole exchange, a size limit while streaming,
@@ -19,8 +21,8 @@ import asyncio
 import ipaddress
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -31,30 +33,19 @@ import h11
 import msgspec
 
 from strongroom.enclave.platform.port import Connection, Platform
+from strongroom.enclave.runtime.destinations import verify_listed, verify_loopback, verify_public
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.limits import MAX_PROVIDER_ANSWER, PROVIDER_TIMEOUT
+from strongroom.protocol.reach import Reach
 
 CALLS_PER_HOST: Final = 8
 CALLS: Final = 256
 
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_SERVER: Final = re.compile(r"([a-z]{1,8})://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?")
+_PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 _JSON: Final = re.compile(r"application/(?:[a-z0-9.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 _READ: Final = 64 * 1024
-
-# Our own table: what `ipaddress` calls global changes with the version of Python, and is wrong here for multicast,
-# NAT64 and 6to4. IPv6 is refused outside 2000::/3, which also refuses every form of mapped IPv4.
-_NOT_PUBLIC_V4: Final = tuple(
-    ipaddress.IPv4Network(network)
-    for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-        "224.0.0.0/3", "168.63.129.16/32",  # the last: a public address by which Azure's hosts answer their guests
-    )
-)  # fmt: skip
-_PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
-_NOT_PUBLIC_V6: Final = tuple(
-    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
-)
 
 T = TypeVar("T")
 
@@ -76,6 +67,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """Where a URL of a server that speaks no HTTP leads."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a provider said. Nothing here is trusted."""
 
@@ -88,31 +88,6 @@ class Answer:
             return msgspec.json.decode(self.body, type=kind)
         except (ValueError, RecursionError):
             raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer is not the JSON expected") from None
-
-
-def verify_public(address: str) -> str:
-    """The normal form of a numeric address on the public Internet. Raises `Refused` DESTINATION_REFUSED."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        raise Refused(Number.DESTINATION_REFUSED, "not a numeric address") from None
-    if isinstance(parsed, ipaddress.IPv4Address):
-        public = not any(parsed in network for network in _NOT_PUBLIC_V4)
-    else:
-        public = parsed in _PUBLIC_V6 and not any(parsed in network for network in _NOT_PUBLIC_V6)
-    if not public:
-        raise Refused(Number.DESTINATION_REFUSED, "not a public address")
-    return str(parsed)
-
-
-def _verify_loopback(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        raise Refused(Number.DESTINATION_REFUSED, "not a numeric address") from None
-    if not parsed.is_loopback or (parsed.version == 6 and parsed != ipaddress.IPv6Address("::1")):
-        raise Refused(Number.DESTINATION_REFUSED, "not a loopback address")
-    return str(parsed)
 
 
 @asynccontextmanager
@@ -143,10 +118,32 @@ def roots_of(certificates: bytes) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_verify_locations(cadata=certificates.decode("ascii"))
+        text = certificates.decode("ascii")
+        if set(_PEM.findall(text)) != {"CERTIFICATE"}:  # a private key pasted in with them is nobody's here
+            raise ValueError
+        context.load_verify_locations(cadata=text)
     except (ValueError, ssl.SSLError):
         raise Misuse(Number.METHOD_INVALID, "the certificates are not PEM") from None
     return context
+
+
+def verify_server(url: str, ports: Mapping[str, int]) -> Server:
+    """Where `SCHEME://HOST[:PORT]` leads, and nothing after it; `ports` has the schemes that may be and what port each
+    means. Raises `Refused` DESTINATION_REFUSED."""
+    found = _SERVER.fullmatch(url)
+    if found is None or found[1] not in ports:
+        raise Refused(Number.DESTINATION_REFUSED, f"not {' or '.join(f'{scheme}://HOST[:PORT]' for scheme in ports)}")
+    host, port = found[2], int(found[3] or ports[found[1]])
+    try:
+        if host.startswith("["):
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        elif not _HOST.fullmatch(host):
+            raise ValueError
+        if port > 65535:
+            raise ValueError
+    except ValueError:
+        raise Refused(Number.DESTINATION_REFUSED, "not a host and a port") from None
+    return Server(found[1], host.lower(), port)
 
 
 class Egress:
@@ -155,8 +152,9 @@ class Egress:
     On the platform whose kind says `insecure-software`, loopback counts as public and may be called without TLS.
     """
 
-    def __init__(self, platform: Platform, roots: ssl.SSLContext | None = None) -> None:
+    def __init__(self, platform: Platform, roots: ssl.SSLContext | None = None, *, reach: Sequence[Reach] = ()) -> None:
         self._platform = platform
+        self._reach = reach
         self._tls = roots or public_roots()
         self._calls = asyncio.Semaphore(CALLS)
         self._per_host: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -200,9 +198,7 @@ class Egress:
 
     async def _call(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         endpoint = self.verify_url(url)
-        host = self._per_host.setdefault(endpoint.host, asyncio.Semaphore(CALLS_PER_HOST))
-        # The host's own limit first: who waits for a slow host must not take a place from the others.
-        async with provider_deadline(), host, self._calls:
+        async with provider_deadline(), self.turn(endpoint.host):
             try:
                 return await self._exchange(endpoint, method, headers, body)
             except (OSError, h11.ProtocolError) as error:
@@ -236,6 +232,14 @@ class Egress:
         finally:
             writer.transport.abort()
 
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """A place among the calls under way, few of them to one host."""
+        of_host = self._per_host.setdefault(host, asyncio.Semaphore(CALLS_PER_HOST))
+        # The host's own limit first: who waits for a slow host must not take a place from the others.
+        async with of_host, self._calls:
+            yield
+
     async def dial(self, host: str, port: int, *, tls: bool) -> Connection:
         """A connection to one of the addresses of `host` that may be called, before TLS; `tls` says whether it will be
         started. Raises OSError, and `Refused` DESTINATION_REFUSED."""
@@ -259,21 +263,26 @@ class Egress:
 
     async def _addresses(self, host: str, port: int, *, tls: bool) -> list[str]:
         """Those addresses that may be called. Without TLS only loopback may, and only on the insecure platform."""
-        checks = [verify_public] if tls else []
-        if self._is_insecure:
-            checks.append(_verify_loopback)
         accepted: list[str] = []
         refusal = Refused(Number.DESTINATION_REFUSED, "the name has no address")
         for untrusted_address in await self._platform.resolve(host, port):
-            for check in checks:
-                try:
-                    accepted.append(check(untrusted_address))
-                    break
-                except Refused as error:
-                    refusal = error
+            try:
+                accepted.append(self._verify_destination(untrusted_address, host, port, tls=tls))
+            except Refused as error:
+                refusal = error
         if not accepted:
             raise refusal
         return accepted
+
+    def _verify_destination(self, untrusted_address: str, host: str, port: int, *, tls: bool) -> str:
+        if self._is_insecure:
+            with suppress(Refused):
+                return verify_loopback(untrusted_address)
+        if not tls:
+            raise Refused(Number.DESTINATION_REFUSED, "not a loopback address, and no TLS")
+        with suppress(Refused):
+            return verify_public(untrusted_address)
+        return verify_listed(untrusted_address, host, port, self._reach)
 
 
 def _verify_silence(reader: asyncio.StreamReader) -> None:
