@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from bench import appraisal, page
+from bench import appraisal, decisions, page
 from bench.calibration import slowness
 from bench.processes import Server
 from bench.scene import RULES, Scene, scene
@@ -134,9 +134,12 @@ async def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["page"]:
         sys.exit(page.main(*map(int, sys.argv[2:3])))
+    if sys.argv[1:] == ["decisions"]:
+        sys.exit(decisions.run())
     slow, primitives = slowness()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {SECONDS:g} s a figure")
     print(", ".join(f"{name} {value:.0f} µs" for name, value in primitives.items()), f"→ {slow:.1f} × the reference")
     appraisal.main()
     uvloop.run(main())
+    decisions.run()
     page.main()

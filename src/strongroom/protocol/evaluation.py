@@ -12,8 +12,7 @@ Attacks stopped here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cedarpy
 import msgspec
@@ -74,8 +73,7 @@ RECORD: Final[dict[str, Callable[[RecordFacts], Any]]] = {
 _OTHERS: Final = frozenset({"others", "other_emails", "sign_ins"})
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedRules:
+class ParsedRules(NamedTuple):
     """Rules that were verified, ready to be evaluated."""
 
     policies: cedarpy.PolicySet
@@ -85,8 +83,7 @@ class ParsedRules:
     """Whether a sign-in's others can change a decision."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What the rules say about one sign-in."""
 
     fact: Fact
