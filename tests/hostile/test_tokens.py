@@ -109,7 +109,7 @@ CLAIMS: dict[str, tuple[dict[str, Any], str | None]] = {
     "exp as text": ({"exp": "2999999999"}, "claims"),
     "nbf in the future": ({"nbf": +120}, "not valid yet"),
     "iat long ago": ({"iat": -1000}, "not issued just now"),
-    "iat in the future": ({"iat": +120}, "not issued just now"),
+    "iat in the future": ({"iat": +120}, "issued in the future"),
     "sub empty": ({"sub": ""}, "sub"),
     "sub too long": ({"sub": "x" * 256}, "sub"),
     "sub missing": ({"sub": None}, "claims"),
@@ -487,7 +487,7 @@ async def test_the_device_flow_is_bound_to_who_began_it_and_marked_phishable(pla
 
     issuer.routes["/token"] = pending
     await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_PENDING)
-    issuer.routes["/token"], issuer.claims = honest, {"aud": "tv"}
+    issuer.routes["/token"], issuer.claims = honest, {"aud": "tv", "nonce": None}
     platform.ahead = 5
     owner, desk.binding_key = desk.binding_key, SigningKey.generate().public
     await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.REFUSED)
@@ -608,7 +608,7 @@ def test_flows_whose_pace_is_kept_are_bounded(monkeypatch):
     polls = device.DevicePolls()
     flow = device.DeviceFlow(
         binding_key=SigningKey.generate().public, vault_cluster=VAULT, method=bytes(32), expires_at=99, device_code="c",
-        interval=5,
+        nonce="n", code_verifier="v", interval=5,
     )  # fmt: skip
     for n in range(10):
         polls.verify_pace(bytes([n]), flow, 1)

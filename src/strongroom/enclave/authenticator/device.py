@@ -1,13 +1,18 @@
 """Device flow (RFC 8628), for where there is no browser. Off unless the method has a device audience (RULES 12).
 
-Why its facts are marked phishable: there is no nonce, no redirect and no verifier. Whoever starts a flow may send
-the code to somebody else, who sees the real provider's real page, types it in, and has signed in the sender. The
-handle binds the flow to the binding key that began it, which is the sender's. So builders of rules deny these facts
-unless they are asked for by name.
+Nonce and PKCE verifier cover the binding key, as in a browser: where the provider takes them (few say so), whoever
+learns the device code, or the token, can't use either in another session. Others ignore them (RFC 6749 §3.1), so a
+token without a nonce is taken here, and here only: the Authenticator has it from the provider itself.
+
+Why its facts are marked phishable all the same: there is no redirect. Whoever starts a flow may send the code to
+somebody else, who sees the real provider's real page, types it in, and has signed in the sender. All that binds the
+flow binds it to the binding key that began it, which is the sender's. So builders of rules deny these facts unless
+they are asked for by name.
 """
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Annotated, Final
@@ -15,6 +20,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from strongroom.enclave.authenticator.jwks import calling
 from strongroom.enclave.authenticator.methods import find_audience
 from strongroom.enclave.authenticator.oidc import Provider, ProviderError
 from strongroom.enclave.authenticator.tickets import Sealer
@@ -24,6 +30,7 @@ from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.evidence import Bytes32, Count, SigningPublicKey, UnixTime
 from strongroom.protocol.facts import Fact
+from strongroom.protocol.instructions import bound_nonce
 from strongroom.protocol.primitives import Domain
 from strongroom.protocol.sign_in_messages import DeviceBegun
 
@@ -41,6 +48,8 @@ class DeviceFlow(Message):
     method: Bytes32
     expires_at: UnixTime
     device_code: Annotated[str, Meta(max_length=2048)]
+    nonce: Annotated[str, Meta(max_length=43)]
+    code_verifier: Annotated[str, Meta(max_length=43)]
     interval: Count
     """Seconds between polls, as the provider asked."""
 
@@ -55,22 +64,40 @@ class _Started(msgspec.Struct):
 
 
 async def begin_device_flow(
-    provider: Provider, egress: Egress, sealer: Sealer, *, binding_key: bytes, vault_cluster: bytes, now: int
+    provider: Provider,
+    egress: Egress,
+    sealer: Sealer,
+    *,
+    binding_key: bytes,
+    vault_cluster: bytes,
+    salt: bytes,
+    secret: bytes,
+    now: int,
 ) -> DeviceBegun:
-    """Raises `Misuse` UNKNOWN_METHOD when the method has no device audience or the provider no such flow,
-    otherwise as `Provider.begin`."""
+    """`salt` and `secret` are 32 fresh random bytes each. Raises `Misuse` UNKNOWN_METHOD when the method has no device
+    audience or the provider no such flow, otherwise as `Provider.begin`."""
     audience = find_audience(provider.method, "device")
+    nonce = bound_nonce(provider.digest, binding_key, salt)
+    code_verifier = bound_nonce(provider.digest, binding_key, secret)  # as long as RFC 7636 §4.1 asks
+    form = {
+        "scope": provider.scope,
+        "nonce": nonce,
+        "code_challenge": urlsafe_b64encode(sha256(code_verifier.encode()).digest()).rstrip(b"=").decode(),
+        "code_challenge_method": "S256",
+        **provider.strength,
+    }
     async with provider_deadline():
         url = (await provider.metadata()).device_authorization_endpoint
         if not url:
             raise Misuse(Number.UNKNOWN_METHOD, "the provider offers no device flow")
-        started = (await provider.post(url, audience, {"scope": provider.scope})).parse(_Started)
+        started = await provider.post("device authorization", url, audience, form, _Started)
     # The client shows these to a person, or opens them.
-    egress.verify_url(started.verification_uri)
-    if started.verification_uri_complete:
-        egress.verify_url(started.verification_uri_complete)
+    with calling("device authorization"):
+        egress.verify_url(started.verification_uri)
+        if started.verification_uri_complete:
+            egress.verify_url(started.verification_uri_complete)
     if not started.user_code.isascii() or not started.user_code.isprintable() or not started.expires_in > 0:
-        raise Unavailable(Number.PROVIDER_UNAVAILABLE, "not a device flow")
+        raise Unavailable(Number.PROVIDER_UNAVAILABLE, "device authorization: not a device flow")
     expires_at = now + int(min(started.expires_in, MAX_LIFE))
     flow = DeviceFlow(
         binding_key=binding_key,
@@ -78,6 +105,8 @@ async def begin_device_flow(
         method=provider.digest,
         expires_at=expires_at,
         device_code=started.device_code,
+        nonce=nonce,
+        code_verifier=code_verifier,
         interval=started.interval,
     )
     return DeviceBegun(
@@ -123,8 +152,9 @@ async def poll_device_flow(provider: Provider, flow: DeviceFlow) -> Fact:
     audience = find_audience(provider.method, "device")
     try:
         async with provider_deadline():
-            token = await provider.token(audience, {"grant_type": GRANT, "device_code": flow.device_code})
-            return await provider.identify(token, audience, None)
+            form = {"grant_type": GRANT, "device_code": flow.device_code, "code_verifier": flow.code_verifier}
+            token = await provider.token(audience, form)
+            return await provider.identify(token, audience, flow.nonce)
     except ProviderError as error:
         if error.reason in ("authorization_pending", "slow_down"):
             raise Refused(Number.SIGN_IN_PENDING) from None

@@ -1,4 +1,4 @@
-"""A provider's verification keys: each serves exactly one algorithm, and none is used for longer than an hour.
+"""What an issuer says of itself, and its verification keys: each serves one algorithm, none for longer than an hour.
 
 Attacks stopped here:
 
@@ -6,31 +6,48 @@ Attacks stopped here:
    filed under the one algorithm that its type fits; symmetric keys are never read.
 2. Tokens with random key ids that make the Authenticator hammer the provider: one refetch in 30 seconds.
 3. A host that winds its clock back to keep a withdrawn key: an age below zero counts as too old.
+4. A discovery document that speaks for another issuer: it names the issuer that was asked for, byte for byte.
 """
 
 from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.egress import Egress
-from strongroom.protocol.errors import Number, Unavailable, Untrusted
+from strongroom.enclave.runtime.egress import Answer, Egress
+from strongroom.protocol.errors import Number, Refused, Unavailable, Untrusted
 
 MAX_AGE: Final = 3600
 REFETCH_INTERVAL: Final = 30
 MAX_KEYS: Final = 32
 
+_USES: Final = ("sig", "jwt-svid")
+"""The second in bundles of SPIFFE (SPIFFE Trust Domain and Bundle §4.2.2); their x509-svid keys sign no tokens."""
 _RSA_BITS: Final = range(2048, 8192 + 1)
 _RSA_EXPONENTS: Final = range(3, 2**32, 2)
 
 Algorithm = Literal["RS256", "ES256", "EdDSA"]
+
+T = TypeVar("T")
+
+
+class Metadata(msgspec.Struct):
+    """Discovery (OpenID Connect Discovery 1.0 §3), as far as every issuer has it; what is not listed is not used."""
+
+    issuer: str
+    jwks_uri: str
+
+
+M = TypeVar("M", bound=Metadata)
 
 
 class UnknownKey(Untrusted):
@@ -77,11 +94,12 @@ class KeySet:
         return key
 
 
-def parse_keys(document: _Document) -> KeySet:
+def parse_keys(data: bytes) -> KeySet:
     """The usable keys of a JWKS (RFC 7517). Keys of other kinds are skipped, as the RFC asks.
 
-    Raises `Unavailable` PROVIDER_UNAVAILABLE for too many keys, or two of one id and algorithm.
+    Raises `Unavailable` PROVIDER_UNAVAILABLE for what is no JWKS, too many keys, or two of one id and algorithm.
     """
+    document = Answer(200, data).parse(_Document)
     keys: dict[tuple[str, Algorithm], Key] = {}
     for raw in document.keys[: MAX_KEYS + 1]:
         try:
@@ -100,7 +118,7 @@ def parse_keys(document: _Document) -> KeySet:
 def _import(jwk: _Jwk) -> tuple[Algorithm, Key]:
     """Raises ValueError or `JoseError` for a key that is not to be used."""
     algorithm, members = _members(jwk)
-    if jwk.use != "sig" or "verify" not in jwk.key_ops or jwk.alg not in ("", algorithm):
+    if jwk.use not in _USES or "verify" not in jwk.key_ops or jwk.alg not in ("", algorithm):
         raise ValueError("not for this use")
     key: Key
     match algorithm:
@@ -130,6 +148,48 @@ def _members(jwk: _Jwk) -> tuple[Algorithm, dict[str, Any]]:
     raise ValueError("another kind of key")
 
 
+@contextmanager
+def calling(part: str) -> Iterator[None]:
+    """Errors of a call inside say which of the provider's endpoints they are about."""
+    try:
+        yield
+    except (Refused, Unavailable) as error:
+        raise type(error)(error.number, f"{part}: {error.reason}" if error.reason else part) from None
+
+
+class Discovery(Generic[M]):
+    """The discovery document of one complete method definition (RULES 5)."""
+
+    def __init__(self, egress: Egress, clock: Clock, issuer: str, kind: type[M]) -> None:
+        self._egress = egress
+        self._clock = clock
+        self._issuer = issuer
+        self._kind = kind
+        self._lock = asyncio.Lock()
+        self._metadata: M | None = None
+        self._learnt_at = 0
+
+    async def current(self) -> M:
+        """At most an hour old. Raises `Unavailable`, or `Refused` DESTINATION_REFUSED."""
+        async with self._lock:
+            age = self._clock.now() - self._learnt_at
+            if self._metadata is None or not 0 <= age < MAX_AGE:
+                self._metadata = None
+                with calling("discovery"):
+                    self._metadata = await self._fetch()
+                self._learnt_at = self._clock.now()
+            return self._metadata
+
+    async def _fetch(self) -> M:
+        answer = await self._egress.get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if answer.status != 200:
+            raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {answer.status}")
+        metadata = answer.parse(self._kind)
+        if metadata.issuer != self._issuer:
+            raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the document is another issuer's")
+        return metadata
+
+
 class KeyCache:
     """The keys of one complete method definition (RULES 5)."""
 
@@ -141,7 +201,18 @@ class KeyCache:
         self._fetched_at = 0
         self._refetched_at = -REFETCH_INTERVAL
 
-    async def current(self, jwks_uri: str) -> KeySet:
+    async def verified(self, jwks_uri: str, verify: Callable[[KeySet], T]) -> T:
+        """What `verify` makes of the keys; they are fetched anew once when it raises `UnknownKey`."""
+        keys = await self._current(jwks_uri)
+        try:
+            return verify(keys)
+        except UnknownKey:
+            newer = await self._refetched(jwks_uri, keys)
+            if newer is keys:
+                raise
+            return verify(newer)
+
+    async def _current(self, jwks_uri: str) -> KeySet:
         """At most an hour old. Raises `Unavailable` or `Refused` when they have to be fetched and can't be."""
         async with self._lock:
             age = self._clock.now() - self._fetched_at
@@ -150,7 +221,7 @@ class KeyCache:
                 self._keys = await self._fetch(jwks_uri)
             return self._keys
 
-    async def refetched(self, jwks_uri: str, known: KeySet) -> KeySet:
+    async def _refetched(self, jwks_uri: str, known: KeySet) -> KeySet:
         """Newer than `known`, if the rate limit lets them be fetched; otherwise what there is."""
         async with self._lock:
             now = self._clock.now()
@@ -160,9 +231,10 @@ class KeyCache:
             return self._keys or known
 
     async def _fetch(self, jwks_uri: str) -> KeySet:
-        answer = await self._egress.get(jwks_uri)
-        if answer.status != 200:
-            raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"JWKS: status {answer.status}")
-        keys = parse_keys(answer.parse(_Document))
+        with calling("JWKS"):
+            answer = await self._egress.get(jwks_uri)
+            if answer.status != 200:
+                raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {answer.status}")
+            keys = parse_keys(answer.body)
         self._fetched_at = self._clock.now()
         return keys

@@ -1,4 +1,4 @@
-"""Sign-in with an OpenID Connect provider: discovery, authorization code with PKCE, bound nonce.
+"""Sign-in with an OpenID Connect provider: authorization code with PKCE, bound nonce, pushed requests.
 
 Everything learnt from a provider is kept per complete definition (RULES 5), so one depositor's definition never
 answers for another's. A ready-made ID token is never taken: the Authenticator redeems the code itself (RULES 11).
@@ -6,20 +6,21 @@ answers for another's. A ready-made ID token is never taken: the Authenticator r
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote_plus
 
 import msgspec
+from msgspec import Meta
 
-from strongroom.enclave.authenticator.jwks import MAX_AGE, KeyCache, UnknownKey
+from strongroom.enclave.authenticator import jwks
+from strongroom.enclave.authenticator.jwks import Discovery, KeyCache, calling
 from strongroom.enclave.authenticator.methods import find_audience, verify_method, verify_redirect
 from strongroom.enclave.authenticator.tokens import Expected, verify_id_token
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.egress import Answer, Egress, provider_deadline
+from strongroom.enclave.runtime.egress import Egress, provider_deadline
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Audience, Channel, OidcMethod, bound_nonce
@@ -28,26 +29,34 @@ from strongroom.protocol.sign_in_messages import Begun, Push, Pushed, Redeem
 MAX_PROVIDERS: Final = 256
 """Definitions remembered; the one not used for longest is forgotten first."""
 
-# RFC 6749 §5.2 and RFC 8628 §3.5: only known words are repeated, a provider's own text never.
+# RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5, OpenID Connect Core Unmet Authentication Requirements §2: only known words
+# are repeated, a provider's own text never.
 _KNOWN_ERRORS: Final = (
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
     "invalid_scope", "authorization_pending", "slow_down", "access_denied", "expired_token",
+    "unsupported_response_type", "unmet_authentication_requirements",
 )  # fmt: skip
 
+T = TypeVar("T")
 
-class Metadata(msgspec.Struct):
-    """Discovery (OpenID Connect Discovery 1.0 §3); what is not listed is not used."""
 
-    issuer: str
+class Metadata(jwks.Metadata):
+    """Discovery of a provider that signs people in."""
+
     authorization_endpoint: str
     token_endpoint: str
-    jwks_uri: str
     device_authorization_endpoint: str = ""
+    pushed_authorization_request_endpoint: str = ""
+    require_pushed_authorization_requests: Any = False
     authorization_response_iss_parameter_supported: Any = False
 
 
 class _TokenAnswer(msgspec.Struct):
     id_token: str
+
+
+class _PushedAnswer(msgspec.Struct):
+    request_uri: Annotated[str, Meta(pattern="^[!-~]{1,512}$")]
 
 
 class _ErrorAnswer(msgspec.Struct):
@@ -68,10 +77,8 @@ class Provider:
         self.method: Final = method
         self._egress = egress
         self._clock = clock
+        self._discovery = Discovery(egress, clock, method.public.issuer, Metadata)
         self._keys = KeyCache(egress, clock)
-        self._lock = asyncio.Lock()
-        self._metadata: Metadata | None = None
-        self._learnt_at = 0
 
     async def begin(self, channel: Channel) -> Begun:
         """How to send the user to the provider. Raises `Misuse` UNKNOWN_METHOD, `Refused`, `Unavailable`."""
@@ -79,7 +86,11 @@ class Provider:
         async with provider_deadline():
             metadata = await self.metadata()
         # The client opens this address in a browser.
-        self._egress.verify_url(metadata.authorization_endpoint)
+        with calling("authorization endpoint"):
+            self._egress.verify_url(metadata.authorization_endpoint)
+        pushed = self.method.pushed or metadata.require_pushed_authorization_requests is True
+        if pushed:
+            _push_endpoint(metadata)
         return Begun(
             issuer=metadata.issuer,
             authorization_endpoint=metadata.authorization_endpoint,
@@ -89,12 +100,32 @@ class Provider:
             iss_in_redirect=metadata.authorization_response_iss_parameter_supported is True,
             acr_values=" ".join(self.method.acr_values),
             max_age=self.method.max_age,
-            pushed=self.method.pushed,
+            pushed=pushed,
         )
 
     async def push(self, request: Push, binding_key: bytes) -> Pushed:
-        """Push an authorization request. Raises as `begin` does."""
-        raise Misuse(Number.UNSUPPORTED)
+        """Hand the provider the authorization request itself (RFC 9126), so that nobody at the browser reads or alters
+        it, and the nonce is computed here. Raises `Refused` SIGN_IN_REFUSED, and as `begin` does."""
+        if request.channel == "device":
+            raise Misuse(Number.MALFORMED, "the device channel has no authorization request")
+        audience = find_audience(self.method, request.channel)
+        verify_redirect(audience, request.redirect_uri)
+        form = {
+            "client_id": audience.client_id,
+            "response_type": "code",
+            "redirect_uri": request.redirect_uri,
+            "scope": self.scope,
+            "state": request.state,
+            "nonce": bound_nonce(self.digest, binding_key, request.salt),
+            "code_challenge": request.code_challenge,
+            "code_challenge_method": "S256",
+            **self.strength,
+            **({"prompt": "login"} if request.anew else {}),
+        }
+        async with provider_deadline():
+            endpoint = _push_endpoint(await self.metadata())
+            answer = await self.post("pushed request", endpoint, audience, form, _PushedAnswer)
+            return Pushed(request_uri=answer.request_uri)
 
     async def redeem(self, request: Redeem, binding_key: bytes) -> Fact:
         """Redeem the code with the client's verifier and say whom the ID token names. Raises `Refused`
@@ -115,41 +146,42 @@ class Provider:
     def scope(self) -> str:
         return " ".join(dict.fromkeys(["openid", *self.method.public.scopes]))
 
+    @property
+    def strength(self) -> dict[str, str]:
+        """Parameters that ask for the sign-in that the token must then prove."""
+        asked = {"acr_values": " ".join(self.method.acr_values), "max_age": str(self.method.max_age or "")}
+        return {name: value for name, value in asked.items() if value}
+
     async def metadata(self) -> Metadata:
-        """The provider's discovery document, at most an hour old."""
-        async with self._lock:
-            age = self._clock.now() - self._learnt_at
-            if self._metadata is None or not 0 <= age < MAX_AGE:
-                self._metadata = None
-                self._metadata = await self._discover()
-                self._learnt_at = self._clock.now()
-            return self._metadata
+        """The provider's discovery document. Raises as `Discovery.current` does."""
+        return await self._discovery.current()
 
     async def token(self, audience: Audience, form: Mapping[str, str]) -> str:
         """The ID token (untrusted) that the token endpoint gives for `form`."""
         metadata = await self.metadata()
-        answer = await self.post(metadata.token_endpoint, audience, form)
-        return answer.parse(_TokenAnswer).id_token
+        answer = await self.post("token endpoint", metadata.token_endpoint, audience, form, _TokenAnswer)
+        return answer.id_token
 
-    async def post(self, url: str, audience: Audience, form: Mapping[str, str]) -> Answer:
-        """POST `form` as this client: `client_secret_basic`, or `client_id` alone for a public client. Raises
-        `ProviderError` whose reason is the provider's error word, `Unavailable`."""
+    async def post(self, part: str, url: str, audience: Audience, form: Mapping[str, str], kind: type[T]) -> T:
+        """The answer to `form`, sent as this client: `client_secret_basic`, or `client_id` alone for a public client.
+        Raises `ProviderError` whose reason is the provider's error word; of others the reason names the `part`."""
         secret, authorization = self.method.secret.client_secret, ""
         if secret:
             pair = f"{quote_plus(audience.client_id)}:{quote_plus(secret)}"
             authorization = "Basic " + b64encode(pair.encode()).decode("ascii")
         else:
             form = {**form, "client_id": audience.client_id}
-        answer = await self._egress.post(url, form, authorization)
-        if answer.status in (400, 401, 403):
+        with calling(part):
+            answer = await self._egress.post(url, form, authorization)
+            if answer.status in (200, 201):  # 201: of a pushed request
+                return answer.parse(kind)
+            if answer.status not in (400, 401, 403):
+                raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {answer.status}")
             word = answer.parse(_ErrorAnswer).error
-            raise ProviderError(reason=word if word in _KNOWN_ERRORS else "an error of its own")
-        if answer.status != 200:
-            raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {answer.status}")
-        return answer
+        raise ProviderError(reason=word if word in _KNOWN_ERRORS else "an error of its own")
 
-    async def identify(self, untrusted_token: str, audience: Audience, nonce: str | None) -> Fact:
-        """Whom the token names; keys are fetched anew once when the token's is not known."""
+    async def identify(self, untrusted_token: str, audience: Audience, nonce: str) -> Fact:
+        """Whom the token names. Raises `Untrusted` TOKEN_UNTRUSTED, and what fetching keys raises."""
         expected = Expected(
             method=self.digest,
             issuer=self.method.public.issuer,
@@ -157,27 +189,21 @@ class Provider:
             channel=audience.channel,
             algorithms=self.method.algorithms,
             email_domains=self.method.email_domains,
+            acr_values=self.method.acr_values,
+            max_age=self.method.max_age,
             nonce=nonce,
         )
         jwks_uri = (await self.metadata()).jwks_uri
-        keys = await self._keys.current(jwks_uri)
-        try:
-            return verify_id_token(untrusted_token, keys, expected, self._clock.now())
-        except UnknownKey:
-            newer = await self._keys.refetched(jwks_uri, keys)
-            if newer is keys:
-                raise
-            return verify_id_token(untrusted_token, newer, expected, self._clock.now())
+        return await self._keys.verified(
+            jwks_uri, lambda keys: verify_id_token(untrusted_token, keys, expected, self._clock.now())
+        )
 
-    async def _discover(self) -> Metadata:
-        issuer = self.method.public.issuer
-        answer = await self._egress.get(issuer.rstrip("/") + "/.well-known/openid-configuration")
-        if answer.status != 200:
-            raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"discovery: status {answer.status}")
-        metadata = answer.parse(Metadata)
-        if metadata.issuer != issuer:
-            raise Unavailable(Number.PROVIDER_UNAVAILABLE, "discovery: the document is another issuer's")
-        return metadata
+
+def _push_endpoint(metadata: Metadata) -> str:
+    """Raises `Misuse` UNKNOWN_METHOD when there is none."""
+    if not metadata.pushed_authorization_request_endpoint:
+        raise Misuse(Number.UNKNOWN_METHOD, "the provider takes no pushed requests; the method asks for them")
+    return metadata.pushed_authorization_request_endpoint
 
 
 class Providers:
