@@ -13,7 +13,6 @@ from rich.text import Text
 from strongroom.cli import options, sharing
 from strongroom.cli.connection import choose_sign_in, run_with_vault
 from strongroom.cli.files import verify_can_create, write_new
-from strongroom.cli.providers import issuers_of
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import (
     EXIT_REFUSED,
@@ -32,7 +31,7 @@ from strongroom.client.share.blobs import BlobHost
 from strongroom.client.share.folders import Destination, find_sources
 from strongroom.client.share.format import DeskEntry, FileEntry
 from strongroom.client.share.shares import Draft, OpenShare, Receiver, Sent, Shares, box_link
-from strongroom.client.share.site import Link, Site, parse_link, site_statement, verify_origin
+from strongroom.client.share.site import Link, Site, SiteMethod, parse_link, site_statement, verify_origin
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.instructions import OidcMethod, parse_instructions, parse_method
@@ -436,7 +435,7 @@ class _Place:
             trust=self._trust,
             sign_in=self._sign_in,
             issuer=self._issuer,
-            approved=issuers_of(self.site.methods),
+            approved=self.site.methods,
         )
 
 
@@ -459,7 +458,7 @@ async def _open(vault: AsyncVault, receiver: Receiver, link: Link, host: BlobHos
         if error.number is not Number.REFUSED:
             raise
         described = await vault.describe(ById(id=link.id))
-        if any(method.rp_id for method in described.methods):
+        if any(method.kind == "passkey" for method in described.methods):
             raise Failure(
                 f"{error.error}; this share also asks for a passkey",
                 "open the link in a browser: a passkey can be used there only",
@@ -491,11 +490,16 @@ def _title(files: list[Path]) -> str:
     return (files[0].name or files[0].resolve().name)[:200] if len(files) == 1 else f"{len(files)} files"
 
 
-def _web_method(data: bytes, callback: str) -> OidcMethod:
+def _web_method(data: bytes, callback: str) -> SiteMethod:
     """A method that a page can sign in with. Raises `Failure`."""
     method = parse_method(data)
+    if not isinstance(method, SiteMethod):
+        raise Failure(
+            "a site signs people in by OpenID Connect, a directory or codes by e-mail",
+            "leave passkeys out: recipients bring their own; programs have no use for a page",
+        )
     if not isinstance(method, OidcMethod):
-        raise Failure("a site signs people in by OpenID Connect", "leave passkeys out: recipients bring their own")
+        return method
     web = [audience.redirect_uri for audience in method.public.audiences if audience.channel == "web"]
     if web != [callback]:
         raise Failure(

@@ -33,8 +33,9 @@ from strongroom.cli.terminal import (
 from strongroom.client.share.access import Recipients, recipients_of
 from strongroom.client.share.format import MAX_CARD, DeskEntry, parse_card
 from strongroom.client.share.shares import DAY
-from strongroom.client.share.site import Link, Site, parse_link
+from strongroom.client.share.site import Link, Site, SiteMethod, parse_link
 from strongroom.protocol.errors import WORDS, Number, Refused
+from strongroom.protocol.instructions import CodeMethod, DirectoryMethod, OidcMethod
 from strongroom.protocol.messages import Person
 from strongroom.protocol.vault_messages import Visit
 
@@ -110,7 +111,7 @@ def approved_site(url: str | None, statement: str | None, settings: Settings) ->
         ("site", f"{site.name} ({site.origin})"),
         ("vault", site.vault),
         ("decided by", ", ".join(site.authenticators)),
-        ("sign-in at", ", ".join(method.public.issuer for method in site.methods)),
+        ("sign-in at", ", ".join(_who_signs_in(method) for method in site.methods)),
         ("statement", site.digest.hex()),
     ):
         console.print(named(name, value))
@@ -120,6 +121,16 @@ def approved_site(url: str | None, statement: str | None, settings: Settings) ->
         "into strongroom.toml, or give --statement",
     )
     return site
+
+
+def _who_signs_in(method: SiteMethod) -> str:
+    match method:
+        case OidcMethod(public=provider):
+            return provider.issuer
+        case DirectoryMethod(public=directory):
+            return f"the directory {directory.name} ({', '.join(method.servers)})"
+        case CodeMethod(public=mail):
+            return f"any mailbox, by codes from {mail.sender}"
 
 
 def named_recipients(

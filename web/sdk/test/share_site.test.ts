@@ -25,6 +25,23 @@ function oidc(clientSecret: string): Method {
   };
 }
 
+function codes(password: string): Method {
+  const secret = { server: "smtps://mail.example.com", user: "", password };
+  return { type: "email-code", public: { sender: "codes@example.com" }, secret, certificates: new Uint8Array(), addresses: [], domains: ["example.com"] };
+}
+
+const directory: Method = {
+  type: "directory",
+  public: { name: "ad.example.com" },
+  flavour: "active-directory",
+  servers: ["ldaps://ad.example.com"],
+  certificates: new Uint8Array(),
+  base: "dc=example,dc=com",
+  user_dn: "",
+  groups: [],
+  email_domains: ["example.com"],
+};
+
 const definition = (method: Method): string => base64url(encode(Method, method));
 const role = { clusters: ["11".repeat(32)], config: [], sgx: null, tdx: null, snp: null, nitro: null, insecure_software: null };
 const statement = {
@@ -58,6 +75,8 @@ describe("a site's statement", () => {
     ["a policy with an unknown field", { policy: { ...statement.policy, extra: 1 } }],
     ["no Authenticator", { authenticators: [] }],
     ["a method with a secret", { methods: [definition(oidc("secret"))] }],
+    ["a mail server's password for the whole world to read", { methods: [definition(codes("secret"))] }],
+    ["a method for programs", { methods: [definition({ type: "workload", public: { issuer: "https://ci.example.com", audience: "" }, algorithms: ["RS256"], keys: new Uint8Array(), claims: [] })] }],
     ["a method that is no method", { methods: ["AAAA"] }],
     ["a method in padded base64", { methods: [`${definition(oidc(""))}=`] }],
     ["a Vault by a path", { vault: { url: "/vault/" } }],
@@ -67,6 +86,11 @@ describe("a site's statement", () => {
     ["a name that can't be seen", { name: "a\u202eb" }],
   ])("with %s is refused", async (_name, changes) => {
     await expect(load(changes)).rejects.toThrow(Unreadable);
+  });
+
+  test("may let people sign in by a directory, and by codes that an open mail server sends", async () => {
+    const site = await load({ methods: [definition(oidc("")), definition(directory), definition(codes(""))] });
+    expect(site.methods.map(({ method }) => method.type)).toEqual(["oidc", "directory", "email-code"]);
   });
 
   test("that is another one than at the last visit is noticed", async () => {

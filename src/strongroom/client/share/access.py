@@ -13,15 +13,16 @@ from strongroom.client.errors import BadInput
 from strongroom.client.methods import passkey_method
 from strongroom.client.policy import People, Policy, instructions
 from strongroom.client.share.format import MAX_CARDS, MAX_PEOPLE, Card
-from strongroom.client.share.site import Site
+from strongroom.client.share.site import Site, SiteMethod
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import (
     Action,
     AuthenticatorRef,
+    CodeMethod,
     Method,
-    OidcMethod,
     Passkey,
     PasskeyMethod,
+    method_digest,
 )
 
 
@@ -95,7 +96,7 @@ def _build(site: Site, trust: TrustPolicy, recipients: Recipients, action: Actio
 
 
 def _people(
-    method: OidcMethod, recipients: Recipients, passkeys: PasskeyMethod | None, methods: Sequence[OidcMethod]
+    method: SiteMethod, recipients: Recipients, passkeys: PasskeyMethod | None, methods: Sequence[SiteMethod]
 ) -> People:
     """The recipients, as signed in by one method of the site."""
     parts: list[People] = []
@@ -108,8 +109,11 @@ def _people(
         members = Policy.members_of(*recipients.groups, method=method)
         parts.append(members.with_passkey(passkeys) if passkeys else members)
     if recipients.second:
-        parts = [people.with_second_person(recipients.second, *methods) for people in parts]
-    return People(" || ".join(f"({people.condition})" for people in parts))
+        digests = [method_digest(encode(one)) for one in methods]
+        parts = [people.with_second_person(recipients.second, *digests) for people in parts]
+    people = People(" || ".join(f"({one.condition})" for one in parts))
+    # A code may be coaxed out of somebody, which a site that sends codes takes into account.
+    return people.allow_phishable() if isinstance(method, CodeMethod) else people
 
 
 def _passkeys(cards: Sequence[Card]) -> PasskeyMethod:

@@ -25,10 +25,12 @@ from strongroom.client.share.format import Json, Number, decode_json, encode_jso
 from strongroom.client.transport import is_loopback, verify_url
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.instructions import OidcMethod, parse_method
+from strongroom.protocol.instructions import CodeMethod, DirectoryMethod, OidcMethod, parse_method
 from strongroom.protocol.limits import MAX_AUTHENTICATORS, MAX_METHODS
 
 MAX_STATEMENT: Final = 256 * 1024
+SiteMethod = OidcMethod | DirectoryMethod | CodeMethod
+"""How a site's people sign in: by definitions that hold no secret, as the whole world reads them."""
 _LINK: Final = re.compile(r"(https?://[^/#?]+)/#/([sr])/([0-9a-f]{32})")
 
 
@@ -104,7 +106,7 @@ class Site:
     vault: str
     authenticators: tuple[str, ...]
     namespace: str
-    methods: tuple[OidcMethod, ...]
+    methods: tuple[SiteMethod, ...]
     max_bytes: int
     default_days: int
     max_days: int
@@ -140,12 +142,22 @@ def parse_site(origin: str, untrusted: bytes) -> Site:
         raise Unreadable(f"{what}: {error.error}") from None
 
 
-def _method(text: str) -> OidcMethod:
+def has_secret(method: SiteMethod) -> bool:
+    """Whether its definition holds what nobody but an Authenticator may read."""
+    match method:
+        case OidcMethod(secret=secret):
+            return bool(secret.client_secret)
+        case CodeMethod(secret=mail):
+            return bool(mail.user or mail.password)
+    return False
+
+
+def _method(text: str) -> SiteMethod:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text) or len(text) % 4 == 1:
         raise Unreadable("the site's statement: a sign-in method is not base64url")
     method = parse_method(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    if not isinstance(method, OidcMethod) or method.secret.client_secret:
-        raise Unreadable("the site's statement: a sign-in method is not of a public OpenID Connect client")
+    if not isinstance(method, SiteMethod) or has_secret(method):
+        raise Unreadable("the site's statement: a sign-in method has a secret, or is none for people in general")
     return method
 
 
@@ -156,7 +168,7 @@ def site_statement(
     vault: str,
     authenticators: Sequence[str],
     namespace: str,
-    methods: Sequence[OidcMethod],
+    methods: Sequence[SiteMethod],
     max_bytes: int,
     default_days: int,
     max_days: int,
@@ -167,10 +179,11 @@ def site_statement(
         raise BadInput(
             f"{contact[:80]!r} is not how to reach you", "write it as mailto:abuse@example.com, or https://…"
         )
-    if any(method.secret.client_secret for method in methods):
+    if any(has_secret(method) for method in methods):
         raise BadInput(
-            "a sign-in method has a client secret, which the whole world would read here",
-            "register the site with the provider as a public client (PKCE, no secret)",
+            "a sign-in method has a secret, which the whole world would read here",
+            "register the site with the provider as a public client (PKCE, no secret); for codes by e-mail, name a "
+            "mail server that takes the Authenticator's mail without a password",
         )
     statement = encode_json(
         Statement(

@@ -45,7 +45,8 @@ export function signOut(): void {
 export async function signInFor(address: Anywhere, leaving: Leaving): Promise<void> {
   const { vault } = linked();
   const { methods } = await vault.describe(address);
-  const accounts = accountsAmong(methods);
+  // Who stores something must be able to take it back, and rules let nobody do that who came by a code.
+  const accounts = accountsAmong(methods, address.by === "namespace" ? "without codes" : "with codes");
   const signedInBy = ({ digest }: ShownMethod): boolean => vault.signedIn.some(({ principal }) => principal.startsWith(`${hex(digest)}:`));
   if (!accounts.some(signedInBy)) await ask(address, accounts, "first", leaving);
   const missing = methods.filter((method) => method.kind === "passkey" && !signedInBy(method));
@@ -55,7 +56,7 @@ export async function signInFor(address: Anywhere, leaving: Leaving): Promise<vo
 /** Somebody else signs in beside whoever has. */
 export async function signInSecond(address: Anywhere): Promise<void> {
   const { methods } = await linked().vault.describe(address);
-  await ask(address, accountsAmong(methods), "second", "never");
+  await ask(address, accountsAmong(methods, "without codes"), "second", "never"); // they would count for nobody else
 }
 
 /** The providers that the site names: its operator answers for them. */
@@ -64,7 +65,7 @@ export const providersOf = ({ methods }: Site): ReadonlySet<string> => new Set(m
 /** The directories that the site names, by their digests: a name alone, anybody can give. */
 export const directoriesOf = ({ methods }: Site): ReadonlySet<string> => new Set(methods.flatMap(({ method, digest }) => (method.type === "directory" ? [hex(digest)] : [])));
 
-/** What a record can be asked for with: the first choice first. */
+/** What people say who they are with: the first choice first. */
 const ACCOUNTS: readonly ShownMethod["kind"][] = ["oidc", "directory", "email-code"];
 const FOR_PROGRAMS: readonly ShownMethod["kind"][] = ["workload", "keys", "enclave"];
 
@@ -72,11 +73,12 @@ const FOR_PROGRAMS: readonly ShownMethod["kind"][] = ["workload", "keys", "encla
  * Those ways to say who one is with which a record can be asked for. A sender could name a provider or a directory that
  * only looks like one of the site's, and get passwords; a code that comes by e-mail is of no use anywhere else.
  */
-function accountsAmong(methods: readonly ShownMethod[]): readonly ShownMethod[] {
+function accountsAmong(methods: readonly ShownMethod[], which: "with codes" | "without codes"): readonly ShownMethod[] {
   const { site } = linked();
   const [providers, directories] = [providersOf(site), directoriesOf(site)];
   const isKnown = (method: ShownMethod): boolean => (method.kind === "oidc" ? providers.has(method.issuer) : method.kind !== "directory" || directories.has(hex(method.digest)));
-  const offered = ACCOUNTS.flatMap((kind) => methods.filter((method) => method.kind === kind));
+  const kinds = which === "with codes" ? ACCOUNTS : ACCOUNTS.filter((kind) => kind !== "email-code");
+  const offered = kinds.flatMap((kind) => methods.filter((method) => method.kind === kind));
   const found = offered.filter(isKnown);
   if (found.length > 0) return found;
   if (methods.length > 0 && methods.every(({ kind }) => FOR_PROGRAMS.includes(kind))) throw new NotForBrowsers();

@@ -77,8 +77,10 @@ function peopleOf(method: KnownMethod, recipients: Recipients, passkeys: KnownMe
     const members = membersOf(groups, { method });
     parts.push(passkeys === undefined ? members : members.withPasskey(passkeys));
   }
-  const people = second === null ? parts : parts.map((part) => part.withSecondPerson(second, methods));
-  return new People(people.map((part) => `(${part.condition})`).join(" || "));
+  const all = second === null ? parts : parts.map((part) => part.withSecondPerson(second, methods));
+  const people = new People(all.map((part) => `(${part.condition})`).join(" || "));
+  // A code may be coaxed out of somebody, which a site that sends codes takes into account.
+  return method.method.type === "email-code" ? people.allowPhishable() : people;
 }
 
 function passkeysOf(cards: readonly Card[]): Promise<KnownMethod> {

@@ -129,10 +129,24 @@ export function formatLink({ origin, kind, id }: Link): string {
 
 async function publicMethod(encoded: string): Promise<KnownMethod> {
   const known = await knownMethod(unbase64url(encoded));
-  if (known.method.type !== "oidc" || known.method.secret.client_secret !== "") {
-    throw new Unreadable(`${WHAT}: a sign-in method is not of a public OpenID Connect client`);
+  if (!isForTheWorld(known.method)) {
+    throw new Unreadable(`${WHAT}: a sign-in method has a secret, or is none for people in general`);
   }
   return known;
+}
+
+/** Whether its definition holds nothing that the whole world may not read, and people in general can sign in so. */
+function isForTheWorld(method: KnownMethod["method"]): boolean {
+  switch (method.type) {
+    case "oidc":
+      return method.secret.client_secret === "";
+    case "directory":
+      return true;
+    case "email-code":
+      return method.secret.user === "" && method.secret.password === "";
+    default:
+      return false;
+  }
 }
 
 function absolute(url: string): string {
