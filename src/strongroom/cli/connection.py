@@ -53,12 +53,12 @@ def run_with_vault(
     sign_in: SignIn | DeviceSignIn | None = None,
     issuer: str | None = None,
     binding_key: SigningKey | None = None,
-    approved: Iterable[str] = (),
+    approved: Iterable[Method] = (),
 ) -> T:
     """Do `work` with the Vault that options and settings name. The binding key is a fresh one unless given.
 
-    At `issuer`, the issuers `approved`, those of a namespace that `work` names and those of the settings one signs in
-    unasked; at another one that a record names, after the user said yes.
+    At `issuer`, by the methods `approved`, those of a namespace that `work` names and those of the settings one signs
+    in unasked; by another one that a record names, after the user said yes.
     """
     url = needed(vault, settings.vault, "vault")
     policy = load_trust(needed(trust, settings.trust, "trust"))

@@ -8,7 +8,8 @@ from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import Failure, named, result_json, stdout
 from strongroom.client.addresses import parse_address
 from strongroom.client.errors import BadInput
-from strongroom.client.results import Description
+from strongroom.client.results import Description, Method
+from strongroom.protocol.instructions import KeysPublic, OidcPublic
 from strongroom.protocol.messages import Address, OfNamespace
 
 
@@ -45,12 +46,17 @@ def describe(
         out.print(named("cluster", place.cluster_id.hex(), indent=2))
     out.print(f"{found.quorum} of {len(found.authenticators)} must agree\n", style="dim")
     for method in found.methods:
-        if method.rp_id:
-            out.print(named("sign-in", f"a passkey of {method.rp_id}"))
-            continue
-        out.print(named("sign-in", method.issuer))
-        out.print(named("from", ", ".join(method.channels), indent=2))
-        out.print(named("scopes", " ".join(method.scopes), indent=2))
+        for name, value in _facts(method).items():
+            out.print(named(name, value, indent=0 if name == "sign-in" else 2))
+
+
+def _facts(method: Method) -> dict[str, str]:
+    match method.public:
+        case OidcPublic(scopes=scopes):
+            return {"sign-in": method.name, "from": ", ".join(method.channels), "scopes": " ".join(scopes)}
+        case KeysPublic(fingerprints=fingerprints):
+            return {"sign-in": f"one of {len(fingerprints)} ssh keys: {method.name}"}
+    return {"sign-in": method.title}
 
 
 def _parse(address: str) -> Address | OfNamespace:
@@ -72,10 +78,10 @@ def _as_json(address: str, found: Description) -> dict[str, object]:
         "methods": [
             {
                 "digest": method.digest.hex(),
+                "kind": method.kind,
+                "name": method.name,
                 "issuer": method.issuer,
-                "rp_id": method.rp_id,
                 "channels": list(method.channels),
-                "scopes": list(method.scopes),
             }
             for method in found.methods
         ],

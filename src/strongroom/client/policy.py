@@ -11,22 +11,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import (
     Action,
     AuthenticatorRef,
+    CodeMethod,
+    DirectoryMethod,
+    EnclaveMethod,
     Instructions,
+    KeysMethod,
     Method,
     OidcMethod,
     PasskeyMethod,
+    WorkloadMethod,
     method_digest,
     parse_instructions,
 )
 from strongroom.protocol.rules import ACTIONS, verify_rules
+
+MFA_METHODS: Final = ("mfa", "http://schemas.microsoft.com/claims/multipleauthn")
+"""`amr` of two factors: RFC 8176's name, which Auth0, Google, Okta and Entra ID send, and AD FS's."""
+MFA_CLASSES: Final = ("http://schemas.openid.net/pape/policies/2007/06/multi-factor", "urn:okta:loa:2fa:any")
+"""`acr` of two factors: Auth0's, and Okta's where the method asks for it by `acr_values`."""
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +64,9 @@ class People:
         named = persons or tuple(passkey.person for passkey in method.passkeys)
         unlisted = sorted(set(named) - {passkey.person for passkey in method.passkeys})
         if unlisted:
-            raise _invalid(f"the method has no passkey of {', '.join(unlisted)}")
+            raise invalid_rules(f"the method has no passkey of {', '.join(unlisted)}")
         principals = [f"{_digest(method).hex()}:{person}" for person in named]
-        return self._and(f"context.identity.others.containsAny({_set(principals)})")
+        return self.who(f"context.identity.others.containsAny({cedar_set(principals)})")
 
     def with_second_person(self, email: str, *methods: OidcMethod | bytes) -> People:
         """Only together with whoever has this verified address, says one of `methods`, and who is somebody else.
@@ -61,21 +76,79 @@ class People:
         """
         (address,) = _ascii([email])
         if not methods:
-            raise _invalid("name the methods by which the second person may sign in")
+            raise invalid_rules("name the methods by which the second person may sign in")
         pairs = [f"{_digest(method).hex()} {address}" for method in methods]
-        return self._and(
-            f"context.identity.other_emails.containsAny({_set(pairs)})"
+        return self.who(
+            f"context.identity.other_emails.containsAny({cedar_set(pairs)})"
             f" && context.identity has email && context.identity.email != {cedar_string(address)}"
         )
 
-    def _and(self, condition: str) -> People:
+    def native_only(self) -> People:
+        """Only from a program on their own machine: no web page, and no passkey, which is used on one. Whoever serves
+        a page could act as its visitor (RULES 11), so this is for people who trust no page."""
+        return self.who('["native", "direct"].contains(context.identity.channel)')
+
+    def with_mfa(self, *, amr: Sequence[str] = MFA_METHODS, acr: Sequence[str] = MFA_CLASSES) -> People:
+        """Only after two factors, as the provider says: one of `amr` among its methods, or one of `acr` as its class.
+
+        Keycloak's `acr` is whatever the realm calls it: `acr=["2"]`. Entra ID says it in tokens of version 1 only. A
+        provider that says nothing lets nobody in; docs/rules.md has a table. Passkeys count: their user is verified.
+        """
+        ways = []
+        if amr:
+            ways.append(f"context.identity.amr.containsAny({cedar_set(amr)})")
+        if acr:
+            ways.append(f"(context.identity has acr && {cedar_set(acr)}.contains(context.identity.acr))")
+        if not ways:
+            raise invalid_rules("name at least one amr or acr that stands for two factors")
+        return self.who(f"({' || '.join(ways)})")
+
+    def signed_in_within(self, seconds: int) -> People:
+        """Only if the provider saw them prove who they are less than `seconds` ago: not by a session of last week.
+
+        A provider says so (`auth_time`) if the method sets `max_age`, which also has it ask again.
+        """
+        if seconds < 1:
+            raise invalid_rules("a sign-in is at least a second old")
+        return self.who(f"context.identity has auth_age && context.identity.auth_age < {seconds}")
+
+    def between(self, start: str, end: str, *, weekdays: Collection[str] = WEEKDAYS) -> People:
+        """Only at this time of day, `"08:00"` to `"18:00"`, in UTC, on these days. From `"22:00"` to `"06:00"` is the
+        night, whose small hours belong to the day that has begun.
+
+        Only for Vaults with witnesses (RULES 24): others refuse such rules when they are stored.
+        """
+        first, last = _minutes(start), _minutes(end)
+        if first == last:
+            raise invalid_rules(f"from {start} to {end} is no time at all")
+        unknown = sorted(set(weekdays) - set(WEEKDAYS))
+        if unknown or not weekdays:
+            raise invalid_rules(f"no such day: {', '.join(unknown) or '(none named)'}; {', '.join(WEEKDAYS)}")
+        clock, day = "context.record.minute_of_day", "context.record.weekday"
+        both = "&&" if first < last else "||"
+        condition = f"context.record has minute_of_day && ({clock} >= {first} {both} {clock} < {last})"
+        if set(weekdays) != set(WEEKDAYS):
+            numbers = [str(WEEKDAYS.index(name) + 1) for name in WEEKDAYS if name in weekdays]
+            condition += f" && context.record has weekday && [{', '.join(numbers)}].contains({day})"
+        return self.who(condition)
+
+    def after_idle(self, days: int) -> People:
+        """Only once whoever stored the record was permitted nothing for `days` days: see `Policy.deputy_after`."""
+        if days < 1:
+            raise invalid_rules("a deputy waits for at least a day")
+        return self.who(f"context.record has idle_days && context.record.idle_days >= {days}")
+
+    def who(self, condition: str) -> People:
+        """Those of them for whom this Cedar condition holds, too."""
         return replace(self, condition=f"({self.condition}) && {condition}")
 
     def may(self, *actions: Action) -> Policy:
         """Rules that permit these people these actions. Raises `Misuse` RULES_INVALID for an unknown action."""
         unknown = [action for action in actions if action not in ACTIONS]
         if unknown or not actions:
-            raise _invalid(f"no such action: {', '.join(map(str, unknown)) or '(none named)'}; {', '.join(ACTIONS)}")
+            raise invalid_rules(
+                f"no such action: {', '.join(map(str, unknown)) or '(none named)'}; {', '.join(ACTIONS)}"
+            )
         listed = ", ".join(f"Action::{cedar_string(action)}" for action in sorted(set(actions)))
         condition = " && ".join(part for part in (f"({self.condition})", self.signed_in) if part)
         return Policy(f"permit (principal, action in [{listed}], resource)\nwhen {{ {condition} }};\n")
@@ -109,14 +182,77 @@ class Policy:
 
     @staticmethod
     def members_of(*groups: str, issuer: str = "", method: Method | bytes = b"") -> People:
-        """Members of at least one of these groups, written as the provider writes them."""
-        return _with(issuer, method, f"context.identity.groups.containsAny({_set(groups)})")
+        """Members of at least one of these groups, written as the provider writes them; those of a directory exactly
+        as the method lists them (a DN), for of others it says nothing."""
+        if isinstance(method, DirectoryMethod):
+            unlisted = sorted(set(groups) - set(method.groups))
+            if unlisted:
+                known = "; ".join(method.groups) or "(none)"
+                raise invalid_rules(f"the method does not ask for the group {unlisted[0]}; its groups: {known}")
+        return _with(issuer, method, f"context.identity.groups.containsAny({cedar_set(groups)})")
 
     @staticmethod
     def person(method: Method | bytes, subject: str) -> People:
         """Exactly one person: the stable subject that this method gave."""
-        principal = f"{_digest(method).hex()}:{subject}"
-        return People(f"context.identity.principal == {cedar_string(principal)}")
+        return People(f"context.identity.principal == {cedar_string(principal_id(method, subject))}")
+
+    @staticmethod
+    def listed(method: KeysMethod | PasskeyMethod | EnclaveMethod, *names: str) -> People:
+        """Who signs in with a key, a passkey or an enclave's evidence: these of the names that the method lists."""
+        known = _names(method)
+        unlisted = sorted(set(names) - known)
+        if unlisted or not names:
+            what = f"does not list {', '.join(unlisted)}" if unlisted else "lists several: name whom you mean"
+            raise invalid_rules(f"the method {what}; its names: {', '.join(sorted(known))}")
+        if len(names) == 1:
+            return Policy.person(method, names[0])
+        principals = [principal_id(method, name) for name in names]
+        return People(f"{cedar_set(principals)}.contains(context.identity.principal)")
+
+    @staticmethod
+    def workload(method: WorkloadMethod, claims: Mapping[str, str], *, subject: str = "") -> People:
+        """A program by its platform's token: all of these claims, `{"repository": "org/repo", "ref":
+        "refs/heads/main"}`, and this subject if one is named. The method must name the claims."""
+        unnamed = sorted(set(claims) - set(method.claims))
+        if unnamed:
+            raise invalid_rules(f"the method does not ask for the claims {', '.join(unnamed)}")
+        if not claims and not subject:
+            raise invalid_rules("without a claim or a subject, every program of that platform is meant, anybody's")
+        parts = [f"context.identity.method == {cedar_string(_digest(method).hex())}"]
+        if claims:
+            pairs = [f"{name}={value}" for name, value in claims.items()]
+            parts.append(f"context.identity.claims.containsAll({cedar_set(pairs)})")
+        if subject:
+            parts.append(f"context.identity.subject == {cedar_string(subject)}")
+        return People(" && ".join(parts))
+
+    @staticmethod
+    def entra_user(method: OidcMethod, *, tid: str, oid: str) -> People:
+        """One user of Entra ID, by tenant and object id: the names and addresses there change owners (RULES 13)."""
+        return _entra(method, tid, f"context.identity has oid && context.identity.oid == {cedar_string(_guid(oid))}")
+
+    @staticmethod
+    def entra_group(method: OidcMethod, *groups: str, tid: str) -> People:
+        """Members of at least one of these groups of Entra ID, by their object ids."""
+        ids = [_guid(group) for group in groups]
+        return _entra(method, tid, f"context.identity.groups.containsAny({cedar_set(ids)})")
+
+    @staticmethod
+    def mailbox(method: CodeMethod, *addresses: str) -> People:
+        """Whoever reads the mail to one of these addresses: the mailbox's owner, whoever runs the mail servers on the
+        way, and whoever talks somebody out of a code. Where such sign-ins are marked as phishable, this lets nobody in
+        without `allow_phishable()`."""
+        named = _ascii(addresses)
+        for address in named:
+            if address not in method.addresses and address.rpartition("@")[2] not in method.domains:
+                raise invalid_rules(f"the method sends no codes to {address}")
+        return _with("", method, f"context.identity has email && {_one_of(named, 'email')}")
+
+    @staticmethod
+    def deputy_after(days: int, deputy: People) -> People:
+        """The deputy, once whoever stored the record was permitted nothing for `days` days. Only for Vaults with
+        witnesses (RULES 24): a host that may set the clock could let the deputy in today."""
+        return deputy.after_idle(days)
 
     @staticmethod
     def anyone_signed_in(method: Method | bytes) -> People:
@@ -138,7 +274,7 @@ class Policy:
 def cedar_string(text: str) -> str:
     """A Cedar string literal. Everything but plain characters is escaped, so that no text ends the literal."""
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise _invalid("text with half a character")
+        raise invalid_rules("text with half a character")
     plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\u{{{ord(c):x}}}" for c in text)
     return f'"{"".join(plain)}"'
 
@@ -171,30 +307,54 @@ def instructions(
     return encoded
 
 
-_NAMED = re.compile(r'context\.identity\.(issuer|method) == "((?:[^"\\]|\\.)*)"')
-_OTHERS = re.compile(r"context\.identity\.other(?:s|_emails)\.contains(?:Any|All)?\(\[?([^)\]]*)")
-_PREFIX = re.compile(r'"([0-9a-f]{64})[: ]')
+_STRING: Final = r'"((?:[^"\\]|\\.)*)"'
+_NAMED: Final = re.compile(rf"context\.identity\.(issuer|method) == {_STRING}")
+_LISTED: Final = re.compile(
+    r"context\.(?:identity\.other(?:s|_emails)|record\.approvals)\.contains(?:Any|All)?\(\[?([^)\]]*)"
+)
+_PRINCIPAL: Final = re.compile(rf"context\.identity\.principal == {_STRING}")
+_PRINCIPALS: Final = re.compile(r"\[([^)\]]*)\]\.contains\(context\.identity\.principal\)")
+_PREFIX: Final = re.compile(r'"?([0-9a-f]{64})[: ]')
 
 
 def _verify_providers(cedar: str, methods: Sequence[Method]) -> None:
     """A rule for a provider that no method signs in with permits nobody, and would be found out too late."""
     known = {
-        "issuer": {cedar_string(method.public.issuer) for method in methods if isinstance(method, OidcMethod)},
+        "issuer": {
+            cedar_string(method.public.issuer) for method in methods if isinstance(method, OidcMethod | WorkloadMethod)
+        },
         "method": {cedar_string(_digest(method).hex()) for method in methods},
     }
     for attribute, value in _NAMED.findall(cedar):
         if f'"{value}"' not in known[attribute]:
-            raise _invalid(
+            raise invalid_rules(
                 f'no sign-in method has the {attribute} "{value}"; theirs: {", ".join(sorted(known[attribute]))}'
             )
-    for listed in _OTHERS.findall(cedar):
-        for digest in _PREFIX.findall(listed):
+    for pattern, whose in (
+        (_LISTED, "which a rule asks of another sign-in"),
+        (_PRINCIPAL, "by which a rule names somebody"),
+        (_PRINCIPALS, "by which a rule names somebody"),
+    ):
+        for digest in (found for listed in pattern.findall(cedar) for found in _PREFIX.findall(listed)):
             if f'"{digest}"' not in known["method"]:
-                raise _invalid(f"no sign-in method has the digest {digest}, which a rule asks of another sign-in")
+                raise invalid_rules(f"no sign-in method has the digest {digest}, {whose}")
 
 
-def _invalid(reason: str) -> Misuse:
+def invalid_rules(reason: str) -> Misuse:
+    """What builders raise."""
     return Misuse(Number.RULES_INVALID, reason)
+
+
+def principal_id(method: Method | bytes, subject: str) -> str:
+    """How rules write one person: `METHOD:SUBJECT`."""
+    return f"{_digest(method).hex()}:{subject}"
+
+
+def cedar_set(texts: Sequence[str]) -> str:
+    """A Cedar set literal of at least one text."""
+    if not texts:
+        raise invalid_rules("an empty list permits nobody")
+    return f"[{', '.join(cedar_string(text) for text in sorted(set(texts)))}]"
 
 
 def _digest(method: Method | bytes) -> bytes:
@@ -204,25 +364,47 @@ def _digest(method: Method | bytes) -> bytes:
 def _with(issuer: str, method: Method | bytes, condition: str) -> People:
     """Exactly one of both is named: providers disagree about who somebody is."""
     if bool(issuer) == bool(method):
-        raise _invalid("name the provider, by issuer or by method")
+        raise invalid_rules("name the provider, by issuer or by method")
     if issuer:
         return People(f"context.identity.issuer == {cedar_string(issuer)} && {condition}")
     return People(f"context.identity.method == {cedar_string(_digest(method).hex())} && {condition}")
+
+
+def _entra(method: OidcMethod, tid: str, condition: str) -> People:
+    tenant = f"context.identity has tid && context.identity.tid == {cedar_string(_guid(tid))}"
+    return _with("", method, f"{tenant} && {condition}")
+
+
+def _guid(text: str) -> str:
+    if not _GUID.fullmatch(text):
+        raise invalid_rules(f"{text!r} is not an id of Entra ID, 8-4-4-4-12 hex digits in lower case")
+    return text
+
+
+def _names(method: KeysMethod | PasskeyMethod | EnclaveMethod) -> set[str]:
+    match method:
+        case KeysMethod():
+            return {key.person for key in method.keys}
+        case PasskeyMethod():
+            return {passkey.person for passkey in method.passkeys}
+        case EnclaveMethod():
+            return {workload.name for workload in method.workloads}
+
+
+def _minutes(time: str) -> int:
+    if not _TIME.fullmatch(time):
+        raise invalid_rules(f"{time!r} is not a time of day, as 08:00")
+    hours, minutes = time.split(":")
+    return int(hours) * 60 + int(minutes)
 
 
 def _ascii(texts: Sequence[str]) -> list[str]:
     """As the Authenticator compares them: lower case, ASCII only, since others have look-alikes (RULES 13)."""
     for text in texts:
         if not text.isascii() or not text:
-            raise _invalid(f"{text!r} is not ASCII, and only ASCII addresses are compared")
+            raise invalid_rules(f"{text!r} is not ASCII, and only ASCII addresses are compared")
     return [text.lower() for text in texts]
 
 
-def _set(texts: Sequence[str]) -> str:
-    if not texts:
-        raise _invalid("an empty list permits nobody")
-    return f"[{', '.join(cedar_string(text) for text in sorted(set(texts)))}]"
-
-
 def _one_of(texts: Sequence[str], attribute: str) -> str:
-    return f"{_set(texts)}.contains(context.identity.{attribute})"
+    return f"{cedar_set(texts)}.contains(context.identity.{attribute})"

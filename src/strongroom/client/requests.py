@@ -8,10 +8,9 @@ from typing import Final
 
 from strongroom.client.addresses import verify_name, verify_principal
 from strongroom.client.errors import BadInput
-from strongroom.client.results import Description, Method, NewSecret, Place
+from strongroom.client.results import KINDS, Description, Method, NewSecret, Place
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number
-from strongroom.protocol.instructions import OidcPublic, PasskeyPublic
 from strongroom.protocol.limits import MAX_INSTRUCTIONS, MAX_METADATA, MAX_METHOD, MAX_SECRET, MAX_TICKETS
 from strongroom.protocol.messages import Address, ById, ByName, ByPerson, Ticket
 from strongroom.protocol.vault_messages import Described, PublicMethod, StoreItem
@@ -79,11 +78,10 @@ def description_of(described: Described) -> Description:
 
 
 def _method(method: PublicMethod) -> Method:
+    public = next((part for part, kind in KINDS.items() if kind == method.kind), None)
+    if public is None:
+        raise Misuse(Number.UNSUPPORTED, "a sign-in method that this version does not know")
     try:
-        if method.kind == "passkey":
-            site = decode(method.public, PasskeyPublic, limit=MAX_METHOD).rp_id
-            return Method(method.digest, "", (), (), site)
-        public = decode(method.public, OidcPublic, limit=MAX_METHOD)
+        return Method(method.digest, decode(method.public, public, limit=MAX_METHOD))
     except Misuse:
-        raise Misuse(Number.UNSUPPORTED, "a sign-in method that this version does not know") from None
-    return Method(method.digest, public.issuer, tuple(public.audiences), tuple(public.scopes))
+        raise Misuse(Number.UNSUPPORTED, "a sign-in method that this version can't read") from None

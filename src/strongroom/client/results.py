@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, field
+from typing import Final
 
-from strongroom.protocol.instructions import Audience, Channel
+from strongroom.protocol.instructions import (
+    Audience,
+    Channel,
+    CodePublic,
+    DirectoryPublic,
+    EnclavePublic,
+    KeysPublic,
+    Kind,
+    OidcPublic,
+    PasskeyPublic,
+    WorkloadPublic,
+)
 from strongroom.protocol.messages import Address, Terms
 from strongroom.protocol.messages import Person as Author
 from strongroom.protocol.vault_messages import Visit
@@ -81,6 +94,7 @@ class Person:
     """As whom you have just signed in."""
 
     issuer: str
+    """Name of the method: issuer of the provider, name of the directory, and so on."""
     subject: str
     email: str
     """Verified address, or empty."""
@@ -88,23 +102,87 @@ class Person:
     """As rules, journals and your own addresses name you: digest of the sign-in method, colon, subject."""
 
 
+PublicPart = OidcPublic | PasskeyPublic | WorkloadPublic | DirectoryPublic | KeysPublic | EnclavePublic | CodePublic
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One way to sign in, as the Vault shows it to whoever may describe."""
 
     digest: bytes
-    """32 bytes; principals are filed under it."""
-    issuer: str
-    """Of a provider; empty for passkeys."""
-    audiences: tuple[Audience, ...]
-    scopes: tuple[str, ...]
-    rp_id: str = ""
-    """Domain that these passkeys were made for; empty for a provider."""
+    """32 bytes, of the complete definition; principals are filed under it."""
+    public: PublicPart
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[type(self.public)]
+
+    @property
+    def issuer(self) -> str:
+        """Of a provider, or of tokens for workloads; empty for other methods."""
+        return self.public.issuer if isinstance(self.public, OidcPublic | WorkloadPublic) else ""
+
+    @property
+    def name(self) -> str:
+        """What people call it: issuer, domain of a site, name of a directory, sender of codes. A depositor's word."""
+        match self.public:
+            case OidcPublic(issuer=issuer) | WorkloadPublic(issuer=issuer):
+                return issuer
+            case PasskeyPublic(rp_id=rp_id):
+                return rp_id
+            case DirectoryPublic(name=name):
+                return name
+            case KeysPublic(fingerprints=fingerprints):
+                return ", ".join(map(fingerprint_text, fingerprints))
+            case EnclavePublic(names=names):
+                return ", ".join(names)
+            case CodePublic(sender=sender):
+                return sender
+
+    @property
+    def title(self) -> str:
+        """A few words for a line of text: what it takes to sign in by it."""
+        match self.public:
+            case OidcPublic():
+                return f"an account at {self.name} ({'/'.join(self.channels)})"
+            case WorkloadPublic(audience=audience):
+                return f"a workload's token of {self.name}{f' for {audience}' if audience else ''}"
+            case PasskeyPublic():
+                return f"a passkey of {self.name} (on its page)"
+            case DirectoryPublic():
+                return f"user name and password of {self.name}"
+            case KeysPublic():
+                return f"an ssh key: {self.name}"
+            case EnclavePublic():
+                return f"the quote of an enclave: {self.name}"
+            case CodePublic():
+                return f"a code by e-mail from {self.name}"
+
+    @property
+    def audiences(self) -> tuple[Audience, ...]:
+        """Of a provider: one for each kind of client."""
+        return tuple(self.public.audiences) if isinstance(self.public, OidcPublic) else ()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
         """Kinds of client that may use it."""
         return tuple(audience.channel for audience in self.audiences)
+
+
+KINDS: Final[dict[type[PublicPart], Kind]] = {
+    OidcPublic: "oidc",
+    PasskeyPublic: "passkey",
+    WorkloadPublic: "workload",
+    DirectoryPublic: "directory",
+    KeysPublic: "keys",
+    EnclavePublic: "enclave",
+    CodePublic: "email-code",
+}
+
+
+def fingerprint_text(digest: bytes) -> str:
+    """A key's fingerprint as `ssh-keygen -l` prints it."""
+    return f"SHA256:{b64encode(digest).rstrip(b'=').decode()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.errors import BadInput
 from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
-from strongroom.client.sign_in import Approve, DeviceSignIn, SignIn
+from strongroom.client.sign_in import AnyWay, Approve
 from strongroom.client.vault import Anywhere, AsyncVault
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.messages import Address, Terms
@@ -38,7 +38,7 @@ class Vault:
         trust: TrustPolicy,
         *,
         binding_key: SigningKey | None = None,
-        sign_in: SignIn | DeviceSignIn | None = None,
+        sign_in: AnyWay | Sequence[AnyWay] | None = None,
         issuer: str | None = None,
         approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,

@@ -25,7 +25,7 @@ from strongroom.client.errors import BadInput
 from strongroom.client.requests import description_of, merged, request_id_or_new, store_item, verify_sizes
 from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
 from strongroom.client.session import AttestedServer
-from strongroom.client.sign_in import Approve, DeviceSignIn, SignIn, SignInDesk, Ways
+from strongroom.client.sign_in import AnyWay, Approve, SignInDesk, Ways
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
 from strongroom.protocol.limits import MAX_BATCH
 from strongroom.protocol.messages import Address, ByName, ByPerson, OfNamespace, Terms, Ticket
@@ -65,12 +65,13 @@ _BAD_TICKET: Final = (Number.TICKET_MISSING, Number.TICKET_EXPIRED)
 class AsyncVault:
     """The Vault at `url`, trusted only as far as `trust` says. An async context manager; parallel calls are fine.
 
-    `binding_key` is whom tickets and namespaces are bound to; a fresh one by default. `sign_in` is how the user is
-    brought to a provider, `issuer` which one when there is a choice. `approve` is asked before the user is brought to a
+    `binding_key` is whom tickets and namespaces are bound to; a fresh one by default. `sign_in` is how the user, or
+    this program, can sign in, or several ways of which the first counts that a record takes; `issuer` is the name of
+    the provider, or of another method, when there is a choice. `approve` is asked before the user is brought to a
     provider that is neither `issuer` nor one of a namespace that was named here: a record's depositor chose it, to fish
     for passwords perhaps. It raises what is to be raised then. Without it every provider will do, so that whoever takes
-    addresses from strangers has to give `approve` or `issuer`. `signed_in` is told of each new sign-in. `now`
-    gives unix seconds.
+    addresses from strangers has to give `approve` or `issuer`; passwords and codes by e-mail are asked for by nobody
+    without it. `signed_in` is told of each new sign-in. `now` gives unix seconds.
 
     All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
     or the network lies, `Refused` for a no, `Misuse` for mistakes, `Unavailable` when it may work later.
@@ -82,7 +83,7 @@ class AsyncVault:
         trust: TrustPolicy,
         *,
         binding_key: SigningKey | None = None,
-        sign_in: SignIn | DeviceSignIn | None = None,
+        sign_in: AnyWay | Sequence[AnyWay] | None = None,
         issuer: str | None = None,
         approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,

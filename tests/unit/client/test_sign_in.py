@@ -10,18 +10,24 @@ from hypothesis import strategies as st
 
 from strongroom.client.loopback import Expected, NotOurs, verify_redirect
 from strongroom.client.results import Description, Method, NewSecret, Person, Place, Released
-from strongroom.client.sign_in import SignInDesk, Ways, _Held, authorization_url, verify_browser_url
+from strongroom.client.sign_in import SignInDesk, Ways
+from strongroom.client.sign_in.browser import Request, authorization_url, pushed_url, verify_browser_url
+from strongroom.client.sign_in.desk import _Held
 from strongroom.protocol import messages
 from strongroom.protocol.errors import StrongroomError, Untrusted
-from strongroom.protocol.instructions import Audience
+from strongroom.protocol.instructions import Audience, OidcPublic
 from strongroom.protocol.messages import Ticket
 from strongroom.protocol.primitives import SigningKey
-from strongroom.protocol.sign_in_messages import Begun
+from strongroom.protocol.sign_in_messages import Begun, Pushed
 
 EXPECTED = Expected("/callback", "the-state", "https://login.example.com", iss_required=False)
 
 
-def begun(endpoint):
+REQUEST = Request("http://127.0.0.1:5000/callback", "s", b"s" * 32, "v" * 43)
+
+
+def begun(endpoint, **more):
+    fields = {"acr_values": "", "max_age": 0, "pushed": False} | more
     return Begun(
         issuer="https://login.example.com",
         authorization_endpoint=endpoint,
@@ -29,17 +35,12 @@ def begun(endpoint):
         redirect_uri="http://127.0.0.1/callback",
         scope="openid email",
         iss_in_redirect=True,
+        **fields,
     )
 
 
 def test_the_request_holds_state_nonce_and_the_challenge_but_never_the_verifier():
-    url = authorization_url(
-        begun("https://login.example.com/auth?tenant=a"),
-        "http://127.0.0.1:5000/callback",
-        state="s",
-        nonce="n",
-        verifier="v" * 43,
-    )
+    url = authorization_url(begun("https://login.example.com/auth?tenant=a"), REQUEST, nonce="n")
     assert url.startswith("https://login.example.com/auth?tenant=a&")
     assert parse_qs(urlsplit(url).query) == {
         "tenant": ["a"],
@@ -53,6 +54,22 @@ def test_the_request_holds_state_nonce_and_the_challenge_but_never_the_verifier(
         "code_challenge_method": ["S256"],
     }
     assert "v" * 43 not in url
+
+
+def test_a_second_factor_and_a_fresh_sign_in_are_asked_for():
+    strict = begun("https://login.example.com/auth", acr_values="phr mfa", max_age=300)
+    query = parse_qs(urlsplit(authorization_url(strict, REQUEST, nonce="n", prompt="login")).query)
+    assert (query["acr_values"], query["max_age"], query["prompt"]) == (["phr mfa"], ["300"], ["login"])
+
+
+def test_the_browser_carries_nothing_of_a_pushed_request():
+    pushed = Pushed(request_uri="urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c")
+    url = pushed_url(begun("https://login.example.com/auth?tenant=a", pushed=True), pushed)
+    assert parse_qs(urlsplit(url).query) == {
+        "tenant": ["a"],
+        "client_id": ["client & co"],
+        "request_uri": [pushed.request_uri],
+    }
 
 
 @pytest.mark.parametrize("url", ["https://login.example.com/auth?x=1", "http://127.0.0.1:3000/auth", "http://[::1]/a"])
@@ -110,6 +127,11 @@ A, B = b"A" * 32, b"B" * 32
 M, N = b"M" * 32, b"N" * 32
 
 
+def oidc(digest, issuer, *channels):
+    audiences = [Audience(channel=channel, client_id=channel, redirect_uri="") for channel in channels or ("native",)]
+    return Method(digest, OidcPublic(issuer=issuer, audiences=audiences, scopes=["openid"]))
+
+
 def desk(now=lambda: 0.0, issuer=None):
     return SignInDesk(
         None,  # type: ignore[arg-type]  # nothing is appraised here
@@ -159,8 +181,7 @@ def test_tickets_end_and_are_discarded():
 
 
 def test_only_the_provider_that_the_user_wants_counts():
-    audience = Audience(channel="native", client_id="c", redirect_uri="http://127.0.0.1/callback")
-    methods = (Method(M, "https://one", (audience,), ()), Method(N, "https://two", (audience,), ()))
+    methods = (oidc(M, "https://one"), oidc(N, "https://two"))
     description = Description((Place("https://a", A, b""),), 1, methods)
     assert desk().ways(description).pairs == {(A, M), (A, N)}
     assert desk(issuer="https://two").ways(description).pairs == {(A, N)}

@@ -1,0 +1,38 @@
+"""Signing in with Authenticators: in a browser, on another device, by password, token, key, quote or code.
+
+sign_in=BrowserSignIn()
+sign_in=[KeySignIn("~/.ssh/id_ed25519"), BrowserSignIn()]   # the first that a record takes
+"""
+
+from strongroom.client.sign_in.browser import BrowserSignIn, PrintingSignIn, SignIn
+from strongroom.client.sign_in.code import CodeSent, CodeSignIn
+from strongroom.client.sign_in.desk import AnyWay, Approve, NoWay, SignInDesk, Ways
+from strongroom.client.sign_in.device import DeviceCode, DeviceSignIn, PrintingDeviceSignIn
+from strongroom.client.sign_in.flow import Ceremony, Flow, Way
+from strongroom.client.sign_in.password import Credentials, PasswordSignIn
+from strongroom.client.sign_in.workload import TokenSignIn, token_of_environment, token_of_file, token_of_github
+
+__all__ = [
+    "AnyWay",
+    "Approve",
+    "BrowserSignIn",
+    "Ceremony",
+    "CodeSent",
+    "CodeSignIn",
+    "Credentials",
+    "DeviceCode",
+    "DeviceSignIn",
+    "Flow",
+    "NoWay",
+    "PasswordSignIn",
+    "PrintingDeviceSignIn",
+    "PrintingSignIn",
+    "SignIn",
+    "SignInDesk",
+    "TokenSignIn",
+    "Way",
+    "Ways",
+    "token_of_environment",
+    "token_of_file",
+    "token_of_github",
+]
