@@ -34,11 +34,7 @@ class Providers:
 
     async def approve(self, method: Described) -> None:
         """Raises `Failure` when the user has not approved of `method`, and does not now."""
-        if (
-            _is_of(method, self._known)
-            or _is_of(method, self._of_instructions())
-            or _is_of(method, await self._of_site())
-        ):
+        if _is_one_of([*self._known, *self._of_instructions()], method) or _is_one_of(await self._of_site(), method):
             return
         shown = method.name.encode("ascii", "backslashreplace").decode()
         if method.kind == "oidc":

@@ -88,6 +88,7 @@ name = "builder"
 [method.workload.policy.snp]
 {SNP}
 """
+BARE = 'type = "enclave"\n[[method.workload]]\nname = "a"\n'
 CODES = """type = "email-code"
 sender = "keys@example.com"
 server = "smtps://mail.example.com"

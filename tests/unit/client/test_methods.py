@@ -1,5 +1,6 @@
 from base64 import b64encode
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_request_may_ask_for_a_second_factor_a_fresh_sign_in_and_a_push():
 
 
 def test_each_builder_gives_what_a_message_can_hold():
-    methods = [
+    methods: list[Any] = [
         workload_method("https://token.actions.githubusercontent.com", claims=["repository"], keys=b"{}"),
         directory_method("ad.example.com", ["ldaps://dc1"], base="DC=example,DC=com", email_domains=["Example.com"]),
         keys_method({"bob@example.com": line()}, verified=True),
