@@ -12,6 +12,7 @@ Attacks stopped here:
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,12 +25,13 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Answer, Egress
-from strongroom.protocol.errors import Number, Refused, Unavailable, Untrusted
+from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable, Untrusted
 
 MAX_AGE: Final = 3600
 REFETCH_INTERVAL: Final = 30
 MAX_KEYS: Final = 32
 
+_TEMPLATES: Final = ("common", "organizations")
 _USES: Final = ("sig", "jwt-svid")
 """The second in bundles of SPIFFE (SPIFFE Trust Domain and Bundle §4.2.2); their x509-svid keys sign no tokens."""
 _RSA_BITS: Final = range(2048, 8192 + 1)
@@ -146,6 +148,19 @@ def _members(jwk: _Jwk) -> tuple[Algorithm, dict[str, Any]]:
         case "OKP", "Ed25519":
             return "EdDSA", {"kty": "OKP", "crv": "Ed25519", "x": jwk.x}
     raise ValueError("another kind of key")
+
+
+def verify_issuer(issuer: str, egress: Egress) -> None:
+    """That it may be asked, and stands for one tenant only (RULES 13). Raises `Misuse` METHOD_INVALID."""
+    try:
+        endpoint = egress.verify_url(issuer)
+        if "?" in issuer:
+            raise Refused(reason="has a query")
+        # Entra's issuers for any tenant stand first in the path; a Keycloak realm of such a name stands second.
+        if endpoint.target.split("/")[1] in _TEMPLATES or re.search("[{}]|%7b", issuer, re.IGNORECASE):
+            raise Refused(reason="stands for any tenant; name one")
+    except Refused as error:
+        raise Misuse(Number.METHOD_INVALID, f"issuer: {error.reason}") from None
 
 
 @contextmanager
