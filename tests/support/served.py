@@ -14,19 +14,22 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
+import pytest
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.methods import oidc_method
 from strongroom.client.policy import Policy, instructions
+from strongroom.client.results import Receipt
 from strongroom.client.vault import AsyncVault
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.instructions import AuthenticatorRef, OidcMethod
 from strongroom.protocol.link import Operation
 from tests.support.issuer import CLIENT_ID, Issuer
 from tests.support.world import Instance, World
 
+SECRET = b"AGE-SECRET-KEY-1 is not for everybody"
 OPERATIONS = {
     ("GET", "/v1/evidence"): Operation.EVIDENCE,
     ("POST", "/v1/session"): Operation.SESSION,
@@ -124,6 +127,18 @@ class AtTheIssuer:
         assert "a-code" not in page.text
 
 
+class AtBoth:
+    """Signs in as `who` at whichever of two issuers is asked."""
+
+    def __init__(self, served: ServedWorld, other: Issuer, who: str) -> None:
+        self.users = [AtTheIssuer(other, who), AtTheIssuer(served.issuer, who)]
+        self.urls: list[str] = []
+
+    async def authorize(self, url: str) -> None:
+        self.urls.append(url)
+        await next(user for user in self.users if url.startswith(user.issuer.url + "/")).authorize(url)
+
+
 class ServedWorld:
     """Everything that a client needs, at `vault.url` and `authenticator.url`; people sign in by `method`."""
 
@@ -189,3 +204,16 @@ class ServedWorld:
                 max_records_per_identity=1000,
                 max_bytes_per_identity=10_000_000,
             )
+
+
+async def put(served: ServedWorld, *recipients: str, who: str = "alice", **options: Any) -> Receipt:
+    """A record of `who` for these people."""
+    async with served.sdk(who) as depositor:
+        return await depositor.store(SECRET, namespace="team", instructions=served.for_(*recipients), **options)
+
+
+async def number_of(work: Awaitable[Any]) -> Number:
+    """Of the error that it raises."""
+    with pytest.raises(StrongroomError) as caught:
+        await work
+    return caught.value.number

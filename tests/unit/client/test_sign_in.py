@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -27,7 +28,7 @@ REQUEST = Request("http://127.0.0.1:5000/callback", "s", b"s" * 32, "v" * 43)
 
 
 def begun(endpoint, **more):
-    fields = {"acr_values": "", "max_age": 0, "pushed": False} | more
+    fields: dict[str, Any] = {"acr_values": "", "max_age": 0, "pushed": False} | more
     return Begun(
         issuer="https://login.example.com",
         authorization_endpoint=endpoint,
