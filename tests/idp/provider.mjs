@@ -3,6 +3,7 @@
 //   PORT              0 (the default) takes a free one
 //   ALGS              RS256,ES256,EdDSA: one key of each; the first signs ID tokens
 //   ID_TOKEN_SECONDS  life of an ID token, 300
+//   PUSHED_ONLY       1: authorization requests must be pushed (RFC 9126); otherwise they may be
 //   PAGE_REDIRECT     redirect URI of a web page's public client, strongroom-page; without it there is no such client
 //
 // Prints one JSON line {"issuer": …} on stdout when ready, everything else on stderr. Ends when stdin closes, so it never
@@ -20,6 +21,8 @@ const KEY_KINDS = {
   ES256: { name: 'ECDSA', namedCurve: 'P-256' },
   EdDSA: { name: 'Ed25519' },
 };
+// Who is asked for the second signs in with a code, too; bob has none, and signs in with his password all the same.
+const [PASSWORD, MFA] = ['urn:test:password', 'urn:test:mfa'];
 const GROUPS = { alice: ['staff', 'keys'], bob: ['staff'], carol: ['staff'], mallory: [] };
 const CODE_AND_DEVICE = ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'];
 const CLIENTS = [{
@@ -77,13 +80,18 @@ function build() {
     cookies: { keys: ['only-for-tests'] },
     pkce: { required: () => true },
     conformIdTokenClaims: false, // claims of the granted scopes stand in the ID token itself
+    acrValues: [PASSWORD, MFA],
     claims: {
-      openid: ['sub'],
+      openid: ['sub', 'amr'],
       email: ['email', 'email_verified'],
       profile: ['name', 'groups'],
       groups: ['groups'],
     },
-    features: { devInteractions: { enabled: false }, deviceFlow: { enabled: true } },
+    features: {
+      devInteractions: { enabled: false },
+      deviceFlow: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: !!process.env.PUSHED_ONLY },
+    },
     interactions: { url: (_, { uid }) => `/interaction/${uid}` },
     ttl: {
       AccessToken: 300, AuthorizationCode: 60, DeviceCode: 600, Grant: 3600, Interaction: 600, Session: 3600,
@@ -120,9 +128,11 @@ const PAGES = {
   consent: '<h1>Allow?</h1><form method="post"><input type="hidden" name="allow" value="yes"><button>Yes</button></form>',
 };
 
-async function login(form) {
+async function login(form, { params }) {
   const user = form.get('user');
-  return GROUPS[user] && form.get('password') === `pw-${user}` && { login: { accountId: user } };
+  const isStrong = user !== 'bob' && (params.acr_values ?? '').split(' ').includes(MFA);
+  const how = isStrong ? { acr: MFA, amr: ['pwd', 'otp', 'mfa'] } : { acr: PASSWORD, amr: ['pwd'] };
+  return GROUPS[user] && form.get('password') === `pw-${user}` && { login: { accountId: user, ...how } };
 }
 
 async function consent(form, { params, prompt, session, grantId }) {

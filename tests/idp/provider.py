@@ -16,6 +16,7 @@ import httpx
 from tools.node import commands
 
 FOLDER = Path(__file__).parent
+PASSWORD_ACR, MFA_ACR = "urn:test:password", "urn:test:mfa"
 USERS = ("alice", "bob", "carol", "mallory")
 NATIVE = "strongroom-native"
 WEB, WEB_SECRET = "strongroom-web", "strongroom-web-secret"
@@ -38,12 +39,18 @@ class Provider:
     issuer: str
 
     def __init__(
-        self, *, algs: str = "RS256,ES256,EdDSA", id_token_seconds: int = 300, page_redirect: str = ""
+        self,
+        *,
+        algs: str = "RS256,ES256,EdDSA",
+        id_token_seconds: int = 300,
+        page_redirect: str = "",
+        pushed_only: bool = False,
     ) -> None:
         self._settings = {
             "ALGS": algs,
             "ID_TOKEN_SECONDS": str(id_token_seconds),
             "PAGE_REDIRECT": page_redirect,
+            "PUSHED_ONLY": "1" if pushed_only else "",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
