@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from strongroom.cli import options
-from strongroom.cli.connection import choose_sign_in, run_with_vault
+from strongroom.cli.connection import run_with_vault
 from strongroom.cli.files import verify_can_create, write_new
 from strongroom.cli.settings import load_settings
+from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import parse_address
 from strongroom.client.results import Released
@@ -24,6 +25,7 @@ Output = Annotated[
 Print = Annotated[bool, typer.Option("--print", help="Show the secret on this terminal.")]
 
 
+@signs_in
 def collect(
     address: options.AddressArgument,
     output: Output = None,
@@ -31,9 +33,7 @@ def collect(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
-    device: options.Device = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Sign in and collect a secret.
@@ -50,8 +50,8 @@ def collect(
         settings=settings,
         vault=vault,
         trust=trust,
-        sign_in=choose_sign_in(no_browser=no_browser, device=device),
-        issuer=issuer,
+        sign_in=login.ways(),
+        issuer=login.issuer,
     )
     if output is None:
         sys.stdout.buffer.write(released.secret)

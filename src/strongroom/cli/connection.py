@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -15,17 +15,12 @@ from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli.files import read_text
 from strongroom.cli.providers import Providers
 from strongroom.cli.settings import Settings, needed
+from strongroom.cli.signing_in import explained
 from strongroom.cli.terminal import Failure, say
 from strongroom.client.files import load_instructions, load_trust
 from strongroom.client.policy import People, Policy
 from strongroom.client.results import Person
-from strongroom.client.sign_in import (
-    BrowserSignIn,
-    DeviceSignIn,
-    PrintingDeviceSignIn,
-    PrintingSignIn,
-    SignIn,
-)
+from strongroom.client.sign_in import AnyWay, NoWay
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Method, parse_instructions, parse_method
@@ -35,22 +30,13 @@ from strongroom.protocol.primitives import SigningKey
 T = TypeVar("T")
 
 
-def choose_sign_in(*, no_browser: bool, device: bool) -> SignIn | DeviceSignIn:
-    """How the user is brought to the provider. Raises `Failure`."""
-    if no_browser and device:
-        raise Failure("--no-browser and --device exclude each other", "choose one")
-    if device:
-        return PrintingDeviceSignIn()
-    return PrintingSignIn() if no_browser else BrowserSignIn()
-
-
 def run_with_vault(
     work: Callable[[AsyncVault], Awaitable[T]],
     *,
     settings: Settings,
     vault: str | None,
     trust: Path | None,
-    sign_in: SignIn | DeviceSignIn | None = None,
+    sign_in: AnyWay | Sequence[AnyWay] | None = None,
     issuer: str | None = None,
     binding_key: SigningKey | None = None,
     approved: Iterable[Method] = (),
@@ -76,7 +62,15 @@ def run_with_vault(
         ) as opened:
             return await work(opened)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except NoWay as error:
+        raise explained(error) from None
+
+
+def methods_of(instructions: bytes) -> list[Method]:
+    """The sign-in methods of encoded instructions."""
+    return [parse_method(method) for method in parse_instructions(instructions).methods]
 
 
 def read_instructions(path: Path, trust: TrustPolicy, emails: list[str] | None, rules: Path | None) -> bytes:

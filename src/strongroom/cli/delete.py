@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from strongroom.cli import conflict, options
-from strongroom.cli.connection import choose_sign_in, run_with_vault
+from strongroom.cli.connection import run_with_vault
 from strongroom.cli.settings import load_settings
+from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import confirm, result_json, say
 from strongroom.client.addresses import parse_address
 
 
+@signs_in
 def delete(
     address: options.AddressArgument,
     version: options.Version = None,
@@ -16,15 +18,13 @@ def delete(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
-    device: options.Device = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Erase a secret for everybody. Its version is kept, so that nobody can bring it back unnoticed."""
     settings = load_settings(config)
     where = parse_address(address)
-    sign_in = choose_sign_in(no_browser=no_browser, device=device)
+    ways = login.ways()
     if not yes:
         confirm(f"Erase {address} for everybody?", hint="nothing was erased; --yes doesn't ask")
     with conflict.explained(conflict.of_version):
@@ -33,8 +33,8 @@ def delete(
             settings=settings,
             vault=vault,
             trust=trust,
-            sign_in=sign_in,
-            issuer=issuer,
+            sign_in=ways,
+            issuer=login.issuer,
         )
     if as_json:
         result_json({"address": address, "version": erased.version, "epoch": erased.epoch})

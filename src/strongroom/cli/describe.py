@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from strongroom.cli import options
-from strongroom.cli.connection import choose_sign_in, run_with_vault
+from strongroom.cli.connection import run_with_vault
 from strongroom.cli.settings import load_settings
+from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import Failure, named, result_json, stdout
 from strongroom.client.addresses import parse_address
 from strongroom.client.errors import BadInput
@@ -13,14 +14,13 @@ from strongroom.protocol.instructions import KeysPublic, OidcPublic
 from strongroom.protocol.messages import Address, OfNamespace
 
 
+@signs_in
 def describe(
     address: options.DescribedArgument,
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
-    device: options.Device = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Show how to sign in for a record or a namespace.
@@ -34,8 +34,8 @@ def describe(
         settings=settings,
         vault=vault,
         trust=trust,
-        sign_in=choose_sign_in(no_browser=no_browser, device=device),
-        issuer=issuer,
+        sign_in=login.ways(),
+        issuer=login.issuer,
     )
     if as_json:
         result_json(_as_json(address, found))

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from strongroom.cli import options, sharing
-from strongroom.cli.connection import choose_sign_in, run_with_vault
+from strongroom.cli.connection import run_with_vault
 from strongroom.cli.files import verify_can_create, write_new
 from strongroom.cli.settings import load_settings, needed
+from strongroom.cli.signing_in import browser
 from strongroom.cli.terminal import (
     EXIT_REFUSED,
     Failure,
@@ -143,7 +144,7 @@ def receive(
         settings=settings,
         vault=vault or f"{where.origin}/vault",
         trust=trust,
-        sign_in=choose_sign_in(no_browser=no_browser, device=False),
+        sign_in=browser(no_browser=no_browser),
         issuer=issuer,
     )
     if as_json:
@@ -348,7 +349,7 @@ def answer(
         settings=load_settings(config),
         vault=vault or f"{where.origin}/vault",
         trust=trust,
-        sign_in=choose_sign_in(no_browser=no_browser, device=False),
+        sign_in=browser(no_browser=no_browser),
         issuer=issuer,
     )
     if as_json:
@@ -421,7 +422,7 @@ class _Place:
         self._settings = load_settings(config)
         self._trust = needed(trust, self._settings.trust, "trust")
         self._policy = load_trust(self._trust)
-        self._sign_in = choose_sign_in(no_browser=no_browser, device=False)
+        self._sign_in = browser(no_browser=no_browser)
         self._issuer = issuer
         self.site = sharing.approved_site(site, statement, self._settings)
         self._vault = vault or self.site.vault

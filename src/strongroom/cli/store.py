@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 from strongroom.cli import conflict, options
-from strongroom.cli.connection import choose_sign_in, read_instructions, run_with_vault
+from strongroom.cli.connection import methods_of, read_instructions, run_with_vault
 from strongroom.cli.files import STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
+from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import Failure, result, result_json, say
 from strongroom.client.addresses import format_address
 from strongroom.client.files import load_trust
 from strongroom.protocol.limits import MAX_SECRET
 
 
+@signs_in
 def store(
     secret: options.SecretArgument,
     name: options.RecordName = None,
@@ -26,9 +28,7 @@ def store(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
-    device: options.Device = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Store a secret and print its address.
@@ -43,7 +43,7 @@ def store(
     file = needed(instructions, settings.instructions, "instructions")
     encoded = read_instructions(file, load_trust(trust), emails, rules)
     into = needed(namespace, settings.namespace, "namespace")
-    sign_in = choose_sign_in(no_browser=no_browser, device=device)
+    ways = login.ways(stdin_is_taken=secret == STDIN)
     data = read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = file_metadata(secret)
     with conflict.explained(lambda error: _taken(f"{into}/{name}") if name else (error.error, error.hint)):
@@ -54,8 +54,9 @@ def store(
             settings=settings,
             vault=vault,
             trust=trust,
-            sign_in=sign_in,
-            issuer=issuer,
+            sign_in=ways,
+            issuer=login.issuer,
+            approved=methods_of(encoded),
         )
     address = format_address(receipt.address)
     if as_json:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import signal
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -80,9 +84,40 @@ def confirm(question: str, *, hint: str) -> None:
     """Ask on the terminal; anything but yes is no. Raises `Failure`, also where there is nobody to ask."""
     if not sys.stdin.isatty():
         raise Failure("there is no terminal to confirm this on", hint)
-    stderr().print(f"{printable(question)} [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if ask(f"{question} [y/N]", hint=hint).lower() not in ("y", "yes"):
         raise Failure("not confirmed", hint)
+
+
+def ask(question: str, *, hint: str) -> str:
+    """A line that somebody types in, without blanks around it. Raises `Failure` where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise Failure("there is no terminal to ask on", hint)
+    stderr().print(f"{printable(question)} ", end="")
+    with _interruptible():
+        return sys.stdin.readline().strip()
+
+
+def ask_secretly(question: str, *, hint: str) -> str:
+    """The same, and it is not shown. From the terminal also where standard input is something else. Raises `Failure`
+    where it would be shown."""
+    try:
+        with _interruptible(), warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(f"{printable(question)} ", stream=sys.stderr)
+    except getpass.GetPassWarning:
+        raise Failure("there is no terminal to ask on", hint) from None
+    except EOFError:
+        return ""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """asyncio would take the first Ctrl-C for itself, and whoever waits for a line would not hear of it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def named(name: str, value: str, *, indent: int = 0) -> Text:

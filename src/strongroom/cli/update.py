@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from strongroom.cli import conflict, options
-from strongroom.cli.connection import choose_sign_in, read_instructions, run_with_vault
-from strongroom.cli.files import read_input
+from strongroom.cli.connection import methods_of, read_instructions, run_with_vault
+from strongroom.cli.files import STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
+from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.store import file_metadata
 from strongroom.cli.terminal import Failure, result_json, say
 from strongroom.client.addresses import parse_address
@@ -22,6 +23,7 @@ NewSecret = Annotated[
 ]
 
 
+@signs_in
 def update(
     address: options.AddressArgument,
     secret: NewSecret = None,
@@ -32,9 +34,7 @@ def update(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
-    device: options.Device = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Replace a secret, or for whom it is, or both.
@@ -50,7 +50,7 @@ def update(
         encoded = read_instructions(file, load_trust(trust), emails, rules)
     if secret is None and encoded is None:
         raise Failure("there is nothing to update", "name a FILE with the new secret, or who may collect with --for")
-    sign_in = choose_sign_in(no_browser=no_browser, device=device)
+    ways = login.ways(stdin_is_taken=secret == STDIN)
     data = None if secret is None else read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = None if secret is None else file_metadata(secret)
     with conflict.explained(conflict.of_version):
@@ -59,8 +59,9 @@ def update(
             settings=settings,
             vault=vault,
             trust=trust,
-            sign_in=sign_in,
-            issuer=issuer,
+            sign_in=ways,
+            issuer=login.issuer,
+            approved=methods_of(encoded) if encoded else (),
         )
     if as_json:
         result_json({"address": address, "version": receipt.version})
