@@ -57,15 +57,16 @@ class InFront:
         return {"untrustedQuery": "?" + urlencode(back)}
 
 
-def page(served, *people, user=None, passkey=None, trust=None, return_to=None):
+def page(served, *people, user=None, passkey=None, trust=None, return_to=None, directories=(), **typed):
+    """`code` and `password`: who is asked to type one. `directories`: digests that were approved of, in hex."""
     user = user or InFront(served, *people)
 
     async def sign(event):
         said = passkey.sign_in(event["challenge"], origin="http://localhost:4173", rp_id="localhost")
         return dataclasses.asdict(said)
 
-    events = {"authorize": user.authorize, "assert": sign}
-    return Page.open(served.vault.url, trust or served.trust, events, return_to)
+    events = {"authorize": user.authorize, "assert": sign, **typed}
+    return Page.open(served.vault.url, trust or served.trust, events, return_to, directories)
 
 
 def python(served, who):

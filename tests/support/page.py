@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -62,7 +62,7 @@ def from_json(value: dict[str, Any]) -> Any:
 
 
 class Page:
-    """One page. `authorize` and `assert` events go to `events`, by name."""
+    """One page. `authorize`, `assert`, `code` and `password` events go to `events`, by name."""
 
     def __init__(self, process: asyncio.subprocess.Process, events: dict[str, Event]) -> None:
         self._process = process
@@ -74,7 +74,12 @@ class Page:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, trust: TrustPolicy, events: dict[str, Event], return_to: str | None = None
+        cls,
+        url: str,
+        trust: TrustPolicy,
+        events: dict[str, Event],
+        return_to: str | None = None,
+        directories: Sequence[str] = (),
     ) -> AsyncIterator[Page]:
         process = await asyncio.create_subprocess_exec(
             *driver(),
@@ -85,7 +90,7 @@ class Page:
         )
         page = cls(process, events)
         try:
-            page._given = {"url": url, "policy": encode(trust), "returnTo": return_to}
+            page._given = {"url": url, "policy": encode(trust), "returnTo": return_to, "directories": directories}
             await page.load()
             yield page
         finally:

@@ -3,20 +3,23 @@
  *
  * In: `{id, call, args}`, where `call` is `open` with what a Vault is made of, a method of the Vault that was opened, or
  * one of `OTHER`; `{answer}` to an event. Out: `{id, result}`, `{id, error: {number, family, message, version}}`, and
- * events that ask for an answer: `{event: "authorize", url}` and `{event: "assert", challenge}`. Calls run in parallel.
+ * events that ask for an answer: `{event: "authorize", url}`, `{event: "assert", challenge}`, and `{event: "code"}` and
+ * `{event: "password"}` with what the user is shown; an answer of null gives up. Calls run in parallel.
  */
 
 import { createInterface } from "node:readline";
 
 import { forgetKey, loadOrMakeKey } from "../src/client/keys.js";
 import type { Assertion } from "../src/client/passkeys.js";
+import type { CodeAnswer } from "../src/client/sign_in/code.js";
+import type { PasswordAnswer } from "../src/client/sign_in/password.js";
 import * as builders from "../src/client/policy.js";
 import { type RedirectResult, deliverRedirect } from "../src/client/redirect.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { type Changes, Vault } from "../src/client/vault.js";
 import { type Bytes, hex, unhex } from "../src/protocol/bytes.js";
 import { decode } from "../src/protocol/codec.js";
-import { StrongroomError } from "../src/protocol/errors.js";
+import { ErrorNumber, Refused, StrongroomError } from "../src/protocol/errors.js";
 import { AuthenticatorRef, TrustPolicy } from "../src/protocol/messages.js";
 import { sharing } from "./share_driver.js";
 
@@ -38,6 +41,15 @@ interface Opening {
   readonly policy: Bytes;
   /** Where the callback page sends the user back to; null for a window of its own. */
   readonly returnTo: string | null;
+  /** Digests, in hex, of the directories that the user has approved of. */
+  readonly directories: readonly string[];
+}
+
+/** As `ask`, of a user who may give up. */
+async function askUser<T>(event: object): Promise<T> {
+  const answer = await ask<T | null>(event);
+  if (answer === null) throw new Refused(ErrorNumber.SIGN_IN_PENDING, "the user gave up");
+  return answer;
 }
 
 const shelf = new MemoryShelf();
@@ -52,7 +64,7 @@ async function leave(url: string): Promise<RedirectResult> {
 
 const OTHER: Record<string, Call> = {
   /** Again: the page is loaded anew, and knows what it has kept. */
-  open: async ({ url, policy, returnTo }: Opening) => {
+  open: async ({ url, policy, returnTo, directories }: Opening) => {
     const stay = { returnTo: null, authorize: (url: string) => ask<RedirectResult>({ event: "authorize", url }) };
     vault = new Vault({
       url,
@@ -60,6 +72,13 @@ const OTHER: Record<string, Call> = {
       bindingKey: await loadOrMakeKey(keys),
       signIn: returnTo === null ? stay : { returnTo, authorize: leave },
       passkeys: { assert: (challenge) => ask<Assertion>({ event: "assert", challenge }) },
+      codes: {
+        ask: ({ method: { sender }, problem, ...state }) => askUser<CodeAnswer>({ event: "code", sender, ...state, problem: problem?.number ?? null }),
+      },
+      passwords: {
+        ask: ({ directory: { name }, authenticator, problem }) => askUser<PasswordAnswer>({ event: "password", name, authenticator, problem: problem?.number ?? null }),
+      },
+      directories: new Set(directories),
       shelf,
     });
   },
