@@ -3,13 +3,14 @@
 import pytest
 
 from strongroom.enclave.authenticator import build_authenticator
-from strongroom.enclave.authenticator.tickets import Fact
 from strongroom.enclave.platform.measurement import measure
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.evidence import parse_evidence
+from strongroom.protocol.facts import fact
 from strongroom.protocol.instructions import AuthenticatorRef, OidcMethod, method_digest
 from strongroom.protocol.messages import Person
 from tests.support import policies
+from tests.support.evidence import changed
 from tests.support.vault import fresh, person, terms
 from tests.support.world import METHOD, Instance, permit
 
@@ -21,6 +22,9 @@ EVIL = encode(
         secret=_HONEST.secret,
         algorithms=["ES256"],
         email_domains=["example.com"],
+        acr_values=[],
+        max_age=0,
+        pushed=False,
     )
 )
 """As `METHOD`, but with its provider as an authority on other people's domain: another method, another digest."""
@@ -29,23 +33,14 @@ EVIL = encode(
 def ticket(world, who, binding, method, instance=None):
     """What an Authenticator issues to somebody whom the provider of `method` calls `who`."""
     instance = instance or world.authenticator
-    fact = Fact(
-        method=method_digest(method),
+    signed_in = changed(
+        fact(method_digest(method), "oidc", who),
         issuer="https://idp.example.com",
-        subject=who,
         email=f"{who}@example.com",
-        groups=[],
-        hd="",
-        tid="",
-        oid="",
-        acr="",
-        amr=[],
-        auth_time=None,
         channel="native",
-        phishable=False,
     )
     now = int(instance.platform.now())
-    return instance.enclave._door._service._sealer.issue_ticket(binding.public, world.vault_cluster, fact, now)[0]
+    return instance.enclave._door._service._sealer.issue_ticket(binding.public, world.vault_cluster, signed_in, now)[0]
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ class Gated:
     async def ask(self, request):
         self.frames.append(request.items)
         await self.gate.wait()
-        return Decisions(decisions=[Decision(bytes(32), 0, None) for _ in request.items])
+        return Decisions(decisions=[Decision(bytes(32), 0, None, []) for _ in request.items])
 
 
 QUESTION = DecideItem(request=b"", schema_version=1, rules="", methods=[], facts=b"", ticket=Ticket(bytes(32), b""))

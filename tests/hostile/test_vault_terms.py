@@ -9,7 +9,7 @@ import pytest
 from strongroom.protocol.blobs import BlobStatement, verify_statement
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable
 from strongroom.protocol.evidence import parse_evidence
-from strongroom.protocol.limits import ATTEMPTS, MAX_JOURNAL
+from strongroom.protocol.limits import FREE_ATTEMPTS, MAX_JOURNAL
 from strongroom.protocol.link import Row
 from strongroom.protocol.messages import ByName, ByPerson
 from strongroom.protocol.vault_messages import Item, ItemError, Store, StoreItem
@@ -74,7 +74,7 @@ async def test_what_terms_forbid_counts_as_no_refused_attempt(world):
     address = await shared(world, max_opens=1)
     alice, bob = await world.client("alice"), await world.client("bob")
     await opened(bob, address)
-    for _ in range(ATTEMPTS + 2):
+    for _ in range(FREE_ATTEMPTS + 6):
         assert await collect_error(bob, address) is Number.OPENED_OUT
     await alice.update(address, 1, terms=terms(max_opens=2))
     assert await opened(bob, address) == 2
@@ -520,9 +520,9 @@ async def test_a_refused_question_about_a_blob_counts_once_though_two_rights_wer
     box = await shared(world, BOX, secret=b"", fillable=True, blob=BLOB, blob_bytes=10)
     mallory = await world.client("mallory")
     before = len((await (await world.client("alice")).history(box)).visits)
-    for _ in range(ATTEMPTS // 2 + 1):
+    for _ in range(FREE_ATTEMPTS - 1):
         assert await number_of(mallory.grant_blob(box)) is Number.REFUSED
-    assert len((await (await world.client("alice")).history(box)).visits) == before + ATTEMPTS // 2 + 2
+    assert len((await (await world.client("alice")).history(box)).visits) == before + FREE_ATTEMPTS
     alice = await world.client("alice")
     await alice.update(box, 1, instructions=world.instructions(BOX + permit("fill")))
     assert (await mallory.fill(box, 2, SECRET)).version == 3, "not throttled yet"
@@ -532,7 +532,7 @@ async def test_who_is_throttled_is_told_so_though_another_right_is_asked_for_nex
     rules = permit("update", "delete", email="bob@example.com") + OWN
     box = await shared(world, rules, secret=b"", fillable=True, blob=BLOB, blob_bytes=10)
     bob = await world.client("bob")
-    for _ in range(ATTEMPTS):
+    for _ in range(FREE_ATTEMPTS + 6):
         assert await collect_error(bob, box) is Number.REFUSED
     assert await number_of(bob.grant_blob(box)) is Number.THROTTLED
 

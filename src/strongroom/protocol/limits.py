@@ -77,7 +77,9 @@ MAX_SESSIONS_PER_KEY: Final = 64
 """Proven sessions of one binding key; the oldest makes room."""
 MAX_SESSION_LIFE: Final = 3600
 """Seconds for which a session is served at most."""
-ATTEMPTS: Final = 10
-"""Refused attempts of one identity on one record within `ATTEMPTS_WINDOW` before it must wait."""
-ATTEMPTS_WINDOW: Final = 900
-"""Seconds."""
+FREE_ATTEMPTS: Final = 5
+"""Refused attempts of one identity on one record that cost no wait."""
+MAX_ATTEMPT_DELAY: Final = 3600
+"""Seconds to wait at most. The fifth refusal costs one second, each further one twice as much as the one before."""
+ATTEMPTS_KEPT: Final = 24 * 3600
+"""Seconds after the last refusal of an identity when its refusals are forgotten."""

@@ -10,6 +10,8 @@ from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.vault.approvals import Approvals
+from strongroom.enclave.vault.cases import Cases
 from strongroom.enclave.vault.counters import Counters
 from strongroom.enclave.vault.decisions import Decider
 from strongroom.enclave.vault.deposit import Deposit
@@ -23,6 +25,7 @@ from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.service import VaultService
 from strongroom.enclave.vault.shelf import Shelf
 from strongroom.enclave.vault.statements import Statements
+from strongroom.enclave.vault.witnessed import WitnessedTime
 from strongroom.enclave.vault.writer import Writer
 
 
@@ -36,10 +39,14 @@ def build_vault(
     counters = Counters(sealer, link.read)
     writer = Writer(platform, sealer, counters, link.commit)
     peers = Peers(platform, clock, identity, link.post)
-    gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), shelf, counters, writer)
+    witnessed = WitnessedTime(platform, clock)
+    cases = Cases(clock, witnessed, shelf, counters)
+    gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), cases, shelf, counters, writer)
     release = Release(peers, shelf, writer, gate)
-    intake = Intake(clock, peers)
+    intake = Intake(clock, witnessed, peers)
     quotas = Quotas(handles, shelf)
     deposit = Deposit(clock, ring.statement.owner_key, shelf, writer, gate, intake, quotas)
     revision = Revision(clock, ring.epoch, shelf, writer, gate, intake, quotas)
-    return VaultService(release, deposit, revision, Statements(ring.cluster_key, shelf, writer, gate))
+    statements = Statements(ring.cluster_key, shelf, writer, gate)
+    approvals = Approvals(platform, clock, shelf, counters, writer, gate)
+    return VaultService(release, deposit, revision, statements, approvals)

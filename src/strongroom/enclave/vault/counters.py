@@ -1,33 +1,31 @@
-"""Counters that outlive the process: what is stored (quotas), who was refused (attempts), who opened (journals).
+"""Rows that outlive the process and only the writer changes: what is stored (quotas), who was refused (attempts), who
+opened (journals), which sign-ins must not come twice (marks), what waits for approval (standing).
 
-Only the writer changes these rows, one group at a time, so its copy in memory is the truth until a commit fails.
 Refusals that arrive together are merged here and never compete for a row: a flood of guesses can't outrun its own
-counting.
+counting. Nor do two sign-ins with one bearer token, or two releases by one approval: the second sees the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final
 
+from strongroom.enclave.vault.attempts import NO_ATTEMPTS, Attempts
 from strongroom.enclave.vault.journal import EMPTY, Journal, Note
-from strongroom.enclave.vault.records import NO_ATTEMPTS, NO_USAGE, Attempts, Quota, Usage, parse_payload
+from strongroom.enclave.vault.marks import NO_MARKS, Marking, Marks
+from strongroom.enclave.vault.records import NO_USAGE, Quota, Usage
 from strongroom.enclave.vault.rows import RowSealer
-from strongroom.protocol.codec import encode
+from strongroom.enclave.vault.standing import NO_STANDING, Standing, Step
+from strongroom.enclave.vault.tables import Draft, Read, Stale, Table
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.link import Put, Row
+from strongroom.protocol.link import Put
 
 CACHED: Final = 32_768
+CACHED_MARKS: Final = 4096
+CACHED_STANDING: Final = 1024
 CACHED_JOURNALS: Final = 1024
 """A full one takes some 50 kB of memory."""
-
-Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
-Counter = TypeVar("Counter", Usage, Attempts, Journal)
-
-
-class Stale(Misuse):
-    """What a decision was based on has changed: decide again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,90 +57,60 @@ def charges_for(quota: Quota, total: bytes, mine: bytes, records: int, size: int
 
 
 class Counters:
-    """Rows of counters: loaded on demand, changed in a `Tally`, kept when its commit succeeded."""
+    """The tables: loaded on demand, changed in a `Tally`, kept when its commit succeeded."""
 
     def __init__(self, sealer: RowSealer, read: Read) -> None:
         self._sealer = sealer
         self._read = read
-        self._usage: dict[bytes, tuple[int, Usage]] = {}
-        self._attempts: dict[bytes, tuple[int, Attempts]] = {}
-        self._journals: dict[bytes, tuple[int, Journal]] = {}
+        self.usage = Table(Usage, NO_USAGE, CACHED)
+        self.attempts = Table(Attempts, NO_ATTEMPTS, CACHED)
+        self.journals = Table(Journal, EMPTY, CACHED_JOURNALS)
+        self.marks = Table(Marks, NO_MARKS, CACHED_MARKS)
+        self.standing = Table(Standing, NO_STANDING, CACHED_STANDING)
 
-    async def load(self, usage: Sequence[bytes], attempts: Sequence[bytes], journals: Sequence[bytes] = ()) -> None:
-        """Have these rows at hand. Raises `Untrusted` INTEGRITY for a row that lies."""
-        # Anew until nothing was missing: while some rows are read, somebody else may make room where the others were.
-        while (
-            await self._load(self._usage, usage, Usage, NO_USAGE, CACHED)
-            or await self._load(self._attempts, attempts, Attempts, NO_ATTEMPTS, CACHED)
-            or await self._load(self._journals, journals, Journal, EMPTY, CACHED_JOURNALS)
-        ):
-            pass
-
-    async def _load(
-        self,
-        cache: dict[bytes, tuple[int, Counter]],
-        keys: Sequence[bytes],
-        kind: type[Counter],
-        nothing: Counter,
-        cached: int,
-    ) -> bool:
-        """Whether something was missing, and was read."""
-        missing = list({key for key in keys if key not in cache})
-        if not missing:
-            return False
-        if len(cache) > cached:
-            cache.clear()
-            missing = list(set(keys))
-        for key, row in zip(missing, await self._read(missing), strict=True):
-            value = nothing if row is None else parse_payload(self._sealer.open(key, row), kind)
-            # Not over what a commit put here while this was read: that is newer.
-            cache.setdefault(key, (0 if row is None else row.version, value))
-        return True
-
-    def attempts(self, key: bytes) -> Attempts:
-        """Of a row that was loaded."""
-        return self._attempts[key][1]
+    async def load(self, *wanted: tuple[Table[Any], Sequence[bytes]]) -> None:
+        """Have rows of these tables at hand. Raises `Untrusted` INTEGRITY for a row that lies."""
+        missing = True
+        while missing:
+            # Anew until nothing was missing: while some rows are read, somebody else may make room where the others
+            # were.
+            missing = False
+            for table, keys in wanted:
+                if keys:
+                    missing |= await table.load(self._sealer, self._read, keys)
 
     def journal(self, key: bytes) -> Journal:
         """Of a row that was loaded. Raises `Untrusted` INTEGRITY when it is gone."""
-        return _kept(self._journals[key])
+        return _kept(self.journals, key)
 
     def tally(self) -> Tally:
         """A group's changes, on top of what is at hand."""
-        return Tally(self._sealer, self._usage, self._attempts, self._journals)
+        return Tally(self._sealer, self)
 
     def forget(self) -> None:
         """After a commit whose outcome is unknown: read everything again."""
-        self._usage.clear()
-        self._attempts.clear()
-        self._journals.clear()
+        for table in (self.usage, self.attempts, self.journals, self.marks, self.standing):
+            table.forget()
 
 
 class Tally:
-    """Changes to counters of one group commit."""
+    """Changes to these rows in one group commit."""
 
-    def __init__(
-        self,
-        sealer: RowSealer,
-        usage: dict[bytes, tuple[int, Usage]],
-        attempts: dict[bytes, tuple[int, Attempts]],
-        journals: dict[bytes, tuple[int, Journal]],
-    ) -> None:
+    def __init__(self, sealer: RowSealer, counters: Counters) -> None:
         self._sealer = sealer
-        self._old_usage = usage
-        self._old_attempts = attempts
-        self._old_journals = journals
-        self._usage: dict[bytes, Usage] = {}
-        self._attempts: dict[bytes, Attempts] = {}
-        self._journals: dict[bytes, Journal] = {}
-        self._versions: dict[bytes, int] = {}
+        self._journal_rows = counters.journals
+        self._usage = Draft(counters.usage)
+        self._attempts = Draft(counters.attempts)
+        self._journals = Draft(counters.journals)
+        self._marks = Draft(counters.marks)
+        self._standing = Draft(counters.standing)
 
     def charge(self, charges: Sequence[Charge]) -> None:
         """All of them or none. Raises `Misuse` QUOTA_EXCEEDED. What shrinks is never refused."""
         result: dict[bytes, Usage] = {}
         grown: dict[bytes, Charge] = {}
         for charge in charges:
-            now = result.get(charge.key) or self._usage.get(charge.key) or self._old_usage[charge.key][1]
+            now = result.get(charge.key) or self._usage.value(charge.key)
             result[charge.key] = Usage(
                 records=max(0, now.records + charge.records), bytes=max(0, now.bytes + charge.size)
             )
@@ -151,13 +119,14 @@ class Tally:
         for key, charge in grown.items():
             if result[key].records > charge.max_records or result[key].bytes > charge.max_size:
                 raise Misuse(Number.QUOTA_EXCEEDED)
-        self._usage |= result
+        for key, usage in result.items():
+            self._usage.set(key, usage)
 
     def count(self, attempts: Sequence[Attempt]) -> None:
         """Count refusals."""
         for attempt in attempts:
-            now = self._attempts.get(attempt.key) or self._old_attempts[attempt.key][1]
-            self._attempts[attempt.key] = now.add(attempt.identity, attempt.at)
+            now = self._attempts.value(attempt.key)
+            self._attempts.set(attempt.key, now.add(attempt.identity, attempt.at))
 
     def verify_notes(self, notes: Sequence[Note]) -> None:
         """Raises `Stale` when somebody in the same commit has used up what these were to get, `Untrusted` INTEGRITY
@@ -173,37 +142,53 @@ class Tally:
         """Write visits into journals, and show each note the journal that it stands in."""
         for note in notes:
             before = EMPTY if note.fresh else self._journal(note.key)
-            note.journal = self._journals[note.key] = before.add(note.visit, note.token)
+            note.journal = before.add(note.visit, note.token)
+            self._journals.set(note.key, note.journal)
 
     def _journal(self, key: bytes) -> Journal:
-        return self._journals.get(key) or _kept(self._old_journals[key])
+        return self._journals.value(key) if self._journals.is_changed(key) else _kept(self._journal_rows, key)
+
+    def marked(self, markings: Sequence[Marking]) -> dict[bytes, Marks]:
+        """The rows with these marks. Raises as `Marks.add` when one of them came before."""
+        after: dict[bytes, Marks] = {}
+        for marking in markings:
+            before = after.get(marking.key) or self._marks.value(marking.key)
+            after[marking.key] = before.add(marking.marks, marking.at)
+        return after
+
+    def stepped(self, steps: Sequence[Step]) -> dict[bytes, Standing]:
+        """The rows with these steps taken. Raises `Stale` when the same commit holds what stands against one."""
+        after: dict[bytes, Standing] = {}
+        for step in steps:
+            before = after.get(step.key) or self._standing.value(step.key)
+            result = step.apply(before)
+            if result is not before:
+                after[step.key] = result
+        return after
+
+    def set(self, marked: dict[bytes, Marks], stepped: dict[bytes, Standing]) -> None:
+        """Write what `marked` and `stepped` said, once nothing else stands against the change."""
+        for key, marks in marked.items():
+            self._marks.set(key, marks)
+        for key, standing in stepped.items():
+            self._standing.set(key, standing)
+
+    @property
+    def _drafts(self) -> tuple[Draft[Any], ...]:
+        return self._usage, self._attempts, self._journals, self._marks, self._standing
 
     def puts(self) -> list[Put]:
         """The rows to write."""
-        return [
-            *self._rows(self._usage, self._old_usage),
-            *self._rows(self._attempts, self._old_attempts),
-            *self._rows(self._journals, self._old_journals),
-        ]
-
-    def _rows(self, new: Mapping[bytes, Counter], old: Mapping[bytes, tuple[int, Counter]]) -> list[Put]:
-        rows = []
-        for key, value in new.items():
-            version = old[key][0]
-            self._versions[key] = version + 1
-            rows.append(Put(key, version, version + 1, self._sealer.seal(key, version + 1, encode(value))))
-        return rows
+        return [put for draft in self._drafts for put in draft.puts(self._sealer)]
 
     def keep(self) -> None:
         """The commit succeeded."""
-        self._old_usage.update((key, (self._versions[key], value)) for key, value in self._usage.items())
-        self._old_attempts.update((key, (self._versions[key], value)) for key, value in self._attempts.items())
-        self._old_journals.update((key, (self._versions[key], value)) for key, value in self._journals.items())
+        for draft in self._drafts:
+            draft.keep()
 
 
-def _kept(row: tuple[int, Journal]) -> Journal:
+def _kept(journals: Table[Journal], key: bytes) -> Journal:
     """The `store` of a record with terms writes its journal: where there is none, somebody took it away."""
-    version, journal = row
-    if not version:
+    if not journals.version(key):
         raise Untrusted(Number.INTEGRITY, "the journal of a record is gone")
-    return journal
+    return journals.value(key)

@@ -16,37 +16,30 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.peers import APPRAISAL_LIFE, Peer, Peers, is_lost_session
+from strongroom.enclave.vault.plans import Plan, plan_of
+from strongroom.enclave.vault.standing import Using
 from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
     Decision,
     DecisionRequest,
     Decisions,
+    Mark,
     RecordRef,
     context_digest,
     decision_digest,
 )
-from strongroom.protocol.codec import decode, encode
-from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted
-from strongroom.protocol.instructions import (
-    Action,
-    AuthenticatorRef,
-    Instructions,
-    instructions_digest,
-    method_digest,
-    parse_instructions,
-    rules_digest,
-)
-from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_INSTRUCTIONS, MAX_MESSAGE
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
+from strongroom.protocol.instructions import Action, AuthenticatorRef
+from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_MESSAGE
 from strongroom.protocol.messages import Person, Ticket
 
 T = TypeVar("T")
@@ -71,35 +64,6 @@ IN_FLIGHT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Instructions and the digests that decisions on them name."""
-
-    instructions: Instructions
-    digest: bytes
-    rules: bytes
-    methods: list[bytes]
-    clusters: list[list[bytes]]
-    """Authenticator clusters that each reference accepts."""
-
-
-@lru_cache(maxsize=256)
-def plan_of(data: bytes) -> Plan:
-    """Parsed once for exactly these bytes (RULES 5). Raises `Misuse`."""
-    instructions = parse_instructions(data)
-    try:
-        policies = [decode(one.policy, RolePolicy, limit=MAX_INSTRUCTIONS) for one in instructions.authenticators]
-    except Misuse:
-        raise Misuse(Number.INSTRUCTIONS_INVALID, "an Authenticator's policy does not parse") from None
-    return Plan(
-        instructions,
-        instructions_digest(data),
-        rules_digest(instructions.rules),
-        [method_digest(method) for method in instructions.methods],
-        [policy.clusters for policy in policies],
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Question:
     """May whoever holds these tickets do `action` on these records, by these instructions?"""
 
@@ -116,6 +80,15 @@ NOBODY: Final = Person(principal="", email="")
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """What one Authenticator says of the sign-ins of whom it permitted something."""
+
+    cluster: bytes
+    principal: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """`number` 0 is OK. `people`: when OK, whom the rules permitted, by Authenticator in the instructions' order;
     else whoever was recognised and refused. Never mixed: what somebody was permitted is never put down to another
@@ -125,6 +98,12 @@ class Verdict:
     people: tuple[Person, ...] = ()
     cluster: bytes = b""
     """When OK, the Authenticator cluster on whose word `person` stands."""
+    marked: tuple[Marked, ...] = ()
+    """When OK: to be durable before anything is done about it."""
+    using: Using | None = None
+    """When OK: the approvals that it is owed to, which can be used once."""
+    is_awaited: bool = False
+    """When refused: whoever was refused waits for approvals, so it is no guess."""
 
     @property
     def allowed(self) -> bool:
@@ -235,6 +214,7 @@ class Decider:
             if (tickets := [ticket for ticket in dict.fromkeys(question.tickets) if ticket.authenticator in clusters])
         ]
         permitted: dict[bytes, Person] = {}
+        marked: list[Marked] = []
         refused: dict[str, Person] = {}
         number = int(Number.TICKET_MISSING)
         for cluster, decisions in await at_once(asked):
@@ -242,13 +222,15 @@ class Decider:
                 identity = decision.identity
                 if decision.number == 0 and identity is not None:
                     permitted.setdefault(cluster, Person(principal=identity.principal, email=identity.email))
+                    if decision.marks:
+                        marked.append(Marked(cluster, identity.principal, tuple(decision.marks)))
                     continue
                 number = decision.number
                 if identity is not None:
                     person = Person(principal=identity.principal, email=identity.email)
                     refused.setdefault(person.principal, person)
         if len(permitted) >= plan.instructions.quorum:
-            return Verdict(0, tuple(permitted.values()), next(iter(permitted), b""))
+            return Verdict(0, tuple(permitted.values()), next(iter(permitted), b""), tuple(marked))
         if permitted and not refused:
             number = int(Number.TICKET_MISSING)  # some of the quorum agreed, the others were not asked
         return Verdict(number, tuple(refused.values()))

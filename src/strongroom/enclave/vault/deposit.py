@@ -16,6 +16,7 @@ from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.cases import Asker
 from strongroom.enclave.vault.decisions import Verdict
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
@@ -80,9 +81,8 @@ class Deposit:
             space, *found = await self._shelf.find([namespace, *handles])
             claimed = dict(zip(claims, await self._shelf.find_claims(list(claims.values())), strict=True))
             change = Change(watches=list(watches.values()))
-            _, permitted = await self._gate.pass_or_refuse(
-                ["create"], space, caller, request.tickets, space.live, change
-            )
+            asker = Asker.of(caller, request.tickets, request.request_id)
+            _, permitted = await self._gate.pass_or_refuse(asker, ["create"], space, space.live, change)
             person = permitted.person
             await self._verify_own(space, request.items, person)
             # After the gate: whoever may not create here makes the Vault call nobody.
@@ -95,7 +95,7 @@ class Deposit:
                 )
                 if one.record is not None and one.record.last == last:
                     continue  # The same request again: the same success, nothing written.
-                await self._verify_vacant(caller, request, at, one, change)
+                await self._verify_vacant(asker, request, at, one, change)
                 if one.record is not None:
                     change.charges += self._quotas.charges(space, one.record, -1, -one.record.size)
                 record = self._fresh_record(request.namespace, item, person, last)
@@ -128,14 +128,14 @@ class Deposit:
         except StrongroomError as error:
             raise type(error)(error.number, error.reason, index=at, place=error.place) from None
 
-    async def _verify_vacant(self, caller: Caller, request: Store, at: int, one: Found, change: Change) -> None:
+    async def _verify_vacant(self, asker: Asker, request: Store, at: int, one: Found, change: Change) -> None:
         """Nothing is there, or a tombstone that this caller may put something in place of (RULES 19)."""
         item, old = request.items[at], one.record
         if one.version != item.replaces or (old is not None and not old.deleted):
             raise Misuse(Number.CONFLICT, index=at)
         if old is None:
             return
-        await self._gate.pass_or_refuse(["update"], one, caller, request.tickets, old, change)
+        await self._gate.pass_or_refuse(asker, ["update"], one, old, change)
         if blob_of(old.terms) != blob_of(item.terms):
             # Else a loop of `store` and `delete` would fill the database with claims.
             raise Misuse(Number.MALFORMED, "what is stored in the place of a deleted record keeps its blob", index=at)

@@ -1,29 +1,32 @@
 """The gate before every operation on a record: decide, count, throttle, log.
 
 Refused and missing look alike: both end here, with the same number, by the same path (RULES 19). What a decision
-changes (attempt counters, journal, access log) is committed before any answer leaves (RULES 15 and 21).
+changes (attempt counters, marks, journal, access log) is committed before any answer leaves (RULES 15 and 21).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.counters import Attempt, Counters, Stale
+from strongroom.enclave.vault.cases import Asker, Case, Cases
+from strongroom.enclave.vault.counters import Attempt, Counters
 from strongroom.enclave.vault.decisions import Decider, Question, Verdict
 from strongroom.enclave.vault.journal import Note, opening_token
+from strongroom.enclave.vault.marks import Marking
 from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
+from strongroom.enclave.vault.standing import Step
+from strongroom.enclave.vault.tables import Stale
 from strongroom.enclave.vault.terms import barrier
 from strongroom.enclave.vault.writer import Change, Watch, Writer
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, from_number
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.messages import ByName, ByPerson, OfNamespace, Person, Terms, Ticket
-from strongroom.protocol.vault_messages import Collect, Delete, Fill, GrantBlob, History, Update, Visit
+from strongroom.protocol.messages import Address, ByName, ByPerson, OfNamespace, Person, Terms
+from strongroom.protocol.vault_messages import Visit
 
 T = TypeVar("T")
 
@@ -41,6 +44,10 @@ async def until_settled(attempt: Callable[[], Awaitable[T]]) -> T:
     raise Unavailable(Number.BUSY, "the record keeps changing")
 
 
+SPENT: Final = frozenset({Number.TOKEN_UNTRUSTED, Number.TICKET_EXPIRED, Number.THROTTLED})
+"""What may stand against marks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Somebody inside the gate."""
@@ -49,64 +56,109 @@ class Entry:
     record: Record
     action: Action
     """What the rules permitted."""
-    person: Person
-    cluster: bytes
-    """The Authenticator cluster on whose word `person` stands."""
+    verdict: Verdict
     change: Change
     """Already holds the traces of the decision; commit it with what the action changes."""
+
+    @property
+    def person(self) -> Person:
+        return self.verdict.person
 
 
 class Gate:
     """Decisions on records, with their traces."""
 
-    def __init__(self, clock: Clock, decider: Decider, shelf: Shelf, counters: Counters, writer: Writer) -> None:
+    def __init__(
+        self, clock: Clock, decider: Decider, cases: Cases, shelf: Shelf, counters: Counters, writer: Writer
+    ) -> None:
         self._clock = clock
         self._decider = decider
+        self._cases = cases
         self._shelf = shelf
         self._counters = counters
         self._writer = writer
 
-    async def decide(
-        self, action: Action, record: Record, found: Sequence[Found], binding_key: bytes, tickets: Sequence[Ticket]
-    ) -> list[Verdict]:
-        """One decision for records with the same instructions and facts as `record`; a verdict for each."""
+    async def cases(self, action: Action, found: Sequence[tuple[Found, Record]], asker: Asker) -> list[Case]:
+        """What is to be decided, in order. Those with the same instructions and facts go into one decision."""
+        return await self._cases.of(action, found, asker)
+
+    def seeing(self, found: Found, instructions: bytes) -> Step | None:
+        """To commit when it is new what the owner's absence permits, or when the owner was there."""
+        return self._cases.seeing(found, instructions)
+
+    async def decide(self, action: Action, cases: Sequence[Case], asker: Asker) -> list[Verdict]:
+        """One decision for records with the same instructions and facts; a verdict for each."""
+        verdict = await self._ask(action, cases, asker)
+        if not verdict.allowed:
+            # Whoever waits for approvals may well look now and then: that is no guess.
+            return [replace(verdict, is_awaited=case.question is not None) for case in cases]
+        verdicts = {
+            case.found.handle: replace(verdict, using=self._cases.using(case, asker))
+            for case in cases
+            if not case.is_approved or _asked(case, verdict)
+        }
+        others = [case.without_approvals() for case in cases if case.found.handle not in verdicts]
+        if others:
+            # Permitted is somebody else than who asked with this key: then without what was approved for that one.
+            alone = await self._ask(action, others, asker)
+            verdicts |= {case.found.handle: alone for case in others}
+        permitted = [case for case in cases if verdicts[case.found.handle].allowed]
+        await self._counters.load(
+            (self._counters.attempts, [self._shelf.attempts_key(case.found.handle) for case in permitted])
+        )
+        now = self._clock.now()
+        for case in permitted:
+            attempts = self._counters.attempts.value(self._shelf.attempts_key(case.found.handle))
+            people = verdicts[case.found.handle].people
+            if any(attempts.is_throttled(one.principal, now) for one in people):
+                verdicts[case.found.handle] = Verdict(int(Number.THROTTLED), people)
+        return [verdicts[case.found.handle] for case in cases]
+
+    async def _ask(self, action: Action, cases: Sequence[Case], asker: Asker) -> Verdict:
         verdict = await self._decider.decide(
             Question(
                 action=action,
-                binding_key=binding_key,
-                tickets=tickets,
-                instructions=record.instructions,
-                facts=record.facts,
-                records=tuple(one.ref for one in found),
+                binding_key=asker.binding_key,
+                tickets=asker.tickets,
+                instructions=cases[0].record.instructions,
+                facts=cases[0].facts,
+                records=tuple(case.found.ref for case in cases),
             )
         )
-        if not verdict.allowed:
-            return [verdict] * len(found)
-        keys = [self._shelf.attempts_key(one.handle) for one in found]
-        await self._counters.load([], keys)
+        return await self._settled(verdict) if verdict.marked else verdict
+
+    async def _settled(self, verdict: Verdict) -> Verdict:
+        """The verdict once its marks are durable, so that nothing that is done about it can come before them; or what
+        stands against them."""
         now = self._clock.now()
-        throttled = Verdict(int(Number.THROTTLED), verdict.people)
-        return [
-            throttled
-            if any(self._counters.attempts(key).is_throttled(one.principal, now) for one in verdict.people)
-            else verdict
-            for key in keys
+        markings = [
+            Marking(self._shelf.marks_key(one.cluster, one.principal), one.marks, now) for one in verdict.marked
         ]
+        marks = self._counters.marks
+        await self._counters.load((marks, [one.key for one in markings]))
+        try:
+            if not all(marks.value(one.key).holds(one.marks) for one in markings):
+                await self._writer.submit(Change(marks=markings))
+        except StrongroomError as error:
+            if error.number in SPENT:
+                return Verdict(int(error.number), verdict.people)
+            raise
+        return verdict
 
     async def hold_to_terms(
-        self, caller: Caller, request: Collect, found: Sequence[Found], verdicts: dict[bytes, Verdict]
+        self, asker: Asker, request_id: bytes, found: Sequence[Found], verdicts: dict[bytes, Verdict]
     ) -> dict[bytes, bytes]:
         """Put what terms forbid in place of what the rules allowed; by handle, the tokens of releases that count."""
         asked = ((one, binding_terms(one.live, verdicts[one.handle])) for one in found)
         bound = [(one, terms) for one, terms in asked if terms is not None]
         if not bound:
             return {}
-        await self._counters.load([], [], [self._shelf.journal_key(one.handle) for one, _ in bound])
+        await self._counters.load((self._counters.journals, [self._shelf.journal_key(one.handle) for one, _ in bound]))
         now = self._clock.now()
         tokens: dict[bytes, bytes] = {}
         for one, terms in bound:
             people = verdicts[one.handle].people
-            token = opening_token(people[0].principal, caller.binding_key, request.request_id)
+            token = opening_token(people[0].principal, asker.binding_key, request_id)
             number = barrier(terms, now)
             if number == 0:
                 journal = self._counters.journal(self._shelf.journal_key(one.handle))
@@ -118,13 +170,7 @@ class Gate:
         return tokens
 
     async def pass_or_refuse(
-        self,
-        actions: Sequence[Action],
-        found: Found,
-        caller: Caller,
-        tickets: Sequence[Ticket],
-        record: Record | None,
-        change: Change,
+        self, asker: Asker, actions: Sequence[Action], found: Found, record: Record | None, change: Change
     ) -> tuple[Action, Verdict]:
         """The first of `actions` that is permitted, and the verdict on it; its traces are put into `change`.
 
@@ -135,7 +181,8 @@ class Gate:
             self._writer.count_unticketed()
             raise Refused
         for action in actions:
-            verdict = (await self.decide(action, record, [found], caller.binding_key, tickets))[0]
+            cases = await self.cases(action, [(found, record)], asker)
+            verdict = (await self.decide(action, cases, asker))[0]
             if verdict.allowed:
                 self.trace(change, action, found, verdict)
                 return action, verdict
@@ -146,33 +193,33 @@ class Gate:
 
     async def enter(
         self,
-        caller: Caller,
-        request: Update | Fill | Delete | History | GrantBlob,
+        asker: Asker,
+        address: Address,
         actions: Sequence[Action],
         found: Found,
         record: Record | None,
         watch: Watch,
     ) -> Entry:
-        """Through the gate to the record that a request addresses. Raises what was decided otherwise.
+        """Through the gate to the record at `address`. Raises what was decided otherwise.
 
         Of a record with a name only who may describe what is in its namespace is told anything but REFUSED (RULES 19).
         """
         if record is not None and record.kind == "namespace":
             record = None
         change = Change(watches=[watch])
-        passing = self.pass_or_refuse(actions, found, caller, request.tickets, record, change)
-        if isinstance(request.address, ByName | ByPerson):
-            told = self.may_describe(caller, request.address.namespace, request.tickets)
-            outcome, (allowed, log) = await asyncio.gather(_outcome(passing), told)
+        passing = self.pass_or_refuse(asker, actions, found, record, change)
+        if isinstance(address, ByName | ByPerson):
+            told = self.may_describe(asker, address.namespace)
+            outcome, (allowed, traces) = await asyncio.gather(_outcome(passing), told)
             if isinstance(outcome, StrongroomError):
                 raise outcome if allowed else Refused()
-            change.log += log
+            change.take(traces)
         else:
             outcome = await passing
         if record is None:
             raise Refused
         action, verdict = outcome
-        return Entry(found, record, action, verdict.person, verdict.cluster, change)
+        return Entry(found, record, action, verdict, change)
 
     async def verify_open(self, entry: Entry) -> None:
         """Raises `Refused` CLOSED or EXPIRED when terms stand in the way of who entered, after writing that down."""
@@ -183,19 +230,22 @@ class Gate:
             await self.write_refusals(entry.action, [(entry.found, Verdict(number, verdict.people))])
             raise from_number(number)
 
-    async def may_describe(
-        self, caller: Caller, namespace: str, tickets: Sequence[Ticket]
-    ) -> tuple[bool, list[LogEntry]]:
-        """Whether the namespace lets this caller describe what is in it, and what to log of it.
+    async def may_describe(self, asker: Asker, namespace: str) -> tuple[bool, Change]:
+        """Whether the namespace lets this caller describe what is in it, and the traces of that.
 
         Asked for every record that is addressed by name, there or not: who may not describe is told REFUSED either
         way, by the same path, whatever ticket is missing or expired (RULES 19).
         """
         found = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=namespace)))
+        traces = Change()
         if found.live is None:
-            return False, []
-        verdict = (await self.decide("describe", found.live, [found], caller.binding_key, tickets))[0]
-        return verdict.allowed, [self.entry("describe", found, verdict)] if verdict.people else []
+            return False, traces
+        cases = await self.cases("describe", [(found, found.live)], asker)
+        verdict = (await self.decide("describe", cases, asker))[0]
+        if verdict.people:
+            traces.log.append(self.entry("describe", found, verdict))
+            traces.steps += self._steps(found, verdict)
+        return verdict.allowed, traces
 
     def trace(
         self, change: Change, action: Action, found: Found, verdict: Verdict, token: bytes | None = None
@@ -205,6 +255,7 @@ class Gate:
         `token` is that of a release that counts.
         """
         change.log.append(self.entry(action, found, verdict))
+        change.steps += self._steps(found, verdict)
         terms = None if found.record is None else found.record.terms
         if terms is None:
             return None
@@ -219,6 +270,17 @@ class Gate:
         note = Note(self._shelf.journal_key(found.handle), visit, token, terms.max_opens)
         change.notes.append(note)
         return note
+
+    def _steps(self, found: Found, verdict: Verdict) -> list[Step]:
+        """What a decision changes in the record's standing row."""
+        steps: list[Step] = []
+        record = found.record
+        if verdict.using is not None:
+            steps.append(verdict.using)
+        if verdict.allowed and record is not None and record.depositor in (one.principal for one in verdict.people):
+            seeing = self.seeing(found, record.instructions)
+            steps += [] if seeing is None else [seeing]
+        return steps
 
     def trace_new(self, change: Change, found: Found, record: Record) -> None:
         """Put into log and journal that `record` is stored in the place of what was found."""
@@ -246,7 +308,7 @@ class Gate:
                 self._writer.count_unticketed()
                 continue
             self.trace(change, action, found, verdict)
-            if verdict.number == int(Number.REFUSED):
+            if verdict.number == int(Number.REFUSED) and not verdict.is_awaited:
                 key = self._shelf.attempts_key(found.handle)
                 change.attempts += [Attempt(key, one.principal, now) for one in verdict.people]
         if change.log:
@@ -258,6 +320,11 @@ def binding_terms(record: Record | None, verdict: Verdict) -> Terms | None:
     if record is None or not verdict.allowed or verdict.person.principal == record.depositor:
         return None
     return record.terms
+
+
+def _asked(case: Case, verdict: Verdict) -> bool:
+    """Whether who is permitted is who asked for the approvals of this case."""
+    return case.question is not None and case.question.asker == verdict.person.principal
 
 
 async def _outcome(work: Coroutine[Any, Any, T]) -> T | StrongroomError:

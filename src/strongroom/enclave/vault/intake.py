@@ -12,10 +12,11 @@ from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.peers import Peers
-from strongroom.enclave.vault.decisions import plan_of
+from strongroom.enclave.vault.plans import WITNESSED, plan_of
+from strongroom.enclave.vault.witnessed import WitnessedTime
 from strongroom.protocol.authenticator_messages import Validate, Validated
 from strongroom.protocol.errors import Misuse, Number
-from strongroom.protocol.instructions import AuthenticatorRef, instructions_digest
+from strongroom.protocol.instructions import AuthenticatorRef
 
 REMEMBERED: Final = 4096
 LIFE: Final = 600
@@ -25,18 +26,21 @@ LIFE: Final = 600
 class Intake:
     """Checks instructions before they are sealed into a record."""
 
-    def __init__(self, clock: Clock, peers: Peers) -> None:
+    def __init__(self, clock: Clock, witnessed: WitnessedTime, peers: Peers) -> None:
         self._clock = clock
+        self._witnessed = witnessed
         self._peers = peers
         self._accepted: OrderedDict[bytes, int] = OrderedDict()
 
     async def verify_instructions(self, data: bytes) -> None:
-        """Raises `Misuse` INSTRUCTIONS_INVALID, RULES_INVALID, METHOD_INVALID or LOCKS_OUT, `Untrusted`
-        AUTHENTICATOR_UNTRUSTED, or `Unavailable` when an Authenticator can't be asked."""
-        name = instructions_digest(data)
+        """Raises `Misuse` INSTRUCTIONS_INVALID, RULES_INVALID, METHOD_INVALID, LOCKS_OUT or TIME_UNWITNESSED,
+        `Untrusted` AUTHENTICATOR_UNTRUSTED, or `Unavailable` when an Authenticator can't be asked."""
+        plan = plan_of(data)
+        if plan.needs & WITNESSED and self._witnessed.now() is None:
+            raise Misuse(Number.TIME_UNWITNESSED)
+        name, instructions = plan.digest, plan.instructions
         if self._accepted.get(name, 0) > self._clock.now():
             return
-        instructions = plan_of(data).instructions
         permitted = await asyncio.gather(
             *(self._validate_at(reference, data) for reference in instructions.authenticators)
         )

@@ -4,7 +4,7 @@ One row beside the record's own, written in the commit that writes the access lo
 
 1. Two collects at once for the last opening: the writer sees one after the other, and the second is decided anew.
 2. A lost answer that uses up an opening: the retry of the same request by the same person and key counts once.
-3. A flood of refusals that washes away who opened: refusals, and looks into the journal, make room before all else.
+3. A flood of refusals that washes away who opened: refusals, questions, and looks into the journal make room first.
 4. One who may open and does so a hundred times, so that nobody sees who else did: then what the same person has done
    before makes room, and the first time of each stays.
 """
@@ -119,4 +119,4 @@ def _expendable(visits: Sequence[Visit]) -> int:
 
 def _is_idle(visit: Visit) -> bool:
     """Nothing was released or changed by it."""
-    return visit.outcome != 0 or visit.action == "audit"
+    return visit.outcome != 0 or visit.action in ("audit", "ask")

@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from strongroom.enclave.vault.terms import kept_bytes
 from strongroom.protocol.authenticator_messages import RecordFacts
-from strongroom.protocol.codec import Message, decode, encode
+from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Bytes16, Bytes32, Count, UnixTime
-from strongroom.protocol.limits import ATTEMPTS, ATTEMPTS_WINDOW, MAX_MESSAGE
+from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import Address, ById, ByName, ByPerson, OfNamespace, Person, Principal, Terms
 from strongroom.protocol.primitives import Domain, keyed_hash
 
@@ -60,9 +60,9 @@ class Record(Message):
         return len(self.secret) + len(self.metadata) + len(self.instructions) + kept_bytes(self.terms)
 
     @property
-    def facts(self) -> bytes:
-        """Encoded `RecordFacts`: what the rules may know about this record."""
-        return encode(RecordFacts(kind=self.kind, depositor=self.depositor, approvals=[], idle_days=None, time=None))
+    def facts(self) -> RecordFacts:
+        """What every rule may know about this record."""
+        return RecordFacts(kind=self.kind, depositor=self.depositor, approvals=[], idle_days=None, time=None)
 
 
 class BlobClaim(Message):
@@ -79,36 +79,6 @@ class Usage(Message):
 
 
 NO_USAGE: Final = Usage(records=0, bytes=0)
-
-
-class Attempt(Message):
-    """Refused attempts of one identity on one record since `since`."""
-
-    identity: Principal
-    count: Count
-    since: UnixTime
-
-
-class Attempts(Message):
-    """Payload of the attempts row of a record: the most recent identities, oldest first."""
-
-    attempts: Annotated[list[Attempt], Meta(max_length=64)]
-
-    def is_throttled(self, identity: str, now: int) -> bool:
-        """True when this identity was refused too often; others are not hindered (RULES 21)."""
-        return any(
-            a.identity == identity and a.count >= ATTEMPTS and now < a.since + ATTEMPTS_WINDOW for a in self.attempts
-        )
-
-    def add(self, identity: str, now: int) -> Attempts:
-        """With one more refusal counted."""
-        live = [a for a in self.attempts if now < a.since + ATTEMPTS_WINDOW]
-        mine = next((a for a in live if a.identity == identity), Attempt(identity=identity, count=0, since=now))
-        others = [a for a in live if a.identity != identity][-63:]
-        return Attempts(attempts=[*others, Attempt(identity=identity, count=mine.count + 1, since=mine.since)])
-
-
-NO_ATTEMPTS: Final = Attempts(attempts=[])
 
 
 class LogEntry(Message):
@@ -167,6 +137,14 @@ class Handles:
     def journal(self, handle: bytes) -> bytes:
         """Row key of the journal of a record."""
         return keyed_hash(self._key, Domain.JOURNAL_HANDLE, handle)
+
+    def standing(self, handle: bytes) -> bytes:
+        """Row key of what stands open at a record."""
+        return keyed_hash(self._key, Domain.STANDING_HANDLE, handle)
+
+    def marks(self, cluster: bytes, principal: str) -> bytes:
+        """Row key of what one Authenticator cluster says of a person's sign-ins."""
+        return keyed_hash(self._key, Domain.MARKS_HANDLE, cluster, principal.encode())
 
     def claim(self, blob: bytes) -> bytes:
         """Row key of the claim to a blob (id of 16 bytes)."""

@@ -8,10 +8,11 @@ from typing import Final
 
 from strongroom.enclave.runtime.peers import Peers
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.decisions import REFUSED, Verdict, at_once, plan_of
+from strongroom.enclave.vault.cases import Asker, Case
+from strongroom.enclave.vault.decisions import REFUSED, Verdict, at_once
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.journal import Note
-from strongroom.enclave.vault.records import LogEntry, Record
+from strongroom.enclave.vault.plans import plan_of
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.authenticator_messages import Enclose, Enclosed
@@ -51,14 +52,15 @@ class Release:
         handles = [self._shelf.handle(address) for address in request.addresses]
         if len(set(handles)) != len(handles):
             raise Misuse(Number.MALFORMED, "an address is listed twice")
-        return await until_settled(lambda: self._collect(caller, request, handles))
+        asker = Asker.of(caller, request.tickets, request.request_id)
+        return await until_settled(lambda: self._collect(asker, request, handles))
 
-    async def _collect(self, caller: Caller, request: Collect, handles: list[bytes]) -> Collected:
+    async def _collect(self, asker: Asker, request: Collect, handles: list[bytes]) -> Collected:
         async with self._writer.watching(handles) as watches:
             found = await self._shelf.find_each(handles)
-            verdicts, told, log = await self._decide_apart(caller, request, found)
-            tokens = await self._gate.hold_to_terms(caller, request, found, verdicts)
-            change, refusals, room = Change(log=log), [], MAX_RELEASE
+            verdicts, told, change = await self._decide_apart(asker, request, found)
+            tokens = await self._gate.hold_to_terms(asker, request.request_id, found, verdicts)
+            refusals, room = [], MAX_RELEASE
             notes: dict[bytes, Note | None] = {}
             for one in found:
                 verdict = verdicts[one.handle]
@@ -85,41 +87,40 @@ class Release:
         return Collected(results=results)
 
     async def _decide_apart(
-        self, caller: Caller, request: Collect, found: Sequence[Found]
-    ) -> tuple[dict[bytes, Verdict], dict[str, bool], list[LogEntry]]:
+        self, asker: Asker, request: Collect, found: Sequence[Found]
+    ) -> tuple[dict[bytes, Verdict], dict[str, bool], Change]:
         """One decision per distinct instructions and record facts.
 
-        A verdict per handle; by namespace named, whether the caller may know what is in it; what to log of that.
+        A verdict per handle; by namespace named, whether the caller may know what is in it; the traces of that.
         """
-        groups: dict[tuple[bytes, bytes], tuple[Record, list[Found]]] = {}
-        verdicts: dict[bytes, Verdict] = {}
-        for one in found:
-            if one.live is not None:
-                groups.setdefault((one.live.instructions, one.live.facts), (one.live, []))[1].append(one)
-            else:
-                verdicts[one.handle] = DAMAGED if one.damaged else REFUSED
+        verdicts = {one.handle: DAMAGED if one.damaged else REFUSED for one in found if one.live is None}
+        live = [(one, one.live) for one in found if one.live is not None]
+        groups: dict[tuple[bytes, bytes], list[Case]] = {}
+        for case in await self._gate.cases("collect", live, asker):
+            groups.setdefault((case.record.instructions, case.facts), []).append(case)
         named = (address for address in request.addresses if isinstance(address, ByName | ByPerson))
         namespaces = list({address.namespace for address in named})
-        deciding = [
-            self._gate.decide("collect", record, group, caller.binding_key, request.tickets)
-            for record, group in groups.values()
-        ]
-        describing = [self._gate.may_describe(caller, namespace, request.tickets) for namespace in namespaces]
+        deciding = [self._gate.decide("collect", group, asker) for group in groups.values()]
+        describing = [self._gate.may_describe(asker, namespace) for namespace in namespaces]
         if describing:
             # Beside each other, so that neither the number nor the time tells whether a name exists.
             decided, described = await asyncio.gather(at_once(deciding), at_once(describing))
         else:
             decided, described = await at_once(deciding), []
-        for (_, group), answers in zip(groups.values(), decided, strict=True):
-            verdicts |= {one.handle: verdict for one, verdict in zip(group, answers, strict=True)}
+        for group, answers in zip(groups.values(), decided, strict=True):
+            verdicts |= {case.found.handle: verdict for case, verdict in zip(group, answers, strict=True)}
         told = {namespace: allowed for namespace, (allowed, _) in zip(namespaces, described, strict=True)}
-        return verdicts, told, [entry for _, entries in described for entry in entries]
+        change = Change()
+        for _, traces in described:
+            change.take(traces)
+        return verdicts, told, change
 
     async def describe(self, caller: Caller, request: Describe) -> Described:
         if isinstance(request.address, ByName | ByPerson):
-            allowed, log = await self._gate.may_describe(caller, request.address.namespace, request.tickets)
-            if log:
-                await self._writer.submit(Change(log=log))
+            asker = Asker.of(caller, request.tickets)
+            allowed, traces = await self._gate.may_describe(asker, request.address.namespace)
+            if traces.log:
+                await self._writer.submit(traces)
             if not allowed:
                 raise Refused
         record = (await self._shelf.find_one(self._shelf.handle(request.address))).record

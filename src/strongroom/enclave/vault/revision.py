@@ -14,9 +14,11 @@ import msgspec
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.vault.decisions import NOBODY, plan_of
+from strongroom.enclave.vault.cases import Asker
+from strongroom.enclave.vault.decisions import NOBODY
 from strongroom.enclave.vault.gate import Entry, Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.plans import plan_of
 from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import LastWrite, Record
 from strongroom.enclave.vault.shelf import Shelf
@@ -48,9 +50,10 @@ class Revision:
 
     async def _update(self, caller: Caller, request: Update) -> int:
         handle = self._shelf.handle(request.address)
+        asker = Asker.of(caller, request.tickets, request.request_id)
         async with self._writer.watching([handle]) as watches:
             found = await self._shelf.find_one(handle)
-            entry = await self._gate.enter(caller, request, ["update"], found, found.live, watches[handle])
+            entry = await self._gate.enter(asker, request.address, ["update"], found, found.live, watches[handle])
             if request.instructions is not None:
                 await self._intake.verify_instructions(request.instructions)
             terms = None if request.terms is None else encode(request.terms)
@@ -69,6 +72,10 @@ class Revision:
                 author=old.author if request.secret is None else await self._author(entry),
                 terms=old.terms if request.terms is None else request.terms,
             )
+            if request.instructions is not None:
+                # Where the new rules ask for how long the owner was not there, that counts from now.
+                seeing = self._gate.seeing(found, request.instructions)
+                entry.change.steps += [] if seeing is None else [seeing]
             return await self._replace(entry, record, last)
 
     async def fill(self, caller: Caller, request: Fill) -> Updated:
@@ -76,9 +83,10 @@ class Revision:
 
     async def _fill(self, caller: Caller, request: Fill) -> int:
         handle = self._shelf.handle(request.address)
+        asker = Asker.of(caller, request.tickets, request.request_id)
         async with self._writer.watching([handle]) as watches:
             found = await self._shelf.find_one(handle)
-            entry = await self._gate.enter(caller, request, ["fill"], found, found.live, watches[handle])
+            entry = await self._gate.enter(asker, request.address, ["fill"], found, found.live, watches[handle])
             last = _last(request, entry.person, request.secret, request.metadata)
             if _is_repeated(entry, request, last):
                 return found.version
@@ -101,10 +109,11 @@ class Revision:
 
     async def _delete(self, caller: Caller, request: Delete) -> int:
         handle = self._shelf.handle(request.address)
+        asker = Asker.of(caller, request.tickets, request.request_id)
         async with self._writer.watching([handle]) as watches:
             found = await self._shelf.find_one(handle)
             # A tombstone is entered by a retry only; everything else that is gone is `Refused`.
-            entry = await self._gate.enter(caller, request, ["delete"], found, found.record, watches[handle])
+            entry = await self._gate.enter(asker, request.address, ["delete"], found, found.record, watches[handle])
             last = LastWrite(request_id=request.request_id, payload=bytes(32), identity=entry.person.principal)
             if entry.record.deleted:
                 if entry.record.last != last:
@@ -123,7 +132,7 @@ class Revision:
         if space.live is None:
             return NOBODY
         plan = plan_of(space.live.instructions)
-        known = any(entry.cluster in clusters for clusters in plan.clusters)
+        known = any(entry.verdict.cluster in clusters for clusters in plan.clusters)
         by = entry.person.principal.partition(":")[0]
         return entry.person if known and by in {method.hex() for method in plan.methods} else NOBODY
 

@@ -1,8 +1,9 @@
-"""The Vault's operations by message. What they do is in `release`, `deposit`, `revision` and `statements`."""
+"""The Vault's operations by message: what they do is in `release`, `deposit`, `revision`, `statements`, `approvals`."""
 
 from __future__ import annotations
 
 from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.approvals import Approvals
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.release import Release
 from strongroom.enclave.vault.revision import Revision
@@ -10,6 +11,8 @@ from strongroom.enclave.vault.statements import Statements
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.vault_messages import (
+    Approve,
+    Ask,
     Collect,
     CreateNamespace,
     Delete,
@@ -17,6 +20,7 @@ from strongroom.protocol.vault_messages import (
     Fill,
     GrantBlob,
     History,
+    Questions,
     Store,
     Update,
     VaultRequest,
@@ -28,11 +32,14 @@ class VaultService:
 
     requests = VaultRequest
 
-    def __init__(self, release: Release, deposit: Deposit, revision: Revision, statements: Statements) -> None:
+    def __init__(
+        self, release: Release, deposit: Deposit, revision: Revision, statements: Statements, approvals: Approvals
+    ) -> None:
         self._release = release
         self._deposit = deposit
         self._revision = revision
         self._statements = statements
+        self._approvals = approvals
 
     async def handle(self, caller: Caller, request: Message) -> Message:
         match request:
@@ -52,6 +59,12 @@ class VaultService:
                 return await self._statements.history(caller, request)
             case GrantBlob():
                 return await self._statements.grant_blob(caller, request)
+            case Ask():
+                return await self._approvals.ask(caller, request)
+            case Questions():
+                return await self._approvals.questions(caller, request)
+            case Approve():
+                return await self._approvals.approve(caller, request)
             case CreateNamespace():
                 return await self._deposit.create_namespace(caller, request)
             case _:

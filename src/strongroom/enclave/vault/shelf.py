@@ -63,6 +63,14 @@ class Shelf:
         """Row key of the journal of a record."""
         return self._handles.journal(handle)
 
+    def standing_key(self, handle: bytes) -> bytes:
+        """Row key of what stands open at a record."""
+        return self._handles.standing(handle)
+
+    def marks_key(self, cluster: bytes, principal: str) -> bytes:
+        """Row key of what one Authenticator cluster says of a person's sign-ins."""
+        return self._handles.marks(cluster, principal)
+
     def claim_key(self, blob: bytes) -> bytes:
         """Row key of the claim to a blob."""
         return self._handles.claim(blob)

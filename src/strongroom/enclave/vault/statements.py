@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.vault.cases import Asker
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.shelf import Shelf
 from strongroom.enclave.vault.writer import Writer
@@ -29,7 +30,8 @@ class Statements:
         handle = self._shelf.handle(request.address)
         async with self._writer.watching([handle]) as watches:
             found = await self._shelf.find_one(handle)
-            entry = await self._gate.enter(caller, request, ["audit"], found, found.record, watches[handle])
+            asker = Asker.of(caller, request.tickets)
+            entry = await self._gate.enter(asker, request.address, ["audit"], found, found.record, watches[handle])
             await self._writer.submit(entry.change)
         if entry.record.terms is None:
             raise Misuse(Number.UNSUPPORTED, "only a record with terms has a journal")
@@ -46,7 +48,8 @@ class Statements:
             record = found.record
             fillable = record is not None and record.terms is not None and record.terms.fillable
             actions: list[Action] = ["update", "fill"] if fillable else ["update"]
-            entry = await self._gate.enter(caller, request, actions, found, record, watches[handle])
+            asker = Asker.of(caller, request.tickets)
+            entry = await self._gate.enter(asker, request.address, actions, found, record, watches[handle])
             if entry.action == "fill":
                 await self._gate.verify_open(entry)
             # Into the log only: of the record itself nothing was released or changed.

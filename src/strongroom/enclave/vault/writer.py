@@ -1,4 +1,4 @@
-"""The one writer: group commit, quotas, attempts, journals, versions and the access log in one place.
+"""The one writer: group commit, counters, versions and the access log in one place.
 
 Changes that arrive while a commit is under way form the next group, so a durable write costs a share of one
 `fsync`. One group is in flight at a time; that order makes counters exact and lets "the version is still the one
@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.vault.counters import Attempt, Charge, Counters, Stale
-from strongroom.enclave.vault.journal import MAX_ROW, Note
+from strongroom.enclave.vault import journal, marks, standing
+from strongroom.enclave.vault.counters import Attempt, Charge, Counters
+from strongroom.enclave.vault.journal import Note
 from strongroom.enclave.vault.log import Log
+from strongroom.enclave.vault.marks import Marking
 from strongroom.enclave.vault.records import LogEntry
 from strongroom.enclave.vault.rows import RowSealer
+from strongroom.enclave.vault.standing import Step
+from strongroom.enclave.vault.tables import Stale
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable
 from strongroom.protocol.link import MAX_BODY, Put
 
@@ -50,12 +54,22 @@ class Change:
     charges: list[Charge] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    marks: list[Marking] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
+
+    def take(self, traces: Change) -> None:
+        """Add the traces of another decision."""
+        self.log += traces.log
+        self.notes += traces.notes
+        self.steps += traces.steps
 
     @property
     def size(self) -> int:
         """Bytes of its rows, about."""
-        rows = sum(len(put.sealed) + 128 for put in self.puts) + (MAX_ROW + 128) * len(self.notes)
+        rows = sum(len(put.sealed) + 128 for put in self.puts)
+        rows += (journal.MAX_ROW + 128) * len(self.notes)
+        rows += (marks.MAX_ROW + 128) * len(self.marks) + (standing.MAX_ROW + 128) * len(self.steps)
         return rows + 512 * (len(self.log) + len(self.charges)) + 512
 
 
@@ -137,10 +151,13 @@ class Writer:
         return group
 
     async def _write(self, group: list[Pending]) -> None:
-        await self._counters.load(
-            [charge.key for change, _ in group for charge in change.charges],
-            [attempt.key for change, _ in group for attempt in change.attempts],
-            [note.key for change, _ in group for note in change.notes],
+        counters = self._counters
+        await counters.load(
+            (counters.usage, [charge.key for change, _ in group for charge in change.charges]),
+            (counters.attempts, [attempt.key for change, _ in group for attempt in change.attempts]),
+            (counters.journals, [note.key for change, _ in group for note in change.notes]),
+            (counters.marks, [marking.key for change, _ in group for marking in change.marks]),
+            (counters.standing, [step.key for change, _ in group for step in change.steps]),
         )
         tally = self._counters.tally()
         accepted: list[Pending] = []
@@ -149,11 +166,13 @@ class Writer:
                 if any(watch.stale for watch in change.watches):
                     raise Stale(Number.CONFLICT, "the record changed while it was being decided on")
                 tally.verify_notes(change.notes)
+                marked, stepped = tally.marked(change.marks), tally.stepped(change.steps)
                 tally.charge(change.charges)
             except StrongroomError as error:
                 if not done.done():
                     done.set_exception(error)
                 continue
+            tally.set(marked, stepped)
             tally.count(change.attempts)
             tally.write(change.notes)
             accepted.append((change, done))
