@@ -15,7 +15,7 @@ from strongroom.protocol.messages import Ticket
 from strongroom.protocol.sign_in_messages import Begun, SignedIn
 from tests.support.evidence import changed
 from tests.support.issuer import CLIENT_ID, Issuer
-from tests.support.served import SECRET, AtBoth, AtTheIssuer, Cut, ServedWorld, number_of, put
+from tests.support.served import SECRET, AtBoth, AtTheIssuer, Cut, ServedWorld, number_of, put, urls_of
 from tests.support.world import World
 
 
@@ -32,7 +32,7 @@ async def test_parallel_requests_open_one_browser_window(served):
     receipt = await put(served, "bob")
     async with served.sdk("bob") as bob:
         results = await asyncio.gather(*(bob.collect(receipt.address) for _ in range(20)))
-        assert len(bob._desk._sign_in.urls) == 1
+        assert len(urls_of(bob)) == 1
     assert {result.secret for result in results} == {SECRET}
 
 
@@ -43,7 +43,7 @@ async def test_an_expired_ticket_costs_another_sign_in(served):
         for instance in (served.world.vault, served.world.authenticator):
             instance.platform.ahead += 599
         assert (await bob.collect(receipt.address)).secret == SECRET
-        assert len(bob._desk._sign_in.urls) == 2
+        assert len(urls_of(bob)) == 2
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -57,7 +57,7 @@ async def test_a_ticket_that_only_the_server_thinks_expired_is_renewed_too(serve
         else:
             released = await bob.collect(receipt.address)
         assert released.secret == SECRET
-        assert len(bob._desk._sign_in.urls) == 2
+        assert len(urls_of(bob)) == 2
 
 
 async def test_after_signing_out_somebody_else_may_sign_in(served):
@@ -128,7 +128,7 @@ async def test_the_clients_own_policy_decides_before_an_authenticator_hears_anyt
     async with served.sdk("bob", trust=distrust) as bob:
         with pytest.raises(Untrusted, match="is not one that the policy names"):
             await bob.collect(receipt.address)
-        assert bob._desk._sign_in.urls == []
+        assert urls_of(bob) == []
     assert served.authenticator.calls == [Operation.EVIDENCE]
 
 
@@ -138,7 +138,7 @@ async def test_a_vault_at_the_authenticators_address_gets_no_sign_in(served):
     async with served.sdk("bob") as bob:
         with pytest.raises(Untrusted, match="role vault"):
             await bob.collect(receipt.address)
-        assert bob._desk._sign_in.urls == []
+        assert urls_of(bob) == []
 
 
 async def test_another_authenticator_that_the_client_trusts_can_not_take_the_place(served, tmp_path):
@@ -149,7 +149,7 @@ async def test_another_authenticator_that_the_client_trusts_can_not_take_the_pla
     trust = changed(served.trust, authenticator=changed(served.trust.authenticator, clusters=clusters))
     async with served.sdk("bob", trust=trust) as bob:
         assert await number_of(bob.collect(receipt.address)) is Number.AUTHENTICATOR_UNTRUSTED
-        assert bob._desk._sign_in.urls == []
+        assert urls_of(bob) == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_what_an_authenticator_says_must_fit_what_the_vault_described(serv
     async with served.sdk("bob") as bob:
         with pytest.raises(Untrusted):
             await bob.collect(receipt.address)
-        assert len(bob._desk._sign_in.urls) == (kind is SignedIn)
+        assert len(urls_of(bob)) == (kind is SignedIn)
 
 
 async def test_an_authenticator_that_is_down_is_named(served):
@@ -198,7 +198,7 @@ async def test_a_provider_that_sends_the_browser_to_a_file_is_refused(served):
     async with served.sdk("bob") as bob:
         with pytest.raises(StrongroomError):
             await bob.collect(receipt.address)
-        assert bob._desk._sign_in.urls == []
+        assert urls_of(bob) == []
 
 
 # --- the provider ------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ async def test_each_sign_in_has_its_own_state_nonce_and_challenge(served):
     for _ in range(2):
         async with served.sdk("bob") as bob:
             await bob.collect(receipt.address)
-            urls += bob._desk._sign_in.urls
+            urls += urls_of(bob)
     first, second = (parse_qs(urlsplit(url).query) for url in urls)
     for name in ("state", "nonce", "code_challenge"):
         assert first[name] != second[name]

@@ -16,7 +16,7 @@ from strongroom.protocol.instructions import method_digest
 from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import ById, OfNamespace
 from tests.support.issuer import CLIENT_ID, Issuer
-from tests.support.served import SECRET, AtBoth, AtTheIssuer, Cut, ServedWorld, number_of, put
+from tests.support.served import SECRET, AtBoth, AtTheIssuer, Cut, ServedWorld, number_of, put, urls_of
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_an_outsider_is_refused_after_one_sign_in(served):
     async with served.sdk("mallory") as mallory:
         with pytest.raises(Refused) as caught:
             await mallory.collect(receipt.address)
-        assert len(mallory._desk._sign_in.urls) == 1
+        assert len(urls_of(mallory)) == 1
     assert caught.value.number is Number.REFUSED
     assert caught.value.reason == ""
 
@@ -84,7 +84,7 @@ async def test_many_are_collected_with_one_sign_in_and_few_round_trips(served):
     async with served.sdk("bob") as bob:
         served.vault.calls.clear()
         results = await bob.collect_many(wanted)
-        assert len(bob._desk._sign_in.urls) == 1
+        assert len(urls_of(bob)) == 1
         assert served.vault.count(Operation.FRAME) <= 6
     assert [result.secret for result in results[1:41]] == [item.secret for item in items]
     assert results[42].secret == items[7].secret

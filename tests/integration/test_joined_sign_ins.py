@@ -9,6 +9,7 @@ from strongroom.client import results
 from strongroom.client.errors import BadInput
 from strongroom.client.policy import Policy
 from strongroom.client.sign_in import DeviceCode
+from strongroom.client.sign_in.device import OnAnotherDevice
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.instructions import method_digest, sign_in_challenge
@@ -91,7 +92,7 @@ async def test_a_device_flow_is_nobodys_second_pair_of_eyes(served):
     async with served.sdk("bob") as bob:
         with pytest.raises(Refused):
             await bob.collect(address)
-        bob._desk._sign_in = Code()
+        bob._desk._own_ways = (OnAnotherDevice(Code()),)
         with pytest.raises(BadInput):
             await bob.sign_in_also(address)
 

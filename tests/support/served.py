@@ -20,6 +20,7 @@ from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.methods import oidc_method
 from strongroom.client.policy import Policy, instructions
 from strongroom.client.results import Receipt
+from strongroom.client.sign_in.browser import InBrowser
 from strongroom.client.vault import AsyncVault
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.codec import encode
@@ -217,3 +218,11 @@ async def number_of(work: Awaitable[Any]) -> Number:
     with pytest.raises(StrongroomError) as caught:
         await work
     return caught.value.number
+
+
+def urls_of(client: AsyncVault) -> list[str]:
+    """Where the only way to sign in of this client was sent."""
+    (way,) = client._desk._own_ways
+    assert isinstance(way, InBrowser)
+    assert isinstance(way._sign_in, AtTheIssuer | AtBoth)
+    return way._sign_in.urls
