@@ -13,6 +13,7 @@ demo: ready page ## store a key as one user, collect it as another, see what the
 test: lint page ## everything: lint, vectors, all tests; says what it could not run
 	@$(BIN)/python -m tools.node tests/idp web
 	@$(BIN)/python -m tools.chromium
+	@$(BIN)/python -m tools.directories
 	@$(BIN)/python spec/vectors/generate.py --check
 	@$(BIN)/pytest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hardware import machine
-from tests.idp import provider
+from tests.idp import provider, samba, slapd
 from tests.support.site import page_missing
 from tools.chromium import find
 from tools.node import commands
@@ -30,6 +30,8 @@ def web_missing(package):
 # What a test may ask for with @pytest.mark.needs(name): a function that says why it is missing, or None.
 NEEDS = {
     "oidc": provider.missing,
+    "samba": samba.missing,
+    "slapd": slapd.missing,
     "web": lambda: web_missing("age-encryption"),
     "cctv": lambda: web_missing("cctv-age"),
     "page": page_missing,
