@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from strongroom.client.methods import oidc_method
+from strongroom.client.policy import Policy
 from strongroom.protocol.errors import StrongroomError
 from tests.support.issuer import CLIENT_ID
 from tests.support.page import Page
@@ -78,6 +79,15 @@ def python(served, who):
 async def stored(served, *recipients, **options):
     async with python(served, "alice") as alice:
         return await alice.store(SECRET, namespace="share", instructions=served.for_(*recipients), **options)
+
+
+async def stored_by(served, rules, *methods):
+    """Address of what alice stores under these rules; beside her method, these sign people in."""
+    instructions = served.instructions(
+        rules | Policy.depositor_may("update", "delete"), methods=[served.method, *methods]
+    )
+    async with python(served, "alice") as alice:
+        return (await alice.store(SECRET, namespace="share", instructions=instructions)).address.id.hex()
 
 
 def terms(**changes):

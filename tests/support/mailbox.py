@@ -1,8 +1,6 @@
 """A mail server on loopback, TLS from the first byte, whose mailboxes tests look into: aiosmtpd in its own thread."""
 
 import asyncio
-import datetime
-import ipaddress
 import re
 import ssl
 import tempfile
@@ -12,10 +10,8 @@ from email.policy import default
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from tests.idp.certificates import Authority
 
 SECONDS = 20
 
@@ -27,7 +23,8 @@ class Mailbox:
         self._mails = {}
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
-        self.certificates, self._key = self_signed()
+        self._authority = Authority("a mail server's authority")
+        self.certificates = self._authority.pem
 
     def __enter__(self):
         self._server = self._loop.run_until_complete(
@@ -70,30 +67,6 @@ class Mailbox:
     def _tls(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as folder:
-            both = Path(folder) / "server.pem"
-            both.write_bytes(self._key + self.certificates)
-            context.load_cert_chain(both)
+            self._authority.issue(Path(folder), "127.0.0.1")
+            context.load_cert_chain(Path(folder) / "cert.pem", Path(folder) / "key.pem")
         return context
-
-
-def self_signed():
-    """Certificate and key for this machine, both as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server of the tests")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), secret

@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -12,8 +12,8 @@ from strongroom.client.policy import Policy
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.instructions import method_digest
-from tests.idp.provider import PAGE, Provider
-from tests.support.in_front import CALLBACK, SECRET, InFront, number_of, page, python, stored
+from tests.idp.provider import MFA_ACR, PAGE, Provider
+from tests.support.in_front import CALLBACK, SECRET, InFront, number_of, page, python, stored, web_method
 from tests.support.page import Page
 from tests.support.passkeys import SoftwarePasskey, method_of
 
@@ -88,6 +88,46 @@ async def test_a_real_provider_signs_the_user_of_a_page_in(served):
             receipt = await alice.call("store", item, {"namespace": "real"})
             assert (await alice.call("collect", receipt["address"]))["secret"] == SECRET
         assert len(walk) == 1
+
+
+@pytest.mark.needs("oidc")
+async def test_a_pushed_request_leaves_the_browser_nothing_that_could_be_changed(served):
+    """RFC 9126: what the provider is asked for, the Authenticator has told it."""
+    with Provider(page_redirect=CALLBACK, pushed_only=True) as provider:
+        served.method = oidc_method(
+            provider.issuer,
+            web_client_id=PAGE,
+            web_redirect_uri=CALLBACK,
+            pushed=True,
+            acr_values=[MFA_ACR],
+            max_age=60,
+        )
+        await served.namespace("pushed")
+        queries = []
+
+        async def authorize(event):
+            queries.append(dict(parse_qsl(urlsplit(event["url"]).query)))
+            return {"untrustedQuery": urlsplit(await asyncio.to_thread(provider.sign_in, event["url"], "alice")).query}
+
+        async with Page.open(served.vault.url, served.trust, {"authorize": authorize}) as alice:
+            item = {"secret": SECRET, "instructions": served.for_("alice")}
+            receipt = await alice.call("store", item, {"namespace": "pushed"})
+            await alice.call("signOut")
+            assert (await alice.call("collect", receipt["address"]))["secret"] == SECRET
+        assert [set(query) for query in queries] == 2 * [{"client_id", "request_uri"}]
+        assert queries[0]["request_uri"] != queries[1]["request_uri"]
+
+
+async def test_the_provider_is_asked_for_the_strength_and_age_that_a_method_wants(served):
+    served.method = web_method(served, acr_values=["silver", "gold"], max_age=300)
+    await served.namespace("strong")
+    served.issuer.claims |= {"acr": "gold", "auth_time": int(served.now())}
+    user = InFront(served, "alice")
+    async with page(served, user=user) as alice:
+        item = {"secret": SECRET, "instructions": served.for_("alice")}
+        receipt = await alice.call("store", item, {"namespace": "strong"})
+        assert (await alice.call("collect", receipt["address"]))["secret"] == SECRET
+    assert (user.queries[0]["acr_values"], user.queries[0]["max_age"]) == ("silver gold", "300")
 
 
 # --- a page that the user leaves ------------------------------------------------------------------------------

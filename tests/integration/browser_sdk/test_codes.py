@@ -1,20 +1,18 @@
-"""What the user of a page types to sign in: codes that come by e-mail, passwords of directories they approved of."""
+"""Codes that come by e-mail from a real mail server, and are typed into pages; and records that no page can open."""
 
 import pytest
 
 from strongroom import Refused
-from strongroom.client.methods import code_method, directory_method, workload_method
+from strongroom.client.methods import code_method, workload_method
 from strongroom.client.policy import Policy
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import method_digest
-from strongroom.protocol.link import Operation
-from tests.support.in_front import SECRET, number_of, page, python
+from tests.support.in_front import SECRET, number_of, page, python, stored_by
 from tests.support.mailbox import Mailbox
 from tests.support.passkeys import SoftwarePasskey, method_of
 
 BOB = "bob@example.com"
-OWNER = Policy.depositor_may("update", "delete")
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +25,11 @@ def codes_of(mailbox, *addresses):
     return code_method("codes@example.org", mailbox.url, addresses=addresses, certificates=mailbox.certificates)
 
 
-async def stored(served, rules, *methods):
-    instructions = served.instructions(rules | OWNER, methods=[served.method, *methods])
-    async with python(served, "alice") as alice:
-        return (await alice.store(SECRET, namespace="share", instructions=instructions)).address.id.hex()
-
-
 async def for_bob(served, mailbox):
     """A record whose one reader has no account anywhere, but a mailbox."""
     method = codes_of(mailbox, BOB)
     bob = Policy.anyone_with_email(BOB, method=method).allow_phishable().may("collect")
-    return await stored(served, bob, method), method
+    return await stored_by(served, bob, method), method
 
 
 class AtTheMailbox:
@@ -134,7 +126,7 @@ async def test_a_passkey_joins_a_code(served, mailbox):
     passkey, method = SoftwarePasskey(BOB), codes_of(mailbox, BOB)
     passkeys = method_of(passkey, rp_id="localhost", origin="http://localhost:4173")
     both = Policy.anyone_with_email(BOB, method=method).with_passkey(passkeys).allow_phishable()
-    address = await stored(served, both.may("collect"), method, passkeys)
+    address = await stored_by(served, both.may("collect"), method, passkeys)
     async with page(served, code=AtTheMailbox(mailbox, BOB), passkey=passkey) as bob:
         await by_code(bob, address)
         with pytest.raises(Refused):
@@ -154,23 +146,3 @@ async def test_a_record_for_programs_says_that_browsers_do_not_open_it(served):
         assert [one["kind"] for one in (await somebody.call("describe", address))["methods"]] == ["workload"]
         with pytest.raises(Misuse, match="for programs, not for browsers"):
             await somebody.call("collect", address)
-
-
-# --- passwords ------------------------------------------------------------------------------------------------
-
-
-async def test_no_password_is_asked_for_a_directory_that_nobody_approved_whatever_its_name(served):
-    """RULES 14: a share is no way to fish for passwords of the directory that it calls itself after."""
-    method = directory_method("ad.example.com", ["ldaps://ldap.mallory.example"], base="dc=example,dc=com")
-    rules = Policy.anyone_signed_in(method=method).may("collect")
-    address = await stored(served, rules, method)
-
-    async def password(event):
-        raise AssertionError("a password was asked for")
-
-    async with page(served, password=password) as bob:
-        (shown,) = [one for one in (await bob.call("describe", address))["methods"] if one["kind"] == "directory"]
-        assert shown["name"] == "ad.example.com"
-        sent = served.authenticator.count(Operation.FRAME)
-        assert await number_of(bob.call("signIn", address, {"method": shown})) == Number.TOKEN_UNTRUSTED
-        assert served.authenticator.count(Operation.FRAME) == sent
