@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "verify",
     "appraise",
     "trust",
+    "policy",
     "namespace",
     "share",
     "verify-page",

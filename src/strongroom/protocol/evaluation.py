@@ -113,16 +113,15 @@ def evaluate(rules: ParsedRules, action: Action, record: RecordFacts, facts: Seq
     others = [_others(fact, facts) if rules.joined else [] for fact in facts]
     requests = [_request(rules, action, said, fact, beside, now) for fact, beside in zip(facts, others, strict=True)]
     results = cedarpy.is_authorized_batch(requests, rules.policies, _NO_ENTITIES)
-    return [
-        Outcome(
-            fact,
-            [fact, *beside],
-            result.decision is cedarpy.Decision.Allow and not (action == "approve" and fact.phishable),
-            sorted(int(name.removeprefix("policy") or 0) for name in result.diagnostics.reasons),
-            result.diagnostics.errors,
-        )
-        for fact, beside, result in zip(facts, others, results, strict=True)
-    ]
+    return [_outcome(action, fact, beside, result) for fact, beside, result in zip(facts, others, results, strict=True)]
+
+
+def _outcome(action: Action, fact: Fact, others: Sequence[Fact], result: cedarpy.AuthzResult) -> Outcome:
+    errors = result.diagnostics.errors
+    if action == "approve" and fact.phishable:
+        return Outcome(fact, [fact], False, [], errors)
+    policies = sorted(int(name.removeprefix("policy") or 0) for name in result.diagnostics.reasons)
+    return Outcome(fact, [fact, *others], result.allowed, policies, errors)
 
 
 def verify_permitted(outcomes: Sequence[Outcome]) -> Outcome:
