@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,16 +11,14 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
 from strongroom.client.methods import oidc_method
-from strongroom.enclave.authenticator import device
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
 from strongroom.enclave.authenticator.tickets import CapsuleContents, Sealer
-from strongroom.enclave.runtime import egress
 from strongroom.protocol.authenticator_messages import Enclose
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import bound_nonce
 from strongroom.protocol.primitives import Domain, SigningKey
-from strongroom.protocol.sign_in_messages import DeviceBegin, DevicePoll
+from strongroom.protocol.sign_in_messages import DevicePoll
 from strongroom.protocol.vault_messages import SignInAt
 from tests.support.issuer import (
     AUTHENTICATOR,
@@ -31,10 +28,11 @@ from tests.support.issuer import (
     RSA,
     VAULT,
     Desk,
-    Issuer,
     answer,
     base64url,
+    desk_at_issuer,
     public,
+    refusal,
     sign,
 )
 from tests.support.world import Platform
@@ -46,24 +44,10 @@ def platform(tmp_path):
     return Platform("authenticator", tmp_path / "machine")
 
 
-@asynccontextmanager
-async def desk_at_issuer(platform):
-    clock = Desk(platform).clock
-    async with Issuer(clock).serving() as issuer:
-        yield Desk(platform, issuer), issuer
-
-
 @pytest.fixture
 async def place(platform):
     async with desk_at_issuer(platform) as found:
         yield found
-
-
-async def refusal(action, family, number):
-    with pytest.raises(family) as caught:
-        await action
-    assert caught.value.number is number
-    return caught.value.reason
 
 
 @pytest.mark.parametrize(("alg", "kid", "key"), [("RS256", "rsa", RSA), ("ES256", "ec", EC), ("EdDSA", "ed", ED)])
@@ -311,116 +295,6 @@ async def test_the_providers_no_is_a_refusal_that_repeats_none_of_its_text(place
     assert await refusal(desk.sign_in(), Refused, Number.SIGN_IN_REFUSED) == "invalid_grant"
 
 
-async def test_a_redirecting_token_endpoint_is_not_followed(place):
-    desk, issuer = place
-
-    async def redirect(writer, headers):
-        await answer(writer, {}, 307, f"location: {issuer.url}/elsewhere")
-
-    issuer.routes["/token"] = redirect
-    assert "redirects" in await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
-    assert issuer.calls["/elsewhere"] == 0
-
-
-@pytest.mark.parametrize(
-    "body", [b"x" * 300_000, b"[" * 100_000, b'{"keys": 7}', b"\xff\xfe", b"", b'{"keys": [' + b"{}," * 99 + b"{}]}"]
-)
-@pytest.mark.parametrize("path", ["/jwks", "/token", "/.well-known/openid-configuration"])
-async def test_nonsense_from_a_provider_is_unavailable(place, path, body):
-    desk, issuer = place
-
-    async def nonsense(writer, headers):
-        await answer(writer, body)
-
-    issuer.routes[path] = nonsense
-    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
-
-
-async def test_html_is_not_json(place):
-    desk, issuer = place
-
-    async def page(writer, headers):
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\n{}")
-        await writer.drain()
-
-    issuer.routes["/jwks"] = page
-    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_UNAVAILABLE)
-
-
-@pytest.mark.parametrize("path", ["/jwks", "/token", "/.well-known/openid-configuration"])
-@pytest.mark.parametrize("manner", ["silent", "dripping body", "dripping headers"])
-async def test_a_slow_or_dripping_provider_is_given_up(place, monkeypatch, path, manner):
-    desk, issuer = place
-    monkeypatch.setattr(egress, "PROVIDER_TIMEOUT", 0.3)
-
-    async def drip(writer, headers):
-        if manner == "dripping body":
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99999\r\n\r\n")
-        while True:
-            if manner != "silent":
-                writer.write(b" " if manner == "dripping body" else b"HTTP/1.1 100 Continue\r\n\r\n")
-                await writer.drain()
-            await asyncio.sleep(0.02)
-
-    issuer.routes[path] = drip
-    started = asyncio.get_running_loop().time()
-    await refusal(desk.sign_in(), Unavailable, Number.PROVIDER_SLOW)
-    assert asyncio.get_running_loop().time() - started < 2
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {"issuer": "https://evil.example"},
-        {"issuer": None},
-        {"jwks_uri": 7},
-    ],
-)
-async def test_a_discovery_document_that_is_not_the_issuers_is_refused(place, metadata):
-    desk, issuer = place
-    issuer.metadata = metadata
-    await refusal(desk.begin(), Unavailable, Number.PROVIDER_UNAVAILABLE)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://10.0.0.1/token",
-        "https://169.254.169.254/latest/meta-data",
-        "https://[::ffff:127.0.0.1]/",
-        "https://[64:ff9b::7f00:1]/",
-        "http://example.com/token",
-        "file:///etc/passwd",
-        "https://user@127.0.0.1/",
-        "https://127.0.0.1/#f",
-        "javascript:alert(1)",
-    ],
-)
-@pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri"])
-async def test_endpoints_inside_the_network_are_not_called(place, endpoint, address, monkeypatch):
-    desk, issuer = place
-    calls = []
-
-    async def resolve(host, port):
-        return ["192.168.1.1" if host == "example.com" else host]
-
-    async def connect(host, port, original=desk.platform.connect):
-        calls.append(host)
-        return await original(host, port)
-
-    monkeypatch.setattr(desk.platform, "resolve", resolve)
-    monkeypatch.setattr(desk.platform, "connect", connect)
-    issuer.metadata = {endpoint: address}
-    await refusal(desk.sign_in(), Refused, Number.DESTINATION_REFUSED)
-    assert set(calls) <= {"127.0.0.1"}
-
-
-async def test_an_authorization_endpoint_that_is_no_https_address_is_not_shown(place):
-    desk, issuer = place
-    issuer.metadata = {"authorization_endpoint": "javascript:alert(1)"}
-    await refusal(desk.begin(), Refused, Number.DESTINATION_REFUSED)
-
-
 @pytest.mark.parametrize(
     "redirect",
     ["http://127.0.0.1/callback", "http://127.0.0.1:1/other", "http://127.0.0.1:80@evil.example/callback",
@@ -461,59 +335,6 @@ async def test_the_sign_in_works_at_localhost_too(place):
     issuer.url = issuer.url.replace("127.0.0.1", "localhost")
     desk.method = oidc_method(issuer.url, CLIENT_ID)
     assert (await desk.sign_in()).subject == "bob"
-
-
-async def device_flow(desk, issuer, **started):
-    async def begin(writer, headers):
-        found = {"device_code": "dc", "user_code": "ABCD-EFGH", "verification_uri": f"{issuer.url}/device"}
-        await answer(writer, {**found, "expires_in": 600, **started})
-
-    issuer.metadata = {"device_authorization_endpoint": f"{issuer.url}/device_authorization"}
-    issuer.routes["/device_authorization"] = begin
-    desk.method = oidc_method(issuer.url, CLIENT_ID, device_client_id="tv")
-    request = DeviceBegin(vault_cluster=VAULT, capsule=desk.capsule(), method=desk.digest)
-    return await desk.service.handle(desk.caller(), request)
-
-
-async def test_the_device_flow_is_bound_to_who_began_it_and_marked_phishable(place, platform):
-    desk, issuer = place
-    begun = await device_flow(desk, issuer)
-    assert (begun.user_code, begun.interval) == ("ABCD-EFGH", 5)
-    poll = DevicePoll(capsule=desk.capsule(), handle=begun.handle)
-    honest = issuer.routes["/token"]
-
-    async def pending(writer, headers):
-        await answer(writer, {"error": "authorization_pending"}, 400)
-
-    issuer.routes["/token"] = pending
-    await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_PENDING)
-    issuer.routes["/token"], issuer.claims = honest, {"aud": "tv", "nonce": None}
-    platform.ahead = 5
-    owner, desk.binding_key = desk.binding_key, SigningKey.generate().public
-    await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.REFUSED)
-    desk.binding_key = owner
-    signed_in = await desk.service.handle(desk.caller(), poll)
-    facts = desk.service._sealer.verify_ticket(
-        signed_in.ticket, binding_key=owner, vault_cluster=VAULT, now=desk.clock.now()
-    )
-    assert [(fact.channel, fact.phishable) for fact in facts] == [("device", True)]
-    platform.ahead = 700
-    await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_REFUSED)
-
-
-async def test_the_device_flow_is_off_unless_the_method_allows_it(place):
-    desk, _ = place
-    request = DeviceBegin(vault_cluster=VAULT, capsule=desk.capsule(), method=desk.digest)
-    await refusal(desk.service.handle(desk.caller(), request), Misuse, Number.UNKNOWN_METHOD)
-
-
-@pytest.mark.parametrize(
-    "started", [{"verification_uri": "javascript:alert(1)"}, {"user_code": ""}, {"expires_in": -1}]
-)
-async def test_a_device_flow_that_would_fool_its_user_is_refused(place, started):
-    desk, issuer = place
-    with pytest.raises(StrongroomError):
-        await device_flow(desk, issuer, **started)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -582,36 +403,3 @@ async def test_the_largest_definitions_fit_into_a_capsule(platform):
     assert len(decode(encode(SignInAt(url="", cluster_id=VAULT, capsule=capsule)), SignInAt, limit=10**6).capsule)
     begin = desk.begin(capsule=capsule, vault_cluster=VAULT_PEER.claims.cluster_id)
     await refusal(begin, Misuse, Number.UNKNOWN_METHOD)
-
-
-async def test_a_device_flow_is_polled_no_faster_than_the_provider_asks(place, platform):
-    """One stranger's poll in a loop would have the provider block this Authenticator for everybody."""
-    desk, issuer = place
-    begun = await device_flow(desk, issuer, interval=7)
-    other = await device_flow(desk, issuer, interval=7)
-
-    async def pending(writer, headers):
-        await answer(writer, {"error": "authorization_pending"}, 400)
-
-    issuer.routes["/token"] = pending
-    for ahead, handle, calls in (
-        (0, begun, 1), (0, begun, 1), (6, begun, 1), (6, other, 2), (8, begun, 3), (9, begun, 3)
-    ):  # fmt: skip
-        platform.ahead = ahead
-        poll = DevicePoll(capsule=desk.capsule(), handle=handle.handle)
-        await refusal(desk.service.handle(desk.caller(), poll), Refused, Number.SIGN_IN_PENDING)
-        assert issuer.calls["/token"] == calls
-
-
-def test_flows_whose_pace_is_kept_are_bounded(monkeypatch):
-    monkeypatch.setattr(device, "MAX_POLLS", 3)
-    polls = device.DevicePolls()
-    flow = device.DeviceFlow(
-        binding_key=SigningKey.generate().public, vault_cluster=VAULT, method=bytes(32), expires_at=99, device_code="c",
-        nonce="n", code_verifier="v", interval=5,
-    )  # fmt: skip
-    for n in range(10):
-        polls.verify_pace(bytes([n]), flow, 1)
-        assert len(polls._next) <= 3
-    with pytest.raises(Refused):
-        polls.verify_pace(b"\x09", flow, 5)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -26,6 +27,8 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Number, StrongroomError
+from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Method, bound_nonce, method_digest
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.sign_in_messages import Begin, Redeem, SignedIn
@@ -142,6 +145,20 @@ class Issuer:
         await answer(writer, {"access_token": "x", "token_type": "Bearer", "id_token": self.make_token()})
 
 
+async def refusal(action: Awaitable[Any], family: type[StrongroomError], number: Number) -> str:
+    """The reason for which `action` is refused."""
+    with pytest.raises(family) as caught:
+        await action
+    assert caught.value.number is number
+    return caught.value.reason
+
+
+@asynccontextmanager
+async def desk_at_issuer(platform: Platform) -> AsyncIterator[tuple[Desk, Issuer]]:
+    async with Issuer(Clock(platform)).serving() as issuer:
+        yield Desk(platform, issuer), issuer
+
+
 class Desk:
     """An Authenticator and one client of it."""
 
@@ -188,3 +205,10 @@ class Desk:
         reply = await self.service.handle(self.caller(), Redeem(**{**request, **changes}))
         assert isinstance(reply, SignedIn)
         return reply
+
+    def fact(self, signed_in: SignedIn) -> Fact:
+        """What a ticket of one sign-in says."""
+        (fact,) = self.sealer.verify_ticket(
+            signed_in.ticket, binding_key=self.binding_key, vault_cluster=VAULT, now=self.clock.now()
+        )
+        return fact

@@ -56,7 +56,7 @@ class _TokenAnswer(msgspec.Struct):
 
 
 class _PushedAnswer(msgspec.Struct):
-    request_uri: Annotated[str, Meta(pattern="^[!-~]{1,512}$")]
+    request_uri: Annotated[str, Meta(pattern=r"\A[!-~]{1,512}\Z")]
 
 
 class _ErrorAnswer(msgspec.Struct):

@@ -204,8 +204,8 @@ class Egress:
             except (OSError, h11.ProtocolError) as error:
                 if isinstance(error, TimeoutError):
                     raise
-                reason = f"{endpoint.host}: {type(error).__name__}"
-                raise Unavailable(Number.PROVIDER_UNAVAILABLE, reason) from None
+                # Without the name: a depositor chose it, and the operator's log holds none (`runtime.events`).
+                raise Unavailable(Number.PROVIDER_UNAVAILABLE, type(error).__name__) from None
 
     async def _exchange(self, endpoint: Endpoint, method: str, headers: Mapping[str, str], body: bytes) -> Answer:
         reader, writer = await self.dial(endpoint.host, endpoint.port, tls=endpoint.tls)
