@@ -247,7 +247,7 @@ async def test_an_address_that_is_not_named_gets_the_same_answer_and_no_mail(des
     honest = await desk.code_begin()
     begun = await desk.code_begin(email)
     assert begun.expires_at - honest.expires_at <= 2
-    if len(email) == len(BOB):
+    if email.isascii() and len(email) == len(BOB):
         assert len(begun.handle) - len(honest.handle) == len(email) - len(BOB)
     assert len(server.mails) == 1
     assert server.conversations == 2  # as far as the sender, so that what a server costs and how it fails look alike
