@@ -47,7 +47,11 @@ class Quorum:
 
     def together(self) -> People:
         """Whoever holds a ticket on which `needed` of them have signed in, one after the other on one machine: see
-        `AsyncVault.sign_in_also`."""
+        `AsyncVault.sign_in_also`.
+
+        What is demanded besides (`native_only` …) is demanded of the one whom the decision names; of the others only
+        that nobody can have tricked them. Where it is to hold for everybody, let them approve.
+        """
         if self.needed > MAX_SIGN_INS:
             raise invalid_rules(f"a ticket holds {MAX_SIGN_INS} sign-ins; let {self.needed} people approve instead")
         signed_in = [f"{_OTHERS}.containsAny({listed}) || {listed}.contains({_ME})" for listed in self._listed()]

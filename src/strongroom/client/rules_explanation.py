@@ -39,6 +39,7 @@ _NAMES: Final = {
     "context.identity.auth_time": "the time of the sign-in at the provider",
     "context.identity.auth_age": "the age of the sign-in at the provider",
     "context.identity.channel": "the channel of the sign-in",
+    "context.identity.phishable": "that the sign-in may be for somebody else",
     "context.identity.others": "the others who signed in on the same ticket",
     "context.identity.other_emails": "the addresses of the others on the same ticket",
     "context.identity.sign_ins": "the number of people on the ticket",
