@@ -152,7 +152,7 @@ async def test_the_sdk_says_that_passkeys_take_a_browser(served):
     address = await put(served, served.instructions(rules, methods=[method]))
     async with served.sdk("bob") as bob:
         description = await bob.describe(address)
-        assert [(one.rp_id, one.channels) for one in description.methods] == [("share.test", ())]
+        assert [(one.kind, one.name, one.channels) for one in description.methods] == [("passkey", "share.test", ())]
         with pytest.raises(BadInput, match="passkey"):
             await bob.collect(address)
 

@@ -23,7 +23,16 @@ from strongroom.client.results import Person
 from strongroom.client.sign_in import AnyWay, NoWay
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.codec import encode
-from strongroom.protocol.instructions import Method, parse_instructions, parse_method
+from strongroom.protocol.instructions import (
+    CodeMethod,
+    EnclaveMethod,
+    KeysMethod,
+    Method,
+    PasskeyMethod,
+    WorkloadMethod,
+    parse_instructions,
+    parse_method,
+)
 from strongroom.protocol.limits import MAX_RULES
 from strongroom.protocol.primitives import SigningKey
 
@@ -99,14 +108,20 @@ def namespace_instructions(path: Path, trust: TrustPolicy, emails: list[str], ad
     Raises `Failure` and `Misuse`.
     """
     parsed = parse_instructions(load_instructions(path, trust))
-    rules = []
+    creators, others = list[Policy](), list[Policy]()
     for method in map(parse_method, parsed.methods):
-        create = _people(emails, method) if emails else Policy.anyone_signed_in(method)
+        create = _people(emails, method) if emails else _anyone(method)
+        # Who signed in by a code could not change what they stored: ordinary rules deny a depositor who may be tricked.
+        if create and not isinstance(method, CodeMethod):
+            creators.append(create.may("create"))
         # Whoever signs in may look a name up: recipients can't create here, but must find what is theirs (RULES 19).
-        anyone = Policy.anyone_signed_in(method)
-        admin = _people(admins, method) if admins else None
-        rules.append(Policy.namespace(create=create, describe=anyone, admin=admin))
-    rule = reduce(or_, rules)
+        anyone, admin = _anyone(method), _people(admins, method)
+        if anyone:
+            others.append(anyone.may("describe"))
+        if admin:
+            others.append(admin.may("admin", "set-quota", "update", "delete"))
+    _verify_somebody(creators, emails)
+    rule = reduce(or_, [*creators, *others])
     rule.check()
     # Without administrators it is the owner's key alone that changes the namespace.
     return encode(msgspec.structs.replace(parsed, rules=rule.cedar, permanent=not admins))
@@ -114,14 +129,44 @@ def namespace_instructions(path: Path, trust: TrustPolicy, emails: list[str], ad
 
 def ordinary_rules(instructions: bytes, emails: list[str]) -> Policy:
     """Of `--for`: the named addresses may collect, by any of the methods; the depositor may update, delete, audit."""
-    methods = map(parse_method, parse_instructions(instructions).methods)
-    collectors = [_people(emails, method).may("collect") for method in methods]
+    people = [_people(emails, method) for method in methods_of(instructions)]
+    collectors = [one.may("collect") for one in people if one]
+    _verify_somebody(collectors, emails)
     return reduce(or_, collectors) | Policy.depositor_may("update", "delete", "audit")
 
 
-def _people(emails: list[str], method: Method) -> People:
+def _people(emails: list[str], method: Method) -> People | None:
+    """Those of the addresses whom this method can sign in; None if it can't say who has an address."""
     for email in emails:
         name, at, domain = email.partition("@")
         if not (name and at and "." in domain):
             raise Failure(f"{email!r} is not an e-mail address", "write it as somebody@example.com")
+    match method:
+        case _ if not emails:
+            return None
+        case WorkloadMethod() | EnclaveMethod():
+            return None
+        case KeysMethod(keys=listed) | PasskeyMethod(passkeys=listed):
+            wanted = {email.lower() for email in emails}
+            names = sorted({one.person for one in listed if one.person.lower() in wanted})
+            return Policy.listed(method, *names) if names else None
+        case CodeMethod():
+            # A code may be coaxed out of somebody; who lets people in by codes has taken that into account.
+            return Policy.anyone_with_email(*emails, method=method).allow_phishable()
     return Policy.anyone_with_email(*emails, method=method)
+
+
+def _anyone(method: Method) -> People | None:
+    """Whoever signs in by it; of programs nobody, since every one of that platform could, whosever it is."""
+    if isinstance(method, WorkloadMethod):
+        return None
+    anyone = Policy.anyone_signed_in(method)
+    return anyone.allow_phishable() if isinstance(method, CodeMethod) else anyone
+
+
+def _verify_somebody(rules: list[Policy], emails: list[str]) -> None:
+    if not rules:
+        raise Failure(
+            f"none of the sign-in methods says who {', '.join(emails) or 'anybody'} is",
+            "programs and enclaves have no address: write rules, and give --rules FILE",
+        )

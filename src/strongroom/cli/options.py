@@ -38,7 +38,12 @@ Rules = Annotated[
     Path | None, typer.Option("--rules", metavar="FILE", help="Rules of your own in Cedar, instead of --for.")
 ]
 Issuer = Annotated[
-    str | None, typer.Option("--issuer", metavar="URL", help="Sign-in provider to use where there are several.")
+    str | None,
+    typer.Option(
+        "--issuer",
+        metavar="URL",
+        help="Provider to sign in at where there are several, or another sign-in by its name.",
+    ),
 ]
 NoBrowser = Annotated[
     bool, typer.Option("--no-browser", help="Print the sign-in address instead of opening a browser.")

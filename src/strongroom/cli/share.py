@@ -14,7 +14,7 @@ from strongroom.cli import options, sharing
 from strongroom.cli.connection import run_with_vault
 from strongroom.cli.files import verify_can_create, write_new
 from strongroom.cli.settings import load_settings, needed
-from strongroom.cli.signing_in import browser
+from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import (
     EXIT_REFUSED,
     Failure,
@@ -52,6 +52,7 @@ Opens = Annotated[int, typer.Option("--opens", min=0, metavar="N", help="How oft
 
 
 @app.command()
+@signs_in
 def send(
     files: sharing.Files,
     emails: Recipient = None,
@@ -68,15 +69,14 @@ def send(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Encrypt files here, upload them, and print the link. The link holds no key: whom you named has to sign in."""
     recipients = sharing.named_recipients(emails, groups, second, cards)
     sources = find_sources(files)
     words = sharing.chosen_message(message, message_file)
-    place = _Place(site, statement, vault, trust, config, issuer, no_browser)
+    place = _Place(site, statement, vault, trust, config, login)
     draft = Draft(
         title=title or _title(files),
         message=words,
@@ -93,6 +93,7 @@ def send(
 
 
 @app.command()
+@signs_in
 def receive(
     link: sharing.LinkArgument,
     output: Annotated[
@@ -108,8 +109,7 @@ def receive(
     ] = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Sign in and receive what a link names. What is verified is decrypted and written; nothing is ever overwritten."""
@@ -117,7 +117,7 @@ def receive(
     where = parse_link(link)
     if where.kind == "request":
         if settings.statement and settings.site == where.origin:  # only then is one's own list within reach, unasked
-            _verify_not_own(where, _Place(None, None, vault, trust, config, issuer, no_browser))
+            _verify_not_own(where, _Place(None, None, vault, trust, config, login))
         raise Failure(
             "this is not the link of a share, but of a request for files",
             "if you were asked: strongroom share answer LINK FILES…; if you ask: strongroom share list --json says "
@@ -144,8 +144,8 @@ def receive(
         settings=settings,
         vault=vault or f"{where.origin}/vault",
         trust=trust,
-        sign_in=browser(no_browser=no_browser),
-        issuer=issuer,
+        sign_in=login.ways(),
+        issuer=login.issuer,
     )
     if as_json:
         result_json(_share_json(share) | {"written": [str(path) for path in written]})
@@ -157,18 +157,18 @@ def receive(
 
 
 @app.command("list")
+@signs_in
 def list_(
     site: sharing.SiteUrl = None,
     statement: sharing.StatementDigest = None,
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what you have sent and asked for, newest first."""
-    place = _Place(site, statement, vault, trust, config, issuer, no_browser)
+    place = _Place(site, statement, vault, trust, config, login)
     entries = place.run(lambda shares: shares.desk.entries())
     if as_json:
         result_json({"shares": [_entry_json(place.site, entry) for entry in entries]})
@@ -180,6 +180,7 @@ def list_(
 
 
 @app.command()
+@signs_in
 def history(
     share: sharing.IdArgument,
     site: sharing.SiteUrl = None,
@@ -187,13 +188,12 @@ def history(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Show who asked for a share, when, and what the Vault answered."""
     record = sharing.record_of(share)
-    place = _Place(site, statement, vault, trust, config, issuer, no_browser)
+    place = _Place(site, statement, vault, trust, config, login)
     journal = place.run(lambda shares: shares.history(record))
     terms = journal.terms
     if as_json:
@@ -221,6 +221,7 @@ def history(
 
 
 @app.command()
+@signs_in
 def revoke(
     share: sharing.IdArgument,
     yes: options.Yes = False,
@@ -229,18 +230,18 @@ def revoke(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
 ) -> None:
     """Close a share for good and have its files erased. Who has opened it already keeps what they have."""
     record = sharing.record_of(share)
     if not yes:
         confirm("Revoke this share, for good?", hint="say --yes")
-    _Place(site, statement, vault, trust, config, issuer, no_browser).run(lambda shares: shares.revoke(record))
+    _Place(site, statement, vault, trust, config, login).run(lambda shares: shares.revoke(record))
     say("revoked: nobody opens it any more, and the host has erased the files", "dim")
 
 
 @app.command()
+@signs_in
 def extend(
     share: sharing.IdArgument,
     days: Annotated[int | None, typer.Option("--days", min=1, metavar="N", help="Days from now until it ends.")] = None,
@@ -256,15 +257,14 @@ def extend(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Let a share last longer, be opened more often, or by more people."""
     if days is None and opens is None and not emails:
         raise Failure("there is nothing to change", "give --days, --opens or --for")
     record = sharing.record_of(share)
-    place = _Place(site, statement, vault, trust, config, issuer, no_browser)
+    place = _Place(site, statement, vault, trust, config, login)
     until = sharing.expiry(f"{days}d", 0) if days is not None else None
     entry = place.run(lambda shares: shares.extend(record, expires_at=until, max_opens=opens, recipients=emails or []))
     if as_json:
@@ -274,6 +274,7 @@ def extend(
 
 
 @app.command()
+@signs_in
 def request(
     emails: Annotated[
         list[str] | None, typer.Option("--from", metavar="EMAIL", help="Whom to ask for files; repeat for more.")
@@ -290,14 +291,13 @@ def request(
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Ask somebody for files: prints a link by which the people named, and nobody else, can send to you alone."""
     invited = sharing.named_recipients(emails, None, None, None)
     words = sharing.chosen_message(message, message_file)
-    place = _Place(site, statement, vault, trust, config, issuer, no_browser)
+    place = _Place(site, statement, vault, trust, config, login)
     draft = Draft(
         title=title, message=words, recipients=invited, expires_at=sharing.expiry(expires, place.site.default_days)
     )
@@ -306,6 +306,7 @@ def request(
 
 
 @app.command()
+@signs_in
 def answer(
     link: sharing.LinkArgument,
     files: sharing.Files,
@@ -317,8 +318,7 @@ def answer(
     ] = None,
     trust: options.Trust = None,
     config: options.Config = None,
-    issuer: options.Issuer = None,
-    no_browser: options.NoBrowser = False,
+    login: Login = UNASKED,
     as_json: options.AsJson = False,
 ) -> None:
     """Send files to whoever asked you for them by a link."""
@@ -349,8 +349,8 @@ def answer(
         settings=load_settings(config),
         vault=vault or f"{where.origin}/vault",
         trust=trust,
-        sign_in=browser(no_browser=no_browser),
-        issuer=issuer,
+        sign_in=login.ways(),
+        issuer=login.issuer,
     )
     if as_json:
         result_json({"request": where.id.hex(), "size": sent})
@@ -416,14 +416,13 @@ class _Place:
         vault: str | None,
         trust: Path | None,
         config: Path | None,
-        issuer: str | None,
-        no_browser: bool,
+        login: Login,
     ) -> None:
         self._settings = load_settings(config)
         self._trust = needed(trust, self._settings.trust, "trust")
         self._policy = load_trust(self._trust)
-        self._sign_in = browser(no_browser=no_browser)
-        self._issuer = issuer
+        self._login = login
+        self._ways = login.ways()
         self.site = sharing.approved_site(site, statement, self._settings)
         self._vault = vault or self.site.vault
 
@@ -434,8 +433,8 @@ class _Place:
             settings=self._settings,
             vault=self._vault,
             trust=self._trust,
-            sign_in=self._sign_in,
-            issuer=self._issuer,
+            sign_in=self._ways,
+            issuer=self._login.issuer,
             approved=self.site.methods,
         )
 

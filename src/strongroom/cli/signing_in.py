@@ -30,7 +30,6 @@ from strongroom.client.sign_in import (
     PasswordSignIn,
     PrintingDeviceSignIn,
     PrintingSignIn,
-    SignIn,
     TokenSignIn,
     token_of_environment,
     token_of_file,
@@ -128,11 +127,6 @@ def signs_in(command: Callable[..., None]) -> Callable[..., None]:
 
     vars(with_options)["__signature__"] = own.replace(parameters=parameters)
     return with_options
-
-
-def browser(*, no_browser: bool) -> SignIn:
-    """For commands whose records take providers only."""
-    return PrintingSignIn() if no_browser else BrowserSignIn()
 
 
 def explained(error: NoWay) -> Failure:
