@@ -83,6 +83,8 @@ class _Claims(Registered):
     email_domain_verified: Any = msgspec.field(default=None, name="xms_edov")
     groups: str | list[str] = []
     roles: str | list[str] = []
+    group: str | list[str] = []
+    strongroom_groups: str | list[str] = []
     has_groups: Any = msgspec.field(default=None, name="hasgroups")
     hd: str = ""
     tid: str = ""
@@ -211,11 +213,15 @@ def _auth_time(claims: _Claims, now: int) -> int | None:
 
 
 def _groups(claims: _Claims) -> list[str]:
-    """Groups, and Entra's app roles. Raises `Untrusted` when the provider left some out: then a rule that forbids a
-    group would not fire."""
+    """Groups, by the names that providers have for them: Entra's app roles are `roles`, AD FS says `group`, and Auth0
+    keeps the usual names to itself, so an Action writes `strongroom_groups`.
+
+    Raises `Untrusted` when the provider left some out: then a rule that forbids a group would not fire.
+    """
     if {"groups", "roles"} & claims.claim_names.keys() or claims.has_groups not in (None, False):
         raise token_untrusted("the provider left groups out (too many); let it send only groups of this application")
-    return sorted({*_texts(claims.groups, "groups"), *_texts(claims.roles, "roles")})
+    named = (claims.groups, claims.roles, claims.group, claims.strongroom_groups)
+    return sorted({text for group in named for text in _texts(group, "groups")})
 
 
 def _verified_email(claims: _Claims, email_domains: Sequence[str]) -> str:
