@@ -124,6 +124,11 @@ class Slapd:
         return f"ldap://{ADDRESS}:{self._port}"
 
     @property
+    def knows_nested(self) -> bool:
+        """True when `memberOf` has groups around groups, too."""
+        return self._mode == "nested"
+
+    @property
     def ldaps_port(self) -> int:
         return self._tls_port
 

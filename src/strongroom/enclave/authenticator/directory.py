@@ -25,6 +25,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from strongroom.enclave.authenticator import ldap
 from strongroom.enclave.authenticator.directory_users import User, parse_user
 from strongroom.enclave.authenticator.distinguished_names import Name, is_below, parse_name
@@ -142,12 +144,13 @@ class Directories:
             return person, await _groups_by_search(speaking, method, person)
 
     def _fact(self, digest: bytes, method: DirectoryMethod, person: Entry, groups: list[str]) -> Fact:
-        signed_in = fact(digest, "directory", _subject(method, person))
-        signed_in.email = _mail(method, person)
-        signed_in.groups = groups
-        signed_in.amr = ["pwd"]
-        signed_in.auth_time = self._clock.now()
-        return signed_in
+        return msgspec.structs.replace(
+            fact(digest, "directory", _subject(method, person)),
+            email=_mail(method, person),
+            groups=groups,
+            amr=["pwd"],
+            auth_time=self._clock.now(),
+        )
 
 
 def _verify_bound(result: Result) -> None:
@@ -232,11 +235,8 @@ async def _groups_by_search(speaking: Conversation, method: DirectoryMethod, per
         if not newest or wanted.keys() <= known:
             return [group for name, group in wanted.items() if name in known - {own}]
         members = [ldap.equal(kind, name) for name in newest.values() for kind in ("member", "uniqueMember")]
-        limit = MAX_GROUPS
-        entries = _found(
-            await speaking.search(ldap.search(method.base, ldap.SUBTREE, ldap.some(*members), [], limit=limit))
-        )
-        found = {_parse_found(entry.name): entry.name for entry in entries}
+        asked = ldap.search(method.base, ldap.SUBTREE, ldap.some(*members), [], limit=MAX_ENTRIES)
+        found = {_parse_found(entry.name): entry.name for entry in _found(await speaking.search(asked))}
         newest = {name: text for name, text in found.items() if name not in known}
         known |= newest.keys()
         if len(known) > MAX_GROUPS:
