@@ -22,28 +22,27 @@ class Mailbox:
     def __init__(self):
         self._mails = {}
         self._changed = threading.Condition()
-        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._authority = Authority("a mail server's authority")
         self.certificates = self._authority.pem
 
     def __enter__(self):
-        self._server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: SMTP(self, loop=self._loop), "127.0.0.1", 0, ssl=self._tls())
-        )
-        self.url = f"smtps://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
+        assert self._ready.wait(SECONDS)
         return self
 
     def __exit__(self, kind, error, trace):
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
-        self._server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+
+    async def _serve(self):
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        server = await self._loop.create_server(lambda: SMTP(self, loop=self._loop), "127.0.0.1", 0, ssl=self._tls())
+        self.url = f"smtps://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._ready.set()
+        await self._over.wait()
+        server.close()
 
     async def handle_DATA(self, server, session, envelope):  # as aiosmtpd calls it
         with self._changed:

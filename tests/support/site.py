@@ -13,11 +13,13 @@ from strongroom.cli.connection import namespace_instructions
 from strongroom.cli.demo.processes import Child
 from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.trust import look_at
+from strongroom.client.files import load_instructions
 from strongroom.client.keys import load_key
 from strongroom.client.methods import oidc_method
 from strongroom.client.page import SHIPPED, parse_page
 from strongroom.client.share.site import site_statement
 from strongroom.client.vault import AsyncVault
+from strongroom.protocol.instructions import parse_instructions, parse_method
 from tests.idp.provider import NATIVE, PAGE, Provider
 
 DIST = SHIPPED
@@ -53,9 +55,11 @@ def apart(work):
 class Site:
     """A context manager. `folder` is a client's: trust.toml, strongroom.toml, instructions.toml."""
 
-    def __init__(self, root, *, page=DIST, share_options=(), max_bytes=1 << 30):
+    def __init__(self, root, *, page=DIST, share_options=(), max_bytes=1 << 30, more_methods=""):
+        """`more_methods`: tables of an instructions file, for people whom the provider does not know."""
         self.servers, self.folder = root / "servers", root / "client"
         self.page, self.share_options, self.max_bytes = page, share_options, max_bytes
+        self.more_methods = more_methods
         self.port = free_port()
         self.origin = f"http://localhost:{self.port}"
         self._stack = ExitStack()
@@ -97,13 +101,19 @@ class Site:
             "vault": self.vault,
             "authenticators": [self.authenticator],
             "namespace": NAMESPACE,
-            "methods": [self.method],
+            "methods": self.methods,
             "max_bytes": self.max_bytes,
             "default_days": 14,
             "max_days": 90,
             "contact": "mailto:security@example.com",
         }
         return site_statement(**words | changed)
+
+    @property
+    def methods(self):
+        """Exactly those of the namespace."""
+        encoded = load_instructions(self.folder / "instructions.toml", self.trust)
+        return [parse_method(definition) for definition in parse_instructions(encoded).methods]
 
     @property
     def method(self):
@@ -138,7 +148,8 @@ class Site:
             f'instructions = "instructions.toml"\nnamespace = "{NAMESPACE}"\n'
         )
         words = {"authenticator": self.authenticator, "issuer": self.provider.issuer, "origin": self.origin}
-        (self.folder / "instructions.toml").write_text(INSTRUCTIONS.format(**words, native=NATIVE, page=PAGE))
+        instructions = INSTRUCTIONS.format(**words, native=NATIVE, page=PAGE) + self.more_methods
+        (self.folder / "instructions.toml").write_text(instructions)
 
     async def _make_namespace(self):
         encoded = namespace_instructions(self.folder / "instructions.toml", self.trust, [], [])
