@@ -13,7 +13,7 @@ from strongroom.client.addresses import parse_address
 from strongroom.client.instructions_file import parse_instructions_file
 from strongroom.enclave.authenticator import tickets
 from strongroom.enclave.runtime import ring
-from strongroom.enclave.vault import records
+from strongroom.enclave.vault import attempts, journal, marks, records, standing
 from strongroom.protocol import (
     authenticator_messages,
     evidence,
@@ -34,6 +34,10 @@ MODULES = (
     tickets,
     ring,
     records,
+    attempts,
+    journal,
+    marks,
+    standing,
     evidence,
     instructions,
     facts,

@@ -7,8 +7,9 @@ import pytest
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.instructions import method_digest
 from strongroom.protocol.messages import ById, Person, Terms
-from strongroom.protocol.vault_messages import Item, ItemError
+from strongroom.protocol.vault_messages import Approve, Ask, Item, ItemError, Questions
 from tests.support.world import METHOD, for_bob
+from tests.support.world import Person as Client
 
 SECRET = b"the recipe for hacking them"
 
@@ -63,3 +64,29 @@ async def collect_error(person, address):
     (result,) = await person.collect(address)
     assert isinstance(result, ItemError), "a secret was released"
     return Number(result.number)
+
+
+async def ask(client, address, action="collect", seconds=3600, request_id=None):
+    request_id = request_id or os.urandom(16)
+    tickets = client.tickets
+    return await client.ask(
+        Ask(request_id=request_id, address=address, action=action, tickets=tickets, seconds=seconds)
+    )
+
+
+async def questions(client, address):
+    return (await client.ask(Questions(address=address, tickets=client.tickets))).questions
+
+
+async def approve(client, address, question):
+    """How many have approved."""
+    request = Approve(request_id=os.urandom(16), address=address, question=question, tickets=client.tickets)
+    return (await client.ask(request)).approvals
+
+
+async def again(world, client):
+    """Another session of the same binding key, with the same tickets."""
+    other = Client(world.vault, client.binding)
+    await other.open()
+    other.tickets = client.tickets
+    return other
