@@ -61,4 +61,4 @@ class Events:
 def _print(line: str) -> None:
     """Escaped: a line break would let a reason pass for lines of its own, and terminals act on control characters."""
     with suppress(OSError, ValueError):  # nobody listens, or the operator's disk is full
-        print(line.encode("unicode_escape").decode("ascii")[:MAX_LINE], file=sys.stderr, flush=True)
+        print(ascii(line)[1:-1][:MAX_LINE], file=sys.stderr, flush=True)
