@@ -109,8 +109,8 @@ def parse_people(text: str, *, as_json: bool) -> People:
 
 def parse_person(text: str) -> SignIn:
     """Of `name=bob email=bob@example.com groups=admins groups=staff`, quoted as in a shell. Raises `BadInput`."""
-    found: dict[str, str | list[str]] = {}
-    lists = ("groups", "claims", "amr", "beside")
+    found: dict[str, str | int | list[str]] = {}
+    lists: dict[str, list[str]] = {"groups": [], "claims": [], "amr": [], "beside": []}
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -120,11 +120,12 @@ def parse_person(text: str) -> SignIn:
         if not equals:
             raise BadInput(f"{word!r} is not NAME=VALUE", _HINT)
         if name in lists:
-            found[name] = [*found.get(name, []), value]
+            lists[name].append(value)
+            found[name] = lists[name]
         elif name in found:
             raise BadInput(f"{name} is said twice", _HINT)
         else:
-            found[name] = value
+            found[name] = int(value) if name == "method" and re.fullmatch("[0-9]{1,2}", value) else value
     try:
         return msgspec.convert(found, SignIn, strict=False)
     except msgspec.ValidationError as error:
@@ -201,8 +202,6 @@ def _method(person: SignIn, methods: Methods) -> tuple[bytes, Kind, str]:
     """Digest, kind and issuer."""
     listed = list(methods.by_digest.items())
     wanted = person.method
-    if isinstance(wanted, str) and wanted.isdecimal() and len(wanted) < 3:
-        wanted = int(wanted)
     if not listed:
         if isinstance(wanted, int) or (wanted is not None and not _DIGEST.fullmatch(wanted)):
             raise BadInput(f"{person.name}: the method is a digest of 64 hex digits", "name the instructions, too")

@@ -1,7 +1,7 @@
 """Builders of people: each lets in whom it names and nobody else, whatever they signed in with."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.client.policy import WEEKDAYS, People, Policy, instructions
@@ -176,6 +176,7 @@ MODIFIED = st.sampled_from(
 TEXT = st.text(min_size=1, max_size=30).filter(lambda text: not any(0xD800 <= ord(one) < 0xE000 for one in text))
 
 
+@settings(max_examples=40, deadline=None)
 @given(TEXT, st.lists(MODIFIED, max_size=5))
 def test_what_builders_write_always_verifies(text, modified):
     for people in (

@@ -97,7 +97,7 @@ def test_others_may_ask_and_the_quorum_approves():
     assert not allowed(policy, EVE, action="approve")
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(2, 6), st.integers(2, 4), st.data())
 def test_so_many_of_so_many(size, needed, data):
     if needed > size:
