@@ -75,7 +75,7 @@ class SentCode(Message):
     expires_at: UnixTime
 
 
-def verify_codes(method: CodeMethod, egress: Egress) -> None:
+def verify_codes(method: CodeMethod) -> None:
     """Raises `Misuse` METHOD_INVALID with the reason."""
     try:
         verify_server(method.secret.server, PORTS)

@@ -50,7 +50,7 @@ def verify_method(method: Method, egress: Egress) -> None:
         case EnclaveMethod():
             verify_enclaves(method)
         case CodeMethod():
-            verify_codes(method, egress)
+            verify_codes(method)
 
 
 def _verify_oidc(method: OidcMethod, egress: Egress) -> None:
