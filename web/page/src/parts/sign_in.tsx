@@ -21,6 +21,7 @@ export function SignInDialog(): JSX.Element | null {
   if (asked === null) return null;
   const { redirect, stage, back } = asked;
   const form = typeof stage === "string" ? null : stage;
+  const isTyped = form !== null || stage === "working" || (stage === "choose" && asked.ways.some(({ kind }) => kind === "directory"));
   const isMixed = asked.purpose === "first" && asked.ways.some(({ kind }) => kind !== "provider");
   return (
     <Dialog title={t(TITLES[asked.purpose])} onClose={asked.cancel}>
@@ -51,7 +52,7 @@ export function SignInDialog(): JSX.Element | null {
           </button>
         </p>
       )}
-      {(stage === "elsewhere" || asked.ways.some(({ kind }) => kind === "provider")) && form === null && <p class="hint">{t("sign-in.promise")}</p>}
+      {!isTyped && <p class="hint">{t("sign-in.promise")}</p>}
       <div class="actions end">
         {back !== null && stage !== "choose" && (
           <Button look="quiet" onClick={back}>

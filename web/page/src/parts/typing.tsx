@@ -3,11 +3,13 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
+import { useCell } from "../cell.js";
 import { counted, t } from "../language.js";
 import { checkAddress } from "../service/checks.js";
+import { connection } from "../service/connection.js";
 import { PAUSE } from "../service/typing.js";
 import type { CodeForm, Form, PasswordForm } from "../service/types.js";
-import { Button, Field, ProblemNotice } from "./basics.js";
+import { Button, Field, Notice, ProblemNotice } from "./basics.js";
 
 const DIGITS = 8;
 
@@ -103,10 +105,12 @@ function PasswordFields({ form }: { readonly form: PasswordForm }): JSX.Element 
     setPassword("");
   };
   const { directory, authenticator } = form;
+  const linked = useCell(connection);
+  const isPractice = linked.state === "verified" && linked.proof.insecure;
   return (
     <Entry onEnter={enter}>
       <p>{t("password.text", { directory })}</p>
-      <p class="hint">{t("password.who", { directory, authenticator })}</p>
+      {isPractice ? <Notice tone="caution" title={t("password.practice")} /> : <p class="hint">{t("password.who", { directory, authenticator })}</p>}
       {form.problem !== null && <ProblemNotice problem={form.problem} />}
       <Field label={t("password.user", { directory })} value={user} onInput={setUser} fill="username" maxLength={256} />
       <Field label={t("password.password")} value={password} onInput={setPassword} type="password" fill="current-password" maxLength={1024} />

@@ -1,9 +1,9 @@
 /** Asking for what the user types to sign in: addresses and codes, user names and passwords. Nothing of it is kept. */
 
-import type { CodeAnswer, CodeState, Codes, PasswordAnswer, PasswordState, Passwords } from "@strongroom/sdk";
+import { ErrorNumber, type CodeAnswer, type CodeState, type Codes, type PasswordAnswer, type PasswordState, type Passwords, type Refused } from "@strongroom/sdk";
 
-import { Declined, problemOf } from "./problem.js";
-import type { Form } from "./types.js";
+import { Declined, problemOf, say } from "./problem.js";
+import type { Form, Problem } from "./types.js";
 
 /** Milliseconds before another code can be asked for: mail takes a while, and impatience fills mailboxes. */
 export const PAUSE = 30_000;
@@ -29,7 +29,7 @@ export class Typing {
         sender: state.method.sender,
         email: state.email,
         triesLeft: state.triesLeft,
-        problem: state.problem === null ? null : problemOf(state.problem),
+        problem: wrong(state.problem, "code"),
         send: (email) => done({ email }),
         enter: (code) => done({ code }),
       })),
@@ -42,7 +42,7 @@ export class Typing {
         turn: ++this.#turn,
         directory: state.directory.name,
         authenticator: URL.canParse(state.authenticator) ? new URL(state.authenticator).host : state.authenticator,
-        problem: state.problem === null ? null : problemOf(state.problem),
+        problem: wrong(state.problem, "password"),
         enter: (user, password) => done({ user, password }),
       })),
   };
@@ -65,4 +65,10 @@ export class Typing {
       this.#show(form(done));
     });
   }
+}
+
+/** In words about what was typed. */
+function wrong(problem: Refused | null, what: "code" | "password"): Problem | null {
+  if (problem === null) return null;
+  return problem.number === ErrorNumber.SIGN_IN_REFUSED ? say(what, "retry", "") : problemOf(problem);
 }
