@@ -14,6 +14,7 @@ test: lint page ## everything: lint, vectors, all tests; says what it could not 
 	@$(BIN)/python -m tools.node tests/idp web
 	@$(BIN)/python -m tools.chromium
 	@$(BIN)/python -m tools.directories
+	@$(BIN)/python -m tools.openssh
 	@$(BIN)/python spec/vectors/generate.py --check
 	@$(BIN)/pytest
 

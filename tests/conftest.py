@@ -10,6 +10,7 @@ import pytest
 from tests.hardware import machine
 from tests.idp import provider, samba, slapd
 from tests.support.site import page_missing
+from tools import openssh
 from tools.chromium import find
 from tools.node import commands
 
@@ -37,6 +38,7 @@ NEEDS = {
     "page": page_missing,
     "chromium": lambda: None if find() else "there is no Chromium here (`make test` installs one where it is root)",
     "shared": lambda: None if SHARED.is_dir() else "../shared is not beside this clone",
+    "ssh": lambda: f"there is no {openssh.missing()[0]} here (`make test` installs it)" if openssh.missing() else None,
     "cc": lambda: None if shutil.which("cc") else "there is no C compiler here (`cc`)",
     "root": lambda: None if os.geteuid() == 0 else "only root can change the root directory",
     **machine.NEEDS,

@@ -12,7 +12,7 @@ import hashlib
 import re
 import stat
 import sys
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -64,6 +64,12 @@ class KeySignIn:
     def public_key(self) -> bytes:
         """As OpenSSH writes it, decoded."""
         return self._public_key
+
+    @property
+    def line(self) -> str:
+        """As in an `authorized_keys` file, without a comment: what instructions list."""
+        (kind, *_) = _strings(self._public_key)
+        return f"{kind.decode()} {b64encode(self._public_key).decode()}"
 
     def fits(self, method: Method) -> bool:
         public = method.public
