@@ -47,7 +47,9 @@ def blank(size):
 
 
 @pytest.mark.parametrize(
-    ("kind", "parse"), [("request", parse_request), ("passkey", parse_card), ("desk", parse_desk)], ids=str
+    ("kind", "parse"),
+    [("request", parse_request), ("passkey", parse_card), ("desk", parse_desk)],
+    ids=["request", "passkey", "desk"],
 )
 def test_the_examples_of_other_formats_are_read(kind, parse):
     text = example(kind).replace('"title": "…"', '"title": "x"').encode()
