@@ -35,9 +35,14 @@ def one_server():
         yield running
 
 
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    return AtDirectories(tmp_path_factory.mktemp("machine"))
+
+
 @pytest.fixture
-def at(tmp_path):
-    return AtDirectories(tmp_path / "machine")
+def at(machine):
+    return machine.anew()
 
 
 def of(domain, **changes):
