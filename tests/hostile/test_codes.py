@@ -394,6 +394,17 @@ async def test_a_stranger_can_t_spend_the_provider_s_quota(desk, server, monkeyp
     assert server.conversations == 5
 
 
+async def test_a_mailbox_is_not_flooded_by_making_many_methods(desk, server, monkeypatch):
+    """Whoever stores records names the mail server of the victim's own domain, and a new sender each time."""
+    monkeypatch.setattr(throttle, "BURST", 2)
+    for number in range(2):
+        desk.codes = server.method(sender=f"codes{number}@example.com")
+        await desk.code_begin()
+    desk.codes = server.method(sender="codes2@example.com")
+    assert (await refusal(desk.code_begin())).number is Number.THROTTLED
+    assert len(server.mails) == 2
+
+
 async def test_methods_don_t_share_their_quota(desk, server, monkeypatch):
     monkeypatch.setattr(throttle, "BURST", 1)
     await desk.code_begin()

@@ -10,8 +10,9 @@ Attacks stopped here:
 2. A code or handle used in another session: the handle is sealed, and names binding key, Vault, method and address.
 3. Asking who may sign in: an address that the method doesn't name is counted, delayed and answered like the others,
    through the same conversation with the mail server as far as the recipient, rounded up to whole steps of time.
-4. Flooding a mailbox, or spending the provider's quota: what is sent is counted before it is sent, by address and by
-   method. Sessions that have signed in before spend a count of their own, so that strangers lock nobody out.
+4. Flooding a mailbox, or spending the provider's quota: what is sent is counted before it is sent, by address of a
+   method, by method, and by address whatever the method. Sessions that have signed in before spend a count of their
+   own, so that strangers lock nobody out.
 5. Many names for one mailbox: `bob+1@` and `bob+2@` would be two people to rules that count them. In a domain that
    is named as a whole, such addresses don't count.
 6. Header injection: addresses hold no character that ends a line or means something in a header.
@@ -132,6 +133,7 @@ class Codes:
         self._throttle.enter(name, binding_key)
         if not self._throttle.knows(name, binding_key):
             self._allowances.take(digest)
+            self._allowances.take(_name(b"", address))  # whoever stores records can make methods without number
         sent = SentCode(
             binding_key=binding_key,
             vault_cluster=vault_cluster,

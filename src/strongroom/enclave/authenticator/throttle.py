@@ -42,7 +42,7 @@ BURST: Final = 60
 """Of an allowance at most, and at first."""
 REFILL: Final = 60
 """Seconds until an allowance has grown by one."""
-MAX_ALLOWANCES: Final = 1024
+MAX_ALLOWANCES: Final = 16_384
 _RDN: Final = re.compile(r"\s*[a-z0-9.-]+\s*=((?:\\.|[^,;+\\])*)", re.DOTALL)
 """The first of a distinguished name, in lower case."""
 _ESCAPED: Final = re.compile(r"\\([0-9a-f]{2})")
@@ -167,5 +167,5 @@ class Allowances:
         allowance.left = min(BURST, allowance.left + grown)
         allowance.since += grown * REFILL
         if not allowance.left:
-            raise Refused(Number.THROTTLED, "the method has sent as many codes as it may for now")
+            raise Refused(Number.THROTTLED, "as many codes were sent as may be for now")
         allowance.left -= 1
