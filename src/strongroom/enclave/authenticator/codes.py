@@ -9,7 +9,7 @@ Attacks stopped here:
 1. Guessing: eight digits, five tries, ten minutes, one use; and few codes for one address (`throttle`).
 2. A code or handle used in another session: the handle is sealed, and names binding key, Vault, method and address.
 3. Asking who may sign in: an address that the method doesn't name is counted, delayed and answered like the others,
-   through the same conversation with the mail server as far as the recipient, rounded up to whole steps of time.
+   through the same conversation with the mail server as far as the sender, rounded up to whole steps of time.
 4. Flooding a mailbox, or spending the provider's quota: what is sent is counted before it is sent, by address of a
    method, by method, and by address whatever the method. Sessions that have signed in before spend a count of their
    own, so that strangers lock nobody out.
