@@ -226,7 +226,8 @@ def test_openssh_takes_what_our_software_keys_sign(tmp_path, kind):
     """So what the hostile tests bend is what OpenSSH would have made."""
     key = SshKey(kind=kind)
     assert openssh_verifies(tmp_path, key.line, key.sign(CHALLENGE, counter=7), key.public_key)
-    for bent in ({"namespace": b"git"}, {"magic": b"SSHSIX"}, {"reserved": b"x"}):
+    bends: list[dict[str, Any]] = [{"namespace": b"git"}, {"magic": b"SSHSIX"}, {"reserved": b"x"}]
+    for bent in bends:
         assert not openssh_verifies(tmp_path, key.line, key.sign(CHALLENGE, **bent), key.public_key)
     listed = keygen("-l", "-f", "-", input=key.line.encode()).stdout.split()[1]
     assert listed.decode() == "SHA256:" + b64encode(fingerprint(key.public_key)).decode().rstrip("=")

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from strongroom.attestation import verification
+from strongroom.attestation.nitro import verify_nitro_document
 from strongroom.attestation.policy import NitroMeasurement, RolePolicy, TdxMeasurement
+from strongroom.attestation.snp import verify_snp_report
 from strongroom.enclave.platform.insecure_software import SIGNER
 from strongroom.enclave.platform.synthetic_quote import INIT, MODE64, EnclaveReport
 from strongroom.protocol.codec import encode
@@ -53,7 +55,7 @@ class Machine:
 
 
 def report(report_data: bytes, **fields: Any) -> EnclaveReport:
-    values = {
+    values: dict[str, Any] = {
         "measurement": MEASUREMENT,
         "signer": SIGNER,
         "product_id": 1,
@@ -114,8 +116,8 @@ def trusting_our_roots(monkeypatch: pytest.MonkeyPatch) -> None:
         _replace(
             monkeypatch, f"verify_{name}_quote", partial(_below, getattr(verification, f"verify_{name}_quote"), root)
         )
-    _replace(monkeypatch, "verify_snp_report", partial(verification.verify_snp_report, chains=AMD.chains))
-    _replace(monkeypatch, "verify_nitro_document", partial(verification.verify_nitro_document, root=AWS.root))
+    _replace(monkeypatch, "verify_snp_report", partial(verify_snp_report, chains=AMD.chains))
+    _replace(monkeypatch, "verify_nitro_document", partial(verify_nitro_document, root=AWS.root))
 
 
 def _replace(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Any]) -> None:
