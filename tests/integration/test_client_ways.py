@@ -1,22 +1,26 @@
 """Each way of the SDK to sign in, against a real Vault, a real Authenticator and real issuers, keys and mail."""
 
 import os
+import subprocess
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from strongroom import BadInput, Policy, Unavailable
-from strongroom.client.methods import workload_method
+from strongroom.client.methods import keys_method, workload_method
 from strongroom.client.sign_in import (
+    KeySignIn,
     NoWay,
     TokenSignIn,
     token_of_environment,
     token_of_file,
     token_of_github,
 )
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
-from strongroom.protocol.instructions import workload_audience
+from strongroom.protocol.instructions import method_digest, sign_in_challenge, workload_audience
 from strongroom.protocol.link import Operation
+from strongroom.protocol.sign_in_messages import Challenged
 from tests.support.issuer import Issuer, answer
 from tests.support.served import SECRET, AtTheIssuer, ServedWorld, listening, number_of
 
@@ -198,3 +202,58 @@ async def test_what_a_record_takes_is_said_where_nothing_fits(served, platform):
     assert f"a workload's token of {platform.url}" in caught.value.hint
     assert f"an account at {served.issuer.url} (native)" in caught.value.hint
     assert [method.kind for method in caught.value.offered] == ["workload", "oidc"]
+
+
+# --- keys -----------------------------------------------------------------------------------------------------
+
+
+def made_by_ssh_keygen(folder, name, kind="ed25519"):
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", kind, "-C", f"{name}@laptop", "-f", folder / name], check=True)
+    return folder / name
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+async def test_somebody_signs_in_with_a_key_that_ssh_keygen_made(served, tmp_path, kind):
+    bob, mallory = (made_by_ssh_keygen(tmp_path, name, kind) for name in ("bob", "mallory"))
+    method = keys_method({"bob@example.com": bob.with_suffix(".pub").read_text()})
+    address = await put(served, method, rules=Policy.listed(method, "bob@example.com").may("collect"))
+    people = []
+    async with served.sdk(sign_in=KeySignIn(bob), signed_in=people.append) as vault:
+        assert (await vault.collect(address)).secret == SECRET
+    assert [one.subject for one in people] == ["bob@example.com"]
+    async with served.sdk(sign_in=KeySignIn(mallory)) as vault:
+        with pytest.raises(NoWay, match="no sign-in method suits") as caught:
+            await vault.collect(address)
+    assert "an ssh key: SHA256:" in caught.value.hint
+
+
+async def test_a_key_signs_what_this_client_computed_and_nothing_that_a_server_chose(served, tmp_path):
+    """The challenge comes of the client's own binding key: a server could else have it answer for another session."""
+    bob = made_by_ssh_keygen(tmp_path, "bob")
+    method = keys_method({"bob": bob.with_suffix(".pub").read_text()})
+    address = await put(served, method)
+    signed, salts = [], []
+    service = served.world.authenticator.enclave._door._service
+    honest = service.handle
+
+    async def handle(caller, request):
+        reply = await honest(caller, request)
+        if isinstance(reply, Challenged):
+            salts.append(reply.salt)
+        return reply
+
+    service.handle = handle
+    way = KeySignIn(bob)
+    sign = way.sign
+
+    async def noting(challenge):
+        signed.append(challenge)
+        return await sign(challenge)
+
+    way.sign = noting
+    async with served.sdk(sign_in=way) as vault:
+        await vault.collect(address)
+        key = vault._desk._key.public
+    digest = method_digest(encode(method))
+    assert signed == [sign_in_challenge("keys", digest, key, salt) for salt in salts]
+    assert len(signed) == 1

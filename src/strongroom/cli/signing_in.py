@@ -26,6 +26,7 @@ from strongroom.client.sign_in import (
     CodeSent,
     CodeSignIn,
     Credentials,
+    KeySignIn,
     NoWay,
     PasswordSignIn,
     PrintingDeviceSignIn,
@@ -45,6 +46,10 @@ User = Annotated[
 ]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password of --user from standard input, one line.")
+]
+SshKey = Annotated[
+    Path | None,
+    typer.Option("--ssh-key", metavar="FILE", help="Sign in with this ssh key; name the .pub of one in an agent."),
 ]
 Email = Annotated[
     str | None,
@@ -66,6 +71,7 @@ _OPTIONS: Final[dict[Kind, str]] = {
     "passkey": "in a browser only",
     "workload": "--workload-token",
     "directory": "--user NAME",
+    "keys": "--ssh-key FILE",
     "enclave": "from that code only",
     "email-code": "--email ADDRESS",
 }
@@ -80,12 +86,13 @@ class Login:
     device: options.Device = False
     user: User = None
     password_stdin: PasswordStdin = False
+    ssh_key: SshKey = None
     email: Email = None
     workload_token: WorkloadToken = None
 
     def ways(self, *, stdin_is_taken: bool = False) -> list[AnyWay]:
         """Those that were named; if none was, a browser, and on a terminal whatever can be typed in there. Raises
-        `Failure`."""
+        `Failure` and `BadInput`."""
         if self.no_browser and self.device:
             raise Failure("--no-browser and --device exclude each other", "choose one")
         if self.password_stdin and self.user is None:
@@ -95,6 +102,8 @@ class Login:
         named: list[AnyWay] = []
         if self.workload_token is not None:
             named.append(TokenSignIn(_token(self.workload_token)))
+        if self.ssh_key is not None:
+            named.append(KeySignIn(self.ssh_key))
         if self.user is not None:
             named.append(PasswordSignIn(_Passwords(self.user, from_stdin=self.password_stdin).ask))
         if self.email is not None:

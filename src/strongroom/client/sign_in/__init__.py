@@ -1,7 +1,9 @@
 """Signing in with Authenticators: in a browser, on another device, by password, token, key, quote or code.
 
-sign_in=BrowserSignIn()
-sign_in=[KeySignIn("~/.ssh/id_ed25519"), BrowserSignIn()]   # the first that a record takes
+    sign_in=BrowserSignIn()
+    sign_in=[KeySignIn("~/.ssh/id_ed25519"), BrowserSignIn()]
+
+Of several ways the first counts that a record takes. `AsyncVault` and `Vault` take them.
 """
 
 from strongroom.client.sign_in.browser import BrowserSignIn, PrintingSignIn, SignIn
@@ -9,6 +11,7 @@ from strongroom.client.sign_in.code import CodeSent, CodeSignIn
 from strongroom.client.sign_in.desk import AnyWay, Approve, NoWay, SignInDesk, Ways
 from strongroom.client.sign_in.device import DeviceCode, DeviceSignIn, PrintingDeviceSignIn
 from strongroom.client.sign_in.flow import Ceremony, Flow, Way
+from strongroom.client.sign_in.keys import KeySignIn
 from strongroom.client.sign_in.password import Credentials, PasswordSignIn
 from strongroom.client.sign_in.workload import TokenSignIn, token_of_environment, token_of_file, token_of_github
 
@@ -23,6 +26,7 @@ __all__ = [
     "DeviceCode",
     "DeviceSignIn",
     "Flow",
+    "KeySignIn",
     "NoWay",
     "PasswordSignIn",
     "PrintingDeviceSignIn",
