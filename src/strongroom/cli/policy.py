@@ -189,7 +189,7 @@ def _read(
 ) -> _Read:
     """Raises `Failure` and `Misuse`."""
     if file is None and rules is not None and not emails:
-        text = read_text(rules, limit=MAX_RULES, what="the rules", hint="write Cedar, see docs/rules.md")
+        text = read_text(rules, limit=MAX_RULES, what="the rules", hint="write Cedar, see docs/howto/rules.md")
         return _Read(None, text)
     settings = load_settings(config)
     file = needed(file, settings.instructions, "instructions")
@@ -202,7 +202,7 @@ def _read(
 def _people(file: Path | None, persons: list[str] | None) -> People:
     found = People()
     if file is not None:
-        text = read_text(file, limit=MAX_PEOPLE_FILE, what="the people", hint="docs/rules.md shows such a file")
+        text = read_text(file, limit=MAX_PEOPLE_FILE, what="the people", hint="docs/howto/rules.md shows such a file")
         found = parse_people(text, as_json=file.suffix == ".json")
     found.person += [parse_person(text) for text in persons or ()]
     if not found.person:

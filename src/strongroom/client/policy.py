@@ -35,7 +35,7 @@ from strongroom.protocol.instructions import (
 from strongroom.protocol.rules import ACTIONS, verify_rules
 
 MFA_METHODS: Final = ("mfa", "http://schemas.microsoft.com/claims/multipleauthn")
-"""`amr` of two factors: RFC 8176's name, which Auth0, Google, Okta and Entra ID send, and AD FS's."""
+"""`amr` of two factors: RFC 8176's name, which Auth0, Okta and Entra ID (version 1) send, and AD FS's."""
 MFA_CLASSES: Final = ("http://schemas.openid.net/pape/policies/2007/06/multi-factor", "urn:okta:loa:2fa:any")
 """`acr` of two factors: Auth0's, and Okta's where the method asks for it by `acr_values`."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -91,17 +91,17 @@ class People:
     def with_mfa(self, *, amr: Sequence[str] = MFA_METHODS, acr: Sequence[str] = MFA_CLASSES) -> People:
         """Only after two factors, as the provider says: one of `amr` among its methods, or one of `acr` as its class.
 
-        Keycloak's `acr` is whatever the realm calls it: `acr=["2"]`. Entra ID says it in tokens of version 1 only. A
-        provider that says nothing lets nobody in; docs/rules.md has a table. Passkeys count: their user is verified.
+        Keycloak's `acr` is whatever the realm calls it: `acr=["2"]`. Entra ID says it in tokens of version 1 only. By a
+        provider that says nothing nobody gets in; docs/howto/rules.md has a table. Passkeys count.
         """
         ways = []
         if amr:
             ways.append(f"context.identity.amr.containsAny({cedar_set(amr)})")
         if acr:
-            ways.append(f"(context.identity has acr && {cedar_set(acr)}.contains(context.identity.acr))")
+            ways.append(f"context.identity has acr && {cedar_set(acr)}.contains(context.identity.acr)")
         if not ways:
             raise invalid_rules("name at least one amr or acr that stands for two factors")
-        return self.who(f"({' || '.join(ways)})")
+        return self.who(" || ".join(ways))
 
     def signed_in_within(self, seconds: int) -> People:
         """Only if the provider saw them prove who they are less than `seconds` ago: not by a session of last week.
@@ -139,8 +139,8 @@ class People:
         return self.who(f"context.record has idle_days && context.record.idle_days >= {days}")
 
     def who(self, condition: str) -> People:
-        """Those of them for whom this Cedar condition holds, too."""
-        return replace(self, condition=f"({self.condition}) && {condition}")
+        """Those of them for whom this Cedar condition over `context` holds, too."""
+        return replace(self, condition=f"({self.condition}) && ({condition})")
 
     def may(self, *actions: Action) -> Policy:
         """Rules that permit these people these actions. Raises `Misuse` RULES_INVALID for an unknown action."""

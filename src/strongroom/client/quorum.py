@@ -116,6 +116,6 @@ def two_of(people: Sequence[Someone]) -> Quorum:
 def _at_least(count: int, conditions: Sequence[str]) -> str:
     """That so many of the conditions hold. Counted rather than spelled out: 8 of 16 people are 12,870 combinations."""
     if len(conditions) == 1:
-        return f"({conditions[0]})"
+        return conditions[0]
     terms = [f"(if {condition} then 1 else 0)" for condition in conditions]
-    return f"({' + '.join(terms)} >= {count})"
+    return f"{' + '.join(terms)} >= {count}"

@@ -26,7 +26,7 @@ from strongroom.protocol.instructions import Action, Kind, OidcMethod, WorkloadM
 from strongroom.protocol.limits import MAX_APPROVERS, MAX_SIGN_INS
 
 MAX_PEOPLE_FILE: Final = 256 * 1024
-_HINT: Final = "docs/rules.md shows what may be said of people"
+_HINT: Final = "docs/howto/rules.md shows what may be said of people"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _PRINCIPAL: Final = re.compile(r"[0-9a-f]{64}:.+", re.DOTALL)
 _UNKNOWN: Final = bytes(32)
