@@ -1,11 +1,14 @@
 """Tokens of workloads: stolen, borrowed, made for others, or with claims that read as what they are not."""
 
+import asyncio
 import json
 from base64 import urlsafe_b64decode
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
 from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
@@ -18,7 +21,7 @@ from strongroom.protocol.limits import MAX_TICKET_LIFE
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.sign_in_messages import TokenSignIn
 from tests.support.evidence import changed
-from tests.support.issuer import AUTHENTICATOR, EC, RSA, VAULT, Desk, Issuer, answer, base64url, public
+from tests.support.issuer import AUTHENTICATOR, EC, RSA, VAULT, Desk, Issuer, answer, base64url, public, sign
 from tests.support.world import Platform
 
 SUBJECT = "repo:example/app:ref:refs/heads/main"
@@ -350,3 +353,19 @@ def test_a_malformed_definition_is_refused_with_the_field_named(platform, change
         verify_workloads(changed(method, public=changed(method.public, **inner), **outer), Egress(platform))
     assert caught.value.number is Number.METHOD_INVALID
     assert reason in caught.value.reason
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.text(min_size=1, max_size=300),
+        st.tuples(*[st.binary(max_size=200).map(base64url)] * 3).map(".".join).filter(bool),
+        st.dictionaries(st.text(max_size=9), st.none() | st.integers() | st.text(max_size=9), max_size=9).map(
+            lambda claims: sign({"alg": "ES256", "kid": "ec"}, claims, EC)
+        ),
+    )
+)
+def test_any_text_as_token_gives_only_declared_errors(platform, text):
+    desk = Desk(platform)
+    desk.method = workload_method("issuer", keys=listed(public(EC, kid="ec")), claims=["a", "sub"])
+    asyncio.run(refusal(desk, text))
