@@ -30,6 +30,7 @@ def collect(
     address: options.AddressArgument,
     output: Output = None,
     show: Print = False,
+    key: options.Key = None,
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
@@ -52,6 +53,7 @@ def collect(
         trust=trust,
         sign_in=login.ways(),
         issuer=login.issuer,
+        key=key,
     )
     if output is None:
         sys.stdout.buffer.write(released.secret)

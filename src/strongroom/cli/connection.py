@@ -18,6 +18,7 @@ from strongroom.cli.settings import Settings, needed
 from strongroom.cli.signing_in import explained
 from strongroom.cli.terminal import Failure, say
 from strongroom.client.files import load_instructions, load_trust
+from strongroom.client.keys import load_or_make_key
 from strongroom.client.policy import People, Policy
 from strongroom.client.results import Person
 from strongroom.client.sign_in import AnyWay, NoWay
@@ -48,9 +49,11 @@ def run_with_vault(
     sign_in: AnyWay | Sequence[AnyWay] | None = None,
     issuer: str | None = None,
     binding_key: SigningKey | None = None,
+    key: Path | None = None,
     approved: Iterable[Method] = (),
 ) -> T:
-    """Do `work` with the Vault that options and settings name. The binding key is a fresh one unless given.
+    """Do `work` with the Vault that options and settings name. The binding key is a fresh one unless it is given, or
+    in a file that `key` or the settings name.
 
     At `issuer`, by the methods `approved`, those of a namespace that `work` names and those of the settings one signs
     in unasked; by another one that a record names, after the user said yes.
@@ -58,6 +61,9 @@ def run_with_vault(
     url = needed(vault, settings.vault, "vault")
     policy = load_trust(needed(trust, settings.trust, "trust"))
     providers = Providers(settings, policy, approved)
+    file = key or settings.key
+    if binding_key is None and file is not None:
+        binding_key = load_or_make_key(file)
 
     async def run() -> T:
         async with AsyncVault(

@@ -15,6 +15,7 @@ def delete(
     address: options.AddressArgument,
     version: options.Version = None,
     yes: options.Yes = False,
+    key: options.Key = None,
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
@@ -35,6 +36,7 @@ def delete(
             trust=trust,
             sign_in=ways,
             issuer=login.issuer,
+            key=key,
         )
     if as_json:
         result_json({"address": address, "version": erased.version, "epoch": erased.epoch})

@@ -51,6 +51,14 @@ NoBrowser = Annotated[
 Device = Annotated[
     bool, typer.Option("--device", help="Sign in on another device with a code, where the depositor allows it.")
 ]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="Key that your sessions are bound to, made if absent: approvals count for it. [default: a fresh one]",
+    ),
+]
 Version = Annotated[
     int | None, typer.Option("--version", min=1, metavar="N", help="Do it only if the record is at this version.")
 ]
@@ -71,6 +79,7 @@ SecretArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="File that holds the secret; - for standard input.")
 ]
 
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 24 * 3600}
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -81,3 +90,11 @@ def size_of(text: str, option: str) -> int:
     if not 0 < size < 2**62:
         raise Failure(f"{option}: {text[:40]!r} is not a number of bytes", "write it as 500M, 10G or 2T")
     return size
+
+
+def seconds_of(text: str, option: str) -> int:
+    """Seconds, written as 90m, 12h or 2d. Raises `Failure`."""
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])", text.lower())
+    if found is None or not int(found[1]):
+        raise Failure(f"{option}: {text[:40]!r} is not a length of time", "write it as 90m, 12h or 2d")
+    return int(found[1]) * _SECONDS[found[2]]

@@ -31,6 +31,7 @@ def update(
     rules: options.Rules = None,
     instructions: options.InstructionsFile = None,
     version: options.Version = None,
+    key: options.Key = None,
     vault: options.VaultUrl = None,
     trust: options.Trust = None,
     config: options.Config = None,
@@ -61,6 +62,7 @@ def update(
             trust=trust,
             sign_in=ways,
             issuer=login.issuer,
+            key=key,
             approved=methods_of(encoded) if encoded else (),
         )
     if as_json:

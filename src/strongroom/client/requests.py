@@ -26,6 +26,17 @@ def request_id_or_new(given: bytes | None) -> bytes:
     return given or secrets.token_bytes(REQUEST_ID)
 
 
+def question_id(question: bytes | str) -> bytes:
+    """16 bytes, or their 32 hex digits. Raises `BadInput`."""
+    try:
+        parsed = bytes.fromhex(question) if isinstance(question, str) else question
+    except ValueError:
+        parsed = b""
+    if len(parsed) != REQUEST_ID:
+        raise BadInput("that is not the id of a question", "it has 32 hex digits, as whoever asks was shown them")
+    return parsed
+
+
 def verify_sizes(secret: bytes, metadata: bytes, instructions: bytes) -> None:
     """Raises `BadInput` for what no record can hold."""
     for what, value, limit in (

@@ -20,7 +20,7 @@ from strongroom.protocol.instructions import (
 )
 from strongroom.protocol.messages import Address, Terms
 from strongroom.protocol.messages import Person as Author
-from strongroom.protocol.vault_messages import Visit
+from strongroom.protocol.vault_messages import Question, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,28 @@ class Grant:
 
     statement: bytes
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that waits for approvals. Tell it to those who may approve; the Vault tells nobody."""
+
+    address: Address
+    question: bytes
+    """16 bytes."""
+    version: int
+    """Of the record: any change of it ends the question."""
+    expires_at: int
+    """Unix seconds, by the Vault's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestions:
+    """What waits for approvals at a record."""
+
+    version: int
+    questions: tuple[Question, ...]
+    """Oldest first. `key` is SHA-256 of the binding key that asks, to be compared where it matters."""
 
 
 @dataclass(frozen=True, slots=True)

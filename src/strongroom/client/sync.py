@@ -19,10 +19,22 @@ from typing import Any, Self, TypeVar
 from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.errors import BadInput
-from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
+from strongroom.client.results import (
+    Asked,
+    Description,
+    Erased,
+    Grant,
+    Journal,
+    NewSecret,
+    OpenQuestions,
+    Person,
+    Receipt,
+    Released,
+)
 from strongroom.client.sign_in import AnyWay, Approve
-from strongroom.client.vault import Anywhere, AsyncVault
+from strongroom.client.vault import DAY, Anywhere, AsyncVault
 from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.instructions import Action
 from strongroom.protocol.messages import Address, Terms
 from strongroom.protocol.primitives import SigningKey
 
@@ -165,6 +177,22 @@ class Vault:
 
     def delete(self, address: Address | str, *, replaces: int | None = None, request_id: bytes | None = None) -> Erased:
         return self._run(self._vault.delete(address, replaces=replaces, request_id=request_id))
+
+    def ask(
+        self,
+        address: Address | str,
+        *,
+        action: Action = "collect",
+        seconds: int = DAY,
+        request_id: bytes | None = None,
+    ) -> Asked:
+        return self._run(self._vault.ask(address, action=action, seconds=seconds, request_id=request_id))
+
+    def questions(self, address: Address | str) -> OpenQuestions:
+        return self._run(self._vault.questions(address))
+
+    def approve(self, address: Address | str, question: bytes | str, *, request_id: bytes | None = None) -> int:
+        return self._run(self._vault.approve(address, question, request_id=request_id))
 
     def history(self, address: Address | str) -> Journal:
         return self._run(self._vault.history(address))

@@ -1,4 +1,4 @@
-"""A Vault as its users see it: store, collect, update, fill, delete, history, describe.
+"""A Vault as its users see it: store, collect, update, fill, delete, approvals, history, describe.
 
 Asyncio; `client.sync` is the other face.
 
@@ -22,15 +22,37 @@ from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.addresses import parse_address, verify_name
 from strongroom.client.errors import BadInput
-from strongroom.client.requests import description_of, merged, request_id_or_new, store_item, verify_sizes
-from strongroom.client.results import Description, Erased, Grant, Journal, NewSecret, Person, Receipt, Released
+from strongroom.client.requests import (
+    description_of,
+    merged,
+    question_id,
+    request_id_or_new,
+    store_item,
+    verify_sizes,
+)
+from strongroom.client.results import (
+    Asked,
+    Description,
+    Erased,
+    Grant,
+    Journal,
+    NewSecret,
+    OpenQuestions,
+    Person,
+    Receipt,
+    Released,
+)
 from strongroom.client.session import AttestedServer
 from strongroom.client.sign_in import AnyWay, Approve, SignInDesk, Ways
+from strongroom.protocol import vault_messages
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
-from strongroom.protocol.limits import MAX_BATCH
+from strongroom.protocol.instructions import Action
+from strongroom.protocol.limits import MAX_APPROVAL_LIFE, MAX_BATCH
 from strongroom.protocol.messages import Address, ByName, ByPerson, OfNamespace, Terms, Ticket
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import (
+    Approved,
+    Ask,
     BlobGranted,
     Collect,
     Collected,
@@ -45,6 +67,8 @@ from strongroom.protocol.vault_messages import (
     HistoryOf,
     Item,
     NamespaceCreated,
+    Questions,
+    QuestionsOf,
     Store,
     Stored,
     Update,
@@ -58,8 +82,11 @@ Anywhere = Address | OfNamespace
 
 REMEMBERED: Final = 4096
 """Addresses whose ways to sign in are kept in mind."""
+DAY: Final = 24 * 3600
+MIN_APPROVAL_LIFE: Final = 60
 
-_BAD_TICKET: Final = (Number.TICKET_MISSING, Number.TICKET_EXPIRED)
+_BAD_TICKET: Final = (Number.TICKET_MISSING, Number.TICKET_EXPIRED, Number.TOKEN_UNTRUSTED)
+"""Of the last: it counted until a later sign-in, with the same passkey in another client perhaps, overtook it."""
 
 
 class AsyncVault:
@@ -370,6 +397,56 @@ class AsyncVault:
             current = error.version
         return await self._with_tickets(where, lambda tickets: write(current, tickets))
 
+    # --- approvals --------------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        address: Address | str,
+        *,
+        action: Action = "collect",
+        seconds: int = DAY,
+        request_id: bytes | None = None,
+    ) -> Asked:
+        """Ask others to approve that you do `action` once, within `seconds` (a minute to 30 days).
+
+        What they approve counts for whoever you sign in as, with this client's `binding_key`, for the record as it is
+        now: keep the key, and do it before the record changes. Another question of yours for the same action takes
+        this one's place. Raises `Misuse` QUOTA_EXCEEDED when too many questions are open.
+        """
+        where = _address(address)
+        if not MIN_APPROVAL_LIFE <= seconds <= MAX_APPROVAL_LIFE:
+            raise BadInput("a question stands for a minute to 30 days", "choose a time in between")
+        request_id = request_id_or_new(request_id)
+
+        def send(tickets: list[Ticket]) -> Answer[vault_messages.Asked]:
+            request = Ask(request_id=request_id, address=where, action=action, tickets=tickets, seconds=seconds)
+            return self._server.ask(request, vault_messages.Asked)
+
+        asked = await self._with_tickets(where, send)
+        return Asked(where, asked.question, asked.version, asked.expires_at)
+
+    async def questions(self, address: Address | str) -> OpenQuestions:
+        """What waits for approvals at a record; needs the right to `approve`."""
+        where = _address(address)
+        found = await self._with_tickets(
+            where, lambda tickets: self._server.ask(Questions(address=where, tickets=tickets), QuestionsOf)
+        )
+        return OpenQuestions(found.version, tuple(found.questions))
+
+    async def approve(self, address: Address | str, question: bytes | str, *, request_id: bytes | None = None) -> int:
+        """Say yes to a question (16 bytes, or 32 hex digits); how many have approved so far, each counted once.
+
+        Raises `Refused` for a question that is not open, or not any more, and for your own.
+        """
+        where, number = _address(address), question_id(question)
+        request_id = request_id_or_new(request_id)
+
+        def send(tickets: list[Ticket]) -> Answer[Approved]:
+            request = vault_messages.Approve(request_id=request_id, address=where, question=number, tickets=tickets)
+            return self._server.ask(request, Approved)
+
+        return (await self._with_tickets(where, send)).approvals
+
     # --- what the Vault says of a record ------------------------------------------------------------------------
 
     async def history(self, address: Address | str) -> Journal:
@@ -455,7 +532,7 @@ class AsyncVault:
         tickets = await self._tickets(where)
         try:
             return await attempt(tickets)
-        except (Misuse, Refused) as error:
+        except (Misuse, Refused, Untrusted) as error:
             if error.number in _BAD_TICKET:
                 self._desk.discard(tickets)
             elif error.number is not Number.REFUSED:
