@@ -1,6 +1,7 @@
 """The SDK signs in at a certified provider: in a browser, with pushed requests, and on another device."""
 
 import asyncio
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -30,8 +31,10 @@ class InABrowser:
     def __init__(self, provider, who):
         self.provider = provider
         self.who = who
+        self.urls = []
 
     async def authorize(self, url):
+        self.urls.append(url)
         back = await asyncio.to_thread(self.provider.sign_in, url, self.who)
         async with httpx.AsyncClient(trust_env=False) as browser:
             assert (await browser.get(back)).status_code == 200
@@ -74,3 +77,43 @@ async def test_a_certified_provider_signs_in_by_device_flow(served, provider):
         instructions = served.instructions(collectors, permanent=True)
         receipt = await bob.store(SECRET, namespace="devices", instructions=instructions)
         assert (await bob.collect(receipt.address)).secret == SECRET
+
+
+@pytest.fixture(scope="module")
+def strict():
+    """Takes no authorization request from a browser."""
+    with Provider(pushed_only=True) as running:
+        yield running
+
+
+@pytest.mark.needs("oidc")
+async def test_the_browser_carries_nothing_of_a_pushed_request(served, strict):
+    served.method = oidc_method(strict.issuer, NATIVE, pushed=True)
+    await served.namespace("theirs")
+    alice = InABrowser(strict, "alice")
+    async with served.sdk(sign_in=alice) as vault:
+        await vault.store(SECRET, namespace="theirs", instructions=served.for_("alice"), name="key")
+        assert (await vault.collect("theirs/key")).secret == SECRET
+        await vault.sign_in_also("theirs/key")
+    for url in alice.urls:
+        query = parse_qs(urlsplit(url).query)
+        assert query.keys() == {"client_id", "request_uri"}
+        assert query["client_id"] == [NATIVE]
+        assert query["request_uri"][0].startswith("urn:ietf:params:oauth:request_uri:")
+    assert len(set(alice.urls)) == 2
+
+
+@pytest.mark.needs("oidc")
+@pytest.mark.parametrize("pushed", [False, True])
+async def test_a_second_factor_and_a_fresh_sign_in_are_asked_for_and_proven(served, provider, pushed):
+    served.method = oidc_method(provider.issuer, NATIVE, acr_values=["urn:test:mfa"], max_age=600, pushed=pushed)
+    await served.namespace("strong")
+    alice = InABrowser(provider, "alice")
+    async with served.sdk(sign_in=alice) as vault:
+        await vault.store(SECRET, namespace="strong", instructions=served.for_("alice"), name="key")
+    (url,) = alice.urls
+    query = parse_qs(urlsplit(url).query)
+    asked = None if pushed else ["urn:test:mfa"]
+    assert (query.get("acr_values"), query.get("max_age")) == (asked, None if pushed else ["600"])
+    async with served.sdk(sign_in=InABrowser(provider, "bob")) as vault:  # who has no second factor
+        assert await number_of(vault.collect("strong/key")) in (Number.SIGN_IN_REFUSED, Number.TOKEN_UNTRUSTED)
