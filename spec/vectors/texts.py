@@ -117,6 +117,22 @@ def rules() -> Cases:
         },
         permitted=["collect", "fill"],
     )
+    yield accepted(
+        here + "approvals",
+        "two others approved, in working hours, and the deputy after a month",
+        run,
+        {
+            "rules": 'permit (principal, action == Action::"collect", resource) when {\n'
+            "  context.record.approval_count >= 2 && context.record has minute_of_day &&\n"
+            "  context.record.minute_of_day >= 480 && context.record.minute_of_day < 1080\n};\n"
+            'permit (principal, action in [Action::"ask", Action::"approve"], resource)\n'
+            'when { context.identity.kind == "keys" && context.identity has auth_age'
+            " && context.identity.auth_age < 300 };\n"
+            'permit (principal, action == Action::"update", resource)\n'
+            "when { context.record has idle_days && context.record.idle_days >= 30 };\n"
+        },
+        permitted=["approve", "ask", "collect", "update"],
+    )
     bad = {
         "empty": ("no policy", ""),
         "comment-only": ("a comment and no policy", "// nobody"),
@@ -132,6 +148,12 @@ def rules() -> Cases:
         "attribute-of-another-type": (
             "`has` of an attribute that another type has is false without an error: a forbid would vanish",
             anything + "\nforbid (principal, action, resource) when { context has phishable && context.phishable };",
+        ),
+        "escaped-attribute": (
+            "a name that the text does not hold hides from a Vault that looks for it",
+            anything
+            + "\nforbid (principal, action, resource)"
+            + ' when { context.record has "idle\\u{5f}days" && context.record["idle\\u{5f}days"] < 3 };',
         ),
         "others-of-the-record": (
             "`others` is of the identity",
