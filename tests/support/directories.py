@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ class AtDirectories(Directories):
 
 def directory(**changes):
     """A definition: by default Samba's domain, without servers."""
-    fields = {
+    fields: dict[str, Any] = {
         "public": DirectoryPublic(name="ad.test"),
         "flavour": "active-directory",
         "servers": ["ldaps://dc1.ad.test"],
@@ -78,7 +79,12 @@ def directory(**changes):
 
 def openldap(**changes):
     """A definition: by default slapd's tree, without servers."""
-    fields = {"flavour": "ldap", "base": slapd.BASE, "user_dn": slapd.USER_DN, "servers": ["ldaps://ldap.test"]}
+    fields: dict[str, Any] = {
+        "flavour": "ldap",
+        "base": slapd.BASE,
+        "user_dn": slapd.USER_DN,
+        "servers": ["ldaps://ldap.test"],
+    }
     return directory(**(fields | changes))
 
 

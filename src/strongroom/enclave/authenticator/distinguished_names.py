@@ -48,9 +48,9 @@ def is_below(name: Name, base: Name) -> bool:
 
 
 def escape_value(value: str) -> str:
-    """`value` as a value inside a name, so that it can't end there. Raises ValueError for one that is empty or holds
+    """`value` as a value inside a name, so that it can't end there. Raises ValueError for one that is blank or holds
     control characters."""
-    if not value or not value.isprintable():
+    if not value.strip() or not value.isprintable():
         raise ValueError("not a value")
     last = len(value) - 1
     return "".join(
@@ -84,7 +84,7 @@ def _parse_value(text: str, at: int) -> tuple[str, int]:
         found = _HEX.match(text, at)
         if found is None:
             raise ValueError("not hexadecimal digits")
-        return found[0].lower(), found.end()
+        return f"\0{found[0].lower()}", found.end()  # never the same as a text that reads like it
     octets = bytearray()
     while at < len(text) and text[at] not in ",+":
         if pair := _PAIR.match(text, at):
