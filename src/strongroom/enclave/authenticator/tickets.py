@@ -113,7 +113,7 @@ class Sealer:
             # Leaving some groups out would let a rule that forbids a group fail to fire.
             raise Untrusted(
                 Number.TOKEN_UNTRUSTED,
-                "too many groups for a ticket; let the provider send only groups of this application",
+                "too many groups or claims for a ticket; let the provider send only groups of this application",
             )
         return Ticket(authenticator=self._cluster_id, sealed=sealed), expires_at
 
