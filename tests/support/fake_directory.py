@@ -1,13 +1,14 @@
 """An LDAP server in this process that lies as a test tells it to. It speaks BER by hand, unlike the product's own code.
 
-`FakeDirectory.answer` is given each request and yields the answers' bytes: by default those of an honest Active
-Directory, or of an honest LDAP server, that has one person.
+`bind`, `root`, `person`, `group` and `extended` of a `FakeDirectory` are given a request and yield the answers' bytes: by
+default those of an honest Active Directory, or of an honest LDAP server, that has one person.
 """
 
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tests.idp.certificates import Authority
 
@@ -92,30 +93,38 @@ class FakeDirectory:
         self.closed = 0
         """Conversations that ended with an unbind."""
         self.connections = 0
+        # What tests replace; below is how an honest server does it.
+        self.bind: Any = self.honest_bind
+        self.root: Any = self.honest_root
+        self.person: Any = self.honest_person
+        self.group: Any = self.honest_group
+        self.extended: Any = self.honest_extended
+        self.answer: Any = self.honest_answer
+        self.send: Any = self.honest_send
 
-    def bind(self, request):
+    def honest_bind(self, request):
         yield result(request.message_id, 0x61)
 
-    def root(self, request):
+    def honest_root(self, request):
         yield entry(request.message_id, "", tokenGroups=[SID, b"another"])
         yield result(request.message_id, 0x65)
 
-    def person(self, request):
+    def honest_person(self, request):
         yield entry(request.message_id, PERSON, objectGUID=[GUID], objectSid=[SID], mail=["alice@ad.test"])
         yield message(request.message_id, tlv(0x73, text("ldap://elsewhere.example/DC=ad,DC=test")))
         yield result(request.message_id, 0x65)
 
-    def group(self, request):
+    def honest_group(self, request):
         yield entry(request.message_id, request.base)
         yield result(request.message_id, 0x65)
 
-    def extended(self, request):
+    def honest_extended(self, request):
         if request.parts[0][1].endswith(b".20037"):
             yield result(request.message_id, 0x78)
         else:
             yield result(request.message_id, 0x78, 0, "", text("dn:" + UID, 0x8B))
 
-    def answer(self, request):
+    def honest_answer(self, request):
         match request.kind:
             case 0x60:
                 return self.bind(request)
@@ -128,18 +137,13 @@ class FakeDirectory:
             case _:
                 return self.person(request)
 
-    async def send(self, writer, data):
-        """Replace it to drip, or to stop in the middle."""
+    async def honest_send(self, writer, data):
         writer.write(data)
         await writer.drain()
-
-    async def begin(self, reader, writer):
-        """What the server does before it reads: nothing."""
 
     async def _serve(self, reader, writer):
         self.connections += 1
         try:
-            await self.begin(reader, writer)
             while True:
                 head = await reader.readexactly(2)
                 size = head[1] & 0x7F if head[1] & 0x80 else 0

@@ -76,7 +76,6 @@ def test_a_name_is_below_another_only_as_a_whole():
         "#a",
         " a",
         "a ",
-        " ",
         "a=b",
         "ä",
         "a\\2cb",
