@@ -1,5 +1,9 @@
 """`instructions.toml`: each kind of sign-in, and texts that stand in files of their own."""
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
 from strongroom import load_instructions
@@ -15,7 +19,7 @@ from strongroom.client.methods import (
     workload_method,
 )
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.instructions import parse_instructions, parse_method
+from strongroom.protocol.instructions import Kind, parse_instructions, parse_method
 from tests.support import policies
 from tests.support.evidence import Cluster
 
@@ -294,3 +298,34 @@ def test_a_text_without_a_folder_names_no_files():
 def test_only_these_texts_come_from_files(tmp_path):
     with pytest.raises((BadInput, Misuse), match="issuer_file"):
         load(tmp_path, 'type = "oidc"\nclient_id = "c"\nissuer_file = "x"\n')
+
+
+# --- documents ----------------------------------------------------------------------------------------------------
+
+HOWTO = Path(__file__).resolve().parents[3] / "docs" / "howto"
+TEXTS = {".json": '{"keys": []}', ".pub": KEY, "authorized_keys": KEY}
+
+
+def blocks(path):
+    return [
+        block for block in re.findall(r"^```toml\n(.*?)^```", path.read_text(), re.M | re.S) if "[[method]]" in block
+    ]
+
+
+def written(name):
+    """A file beside the instructions, of the kind that its name promises."""
+    return next((text for end, text in TEXTS.items() if name.endswith(end)), "of the file")
+
+
+@pytest.mark.parametrize("path", [HOWTO / "instructions.md", *sorted((HOWTO / "sign-in").glob("*.md"))])
+def test_what_the_documents_show_is_what_this_reads(path):
+    shown = blocks(path)
+    assert shown
+    for block in shown:
+        text = block if "[[authenticator]]" in block else AUTHENTICATOR + block
+        assert parse_instructions(parse_instructions_file(text, authenticator=ROLE, read=written)).methods
+
+
+def test_the_documents_show_every_kind():
+    text = "".join(blocks(HOWTO / "instructions.md"))
+    assert set(re.findall(r'^type = "(.*?)"', text, re.M)) == set(get_args(Kind))
