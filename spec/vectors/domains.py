@@ -147,7 +147,7 @@ USES: tuple[Use, ...] = (
     Use(Domain.WORKLOAD_AUDIENCE, "digest: audience of a workload's token", (BINDING,)),
     Use(Domain.EMAIL_CODE, "derive: key of a handle of a code; its associated data", (CLUSTER,)),
     Use(Domain.MARK, "digest: name of what must not come twice", (METHOD, ("what (bytes)", b"credential id"))),
-    Use(Domain.MARKS_HANDLE, "keyed hash: row key of a person's marks", (PERSON,)),
+    Use(Domain.MARKS_HANDLE, "keyed hash: row key of what a cluster says of a person's sign-ins", (CLUSTER, PERSON)),
     Use(Domain.STANDING_HANDLE, "keyed hash: row key of a record's standing", (("row key (32)", _of(0x30, 32)),)),
     Use(Domain.BLOB, "signature by the cluster key", _exact("blob statement")),
     Use(Domain.PLATFORM_SEALING, "software platform only", (("measurement (32)", _of(0xB0, 32)),)),

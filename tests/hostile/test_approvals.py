@@ -400,6 +400,7 @@ async def test_questions_and_approvals_stand_in_the_journal(world):
 
 async def test_a_record_whose_rules_name_no_approvals_costs_no_row_more(world):
     address, _ = await stored(world)
+    other, _ = await stored(world, RULES)
     await world.vault.start()
     bob = await world.client("bob")
     host, read = world.vault.host, []
@@ -414,3 +415,6 @@ async def test_a_record_whose_rules_name_no_approvals_costs_no_row_more(world):
     world.vault.enclave._door._service._release._gate._counters._read = listen
     assert await bob.collect(address) == [released(1, SECRET)]
     assert (len(read), len(host.rows)) == (2, rows), "the record, and its attempts"
+    read.clear()
+    await bob.collect(address, other)
+    assert len(read) == 4, "two records, the attempts at the other one, and what stands open there"

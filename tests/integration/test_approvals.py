@@ -17,7 +17,8 @@ RULES = """
 permit(principal, action == Action::"ask", resource)
 when { context.identity has email && context.identity.email == "bob@example.com" };
 permit(principal, action == Action::"collect", resource)
-when { context.identity has email && context.identity.email == "bob@example.com" && context.record.approval_count >= 1 };
+when { context.identity has email && context.identity.email == "bob@example.com" }
+when { context.record.approval_count >= 1 };
 permit(principal, action in [Action::"approve", Action::"update", Action::"delete"], resource)
 when { context.identity has email && context.identity.email == "alice@example.com" };
 """

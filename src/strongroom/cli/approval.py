@@ -6,15 +6,13 @@ from enum import Enum
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from strongroom.cli import options
 from strongroom.cli.connection import run_with_vault
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.sharing import shown_time
 from strongroom.cli.signing_in import UNASKED, Login, signs_in
-from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, printable, result, result_json, say, stdout
+from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, named, result, result_json, say, stdout
 from strongroom.client.addresses import parse_address
 from strongroom.client.keys import load_or_make_key
 from strongroom.client.requests import question_id
@@ -138,14 +136,14 @@ def show(
     if not found.questions:
         say("nothing waits for approval", "dim")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("question", "who", "what", "until", "key", "approved by"):
-        table.add_column(column, overflow="fold", no_wrap=column == "question")
+    out = stdout()
     for one in found.questions:
-        by = ", ".join(map(_name, one.approvals)) or "nobody yet"
-        row = (one.question.hex(), _name(one.person), one.action, shown_time(one.expires_at), _key(one), by)
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    stdout().print(table)
+        out.print(named("question", one.question.hex()))
+        out.print(named("who", _name(one.person), indent=2))
+        out.print(named("what", one.action, indent=2))
+        out.print(named("until", shown_time(one.expires_at), indent=2))
+        out.print(named("key", _key(one), indent=2))
+        out.print(named("approved by", ", ".join(map(_name, one.approvals)) or "nobody yet", indent=2))
 
 
 @app.command("approve")
