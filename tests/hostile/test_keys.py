@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from hypothesis import given
+from hypothesis import strategies as st
 
 from strongroom.enclave.authenticator.ceremonies import MAX_LIFE
-from strongroom.enclave.authenticator.sshsig import parse_ssh_key
+from strongroom.enclave.authenticator.sshsig import parse_ssh_key, verify_sshsig
 from strongroom.protocol.authenticator_messages import Validate
-from strongroom.protocol.errors import Misuse, Number, StrongroomError
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.primitives import Domain, SigningKey, digest, fingerprint
 from strongroom.protocol.sign_in_messages import EnclaveSignIn
 from tests.support.evidence import changed
@@ -265,6 +267,37 @@ async def test_an_ed25519_signature_has_one_form(desk):
     s = int.from_bytes(good[-32:], "little") + 2**252 + 27742317777372353535851937790883648493
     refused = await refusal(desk.key_finish(begun, BOB, good[:-32] + s.to_bytes(32, "little")))
     assert refused.reason == "bad signature"
+
+
+# --- any bytes ------------------------------------------------------------------------------------------------------
+
+PIECES = st.one_of(
+    st.binary(max_size=70),
+    st.sampled_from([kind.encode() for kind in KEY_TYPES] + [b"nistp256", b"ssh:", BOB.point, P256.point]),
+)
+FIELDS = st.builds(
+    lambda fields, end: b"".join(map(string, fields)) + end, st.lists(PIECES, max_size=5), st.binary(max_size=6)
+)
+
+
+@given(FIELDS | st.binary(max_size=200))
+def test_no_bytes_make_the_reader_of_keys_fail_in_another_way(data):
+    try:
+        key = parse_ssh_key(data)
+    except Misuse as error:
+        assert error.number is Number.METHOD_INVALID
+        assert error.reason.isascii()
+    else:
+        assert data.startswith(string(key.kind))
+
+
+@given(st.sampled_from(list(KEYS.values())), FIELDS | st.binary(max_size=200))
+def test_no_bytes_make_the_reader_of_signatures_fail_in_another_way(key, data):
+    for signature in (data, string(key.kind.encode()) + data, string(key.kind.encode()) + string(data) + bytes(5)):
+        with pytest.raises(Untrusted) as caught:
+            verify_sshsig(parse_ssh_key(key.public_key), signature, b"challenge")
+        assert caught.value.number is Number.TOKEN_UNTRUSTED
+        assert caught.value.reason.isascii()
 
 
 # --- methods that are not valid -------------------------------------------------------------------------------------
