@@ -19,6 +19,7 @@ from strongroom.protocol.instructions import (
     Action,
     AuthenticatorRef,
     CodeMethod,
+    DirectoryMethod,
     Method,
     Passkey,
     PasskeyMethod,
@@ -88,7 +89,10 @@ def desk_instructions(site: Site, trust: TrustPolicy) -> bytes:
 
 def _build(site: Site, trust: TrustPolicy, recipients: Recipients, action: Action, depositor: Policy) -> bytes:
     passkeys = _passkeys(recipients.cards) if recipients.cards else None
-    rules = [_people(method, recipients, passkeys, site.methods).may(action) for method in site.methods]
+    people = [_people(method, recipients, passkeys, site.methods) for method in site.methods]
+    rules = [one.may(action) for one in people if one is not None]
+    if not rules:
+        raise BadInput("no sign-in method of the site knows the groups", "name them as the site's directory lists them")
     methods: list[Method] = [*site.methods, *([passkeys] if passkeys else [])]
     return instructions(
         authenticators=_authenticators(site, trust), methods=methods, rules=reduce(or_, rules) | depositor
@@ -97,23 +101,36 @@ def _build(site: Site, trust: TrustPolicy, recipients: Recipients, action: Actio
 
 def _people(
     method: SiteMethod, recipients: Recipients, passkeys: PasskeyMethod | None, methods: Sequence[SiteMethod]
-) -> People:
-    """The recipients, as signed in by one method of the site."""
+) -> People | None:
+    """The recipients, as signed in by one method of the site; None if it can sign in none of them."""
     parts: list[People] = []
     if recipients.emails and passkeys is None:
         parts.append(Policy.anyone_with_email(*recipients.emails, method=method))
     elif passkeys is not None:
         # Each with a passkey of their own: one recipient's must not open what another's e-mail account lets in.
         parts += [Policy.anyone_with_email(one, method=method).with_passkey(passkeys, one) for one in recipients.emails]
-    if recipients.groups:
-        members = Policy.members_of(*recipients.groups, method=method)
+    groups = [group for group in recipients.groups if _may_be_told(group, method)]
+    if groups:
+        members = Policy.members_of(*groups, method=method)
         parts.append(members.with_passkey(passkeys) if passkeys else members)
+    if not parts:
+        return None
     if recipients.second:
         digests = [method_digest(encode(one)) for one in methods]
         parts = [people.with_second_person(recipients.second, *digests) for people in parts]
     people = People(" || ".join(f"({one.condition})" for one in parts))
     # A code may be coaxed out of somebody, which a site that sends codes takes into account.
     return people.allow_phishable() if isinstance(method, CodeMethod) else people
+
+
+def _may_be_told(group: str, method: SiteMethod) -> bool:
+    """Whether this method says of anybody that they are in the group."""
+    match method:
+        case DirectoryMethod(groups=listed):
+            return group in listed
+        case CodeMethod():
+            return False
+    return True
 
 
 def _passkeys(cards: Sequence[Card]) -> PasskeyMethod:

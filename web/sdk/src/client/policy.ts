@@ -89,7 +89,7 @@ export class People {
   }
 
   #and(condition: string): People {
-    return new People(`(${this.condition}) && ${condition}`, this.#signedIn);
+    return new People(`(${this.condition}) && (${condition})`, this.#signedIn);
   }
 }
 
@@ -162,19 +162,24 @@ export function instructions({ authenticators, methods, rules, quorum = 1 }: Ins
 }
 
 const NAMED = /context\.identity\.(issuer|method) == ("(?:[^"\\]|\\.)*")/g;
-const OTHERS = /context\.identity\.other(?:s|_emails)\.contains(?:Any|All)?\(\[?([^)\]]*)/g;
+/** Whom rules mean by principal or address: those of other sign-ins or approvals, and of this one. */
+const LISTED = [
+  /context\.(?:identity\.other(?:s|_emails)|record\.approvals)\.contains(?:Any|All)?\(\[?([^)\]]*)/g,
+  /context\.identity\.principal == ("(?:[^"\\]|\\.)*")/g,
+  /\[([^)\]]*)\]\.contains\(context\.identity\.principal\)/g,
+];
 const PREFIX = /"([0-9a-f]{64})[: ]/g;
 
 /** A rule for a provider that no method signs in with permits nobody, and would be found out too late. */
 function verifyProviders(cedar: string, methods: readonly KnownMethod[]): void {
-  const issuers = methods.flatMap(({ method }) => (method.type === "oidc" ? [cedarString(method.public.issuer)] : []));
+  const issuers = methods.flatMap(({ method }) => (method.type === "oidc" || method.type === "workload" ? [cedarString(method.public.issuer)] : []));
   const digests = methods.map((method) => cedarString(hex(method.digest)));
   for (const [, attribute, value = ""] of cedar.matchAll(NAMED)) {
     if (!(attribute === "issuer" ? issuers : digests).includes(value)) throw invalid(`no sign-in method has the ${attribute} ${value}`);
   }
-  for (const [, listed = ""] of cedar.matchAll(OTHERS)) {
+  for (const [, listed = ""] of LISTED.flatMap((pattern) => [...cedar.matchAll(pattern)])) {
     for (const [, digest = ""] of listed.matchAll(PREFIX)) {
-      if (!digests.includes(cedarString(digest))) throw invalid(`no sign-in method has the digest ${digest}, which a rule asks of another sign-in`);
+      if (!digests.includes(cedarString(digest))) throw invalid(`no sign-in method has the digest ${digest}, by which a rule names somebody`);
     }
   }
 }

@@ -55,7 +55,9 @@ export function deskInstructions(site: Site): Bytes {
 
 async function build(site: Site, recipients: Recipients, action: "collect" | "fill", depositor: Policy): Promise<Bytes> {
   const passkeys = recipients.cards.length > 0 ? await passkeysOf(recipients.cards) : undefined;
-  const rules = site.methods.map((method) => peopleOf(method, recipients, passkeys, site.methods).may(action));
+  const people = site.methods.map((method) => peopleOf(method, recipients, passkeys, site.methods));
+  const rules = people.flatMap((one) => (one === undefined ? [] : [one.may(action)]));
+  if (rules.length === 0) throw new BadInput("no sign-in method of the site knows the groups", "name them as the site's directory lists them");
   return instructions({
     authenticators: authenticatorsOf(site),
     methods: passkeys === undefined ? site.methods : [...site.methods, passkeys],
@@ -63,9 +65,10 @@ async function build(site: Site, recipients: Recipients, action: "collect" | "fi
   });
 }
 
-/** The recipients, as signed in by one method of the site. */
-function peopleOf(method: KnownMethod, recipients: Recipients, passkeys: KnownMethod | undefined, methods: readonly KnownMethod[]): People {
-  const { emails, groups, second } = recipients;
+/** The recipients, as signed in by one method of the site; nothing if it can sign in none of them. */
+function peopleOf(method: KnownMethod, recipients: Recipients, passkeys: KnownMethod | undefined, methods: readonly KnownMethod[]): People | undefined {
+  const { emails, second } = recipients;
+  const groups = recipients.groups.filter((group) => mayBeTold(group, method));
   const parts: People[] = [];
   if (emails.length > 0 && passkeys === undefined) {
     parts.push(anyoneWithEmail(emails, { method }));
@@ -77,10 +80,16 @@ function peopleOf(method: KnownMethod, recipients: Recipients, passkeys: KnownMe
     const members = membersOf(groups, { method });
     parts.push(passkeys === undefined ? members : members.withPasskey(passkeys));
   }
+  if (parts.length === 0) return undefined;
   const all = second === null ? parts : parts.map((part) => part.withSecondPerson(second, methods));
   const people = new People(all.map((part) => `(${part.condition})`).join(" || "));
   // A code may be coaxed out of somebody, which a site that sends codes takes into account.
   return method.method.type === "email-code" ? people.allowPhishable() : people;
+}
+
+/** Whether this method says of anybody that they are in the group. */
+function mayBeTold(group: string, { method }: KnownMethod): boolean {
+  return method.type === "directory" ? method.groups.includes(group) : method.type !== "email-code";
 }
 
 function passkeysOf(cards: readonly Card[]): Promise<KnownMethod> {
