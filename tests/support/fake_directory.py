@@ -1,7 +1,7 @@
 """An LDAP server in this process that lies as a test tells it to. It speaks BER by hand, unlike the product's own code.
 
-`bind`, `root`, `person`, `group` and `extended` of a `FakeDirectory` are given a request and yield the answers' bytes: by
-default those of an honest Active Directory, or of an honest LDAP server, that has one person.
+`bind`, `root`, `person`, `group` and `extended` get a request and yield the answers' bytes: by default those of an
+honest Active Directory, or of an honest LDAP server, that has one person.
 """
 
 import asyncio
