@@ -8,6 +8,7 @@ from strongroom.client.policy import Policy
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import method_digest
+from strongroom.protocol.link import Operation
 from tests.support.in_front import SECRET, number_of, page, python, stored_by
 from tests.support.mailbox import Mailbox
 from tests.support.passkeys import SoftwarePasskey, method_of
@@ -99,6 +100,22 @@ async def test_after_five_tries_another_code_is_needed(served, mailbox):
         assert (await by_code(bob, address))["email"] == BOB
     assert [one["triesLeft"] for one in user.asked] == [0, 5, 4, 3, 2, 1, 0, 5]
     assert mailbox.count(BOB) == user.before + 2
+
+
+async def test_a_sixth_try_is_not_even_sent(served, mailbox):
+    address, _ = await for_bob(served, mailbox)
+    asked = []
+
+    async def insisting(event):
+        asked.append((event["triesLeft"], event["problem"], served.authenticator.count(Operation.FRAME)))
+        if event["email"] is None:
+            return {"email": BOB}
+        return {"code": "00000000"} if len(asked) < 9 else None
+
+    async with page(served, code=insisting) as bob:
+        assert await number_of(by_code(bob, address)) == Number.SIGN_IN_PENDING
+    assert [left for left, _, _ in asked] == [0, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert len({frames for left, problem, frames in asked if left == 0 and problem}) == 1
 
 
 async def test_who_is_not_named_is_answered_alike_and_gets_no_mail(served, mailbox):

@@ -7,7 +7,8 @@ import { formatAddress, parseAddress } from "../src/client/addresses.js";
 import { loadOrMakeKey } from "../src/client/keys.js";
 import { publicKeyIn } from "../src/client/passkeys.js";
 import { deliverRedirect, pendingAt, verifyRedirect } from "../src/client/redirect.js";
-import { verifyBrowserUrl } from "../src/client/sign_in/browser.js";
+import { authorizationUrl, pushedUrl, verifyBrowserUrl } from "../src/client/sign_in/browser.js";
+import { plainCode } from "../src/client/sign_in/code.js";
 import { SignInDesk } from "../src/client/sign_in/desk.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { Transport, Unsealed, verifyUrl } from "../src/client/transport.js";
@@ -256,6 +257,46 @@ describe("sign-in", () => {
 
   it.each(["https://login.example.com/auth?x=1", "http://127.0.0.1:9000/auth", "http://localhost/auth"])("but to %s", (url) => {
     expect(() => verifyBrowserUrl(url)).not.toThrow();
+  });
+});
+
+describe("what the browser carries to a provider", () => {
+  const begun = {
+    type: "begun" as const,
+    issuer: "https://login.example.com",
+    authorization_endpoint: "https://login.example.com/auth?tenant=a",
+    client_id: "page",
+    redirect_uri: "https://share.example.com/callback",
+    scope: "openid email",
+    iss_in_redirect: true,
+    acr_values: "silver gold",
+    max_age: 300,
+    pushed: false,
+  };
+  const own = { state: "s", nonce: "n", verifier: "v".repeat(43), prompt: "login" };
+  const query = (url: string): object => Object.fromEntries(new URL(url).searchParams);
+
+  it("is the whole request, with the strength and age that the method asks for", async () => {
+    expect(query(await authorizationUrl(begun, own))).toMatchObject({ tenant: "a", state: "s", nonce: "n", prompt: "login", acr_values: "silver gold", max_age: "300" });
+  });
+
+  it("asks for nothing that the method does not ask for", async () => {
+    const plain = query(await authorizationUrl({ ...begun, acr_values: "", max_age: 0 }, { ...own, prompt: "" }));
+    for (const name of ["acr_values", "max_age", "prompt"]) expect(plain).not.toHaveProperty(name);
+  });
+
+  it("is no more than a reference where the request was pushed", () => {
+    expect(query(pushedUrl(begun, "urn:ietf:params:oauth:request_uri:x&scope=all"))).toEqual({
+      tenant: "a",
+      client_id: "page",
+      request_uri: "urn:ietf:params:oauth:request_uri:x&scope=all",
+    });
+  });
+});
+
+describe("a code", () => {
+  it.each([" 1234 5678\n", "1234-5678", "1234\u20135678", "12345678"])("is taken as it is pasted: %j", (typed) => {
+    expect(plainCode(typed)).toBe("12345678");
   });
 });
 
