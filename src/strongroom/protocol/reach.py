@@ -19,7 +19,9 @@ EGRESS: Final = "egress"
 MAX_REACH: Final = 64
 """Entries of one list."""
 
-_ENTRY: Final = re.compile(r"(?:\[([0-9a-f:.]+(?:/[0-9]{1,3})?)\]|([a-z0-9./-]{1,253})):([1-9][0-9]{0,4})")
+_ENTRY: Final = re.compile(
+    r"(?:\[([0-9a-f:.]+(?:/[0-9]{1,3})?)\]|([a-z0-9.-]{1,253}(?:/[0-9]{1,2})?)):([1-9][0-9]{0,4})"
+)
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -57,7 +59,8 @@ def parse_reach(text: str) -> Reach:
     inner, port = found[1] or found[2], int(found[3])
     is_name = found[1] is None and re.search("[a-z]", inner) is not None
     if is_name:
-        if not all(_LABEL.fullmatch(label) for label in inner.split(".")):
+        labels = inner.split(".")
+        if not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdecimal():
             raise _invalid("not a host name")
         return Reach(inner, None, port)
     try:
