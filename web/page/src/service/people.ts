@@ -114,7 +114,8 @@ function ask(address: Anywhere, methods: readonly ShownMethod[], purpose: Purpos
       const before = last;
       const signIn = async (): Promise<void> => {
         await before;
-        place = (form) => mine === attempt && show(form ?? "working", null, null);
+        // who gave up before the form came must not be waited for
+        place = (form) => (mine === attempt ? show(form ?? "working", null, null) : typing.cancel());
         try {
           await doorway.through(by, () => vault.signIn(address, { method, joining: purpose === "first" ? "alone" : "joined" }));
         } finally {
