@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 from strongroom.enclave.authenticator import ldap
@@ -21,19 +20,19 @@ class User:
     """The distinguished name that is; None for the other forms, which Active Directory has."""
     condition: bytes
     """What the person's entry fits."""
-    account: str
-    """One text for all the ways to write this name: what attempts are counted under."""
 
 
 def parse_user(method: DirectoryMethod, user: str) -> User:
     """Raises `Refused` SIGN_IN_REFUSED for what is no name, before anything is sent.
 
-    Active Directory would take more (display names, SIDs, GUIDs, names of services): each further form were a further
-    way to try the same account.
+    Active Directory would take more (display names, SIDs, GUIDs, names of services), and every directory takes one DN
+    in endless spellings. Each would be one more way to try an account, past those who count (`throttle.account`).
     """
-    if not user.isprintable() or user != user.strip() or not user:
-        raise _refused("a user name that is empty, or holds white space at its ends or control characters")
+    if not user.isprintable() or user != user.strip() or not user or "  " in user:
+        raise _refused("a user name that is empty, or holds control characters or needless white space")
     if "=" in user:
+        if "\\20" in user or "\\ " in user or "=#" in user.replace(" ", ""):
+            raise _refused("a DN with white space or whole values written as digits")
         return _named(method, user)
     if method.flavour == "ldap":
         return _named(method, method.user_dn.replace("{}", _escape(user)))
@@ -46,7 +45,7 @@ def parse_user(method: DirectoryMethod, user: str) -> User:
     if not backslash:
         # The name of the account before the @ is taken, too, when nobody has the whole as principal name.
         condition = ldap.some(ldap.equal("userPrincipalName", user), condition)
-    return User(user, None, ldap.every(ldap.equal("objectClass", "user"), condition), _fold(account))
+    return User(user, None, ldap.every(ldap.equal("objectClass", "user"), condition))
 
 
 def _named(method: DirectoryMethod, text: str) -> User:
@@ -56,8 +55,7 @@ def _named(method: DirectoryMethod, text: str) -> User:
         raise _refused("a user name that is not a DN, though it has a =") from None
     if not is_below(name, parse_name(method.base)):
         raise _refused("a DN that is not under base")
-    account = ",".join("+".join(f"{kind}={value}" for kind, value in sorted(level)) for level in name)
-    return User(text, name, ldap.present("objectClass"), _fold(account))
+    return User(text, name, ldap.present("objectClass"))
 
 
 def _escape(user: str) -> str:
@@ -65,12 +63,6 @@ def _escape(user: str) -> str:
         return escape_value(user)
     except ValueError:
         raise _refused("a user name that can't stand in a DN") from None
-
-
-def _fold(text: str) -> str:
-    """Directories overlook case, width and accents when they look for an account: so does who counts attempts."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFKC", "".join(c for c in decomposed if not unicodedata.combining(c))).casefold()
 
 
 def _refused(reason: str) -> Refused:
