@@ -35,6 +35,11 @@ class Ceremony(Message):
     salt: Bytes32
     expires_at: UnixTime
 
+    @property
+    def begun_at(self) -> int:
+        """The user proved who it is no longer ago: a handle serves again within its life."""
+        return self.expires_at - MAX_LIFE
+
     def challenge(self, kind: Kind) -> bytes:
         """What must have been answered (32 bytes)."""
         return sign_in_challenge(kind, self.method, self.binding_key, self.salt)

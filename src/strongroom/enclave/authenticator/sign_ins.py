@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from strongroom.enclave.authenticator.ceremonies import begin_ceremony, verify_ceremony
 from strongroom.enclave.authenticator.codes import Codes
 from strongroom.enclave.authenticator.device import DevicePolls, begin_device_flow, poll_device_flow, verify_handle
@@ -155,7 +157,8 @@ class SignIns:
                 fact = verify_quote_of_workload(request, method, ceremony, now)
             case _:
                 raise Misuse(Number.UNKNOWN_METHOD, "the method is of another kind")
-        return self._signed_in(caller, ceremony.vault_cluster, fact, earlier)
+        fresh = replace(fact, auth_time=ceremony.begun_at)
+        return self._signed_in(caller, ceremony.vault_cluster, fresh, earlier)
 
     async def _poll(self, caller: Caller, request: DevicePoll) -> SignedIn:
         now = self._clock.now()
