@@ -152,11 +152,12 @@ async def test_replies_put_in_before_tls_are_not_taken_for_the_server_s(platform
 
 async def test_a_greeting_in_clear_is_not_taken_for_that_of_the_server(platform, server):
     """The host speaks before TLS begins. A server that speaks right after is heard."""
-    connect = platform.connect
+    connect, injected = platform.connect, asyncio.Event()
 
     async def connect_slowly(host, port):
         connection = await connect(host, port)
-        await asyncio.sleep(0.1)
+        await injected.wait()
+        await asyncio.sleep(0.05)
         return connection
 
     platform.connect = connect_slowly
@@ -164,6 +165,7 @@ async def test_a_greeting_in_clear_is_not_taken_for_that_of_the_server(platform,
     async def meddle(reader, writer):
         writer.write(b"220 forged\r\n")
         await writer.drain()
+        injected.set()
         with suppress(OSError):
             await writer.start_tls(server.context)
             await Liar(HONEST)(reader, writer)
