@@ -10,6 +10,14 @@ from strongroom.client.sign_in.browser import BrowserSignIn, PrintingSignIn, Sig
 from strongroom.client.sign_in.code import CodeSent, CodeSignIn
 from strongroom.client.sign_in.desk import AnyWay, Approve, NoWay, SignInDesk, Ways
 from strongroom.client.sign_in.device import DeviceCode, DeviceSignIn, PrintingDeviceSignIn
+from strongroom.client.sign_in.enclaves import (
+    EnclaveSignIn,
+    GramineQuoter,
+    Quote,
+    Quoter,
+    TsmQuoter,
+    collateral_of_file,
+)
 from strongroom.client.sign_in.flow import Ceremony, Flow, Way
 from strongroom.client.sign_in.keys import KeySignIn
 from strongroom.client.sign_in.password import Credentials, PasswordSignIn
@@ -25,17 +33,23 @@ __all__ = [
     "Credentials",
     "DeviceCode",
     "DeviceSignIn",
+    "EnclaveSignIn",
     "Flow",
+    "GramineQuoter",
     "KeySignIn",
     "NoWay",
     "PasswordSignIn",
     "PrintingDeviceSignIn",
     "PrintingSignIn",
+    "Quote",
+    "Quoter",
     "SignIn",
     "SignInDesk",
     "TokenSignIn",
+    "TsmQuoter",
     "Way",
     "Ways",
+    "collateral_of_file",
     "token_of_environment",
     "token_of_file",
     "token_of_github",
