@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from strongroom.client.files import load_instructions as load_instructions
     from strongroom.client.files import load_trust as load_trust
     from strongroom.client.policy import Policy as Policy
+    from strongroom.client.quorum import quorum_of as quorum_of
+    from strongroom.client.quorum import two_of as two_of
     from strongroom.client.sign_in import BrowserSignIn as BrowserSignIn
     from strongroom.client.sync import Vault as Vault
     from strongroom.client.vault import AsyncVault as AsyncVault
@@ -35,6 +37,8 @@ _HOMES = {
     "Vault": "client.sync",
     "load_instructions": "client.files",
     "load_trust": "client.files",
+    "quorum_of": "client.quorum",
+    "two_of": "client.quorum",
 }
 
 
