@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from strongroom.client.methods import (
     code_method,
@@ -33,8 +34,9 @@ OBJECT = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 
 
 def ssh_key(name: str) -> str:
-    parts = (b"ssh-ed25519", name.encode().ljust(32, b"."))
-    return f"ssh-ed25519 {b64encode(b''.join(len(part).to_bytes(4, 'big') + part for part in parts)).decode()}"
+    """Always the same one."""
+    private = Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"."))
+    return private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
 OIDC = oidc_method("https://login.example.com", "native", device_client_id="device")
