@@ -94,6 +94,13 @@ def test_people_who_trust_no_page_are_not_let_in_by_a_passkey_either():
     assert not allowed(anyone, signed_in(PASSKEYS, "bob"))
 
 
+def test_an_alternative_that_is_demanded_besides_lets_nobody_else_in():
+    """`a && b || c` would let in c."""
+    policy = Policy.person(OIDC, "bob").who("context.identity.sign_ins > 7 || true").may("collect")
+    assert allowed(policy, BOB)
+    assert not allowed(policy, signed_in(OIDC, "eve"))
+
+
 @pytest.mark.parametrize(
     ("start", "end", "weekdays", "inside"),
     [

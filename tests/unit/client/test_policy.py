@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.client.methods import oidc_method, passkey_method
@@ -108,6 +108,7 @@ def test_text_never_becomes_policy(text):
         assert not allows(policy)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40))
 def test_a_literal_is_exactly_its_text(text):
     policy = Policy.members_of(text, method=METHOD).may("collect")
