@@ -90,13 +90,11 @@ async def test_no_password_is_asked_for_a_directory_that_nobody_approved_whateve
     method = directory_method("ad.example.com", ["ldaps://ldap.mallory.example"], base="dc=example,dc=com")
     rules = Policy.anyone_signed_in(method=method).may("collect")
     address = await stored_by(served, rules, method)
-
-    async def password(event):
-        raise AssertionError("a password was asked for")
-
-    async with page(served, password=password) as bob:
+    user = AtTheKeyboard(("alice", PASSWORD))
+    async with page(served, password=user) as bob:
         (shown,) = [one for one in (await bob.call("describe", address))["methods"] if one["kind"] == "directory"]
         assert shown["name"] == "ad.example.com"
         sent = served.authenticator.count(Operation.FRAME)
         assert await number_of(bob.call("signIn", address, {"method": shown})) == Number.TOKEN_UNTRUSTED
         assert served.authenticator.count(Operation.FRAME) == sent
+    assert user.asked == []
