@@ -5,14 +5,23 @@ import os
 
 import pytest
 
-from strongroom.enclave.vault.standing import Basis, OpenQuestion, Standing
+from strongroom.enclave.vault.standing import (
+    NO_STANDING,
+    Approving,
+    Asking,
+    Basis,
+    OpenQuestion,
+    Standing,
+    is_same,
+)
+from strongroom.enclave.vault.tables import Stale
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable
 from strongroom.protocol.facts import fact
 from strongroom.protocol.instructions import method_digest, parse_method
 from strongroom.protocol.limits import FREE_ATTEMPTS, MAX_APPROVALS, MAX_APPROVERS
-from strongroom.protocol.messages import ByName
-from strongroom.protocol.primitives import SigningKey, fingerprint
+from strongroom.protocol.messages import ByName, Person
+from strongroom.protocol.primitives import fingerprint
 from strongroom.protocol.vault_messages import Item
 from tests.support.evidence import changed
 from tests.support.vault import (
@@ -136,21 +145,11 @@ async def test_an_approval_expires(world):
 
 
 def test_a_question_dated_while_the_clock_ran_ahead_does_not_stand_for_longer():
-    now, ahead = 2_000_000_000, 10 * 365 * 86_400
-    question = OpenQuestion(
-        question=bytes(16),
-        request_id=bytes(16),
-        action="collect",
-        people=[person("bob")],
-        key=SigningKey.generate().public,
-        asked_at=now + ahead,
-        expires_at=now + ahead + 3600,
-        approvals=[],
-        used_by=None,
-    )
+    ahead = NOW + 10 * 365 * 86_400
+    question = open_question([person("bob")], asked_at=ahead)
     standing = Standing(version=1, instructions=bytes(32), owner_seen_at=0, questions=[question])
-    assert standing.live(Basis(1, bytes(32)), now + ahead) == [question]
-    assert standing.live(Basis(1, bytes(32)), now) == []
+    assert standing.live(BASIS, ahead) == [question]
+    assert standing.live(BASIS, NOW) == []
 
 
 async def test_nobody_approves_what_they_ask_for(world):
@@ -260,6 +259,52 @@ async def test_the_retry_of_a_collect_whose_answer_was_lost_is_the_same_success(
     assert result.number == Number.REFUSED, "the request's id in a session of another key"
     assert await number_of(approve(await world.client("dave"), address, question)) is Number.REFUSED
     assert await approve(await world.client("carol"), address, question) == 1, "and so is that of an approval"
+
+
+async def test_a_request_id_used_for_two_requests_carries_no_approval_over(world):
+    """bob collects by approval, and changes the record by a right of his own, both under one id."""
+    address, bob, _ = await cleared(world, RULES + permit("update", email="bob@example.com"))
+    request_id = os.urandom(16)
+    assert await bob.collect(address, request_id=request_id) == [released(1, SECRET)]
+    await bob.update(address, 1, metadata=b"{}", request_id=request_id)
+    (result,) = await bob.collect(address, request_id=request_id)
+    assert result.number == Number.REFUSED
+
+
+def test_one_human_by_any_authenticator_of_a_quorum_is_one():
+    """Each Authenticator of a quorum names people in its own way: one name in common, and it may be the same human."""
+    bob, carol, dave = ([named(f"{at}:{who}") for at in "ab"] for who in ("bob", "carol", "dave"))
+    assert not is_same(bob, carol)
+    assert is_same(bob, [carol[0], bob[1]])
+    asking = Asking(bytes(32), BASIS, NOW, open_question(bob))
+    standing = asking.apply(NO_STANDING)
+    for people, count in ((carol, 1), ([dave[0], carol[1]], 1), (dave, 2)):
+        step = Approving(bytes(32), BASIS, NOW, bytes(16), tuple(people))
+        standing = step.apply(standing)
+        assert step.approvals == count
+    with pytest.raises(Stale):
+        Approving(bytes(32), BASIS, NOW, bytes(16), (dave[0], bob[1])).apply(standing)
+
+
+def named(principal):
+    return Person(principal=principal, email="")
+
+
+NOW, BASIS = 2_000_000_000, Basis(1, bytes(32))
+
+
+def open_question(people, asked_at=NOW):
+    return OpenQuestion(
+        question=bytes(16),
+        request_id=bytes(16),
+        action="collect",
+        people=people,
+        key=bytes(65),
+        asked_at=asked_at,
+        expires_at=asked_at + 3600,
+        approvals=[],
+        used_by=None,
+    )
 
 
 async def test_the_retry_of_a_question_is_the_same_question(world):

@@ -92,27 +92,30 @@ class Gate:
         if not verdict.allowed:
             # Whoever waits for approvals may well look now and then: that is no guess.
             return [replace(verdict, is_awaited=case.question is not None) for case in cases]
-        verdicts = {
-            case.found.handle: replace(verdict, using=self._cases.using(case, asker))
-            for case in cases
-            if not case.is_approved or _asked(case, verdict)
-        }
-        others = [case.without_approvals() for case in cases if case.found.handle not in verdicts]
+        verdicts = [verdict] * len(cases)
+        for at, case in enumerate(cases):
+            if case.is_approved and _asked(case, verdict):
+                verdicts[at] = replace(verdict, using=self._cases.using(case, asker))
+        others = [at for at, case in enumerate(cases) if case.is_approved and not _asked(case, verdict)]
         if others:
             # Permitted is somebody else than who asked with this key: then without what was approved for that one.
-            alone = await self._ask(action, others, asker)
-            verdicts |= {case.found.handle: alone for case in others}
-        permitted = [case for case in cases if verdicts[case.found.handle].allowed]
-        await self._counters.load(
-            (self._counters.attempts, [self._shelf.attempts_key(case.found.handle) for case in permitted])
-        )
+            alone = await self._ask(action, [cases[at].without_approvals() for at in others], asker)
+            for at in others:
+                verdicts[at] = alone
+        return await self._held_up(cases, verdicts)
+
+    async def _held_up(self, cases: Sequence[Case], verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """With THROTTLED in place of OK for whoever was refused too often."""
+        keys = [self._shelf.attempts_key(case.found.handle) for case in cases]
+        await self._counters.load((self._counters.attempts, keys))
         now = self._clock.now()
-        for case in permitted:
-            attempts = self._counters.attempts.value(self._shelf.attempts_key(case.found.handle))
-            people = verdicts[case.found.handle].people
-            if any(attempts.is_throttled(one.principal, now) for one in people):
-                verdicts[case.found.handle] = Verdict(int(Number.THROTTLED), people)
-        return [verdicts[case.found.handle] for case in cases]
+        return [
+            Verdict(int(Number.THROTTLED), verdict.people)
+            if verdict.allowed
+            and any(self._counters.attempts.value(key).is_throttled(one.principal, now) for one in verdict.people)
+            else verdict
+            for key, verdict in zip(keys, verdicts, strict=True)
+        ]
 
     async def _ask(self, action: Action, cases: Sequence[Case], asker: Asker) -> Verdict:
         verdict = await self._decider.decide(
