@@ -27,6 +27,10 @@ COMMANDS: tuple[list[str], ...] = (
     ["update"],
     ["delete"],
     ["describe"],
+    ["approval"],
+    *(["approval", name] for name in ("ask", "list", "approve")),
+    ["policy"],
+    *(["policy", name] for name in ("check", "explain", "simulate")),
     ["share"],
     *(
         ["share", name]
@@ -64,6 +68,12 @@ namespace = "team"
 ```
 
 A settings file that others may write is refused: it names the server and what is trusted.
+
+Commands that sign in open a browser, or sign in by what you name: `--ssh-key`, `--user`, `--email`, `--workload-token`,
+`--device`, `--no-browser`. Of several the first counts that the record takes: tokens of programs, keys, passwords,
+codes, browsers. If none does, the hint says what the record takes and by which option. Providers, directories and
+senders of codes that a stranger's record names are shown, and asked about, before you are sent there or type anything.
+[Instructions](howto/instructions.md) says more of each.
 """
 
 
