@@ -4,6 +4,7 @@ import pytest
 
 from strongroom import BadInput, Policy, Refused, Untrusted
 from strongroom.client.methods import code_method, directory_method
+from strongroom.client.results import Person
 from strongroom.client.sign_in import CodeSignIn, Credentials, PasswordSignIn
 from strongroom.protocol.errors import Number
 from strongroom.protocol.messages import OfNamespace
@@ -94,7 +95,7 @@ async def test_somebody_signs_in_by_the_password_of_a_directory(served, director
     method = in_slapd(directory, groups=[slapd.group("engineers")], email_domains=["example.test"])
     engineers = Policy.members_of(slapd.group("engineers"), method=method).may("collect")
     address = await put(served, method, engineers)
-    alice, people = User(), []
+    alice, people = User(), list[Person]()
     async with alice.sdk(served, signed_in=people.append) as vault:
         assert (await vault.collect(address)).secret == SECRET
         assert (await vault.collect(address)).secret == SECRET
@@ -218,7 +219,7 @@ class Reader:
 
 async def test_somebody_signs_in_by_a_code_that_comes_by_mail(served, mailbox):
     address = await put(served, by_mail(mailbox))
-    bob, people = Reader(mailbox), []
+    bob, people = Reader(mailbox), list[Person]()
     async with bob.sdk(served, signed_in=people.append) as vault:
         assert (await vault.collect(address)).secret == SECRET
     assert bob.shown == [("email-code", "keys@example.com")]

@@ -8,6 +8,7 @@ import pytest
 
 from strongroom import BadInput, Policy, Unavailable
 from strongroom.client.methods import keys_method, workload_method
+from strongroom.client.results import Person
 from strongroom.client.sign_in import (
     KeySignIn,
     NoWay,
@@ -70,7 +71,7 @@ async def platform(served):
 async def test_a_program_signs_in_by_a_token_for_its_own_session(served, platform):
     method = workload_method(platform.url, claims=["repository"])
     address = await put(served, method)
-    job, people = Job(platform), []
+    job, people = Job(platform), list[Person]()
     async with served.sdk(sign_in=TokenSignIn(job.token), signed_in=people.append) as program:
         assert (await program.collect(address)).secret == SECRET
         key = program._desk._key.public
@@ -217,7 +218,7 @@ async def test_somebody_signs_in_with_a_key_that_ssh_keygen_made(served, tmp_pat
     bob, mallory = (made_by_ssh_keygen(tmp_path, name, kind) for name in ("bob", "mallory"))
     method = keys_method({"bob@example.com": bob.with_suffix(".pub").read_text()})
     address = await put(served, method, rules=Policy.listed(method, "bob@example.com").may("collect"))
-    people = []
+    people: list[Person] = []
     async with served.sdk(sign_in=KeySignIn(bob), signed_in=people.append) as vault:
         assert (await vault.collect(address)).secret == SECRET
     assert [one.subject for one in people] == ["bob@example.com"]
@@ -243,15 +244,13 @@ async def test_a_key_signs_what_this_client_computed_and_nothing_that_a_server_c
         return reply
 
     service.handle = handle
-    way = KeySignIn(bob)
-    sign = way.sign
 
-    async def noting(challenge):
-        signed.append(challenge)
-        return await sign(challenge)
+    class Noting(KeySignIn):
+        async def sign(self, challenge):
+            signed.append(challenge)
+            return await super().sign(challenge)
 
-    way.sign = noting
-    async with served.sdk(sign_in=way) as vault:
+    async with served.sdk(sign_in=Noting(bob)) as vault:
         await vault.collect(address)
         key = vault._desk._key.public
     digest = method_digest(encode(method))
