@@ -337,7 +337,7 @@ async def test_one_mailbox_is_not_many_people_by_adding_a_plus(desk, server):
 
 
 def test_the_longest_address_is_written_as_it_is():
-    """`email` folds headers, and folds a long address into an encoded word, which is another address."""
+    """However headers are folded, they must not come to name another address."""
     address = f"{'x' * 64}@{'y' * 63}.{'z' * 63}.example.com"
     assert f"\r\nTo: {address}\r\n".encode() in mail.code_mail(SENDER, address, "12345678", bytes(16), 0)
 

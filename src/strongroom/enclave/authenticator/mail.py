@@ -7,8 +7,6 @@ from email.policy import SMTP
 from email.utils import formatdate
 from typing import Final
 
-_POLICY: Final = SMTP.clone(max_line_length=998)
-"""As long as mail allows: folding would write a long address as an encoded word."""
 _TEXT: Final = """\
 Your code to sign in to Strongroom is
 
@@ -29,7 +27,7 @@ def code_mail(sender: str, recipient: str, code: str, unique: bytes, now: int) -
 
     Nothing in it comes from the machine or from whoever asked, but for the addresses, which are verified.
     """
-    message = EmailMessage(policy=_POLICY)
+    message = EmailMessage(policy=SMTP)
     message["From"] = f"Strongroom <{sender}>"
     message["To"] = recipient
     message["Subject"] = "Your code for Strongroom"
