@@ -80,6 +80,12 @@ def test_nobody_is_foretold_to_approve_of_themselves():
     assert yes(BOB, phished, actions=["audit"], approvals=["carol"])[0] is False
 
 
+def test_approvals_are_counted_without_whoever_asks():
+    rules = "permit (principal, action, resource) when { context.record.approval_count >= 1 };"
+    eve, zoe = SignIn(name="eve", method=0), SignIn(name="zoe", method=0)
+    assert yes(eve, zoe, rules=rules, approvals=["eve"]) == [False, True]
+
+
 def test_people_beside_each_other_are_on_one_ticket():
     rules = two_of([[(OIDC, "bob")], [(KEYS, "carol")]]).together().may("collect").cedar
     carol = SignIn(name="carol", method=1)
