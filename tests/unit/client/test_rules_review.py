@@ -74,6 +74,19 @@ def test_pages_that_could_act_as_their_visitors_are_named():
     assert ("web-channel", 0) not in found(collect(Policy.person(NATIVE, "bob")), NATIVE, WEB)
 
 
+@pytest.mark.parametrize(
+    ("condition", "warned"),
+    [
+        ('context.identity.channel == "native" || context.identity.channel == "direct"', False),
+        ('context.identity.channel == "native" || context.identity.sign_ins > 1', True),
+        ('["native", "web"].contains(context.identity.channel)', True),
+    ],
+)
+def test_only_what_holds_in_every_case_rules_a_page_out(condition, warned):
+    rules = collect(Policy.person(WEB, "bob").who(condition))
+    assert (("web-channel", 0) in found(rules, WEB)) is warned
+
+
 def test_addresses_that_nobody_verified_are_found_where_rules_look_at_them():
     believed = oidc_method("https://believed.example.com", "n", email_domains=["example.com"])
     mail = collect(Policy.anyone_with_email("bob@example.com", method=believed))
