@@ -15,7 +15,7 @@ import asyncio
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,11 +101,9 @@ class Submission:
         _verify(reply, 250)
         return reply
 
-    async def leave(self) -> None:
-        """What it answers doesn't matter any more."""
-        with suppress(OSError):
-            self._writer.write(b"QUIT\r\n")
-            await self._writer.drain()
+    def leave(self) -> None:
+        """Whether it hears this, and what it answers, doesn't matter any more."""
+        self._writer.write(b"QUIT\r\n")
 
     async def _ask(self, command: str) -> _Reply:
         self._writer.write(command.encode("ascii") + b"\r\n")
@@ -160,7 +158,7 @@ async def submission(egress: Egress, method: CodeMethod) -> AsyncIterator[Submis
                     await call.hear_greeting()
                 await call.begin(method)
                 yield call
-                await call.leave()
+                call.leave()
             finally:
                 connection[1].transport.abort()
         except OSError as error:
