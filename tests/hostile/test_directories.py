@@ -213,7 +213,9 @@ def person_of_ldap(fake, name=UID, **attributes):
     fake.person = person
 
 
-@pytest.mark.parametrize("value", ["", "dn:", "u:alice", "dn:uid=bob,ou=people,dc=example,dc=test", "dn:nonsense", UID])
+@pytest.mark.parametrize(
+    "value", ["", "dn:", "u:alice", f"u:{UID}", "dn:uid=bob,ou=people,dc=example,dc=test", "dn:nonsense", UID]
+)
 async def test_a_server_must_say_that_it_took_us_for_the_person(fake, at, tmp_path, value):
     """Success with an anonymous, or somebody else's, identity behind it (RFC 4532)."""
     person_of_ldap(fake)
@@ -226,7 +228,7 @@ async def test_a_server_must_say_that_it_took_us_for_the_person(fake, at, tmp_pa
 async def test_a_server_that_does_not_say_as_whom_it_took_us_signs_nobody_in(fake, at, tmp_path):
     person_of_ldap(fake)
     async with fake.serving(tmp_path / "tls") as url:
-        for value, code in ((None, 0), (None, 2)):
+        for value, code in ((None, 0), (None, 2), (f"dn:{UID}", 2)):
             identity(fake, value, code)
             assert "RFC 4532" in (await at.unavailable(of_ldap(fake, url), "alice", PASSWORD))[1]
 
