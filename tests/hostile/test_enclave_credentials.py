@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from strongroom.attestation.appraisal import appraise_workload
 from strongroom.attestation.policy import SgxSigner, SnpSigner
 from strongroom.enclave.authenticator.ceremonies import MAX_LIFE
 from strongroom.enclave.platform.insecure_software import SIGNER, InsecureSoftware
 from strongroom.enclave.platform.synthetic_quote import INIT, MODE64
 from strongroom.protocol.authenticator_messages import Validate
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse, Number, StrongroomError
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.evidence import ConfigValue, report_data
 from strongroom.protocol.instructions import Workload
 from strongroom.protocol.primitives import fingerprint
@@ -269,6 +270,20 @@ async def test_a_platform_that_no_workload_names_is_refused(desk, monkeypatch, k
     named = "sgx" if kind != "sgx" else "tdx"
     desk.enclaves = enclaves_of(trainer=machines[named].policy(named))
     assert (await refusal(desk.quote_sign_in(kind))).number is Number.POLICY
+
+
+def test_the_reason_is_that_of_the_policy_that_names_the_platform():
+    data = bytes(64)
+    policy = SOFTWARE.policy("insecure-software", measurements=[b"\xee" * 32])
+    for others, reason in (
+        ([machines["tdx"].policy("tdx")], "is not one that the policy names"),
+        ([policy], "no policy"),
+    ):
+        with pytest.raises(Untrusted, match=reason) as caught:
+            appraise_workload(
+                "insecure-software", *SOFTWARE.quote(data), report_data=data, policies=[*others, policy], now=NOW
+            )
+        assert caught.value.number is Number.POLICY
 
 
 @KINDS
