@@ -126,6 +126,7 @@ def test_who_has_no_account_opens_with_a_code_that_came_by_mail(person, link, ma
     bob.opened("Report")
     assert bob.download("Download") == b"F-01 critical\n"
     assert not any("/callback" in url for url in bob.requests), "a provider was asked"
+    assert not [line for line in bob.said if "Content Security Policy" in line], "a form was sent somewhere"
 
 
 def test_a_wrong_code_is_told_with_the_tries_left_and_the_right_one_opens(person, link, mailbox):
