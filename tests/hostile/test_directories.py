@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from strongroom.enclave.authenticator.ldap import MAX_ELEMENTS
 from strongroom.enclave.authenticator.ldap_connection import MAX_ENTRIES
 from strongroom.protocol.errors import Number, Refused
 from strongroom.protocol.limits import MAX_PROVIDER_ANSWER, PROVIDER_TIMEOUT
@@ -362,6 +363,7 @@ NONSENSE = [
     b"\x30\x80\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00\x00\x00",  # indefinite length
     b"\x30\x85\x00\x00\x00\x00\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00",  # five bytes of length
     b"\x30\x0c\x02\x01\x01\x7f\x61\x07\x0a\x01\x00\x04\x00\x04\x00",  # a tag of two bytes
+    b"\x30\x0f\x02\x01\x01\x61\x0a\x0a\x01\x00\x04\x00\x04\x00\x9f\x01\x00",  # the same, in another place
     b"\x30\x00",
     b"\x30\x03\x02\x01\x01",
     b"\x30\x0c\x02\x01\x01\x61\x08\x0a\x01\x00\x04\x00\x04\x00",  # an element longer than what holds it
@@ -435,11 +437,35 @@ async def test_a_search_is_answered_by_its_own_number_and_once(fake, at, tmp_pat
             assert "the directory's answer" in (await at.unavailable(of(fake, url), USER, PASSWORD))[1]
 
 
+async def test_what_comes_after_the_end_of_a_search_is_not_part_of_it(fake, at, tmp_path):
+    """While another one, asked with it, is still open."""
+
+    def late(request):
+        yield result(request.message_id, 0x65)
+        yield entry(request.message_id, "", tokenGroups=[SID])
+
+    fake.root = late
+    async with fake.serving(tmp_path / "tls") as url:
+        assert "not asked" in (await at.unavailable(of(fake, url), USER, PASSWORD))[1]
+
+
 async def test_a_server_that_says_goodbye_by_itself_is_left(fake, at, tmp_path):
     """The notice of disconnection has number 0 (RFC 4511 §4.4.1)."""
     fake.bind = whole(result(0, 0x78, 52, "", text("1.3.6.1.4.1.1466.20036", 0x8A)))
     async with fake.serving(tmp_path / "tls") as url:
         assert "ended the conversation" in (await at.unavailable(of(fake, url), USER, PASSWORD))[1]
+
+
+async def test_an_attribute_of_more_values_than_anybody_has_is_refused(fake, at, tmp_path):
+    """Each costs a few bytes to send and much more to keep."""
+
+    def person(request):
+        yield entry(request.message_id, PERSON, objectGUID=[GUID], objectSid=[SID], mail=[b""] * (MAX_ELEMENTS + 1))
+        yield result(request.message_id, 0x65)
+
+    fake.person = person
+    async with fake.serving(tmp_path / "tls") as url:
+        assert "too many" in (await at.unavailable(of(fake, url), USER, PASSWORD))[1]
 
 
 async def test_an_attribute_that_comes_twice_is_refused(fake, at, tmp_path):
