@@ -17,6 +17,7 @@ from tests.idp.slapd import BASE, PASSWORD, USER_DN, Slapd
 from tests.support.mailbox import Mailbox
 from tests.support.site import NAMESPACE, Site, apart
 
+pytestmark = pytest.mark.needs("slapd")
 BOB, ALICE = "bob@example.com", "alice@example.test"
 METHODS = """
 [[method]]
