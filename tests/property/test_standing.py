@@ -55,9 +55,10 @@ def question(number, request, now, seconds):
 
 
 moments = st.integers(NOW, NOW + 100)
-bases = st.sampled_from(BASES)
+bases = st.sampled_from([*BASES[:1] * 7, *BASES])
 names = st.sampled_from(NAMES)
-numbers = st.integers(0, 7)
+numbers = st.sampled_from([0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7])
+"""Some more often than others: what is to meet has to meet often enough."""
 asking = st.builds(
     lambda basis, now, number, request, seconds: Asking(KEY, basis, now, question(number, request, now, seconds)),
     bases,
