@@ -6,7 +6,7 @@ import os
 import pytest
 
 from strongroom.enclave.vault.marks import NO_MARKS
-from strongroom.protocol.authenticator_messages import Decisions, Mark
+from strongroom.protocol.authenticator_messages import Decisions, Mark, PersonMark
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.facts import fact
 from strongroom.protocol.instructions import method_digest
@@ -151,6 +151,26 @@ async def test_the_row_is_filed_under_the_cluster_that_answered(world):
     ]
 
 
+async def test_a_copied_token_counts_no_more_beside_somebody_elses_sign_in(world):
+    robot = changed(fact(method_digest(METHOD), "oidc", "robot"), channel="native")
+    with_robot = f"""
+        permit (principal, action == Action::"collect", resource)
+        when {{ context.identity.others.contains("{robot.method.hex()}:robot") }};
+    """
+    address, _ = await stored(world, permit("update", "delete", email="alice@example.com") + with_robot)
+
+    async def beside_the_robot(who):
+        client = await world.client()
+        own = changed(robot, subject=who, email=f"{who}@example.com")
+        token = changed(robot, mark=mark(token=client.binding.public))
+        client.tickets = [world.ticket_for(own, client.binding, beside=token)]
+        return client
+
+    bob, thief = await beside_the_robot("bob"), await beside_the_robot("mallory")
+    assert await bob.collect(address) == [released(1, SECRET)]
+    assert await collect_error(thief, address) is Number.TOKEN_UNTRUSTED
+
+
 async def test_somebody_with_too_many_marks_is_throttled_and_hinders_nobody(world):
     address, _ = await stored(world, ALL)
     expires = int(world.vault.platform.now()) + 300
@@ -190,7 +210,9 @@ async def test_an_authenticator_that_says_marks_along_with_a_refusal_writes_noth
 
     async def lie(vault_cluster, request):
         decisions = (await honest(vault_cluster, request)).decisions
-        return Decisions(decisions=[changed(one, marks=[mark(name=os.urandom(8))]) for one in decisions])
+        return Decisions(
+            decisions=[changed(one, marks=[PersonMark("x:y", mark(name=os.urandom(8)))]) for one in decisions]
+        )
 
     judge.decide = lie
     mallory = await world.client("mallory")

@@ -227,12 +227,22 @@ class World:
         )
         return self.ticket_for(signed_in, binding, vault_cluster=vault_cluster)
 
-    def ticket_for(self, signed_in: Fact, binding: SigningKey, *, vault_cluster: bytes | None = None) -> Ticket:
-        """The ticket that the Authenticator issues for whatever a sign-in has proved."""
+    def ticket_for(
+        self,
+        signed_in: Fact,
+        binding: SigningKey,
+        *,
+        vault_cluster: bytes | None = None,
+        beside: Fact | None = None,
+    ) -> Ticket:
+        """The ticket of the Authenticator for whatever a sign-in has proved, joined by another one `beside`."""
         service: Any = self.authenticator.enclave._door._service  # type: ignore[union-attr]
-        cluster = vault_cluster or self.vault_cluster
+        cluster, sealer = vault_cluster or self.vault_cluster, service._sealer
         now = int(self.authenticator.platform.now())
-        ticket, _ = service._sealer.issue_ticket(binding.public, cluster, signed_in, now)
+        ticket, _ = sealer.issue_ticket(binding.public, cluster, signed_in, now)
+        if beside is not None:
+            earlier = sealer.open_ticket(ticket, binding_key=binding.public, vault_cluster=cluster, now=now)
+            ticket, _ = sealer.issue_ticket(binding.public, cluster, beside, now, earlier)
         return ticket
 
     def instructions(self, rules: str, **changes: Any) -> bytes:

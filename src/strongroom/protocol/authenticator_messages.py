@@ -108,6 +108,13 @@ class Mark(Message):
     """When it can be forgotten; 0: never."""
 
 
+class PersonMark(Message):
+    """A mark, and whose sign-in it is of: not always who was permitted, since a ticket may hold several sign-ins."""
+
+    person: Principal
+    mark: Mark
+
+
 class Decision(Message):
     """The answer to one decision request."""
 
@@ -116,7 +123,7 @@ class Decision(Message):
     """0 is OK. Everything else is not: REFUSED, TICKET_EXPIRED, TICKET_MISSING, UNSUPPORTED, CLOCK …"""
     identity: Identity | None
     """Whom the ticket names, also when refused; None when the ticket was not accepted."""
-    marks: Annotated[list[Mark], Meta(max_length=MAX_SIGN_INS)]
+    marks: Annotated[list[PersonMark], Meta(max_length=MAX_SIGN_INS)]
     """Of the sign-ins on the ticket."""
 
 

@@ -13,6 +13,7 @@ from strongroom.protocol.authenticator_messages import (
     DecideItem,
     DecisionRequest,
     Mark,
+    PersonMark,
     RecordFacts,
     RecordRef,
     Validate,
@@ -97,7 +98,7 @@ async def test_a_sign_in_that_counts_once_is_handed_to_the_vault_with_the_decisi
     allowed, refused = await decide(
         desk, item(desk, fact=marked), item(desk, fact=marked, request={"action": "delete"})
     )
-    assert (allowed.number, allowed.marks) == (0, [MARK])
+    assert (allowed.number, allowed.marks) == (0, [PersonMark(BOB.method.hex() + ":bob", MARK)])
     assert (refused.number, refused.marks) == (Number.REFUSED, [])
 
 

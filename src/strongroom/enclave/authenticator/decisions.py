@@ -20,13 +20,14 @@ from strongroom.protocol.authenticator_messages import (
     DecisionRequest,
     Decisions,
     Identity,
+    PersonMark,
     RecordFacts,
     context_digest,
     decision_digest,
 )
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
-from strongroom.protocol.evaluation import identity_of
+from strongroom.protocol.evaluation import identity_of, principal_of
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import rules_digest
 
@@ -74,7 +75,9 @@ class Judge:
         except StrongroomError as error:
             return Decision(request_digest=digest, number=int(error.number), identity=identity, marks=[])
         # Of the sign-ins on which it rests: what somebody else did with another one is no reason to refuse this.
-        marks = [fact.mark for fact in permitted.counted if fact.mark is not None]
+        marks = [
+            PersonMark(person=principal_of(fact), mark=fact.mark) for fact in permitted.counted if fact.mark is not None
+        ]
         return Decision(request_digest=digest, number=OK, identity=identity_of(permitted.fact), marks=marks)
 
     def _facts(self, item: DecideItem, request: DecisionRequest, now: int) -> list[Fact]:

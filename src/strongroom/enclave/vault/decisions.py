@@ -81,11 +81,12 @@ NOBODY: Final = Person(principal="", email="")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What one Authenticator says of the sign-ins of whom it permitted something."""
+    """What one Authenticator says of one sign-in on which its OK rests."""
 
     cluster: bytes
     principal: str
-    marks: tuple[Mark, ...]
+    """Whose sign-in it was."""
+    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +223,7 @@ class Decider:
                 identity = decision.identity
                 if decision.number == 0 and identity is not None:
                     permitted.setdefault(cluster, Person(principal=identity.principal, email=identity.email))
-                    if decision.marks:
-                        marked.append(Marked(cluster, identity.principal, tuple(decision.marks)))
+                    marked += [Marked(cluster, one.person, one.mark) for one in decision.marks]
                     continue
                 number = decision.number
                 if identity is not None:

@@ -23,6 +23,7 @@ from strongroom.enclave.vault.standing import Step
 from strongroom.enclave.vault.tables import Stale
 from strongroom.enclave.vault.terms import barrier
 from strongroom.enclave.vault.writer import Change, Watch, Writer
+from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, from_number
 from strongroom.protocol.instructions import Action
 from strongroom.protocol.messages import Address, ByName, ByPerson, OfNamespace, Person, Terms
@@ -134,9 +135,10 @@ class Gate:
         """The verdict once its marks are durable, so that nothing that is done about it can come before them; or what
         stands against them."""
         now = self._clock.now()
-        markings = [
-            Marking(self._shelf.marks_key(one.cluster, one.principal), one.marks, now) for one in verdict.marked
-        ]
+        rows: dict[bytes, list[Mark]] = {}
+        for one in verdict.marked:
+            rows.setdefault(self._shelf.marks_key(one.cluster, one.principal), []).append(one.mark)
+        markings = [Marking(key, tuple(marks), now) for key, marks in rows.items()]
         marks = self._counters.marks
         await self._counters.load((marks, [one.key for one in markings]))
         try:

@@ -6,7 +6,8 @@ makes them durable before it acts on the OK. Attacks stopped here:
 1. A bearer token that somebody copied, used for another binding key: of one name and value there is one token.
 2. The signature of a copied passkey, whose counter is behind that of the genuine one: a value never falls.
 3. Marks made up by a depositor's own Authenticator, to use up somebody else's: rows are filed by Authenticator cluster
-   and principal, so they meet only what this very Authenticator says of this very person.
+   and principal, so they meet only what this very Authenticator says of this very person. The person whose sign-in it
+   was, not who was permitted: else a copied token would count once more beside somebody else's sign-in.
 4. A mark forgotten while a ticket made of the same token still counts: it is kept for the life of a ticket longer.
 5. A clock turned ahead so that marks expire, and back again: what has expired leaves only when there is no room.
 """

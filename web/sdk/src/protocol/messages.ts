@@ -1405,17 +1405,23 @@ export const Mark: Kind<Mark> = map(null, [
   ["expires_at", int(0, 1099511627776)],
 ]);
 
+export interface PersonMark {
+  readonly person: string;
+  readonly mark: Mark;
+}
+export const PersonMark: Kind<PersonMark> = map(null, [["person", text(0, 512)], ["mark", Mark]]);
+
 export interface Decision {
   readonly request_digest: Bytes;
   readonly number: number;
   readonly identity: Identity | null;
-  readonly marks: readonly Mark[];
+  readonly marks: readonly PersonMark[];
 }
 export const Decision: Kind<Decision> = map(null, [
   ["request_digest", bytes(32)],
   ["number", int(0, 999)],
   ["identity", optional(Identity)],
-  ["marks", list(Mark, 0, 4)],
+  ["marks", list(PersonMark, 0, 4)],
 ]);
 
 export interface Decisions {
