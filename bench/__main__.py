@@ -135,7 +135,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["page"]:
         sys.exit(page.main(*map(int, sys.argv[2:3])))
     if sys.argv[1:] == ["decisions"]:
-        sys.exit(decisions.run())
+        decisions.run()
+        sys.exit()
     slow, primitives = slowness()
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {SECONDS:g} s a figure")
     print(", ".join(f"{name} {value:.0f} µs" for name, value in primitives.items()), f"→ {slow:.1f} × the reference")

@@ -14,7 +14,7 @@ from bench.scene import NAMESPACE, Scene, scene
 from bench.wire import Wire
 from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import bound_nonce, method_digest
-from strongroom.protocol.messages import ById, OfNamespace, Ticket
+from strongroom.protocol.messages import OfNamespace, Ticket
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.sign_in_messages import Redeem
 from strongroom.protocol.vault_messages import Collect, Describe, Item
@@ -66,14 +66,12 @@ async def test_neither_enclave_ever_holds_what_is_the_others():
     async with scene() as it:
         binding = SigningKey.generate()
         vault = await it.wire("vault", binding)
-        stored: list[bytes] = []
         for _ in range(TIMES):
             ticket = await signed_in(it, binding, vault)
             request = it.store(ticket, [os.urandom(16)], it.instructions(RULES))
             item = msgspec.structs.replace(request.items[0], secret=STORED["secret"], metadata=STORED["metadata"])
             await vault.ask(msgspec.structs.replace(request, items=[item]))
-            stored.append(item.address.id)
-            collect = Collect(request_id=os.urandom(16), tickets=[ticket], addresses=[ById(id=stored[-1])])
+            collect = Collect(request_id=os.urandom(16), tickets=[ticket], addresses=[item.address])
             reply = await vault.ask(collect)
             assert isinstance(reply.results[0], Item)
             assert reply.results[0].secret == STORED["secret"]

@@ -10,7 +10,7 @@ from strongroom.enclave.vault.witnessed import WitnessedTime
 from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import ATTEMPTS_KEPT, FREE_ATTEMPTS, MAX_ATTEMPT_DELAY
 from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
-from tests.support.world import for_bob, permit
+from tests.support.world import Platform, for_bob, permit
 
 DAY = 86_400
 NOW = 2_000_000_000
@@ -24,10 +24,13 @@ def when(condition, action="collect"):
 DEPUTY = OWNER + when("context.record has idle_days && context.record.idle_days >= 3") + permit("audit")
 
 
-class Hardware:
+class Hardware(Platform):
     """A platform whose clock the host sets."""
 
     kind = "tdx"
+
+    def __init__(self):
+        """Nothing but its clock is asked for."""
 
     def now(self):
         return float(NOW)

@@ -1,6 +1,7 @@
 """Approvals as two people use them: with the SDK, and on the command line."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ async def test_a_sign_in_that_a_later_one_overtook_is_made_anew(served):
     address = await for_approval(served)
     async with served.sdk("alice") as alice:
         await alice.questions(address)
-        refused = []
+        refused: list[Any] = []
         honest = alice._server.ask
 
         async def overtaken(request, reply):

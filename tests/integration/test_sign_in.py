@@ -13,7 +13,7 @@ from strongroom.enclave.authenticator.jwks import REFETCH_INTERVAL
 from strongroom.protocol.errors import Number, Refused, StrongroomError
 from strongroom.protocol.instructions import bound_nonce
 from strongroom.protocol.primitives import SigningKey
-from strongroom.protocol.sign_in_messages import DeviceBegin, DevicePoll, Push, Pushed, Redeem
+from strongroom.protocol.sign_in_messages import DeviceBegin, DevicePoll, Push, Pushed, Redeem, SignedIn
 from tests.idp.provider import MFA_ACR, NATIVE, PASSWORD_ACR, WEB, WEB_SECRET, Provider
 from tests.support.evidence import changed
 from tests.support.issuer import REDIRECT, VAULT, Desk
@@ -173,7 +173,9 @@ async def test_a_provider_that_wants_requests_pushed_has_them_pushed():
         begun = await desk.begin()
         assert begun.pushed
         end = provider.sign_in(await pushed_url(desk, begun), "bob")
-        assert (await desk.service.handle(desk.caller(), redeem(desk, begun, end))).email == "bob@example.com"
+        signed_in = await desk.service.handle(desk.caller(), redeem(desk, begun, end))
+        assert isinstance(signed_in, SignedIn)
+        assert signed_in.email == "bob@example.com"
 
 
 async def test_who_signs_in_more_weakly_than_the_method_asks_is_refused(desk, provider):

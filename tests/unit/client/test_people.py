@@ -1,5 +1,7 @@
 """Builders of people: each lets in whom it names and nobody else, whatever they signed in with."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ CLAIMS = {"repository": "org/repo", "ref": "refs/heads/main"}
 JOB = signed_in(WORKLOADS, "repo:org/repo", claims=["repository=org/repo", "ref=refs/heads/main"])
 ENTRA = signed_in(OIDC, "pairwise", tid=TENANT, oid=OBJECT, groups=[OBJECT])
 
-BUILT = {
+BUILT: dict[str, Any] = {
     "a member of a directory's group": (
         Policy.members_of(GROUP, method=DIRECTORY), signed_in(DIRECTORY, "guid", groups=[GROUP]), {"groups": []}),
     "a key": (Policy.listed(KEYS, "bob"), signed_in(KEYS, "bob"), {"subject": "carol"}),

@@ -1,5 +1,7 @@
 """Several people who decide together: nobody is two, nobody approves of themselves."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from tests.support.evidence import changed
 from tests.support.people import KEYS, OIDC, OTHER, allowed, principal, signed_in
 
 NAMES = ("bob", "carol", "dave")
-PEOPLE = [[(OIDC, name), (KEYS, name)] for name in NAMES]
+PEOPLE: Any = [[(OIDC, name), (KEYS, name)] for name in NAMES]
 BOB, CAROL, DAVE = (signed_in(OIDC, name) for name in NAMES)
 BOBS_KEY = signed_in(KEYS, "bob")
 EVE = signed_in(OIDC, "eve")

@@ -66,6 +66,7 @@ def test_records_depositors_and_times_count():
     assert yes(BOB, actions=["update"], depositor=principal(OIDC, "bob")) == [True]
     assert yes(BOB, actions=["update"], depositor="") == [False]
     (time,) = (parse_people("[record]\ntime = 2026-11-26T09:30:59Z", as_json=False).record.time,)
+    assert time is not None
     assert yes(dave, actions=["fill"], time=time) == [True]
     assert yes(dave, actions=["fill"], time=time.replace(hour=18)) == [False]
     assert yes(dave, actions=["fill"]) == [False]

@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64encode
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from strongroom.protocol.codec import encode
 from tests.support import policies
 
 ORIGIN = "https://share.example.com"
-WEB = {"web_client_id": "page", "web_redirect_uri": f"{ORIGIN}/callback"}
+WEB: dict[str, Any] = {"web_client_id": "page", "web_redirect_uri": f"{ORIGIN}/callback"}
 OIDC = oidc_method("https://login.example.com", **WEB)
 DIRECTORY = directory_method("ad.example.com", ["ldaps://ad.example.com"], base="dc=example,dc=com")
 CODES = code_method("codes@example.com", "smtps://mail.example.com", domains=["example.com"])

@@ -136,7 +136,7 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
   [ErrorNumber.SIGN_IN_PENDING]: ["the sign-in is not finished", "finish it in the browser, or start again"],
   [ErrorNumber.DESTINATION_REFUSED]: [
     "the sign-in provider's address is not one that an Authenticator may call",
-    "use a public https issuer",
+    "use a public https address; the operator of an Authenticator may list others (serve authenticator --reach)",
   ],
   [ErrorNumber.PEER_REFUSED]: [
     "this request is answered to an attested Vault only",
