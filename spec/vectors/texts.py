@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from basics import INSTRUCTIONS, METHOD, PASSKEYS, RULES
 from case import Case, Cases, accepted, refused
@@ -10,7 +10,7 @@ from msgspec import structs
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
-from strongroom.protocol.instructions import Instructions, Passkey, PasskeyMethod, parse_method
+from strongroom.protocol.instructions import Action, Instructions, Passkey, PasskeyMethod, parse_method
 
 
 def instructions() -> Cases:
@@ -87,7 +87,7 @@ def rules() -> Cases:
         permitted=["collect", "delete", "update"],
     )
     anything = "permit (principal, action, resource);"
-    every_action = sorted(["create", "describe", "collect", "update", "delete", "fill", "audit", "set-quota", "admin"])
+    every_action = sorted(get_args(Action))
     yield accepted(here + "permit-all", "one policy for every action", run, {"rules": anything}, permitted=every_action)
     forbid = anything + '\nforbid (principal, action == Action::"delete", resource);'
     yield accepted(
