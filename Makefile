@@ -16,7 +16,7 @@ test: lint page ## everything: lint, vectors, all tests; says what it could not 
 	@$(BIN)/python -m tools.directories
 	@$(BIN)/python -m tools.openssh
 	@$(BIN)/python spec/vectors/generate.py --check
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 check: lint ## the daily loop: lint, types, import contracts, unit tests
 	@$(BIN)/pytest tests/unit

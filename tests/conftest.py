@@ -75,7 +75,8 @@ def pytest_collection_modifyitems(items):
 
 
 def skipped(config):
-    return config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    reporter = config.pluginmanager.get_plugin("terminalreporter")  # the workers of pytest-xdist have none
+    return [] if reporter is None else reporter.stats.get("skipped", [])
 
 
 def forbidden(reports):
