@@ -9,6 +9,7 @@ import pytest
 
 from tests.hardware import machine
 from tests.idp import provider, samba, slapd
+from tests.support.command import STATE
 from tests.support.site import page_missing
 from tools import openssh
 from tools.chromium import find
@@ -62,6 +63,12 @@ class UnixSocketsOnly(socket.socket):
 def _sockets_off_in_unit_tests(request, monkeypatch):
     if (ROOT / "tests" / "unit") in request.path.parents:
         monkeypatch.setattr(socket, "socket", UnixSocketsOnly)
+
+
+@pytest.fixture(autouse=True)
+def _keys_are_kept_elsewhere(monkeypatch):
+    """Commands that a test runs in its own process keep no key in the home of whoever runs it."""
+    monkeypatch.setenv("XDG_STATE_HOME", STATE.name)
 
 
 def pytest_collection_modifyitems(items):

@@ -131,9 +131,6 @@ def test_two_people_on_the_command_line(home):
         "store", "-", "--name", "key", "--rules", "rules.cedar", cwd=home, user="alice", stdin=b"the secret"
     )
     assert stored.status == 0, stored.err
-    bare = strongroom("approval", "ask", "team/key", cwd=home, user="bob")
-    assert bare.status == 2
-    assert "--key is missing" in bare.err
     asked = strongroom("approval", "ask", "team/key", "--for", "2d", "--key", "bob.key", cwd=home, user="bob")
     assert asked.status == 0, asked.err
     question = asked.out.decode().strip()
@@ -161,6 +158,21 @@ def test_two_people_on_the_command_line(home):
     assert gone.status == 10
     assert "approval list" in gone.err
     assert "nothing waits" in strongroom("approval", "list", "team/key", cwd=home, user="alice").err
+
+
+def test_without_a_key_of_its_own_a_question_counts_for_the_one_that_is_kept(home):
+    stored = strongroom(
+        "store", "-", "--name", "other", "--rules", "rules.cedar", cwd=home, user="alice", stdin=b"another secret"
+    )
+    assert stored.status == 0, stored.err
+    asked = strongroom("approval", "ask", "team/other", cwd=home, user="bob")
+    assert asked.status == 0, asked.err
+    done = strongroom("approval", "approve", "team/other", asked.out.decode().strip(), "--yes", cwd=home, user="alice")
+    assert done.status == 0, done.err
+    elsewhere = strongroom("collect", "team/other", "-o", "o", "--key", "other.key", cwd=home, user="bob")
+    assert elsewhere.status == 10
+    collected = strongroom("collect", "team/other", "-o", "collected", cwd=home, user="bob")
+    assert (collected.status, (home / "collected").read_bytes()) == (0, b"another secret"), collected.err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "STRONGROOM_TEST_MARK"
 SECONDS = 60
+STATE = tempfile.TemporaryDirectory(prefix="strongroom-state-")
+"""Where commands keep keys: never in the home of whoever runs the tests."""
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Ran:
 
 def environment(**more):
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "NO_COLOR": "1", **more}
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "NO_COLOR": "1", "XDG_STATE_HOME": STATE.name, **more}
 
 
 def strongroom(*arguments, cwd, user=None, stdin=b"", terminal=None):

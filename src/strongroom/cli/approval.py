@@ -9,6 +9,7 @@ import typer
 
 from strongroom.cli import options
 from strongroom.cli.connection import run_with_vault
+from strongroom.cli.kept_key import kept_file
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.sharing import shown_time
 from strongroom.cli.signing_in import UNASKED, Login, signs_in
@@ -67,13 +68,14 @@ def ask(
 ) -> None:
     """Ask others to agree that you do something once.
 
-    What they agree to counts for you with the same --key only, while the record stays as it is. Nobody is told: pass
-    the question on to them.
+    What they agree to counts for you with the same key only: this user's here, or that of --key. It counts while the
+    record stays as it is. Nobody is told: pass the question on to them.
     """
     settings = load_settings(config)
     where, seconds = parse_address(address), options.seconds_of(stands, "--for")
-    file = needed(key, settings.key, "key")
-    binding_key = load_or_make_key(file)
+    named_key = key or settings.key
+    # Kept it must be: what is agreed to for a key that is gone helps nobody.
+    binding_key = load_or_make_key(named_key or kept_file(needed(vault, settings.vault, "vault")))
     try:
         asked = run_with_vault(
             lambda opened: opened.ask(where, action=action.value, seconds=seconds),
@@ -106,7 +108,7 @@ def ask(
     say(f"it stands until {shown_time(asked.expires_at)}, or until the record changes; key {shown[:_KEY_SHOWN]}", "dim")
     say(f"they agree with:    strongroom approval approve {address} {number}")
     if action is Action.collect:
-        say(f"then collect with:  strongroom collect {address} --key {file}")
+        say(f"then collect with:  strongroom collect {address}{f' --key {key}' if key else ''}")
 
 
 @app.command("list")

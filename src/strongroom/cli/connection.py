@@ -13,6 +13,7 @@ import msgspec
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli.files import read_text
+from strongroom.cli.kept_key import kept_key
 from strongroom.cli.providers import Providers
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.signing_in import explained
@@ -52,8 +53,8 @@ def run_with_vault(
     key: Path | None = None,
     approved: Iterable[Method] = (),
 ) -> T:
-    """Do `work` with the Vault that options and settings name. The binding key is a fresh one unless it is given, or
-    in a file that `key` or the settings name.
+    """Do `work` with the Vault that options and settings name. The binding key is the one that is kept for that Vault,
+    unless it is given, or in a file that `key` or the settings name.
 
     At `issuer`, by the methods `approved`, those of a namespace that `work` names and those of the settings one signs
     in unasked; by another one that a record names, after the user said yes.
@@ -62,8 +63,8 @@ def run_with_vault(
     policy = load_trust(needed(trust, settings.trust, "trust"))
     providers = Providers(settings, policy, approved)
     file = key or settings.key
-    if binding_key is None and file is not None:
-        binding_key = load_or_make_key(file)
+    if binding_key is None:
+        binding_key = load_or_make_key(file) if file is not None else kept_key(url)
 
     async def run() -> T:
         async with AsyncVault(

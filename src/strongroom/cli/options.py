@@ -56,7 +56,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="FILE",
-        help="Key that your sessions are bound to, made if absent: approvals count for it. [default: a fresh one]",
+        help="Key that your sessions are bound to, made if absent: approvals count for it. [default: one per Vault]",
     ),
 ]
 Version = Annotated[

@@ -21,14 +21,18 @@ _MAX_FILE: Final = 4096
 _ANOTHER: Final = "name another file for the key"
 
 
+class CantMake(BadInput):
+    """There is no key file, and none can be made there."""
+
+
 def load_or_make_key(path: Path) -> SigningKey:
     """The key in `path`; made there (0600, its directory 0700) when there is none. Several processes may do so at
-    once and get the same key. Raises `BadInput`."""
+    once and get the same key. Raises `BadInput`, of it `CantMake` where there is no key and can be none."""
     if not os.path.lexists(path):
         try:
             _make(path)
         except OSError as error:
-            raise BadInput(f"can't make the key file {path}: {error.strerror}", _ANOTHER) from None
+            raise CantMake(f"can't make the key file {path}: {error.strerror}", _ANOTHER) from None
     return load_key(path)
 
 

@@ -95,7 +95,7 @@ def _namespace(stage: Stage, teller: Teller, trust: TrustPolicy) -> None:
     instructions = stage.client / "instructions.toml"
     write_new(instructions, _instructions_file(stage).encode(), what="the demo")
     settings = (
-        f'vault = "{stage.vault["url"]}"\ntrust = "trust.toml"\n'
+        f'vault = "{stage.vault["url"]}"\ntrust = "trust.toml"\nkey = "binding.key"\n'
         f'instructions = "instructions.toml"\nnamespace = "{NAMESPACE}"\n'
     )
     write_new(stage.client / "strongroom.toml", settings.encode(), what="the demo")
