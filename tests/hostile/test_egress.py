@@ -14,11 +14,13 @@ from cryptography.x509.oid import NameOID
 
 from strongroom.enclave.runtime import egress
 from strongroom.enclave.runtime.destinations import verify_public
-from strongroom.enclave.runtime.egress import CALLS_PER_HOST, Egress
+from strongroom.enclave.runtime.egress import Egress
+from strongroom.enclave.runtime.turns import CALLS_PER_SERVER
 from strongroom.protocol.errors import Number, Refused, Unavailable
 from tests.support.issuer import answer
 from tests.support.world import Platform
 
+DEFINITION = b"D" * 32
 PRIVATE = [
     "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254", "169.254.169.254",
     "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1",
@@ -81,7 +83,7 @@ async def refused(call):
 async def test_a_name_that_resolves_inside_is_not_called(platform, address):
     platform.role_kind = "sgx"
     platform.addresses = (address,)
-    await refused(Egress(platform).get("https://login.example/"))
+    await refused(Egress(platform).of(DEFINITION).get("https://login.example/"))
     assert platform.connected == []
 
 
@@ -89,7 +91,7 @@ async def test_loopback_is_refused_on_hardware(platform):
     platform.role_kind = "sgx"
     platform.addresses = ("127.0.0.1",)
     for url in ("https://localhost/", "http://localhost/", "http://127.0.0.1/", "https://127.0.0.1/"):
-        await refused(Egress(platform).get(url))
+        await refused(Egress(platform).of(DEFINITION).get(url))
     assert platform.connected == []
 
 
@@ -98,14 +100,14 @@ async def test_loopback_is_refused_on_hardware(platform):
 )
 async def test_the_insecure_platform_adds_loopback_and_nothing_else(platform, address):
     platform.addresses = (address,)
-    await refused(Egress(platform).get("https://login.example/"))
-    await refused(Egress(platform).get("http://login.example/"))
+    await refused(Egress(platform).of(DEFINITION).get("https://login.example/"))
+    await refused(Egress(platform).of(DEFINITION).get("http://login.example/"))
     assert platform.connected == []
 
 
 async def test_http_is_for_loopback_only(platform):
     platform.addresses = ("8.8.8.8",)
-    await refused(Egress(platform).get("http://login.example/"))
+    await refused(Egress(platform).of(DEFINITION).get("http://login.example/"))
     assert platform.connected == []
 
 
@@ -133,14 +135,16 @@ async def test_what_was_checked_is_what_is_called_and_nothing_is_resolved_twice(
     """DNS rebinding: a name that answered with a public address first has no second chance."""
     platform.addresses = ("127.0.0.1",)
     async with server(hello) as port:
-        assert (await Egress(platform).get(f"http://rebinding.example:{port}/")).parse(dict) == {"hello": 1}
+        assert (await Egress(platform).of(DEFINITION).get(f"http://rebinding.example:{port}/")).parse(dict) == {
+            "hello": 1
+        }
     assert (platform.connected, platform.resolved) == (["127.0.0.1"], 1)
 
 
 async def test_of_mixed_addresses_only_those_allowed_are_called(platform):
     platform.addresses = ("10.0.0.1", "127.0.0.1", "192.168.0.1")
     async with server(hello) as port:
-        await Egress(platform).get(f"http://mixed.example:{port}/")
+        await Egress(platform).of(DEFINITION).get(f"http://mixed.example:{port}/")
     assert platform.connected == ["127.0.0.1"]
 
 
@@ -171,11 +175,11 @@ async def test_tls_ends_inside_the_enclave_and_verifies(platform, tmp_path):
     platform.addresses = ("127.0.0.1",)
     context, roots = certificate(tmp_path, "login.example")
     async with server(hello, context) as port:
-        found = await Egress(platform, roots).get(f"https://login.example:{port}/")
+        found = await Egress(platform, roots).of(DEFINITION).get(f"https://login.example:{port}/")
         assert found.parse(dict) == {"hello": 1}
         for call, trusted in ((f"https://other.example:{port}/", roots), (f"https://login.example:{port}/", None)):
             with pytest.raises(Unavailable) as caught:
-                await Egress(platform, trusted).get(call)
+                await Egress(platform, trusted).of(DEFINITION).get(call)
             assert caught.value.number is Number.PROVIDER_UNAVAILABLE
 
 
@@ -208,7 +212,11 @@ async def test_what_a_host_puts_in_before_tls_begins_is_not_read_as_the_answer(p
     platform.connect = connect_slowly
     listening = await asyncio.start_server(meddle, "127.0.0.1", 0)
     with pytest.raises(Unavailable, match="before TLS"):
-        await Egress(platform, roots).get(f"https://login.example:{listening.sockets[0].getsockname()[1]}/")
+        await (
+            Egress(platform, roots)
+            .of(DEFINITION)
+            .get(f"https://login.example:{listening.sockets[0].getsockname()[1]}/")
+        )
     listening.close()
 
 
@@ -220,7 +228,9 @@ async def test_a_large_answer_over_tls_arrives_whole(platform, tmp_path):
         await answer(writer, ["x" * 250_000])
 
     async with server(large, context) as port:
-        assert (await Egress(platform, roots).get(f"https://login.example:{port}/")).parse(list) == ["x" * 250_000]
+        assert (await Egress(platform, roots).of(DEFINITION).get(f"https://login.example:{port}/")).parse(list) == [
+            "x" * 250_000
+        ]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +256,7 @@ async def test_an_answer_that_is_no_honest_http_is_unavailable(platform, reply):
 
     async with server(speak) as port:
         with pytest.raises(Unavailable) as caught:
-            await Egress(platform).get(f"http://odd.example:{port}/")
+            await Egress(platform).of(DEFINITION).get(f"http://odd.example:{port}/")
     assert caught.value.number is Number.PROVIDER_UNAVAILABLE
 
 
@@ -264,7 +274,7 @@ async def test_an_answer_without_end_is_cut_off(platform):
 
     async with server(endless) as port:
         with pytest.raises(Unavailable, match="405"):
-            await Egress(platform).get(f"http://endless.example:{port}/")
+            await Egress(platform).of(DEFINITION).get(f"http://endless.example:{port}/")
     assert sent < 16 * 1024 * 1024
 
 
@@ -279,15 +289,16 @@ async def test_few_calls_at_once_go_to_one_host_and_others_are_not_held_up(platf
         await released.wait()
 
     out = Egress(platform)
+    calls = out.of(DEFINITION)
     async with server(silent) as slow, server(hello) as fast:
-        stuck = [asyncio.ensure_future(out.get(f"http://slow.example:{slow}/")) for _ in range(40)]
+        stuck = [asyncio.ensure_future(calls.get(f"http://slow.example:{slow}/")) for _ in range(40)]
         await asyncio.sleep(0.2)
-        assert waiting == CALLS_PER_HOST
-        assert (await out.get(f"http://fast.example:{fast}/")).status == 200
+        assert waiting == CALLS_PER_SERVER
+        assert (await calls.get(f"http://fast.example:{fast}/")).status == 200
         results = await asyncio.gather(*stuck, return_exceptions=True)
         released.set()
         await asyncio.sleep(0.05)
     assert {getattr(result, "number", None) for result in results} == {Number.PROVIDER_SLOW}
     del stuck, results
     gc.collect()
-    assert not out._per_host
+    assert not out.turns._servers

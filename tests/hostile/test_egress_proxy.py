@@ -162,7 +162,7 @@ def test_a_provider_is_called_with_tls_through_the_proxy_in_the_loops_of_product
         async with await asyncio.start_server(serve, ADDRESS, 0, ssl=context) as server:
             port = server.sockets[0].getsockname()[1]
             egress = Egress(cast("Platform", Enclosed(HostNetwork(dialler(tmp_path / "proxy")))), roots)
-            return [(await egress.get(f"https://localhost:{port}/")).parse(dict) for _ in range(3)]
+            return [(await egress.of(bytes(32)).get(f"https://localhost:{port}/")).parse(dict) for _ in range(3)]
 
     with host_with_uvloop(tmp_path / "proxy"), asyncio.Runner(loop_factory=EnclaveLoop) as runner:
         assert runner.run(call()) == [{"hello": 1}] * 3

@@ -12,7 +12,8 @@ from strongroom.enclave.authenticator.smtp import MAX_LINE, MAX_REPLIES, submiss
 from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime import egress
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.egress import CALLS_PER_HOST, Egress
+from strongroom.enclave.runtime.egress import Egress
+from strongroom.enclave.runtime.turns import CALLS_PER_SERVER
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable
 from strongroom.protocol.instructions import CodeMethod
 from tests.support.issuer import AUTHENTICATOR, VAULT
@@ -299,7 +300,7 @@ async def test_user_and_password_can_t_hold_commands(platform, server):
 
 
 async def test_a_line_of_one_dot_in_a_mail_does_not_end_it(platform, server):
-    async with server.serving(), submission(Egress(platform), server.method()) as call:
+    async with server.serving(), submission(Egress(platform).of(bytes(32)), server.method()) as call:
         await call.deliver(BOB, b".\r\nRSET\r\n..x\r\n")
     assert server.raw == [b".\r\nRSET\r\n..x\r\n"]
 
@@ -357,7 +358,7 @@ async def test_few_calls_at_once_go_to_one_server(platform, server):
         await asyncio.sleep(0.1)
         at_once -= 1
 
-    outbound = Egress(platform)
+    outbound = Egress(platform).of(bytes(32))
     async with scripted(count, server.context) as port:
         method = code_method(f"smtps://{HOST}:{port}", server.certificates)
 
@@ -366,8 +367,8 @@ async def test_few_calls_at_once_go_to_one_server(platform, server):
                 async with submission(outbound, method):
                     raise AssertionError("it greets nobody")
 
-        await asyncio.gather(*(call() for _ in range(3 * CALLS_PER_HOST)))
-    assert most == CALLS_PER_HOST
+        await asyncio.gather(*(call() for _ in range(3 * CALLS_PER_SERVER)))
+    assert most == CALLS_PER_SERVER
 
 
 async def test_a_server_that_hangs_up_after_taking_the_mail_has_taken_it(platform, server):
@@ -400,5 +401,5 @@ def test_the_server_s_password_is_shown_to_nobody_who_describes():
 
 async def test_a_definition_that_is_no_server_never_dials(platform):
     with pytest.raises(Refused):
-        async with submission(Egress(platform), code_method("https://mail.example")):
+        async with submission(Egress(platform).of(bytes(32)), code_method("https://mail.example")):
             raise AssertionError("dialled")

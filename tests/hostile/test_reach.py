@@ -54,7 +54,7 @@ async def dialled(platform, reach, host, address, port, *, tls=True):
     """True when it was called, False when it was refused."""
     platform.address, platform.connected = address, []
     try:
-        await Egress(platform, reach=parse_egress(reach)).dial(host, port, tls=tls)
+        await Egress(platform, reach=parse_egress(reach)).of(bytes(32)).dial(host, port, tls=tls)
     except Reached:
         return platform.connected == [(address, port)]
     except Refused as error:

@@ -142,7 +142,7 @@ class Codes:
             code_id=self._platform.random(32),
             expires_at=now + MAX_LIFE,
         )
-        async with _whole_steps(), submission(self._egress, method) as server:
+        async with _whole_steps(), submission(self._egress.of(digest), method) as server:
             if _is_named(method, address):
                 code = _Code(self._draw())
                 mail = code_mail(method.public.sender, address, code.text, self._platform.random(16), now)

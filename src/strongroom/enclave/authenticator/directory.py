@@ -33,7 +33,7 @@ from strongroom.enclave.authenticator.distinguished_names import Name, is_below,
 from strongroom.enclave.authenticator.ldap import Entry, Result, nonsense
 from strongroom.enclave.authenticator.ldap_connection import MAX_ENTRIES, Conversation, conversation
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.egress import Egress, Server, provider_deadline, roots_of, verify_server
+from strongroom.enclave.runtime.egress import Calls, Egress, Server, provider_deadline, roots_of, verify_server
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import DirectoryMethod
@@ -113,6 +113,7 @@ class Directories:
         typed = parse_user(method, user)
         roots = roots_of(method.certificates)
         servers = [verify_server(url, PORTS) for url in method.servers]
+        calls = self._egress.of(digest)
         failure = Unavailable(Number.PROVIDER_UNAVAILABLE)
         end = asyncio.get_running_loop().time() + PROVIDER_TIMEOUT
         async with provider_deadline():
@@ -121,7 +122,7 @@ class Directories:
                 share = (end - asyncio.get_running_loop().time()) / (len(servers) - tried)
                 try:
                     async with asyncio.timeout(share):
-                        person, groups = await self._ask(server, roots, method, typed, password)
+                        person, groups = await _ask(calls, server, roots, method, typed, password)
                     return self._fact(digest, method, person, groups)
                 except TimeoutError:
                     failure = Unavailable(Number.PROVIDER_SLOW)
@@ -131,18 +132,6 @@ class Directories:
                     failure = error
             raise failure
 
-    async def _ask(
-        self, server: Server, roots: SSLContext | None, method: DirectoryMethod, typed: User, password: str
-    ) -> tuple[Entry, list[str]]:
-        """The person's entry, and those of the method's groups that the person is in."""
-        async with conversation(self._egress, server, roots) as speaking:
-            _verify_bound(await speaking.bind(typed.bind_name, password))
-            if method.flavour == "active-directory":
-                person = await _own_entry(speaking, method, typed)
-                return person, await _groups_in_chain(speaking, method, person)
-            person = await _entry_of_name(speaking, typed)
-            return person, await _groups_by_search(speaking, method, person)
-
     def _fact(self, digest: bytes, method: DirectoryMethod, person: Entry, groups: list[str]) -> Fact:
         return msgspec.structs.replace(
             fact(digest, "directory", _subject(method, person)),
@@ -151,6 +140,19 @@ class Directories:
             amr=["pwd"],
             auth_time=self._clock.now(),
         )
+
+
+async def _ask(
+    calls: Calls, server: Server, roots: SSLContext | None, method: DirectoryMethod, typed: User, password: str
+) -> tuple[Entry, list[str]]:
+    """The person's entry, and those of the method's groups that the person is in."""
+    async with conversation(calls, server, roots) as speaking:
+        _verify_bound(await speaking.bind(typed.bind_name, password))
+        if method.flavour == "active-directory":
+            person = await _own_entry(speaking, method, typed)
+            return person, await _groups_in_chain(speaking, method, person)
+        person = await _entry_of_name(speaking, typed)
+        return person, await _groups_by_search(speaking, method, person)
 
 
 def _verify_bound(result: Result) -> None:

@@ -24,7 +24,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.egress import Answer, Egress
+from strongroom.enclave.runtime.egress import Answer, Calls, Egress
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable, Untrusted
 
 MAX_AGE: Final = 3600
@@ -175,8 +175,8 @@ def calling(part: str) -> Iterator[None]:
 class Discovery(Generic[M]):
     """The discovery document of one complete method definition (RULES 5)."""
 
-    def __init__(self, egress: Egress, clock: Clock, issuer: str, kind: type[M]) -> None:
-        self._egress = egress
+    def __init__(self, calls: Calls, clock: Clock, issuer: str, kind: type[M]) -> None:
+        self._calls = calls
         self._clock = clock
         self._issuer = issuer
         self._kind = kind
@@ -196,7 +196,7 @@ class Discovery(Generic[M]):
             return self._metadata
 
     async def _fetch(self) -> M:
-        answer = await self._egress.get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+        answer = await self._calls.get(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
         if answer.status != 200:
             raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {answer.status}")
         metadata = answer.parse(self._kind)
@@ -208,8 +208,8 @@ class Discovery(Generic[M]):
 class KeyCache:
     """The keys of one complete method definition (RULES 5)."""
 
-    def __init__(self, egress: Egress, clock: Clock) -> None:
-        self._egress = egress
+    def __init__(self, calls: Calls, clock: Clock) -> None:
+        self._calls = calls
         self._clock = clock
         self._lock = asyncio.Lock()
         self._keys: KeySet | None = None
@@ -247,7 +247,7 @@ class KeyCache:
 
     async def _fetch(self, jwks_uri: str) -> KeySet:
         with calling("JWKS"):
-            answer = await self._egress.get(jwks_uri)
+            answer = await self._calls.get(jwks_uri)
             if answer.status != 200:
                 raise Unavailable(Number.PROVIDER_UNAVAILABLE, f"status {answer.status}")
             keys = parse_keys(answer.body)

@@ -6,7 +6,7 @@ Attacks stopped here:
    is open, and be of a kind that answers it.
 2. Answers without end: one limit of bytes over the whole conversation, one of entries over each search. That time is
    limited is up to whoever opens the conversation.
-3. A host that speaks before TLS: whatever has come in clear ends it (`Egress.start_tls`).
+3. A host that speaks before TLS: whatever has come in clear ends it (`Calls.start_tls`).
 4. Referrals: other servers are never asked. Those of a search are passed over; a referral in place of an answer ends
    the conversation.
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from strongroom.enclave.authenticator import ldap
 from strongroom.enclave.authenticator.ldap import Answer, Entry, Result, nonsense, parse_entry, parse_result
 from strongroom.enclave.platform.port import Connection
-from strongroom.enclave.runtime.egress import Egress, Server
+from strongroom.enclave.runtime.egress import Calls, Server
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.limits import MAX_PROVIDER_ANSWER
 
@@ -119,16 +119,16 @@ class Conversation:
 
 
 @asynccontextmanager
-async def conversation(egress: Egress, server: Server, roots: SSLContext | None) -> AsyncIterator[Conversation]:
+async def conversation(calls: Calls, server: Server, roots: SSLContext | None) -> AsyncIterator[Conversation]:
     """With `server`, over TLS under `roots` (`egress.roots_of`). Raises OSError, `Refused` DESTINATION_REFUSED,
     `Unavailable`."""
-    async with egress.turn(server.host):
-        connection = await egress.dial(server.host, server.port, tls=True)
+    async with calls.turn(server.host, server.port):
+        connection = await calls.dial(server.host, server.port, tls=True)
         try:
             if server.scheme == "ldap" and (await Conversation(connection).start_tls()).code != ldap.SUCCESS:
                 raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the directory does not start TLS")
             try:
-                await egress.start_tls(connection, server.host, roots)
+                await calls.start_tls(connection, server.host, roots)
             except OSError as error:
                 reason = f"no TLS with the directory: {type(error).__name__}"
                 raise Unavailable(Number.PROVIDER_UNAVAILABLE, reason) from None

@@ -76,9 +76,10 @@ class Provider:
         self.digest: Final = digest
         self.method: Final = method
         self._egress = egress
+        self._calls = egress.of(digest)
         self._clock = clock
-        self._discovery = Discovery(egress, clock, method.public.issuer, Metadata)
-        self._keys = KeyCache(egress, clock)
+        self._discovery = Discovery(self._calls, clock, method.public.issuer, Metadata)
+        self._keys = KeyCache(self._calls, clock)
 
     async def begin(self, channel: Channel) -> Begun:
         """How to send the user to the provider. Raises `Misuse` UNKNOWN_METHOD, `Refused`, `Unavailable`."""
@@ -172,7 +173,7 @@ class Provider:
         else:
             form = {**form, "client_id": audience.client_id}
         with calling(part):
-            answer = await self._egress.post(url, form, authorization)
+            answer = await self._calls.post(url, form, authorization)
             if answer.status in (200, 201):  # 201: of a pushed request
                 return answer.parse(kind)
             if answer.status not in (400, 401, 403):

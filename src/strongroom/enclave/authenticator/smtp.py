@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.enclave.platform.port import Connection
-from strongroom.enclave.runtime.egress import Egress, provider_deadline, roots_of, verify_server
+from strongroom.enclave.runtime.egress import Calls, provider_deadline, roots_of, verify_server
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.instructions import CodeMethod
 
@@ -139,20 +139,20 @@ class Submission:
 
 
 @asynccontextmanager
-async def submission(egress: Egress, method: CodeMethod) -> AsyncIterator[Submission]:
+async def submission(calls: Calls, method: CodeMethod) -> AsyncIterator[Submission]:
     """A call to the method's server, all of which takes at most PROVIDER_TIMEOUT.
 
     Raises `Refused` DESTINATION_REFUSED, `Unavailable` PROVIDER_UNAVAILABLE or PROVIDER_SLOW.
     """
     server = verify_server(method.secret.server, PORTS)
     roots, sender = roots_of(method.certificates), method.public.sender
-    async with provider_deadline(), egress.turn(server.host):
+    async with provider_deadline(), calls.turn(server.host, server.port):
         try:
-            connection = await egress.dial(server.host, server.port, tls=True)
+            connection = await calls.dial(server.host, server.port, tls=True)
             try:
                 if server.scheme == "smtp":
                     await Submission(connection).ask_for_tls(sender)
-                await egress.start_tls(connection, server.host, roots)
+                await calls.start_tls(connection, server.host, roots)
                 call = Submission(connection)
                 if server.scheme == "smtps":
                     await call.hear_greeting()

@@ -32,7 +32,7 @@ from strongroom.enclave.authenticator.tokens import (
     verify_times,
 )
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.egress import Egress, provider_deadline
+from strongroom.enclave.runtime.egress import Calls, Egress, provider_deadline
 from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Misuse, Number, StrongroomError
 from strongroom.protocol.facts import Fact, fact
@@ -105,7 +105,7 @@ class Workloads:
     def _issuer(self, digest: bytes, method: WorkloadMethod) -> _Issuer:
         issuer = self._issuers.get(digest)
         if issuer is None:
-            issuer = self._issuers[digest] = _Issuer(self._egress, self._clock, method)
+            issuer = self._issuers[digest] = _Issuer(self._egress.of(digest), self._clock, method)
         self._issuers.move_to_end(digest)
         if len(self._issuers) > MAX_ISSUERS:
             self._issuers.popitem(last=False)
@@ -115,11 +115,11 @@ class Workloads:
 class _Issuer:
     """One complete method definition, and the keys of its issuer."""
 
-    def __init__(self, egress: Egress, clock: Clock, method: WorkloadMethod) -> None:
+    def __init__(self, calls: Calls, clock: Clock, method: WorkloadMethod) -> None:
         self._algorithms = method.algorithms
         self._listed = _parse_listed(method.keys) if method.keys else None
-        self._discovery = Discovery(egress, clock, method.public.issuer, Metadata)
-        self._keys = KeyCache(egress, clock)
+        self._discovery = Discovery(calls, clock, method.public.issuer, Metadata)
+        self._keys = KeyCache(calls, clock)
 
     async def verified_claims(self, untrusted_token: str) -> bytes:
         """The JSON that the issuer signed."""

@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Final
 
-from strongroom.enclave.platform.port import Connection
+from strongroom.enclave.platform.port import LOOKUPS, Connection
 
 _ATTEMPTS: Final = 120
 _PAUSE: Final = 0.5
@@ -24,12 +26,19 @@ class MachineNetwork:
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """In the resolver's order, each address once. Raises OSError."""
-        loop = asyncio.get_running_loop()  # it asks in a thread, never in another process
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(_threads(), look_up)
         except UnicodeError:
             raise OSError("not a host name") from None
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads of their own, never another process: a name server that does not answer holds one for as long as the
+    machine's resolver is patient, and asyncio's own threads are for whatever else must get done."""
+    return ThreadPoolExecutor(LOOKUPS, "lookup")
 
 
 def dial_loopback(port: int) -> socket.socket:

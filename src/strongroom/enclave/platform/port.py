@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from strongroom.protocol.evidence import PlatformKind
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+LOOKUPS: Final = 24
+"""Names that are resolved at once. `images/sgx` gives an enclave 40 threads, and these may all be waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +69,4 @@ class Platform(Protocol):
         """A TCP connection to a numeric address. What may be called is decided by `runtime.egress`."""
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Numeric addresses of a name, as the host says (untrusted)."""
+        """Numeric addresses of a name, as the host says (untrusted). Called by `runtime.lookups`, LOOKUPS at once."""

@@ -11,8 +11,10 @@ Attacks stopped here:
    after resolution. What the list opens beyond the public ones is a claim that whoever relies on it must expect.
 2. DNS rebinding: what is connected to is the numeric address that was checked; nothing is resolved twice.
 3. A host that speaks before TLS begins: whatever came in clear ends the call.
-4. A provider that drips bytes or never ends: one time-out over the whole exchange, a size limit while streaming,
-   and few calls at once to one host.
+4. A provider that drips bytes or never ends: one time-out over the whole exchange, and limits while streaming, of what
+   is said, of what it is wrapped in, and of the pieces that it comes in.
+5. A provider, or a name server, that holds up others: a definition has few calls (`turns`) and lookups (`lookups`)
+   under way at once, so every call names the definition that it is for.
 """
 
 from __future__ import annotations
@@ -22,11 +24,10 @@ import ipaddress
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlencode, urlsplit
-from weakref import WeakValueDictionary
 
 import certifi
 import h11
@@ -34,12 +35,16 @@ import msgspec
 
 from strongroom.enclave.platform.port import Connection, Platform
 from strongroom.enclave.runtime.destinations import verify_listed, verify_loopback, verify_public
+from strongroom.enclave.runtime.lookups import Lookups
+from strongroom.enclave.runtime.turns import Turns
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.limits import MAX_PROVIDER_ANSWER, PROVIDER_TIMEOUT
 from strongroom.protocol.reach import Reach
 
-CALLS_PER_HOST: Final = 8
-CALLS: Final = 256
+MAX_WRAPPING: Final = 64 * 1024
+"""Bytes of an HTTP answer that are not its content: headers, sizes of chunks."""
+MAX_PIECES: Final = 1024
+"""Interim answers, chunks and reads of one HTTP answer, each of which costs the same however small it is."""
 
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _SERVER: Final = re.compile(r"([a-z]{1,8})://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?")
@@ -147,17 +152,21 @@ def verify_server(url: str, ports: Mapping[str, int]) -> Server:
 
 
 class Egress:
-    """Calls to external authenticators.
+    """The way out to external authenticators.
 
     On the platform whose kind says `insecure-software`, loopback counts as public and may be called without TLS.
     """
 
     def __init__(self, platform: Platform, roots: ssl.SSLContext | None = None, *, reach: Sequence[Reach] = ()) -> None:
+        self.turns: Final = Turns()
         self._platform = platform
+        self._lookups = Lookups(platform)
         self._reach = reach
         self._tls = roots or public_roots()
-        self._calls = asyncio.Semaphore(CALLS)
-        self._per_host: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, definition: bytes) -> Calls:
+        """Calls for the complete method definition of this digest."""
+        return Calls(self, definition)
 
     def verify_url(self, url: str) -> Endpoint:
         """Where `url` leads. Raises `Refused` DESTINATION_REFUSED unless it is an https URL (on the insecure
@@ -181,6 +190,57 @@ class Egress:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return Endpoint(tls, host, port or (443 if tls else 80), target)
 
+    async def dial(self, definition: bytes, host: str, port: int, *, tls: bool) -> Connection:
+        """As `Calls.dial`."""
+        failure: OSError = OSError("no address")
+        for address in await self._addresses(definition, host, port, tls=tls):
+            try:
+                return await self._platform.connect(address, port)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    async def start_tls(self, connection: Connection, host: str, roots: ssl.SSLContext | None = None) -> None:
+        """As `Calls.start_tls`."""
+        reader, writer = connection
+        _verify_silence(reader)
+        await writer.start_tls(roots or self._tls, server_hostname=host)
+
+    @property
+    def _is_insecure(self) -> bool:
+        return self._platform.kind == "insecure-software"
+
+    async def _addresses(self, definition: bytes, host: str, port: int, *, tls: bool) -> list[str]:
+        """Those addresses that may be called. Without TLS only loopback may, and only on the insecure platform."""
+        accepted: list[str] = []
+        refusal = Refused(Number.DESTINATION_REFUSED, "the name has no address")
+        for untrusted_address in await self._lookups.addresses(definition, host, port):
+            try:
+                accepted.append(self._verify_destination(untrusted_address, host, port, tls=tls))
+            except Refused as error:
+                refusal = error
+        if not accepted:
+            raise refusal
+        return accepted
+
+    def _verify_destination(self, untrusted_address: str, host: str, port: int, *, tls: bool) -> str:
+        if self._is_insecure:
+            with suppress(Refused):
+                return verify_loopback(untrusted_address)
+        if not tls:
+            raise Refused(Number.DESTINATION_REFUSED, "not a loopback address, and no TLS")
+        with suppress(Refused):
+            return verify_public(untrusted_address)
+        return verify_listed(untrusted_address, host, port, self._reach)
+
+
+class Calls:
+    """The way out, for one complete method definition: what its calls take is taken from nobody else's."""
+
+    def __init__(self, egress: Egress, definition: bytes) -> None:
+        self._egress = egress
+        self._definition = definition
+
     async def get(self, url: str) -> Answer:
         """GET. Raises `Refused` DESTINATION_REFUSED, `Unavailable` PROVIDER_UNAVAILABLE or PROVIDER_SLOW."""
         return await self._call("GET", url, {}, b"")
@@ -192,13 +252,26 @@ class Egress:
             headers["authorization"] = authorization
         return await self._call("POST", url, headers, urlencode(form).encode())
 
-    @property
-    def _is_insecure(self) -> bool:
-        return self._platform.kind == "insecure-software"
+    def turn(self, host: str, port: int) -> AbstractAsyncContextManager[None]:
+        """A place among the calls under way: see `Turns.turn`."""
+        return self._egress.turns.turn(self._definition, host, port)
+
+    async def dial(self, host: str, port: int, *, tls: bool) -> Connection:
+        """A connection to one of the addresses of `host` that may be called, before TLS; `tls` says whether it will be
+        started. Raises OSError, `Refused` DESTINATION_REFUSED, and `Unavailable` PROVIDER_UNAVAILABLE."""
+        return await self._egress.dial(self._definition, host, port, tls=tls)
+
+    async def start_tls(self, connection: Connection, host: str, roots: ssl.SSLContext | None = None) -> None:
+        """TLS from here on, with a certificate for `host` under `roots`, by default the public ones.
+
+        Raises OSError, and `Unavailable` PROVIDER_UNAVAILABLE when something came in clear that would be read as the
+        server's answer.
+        """
+        await self._egress.start_tls(connection, host, roots)
 
     async def _call(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        endpoint = self.verify_url(url)
-        async with provider_deadline(), self.turn(endpoint.host):
+        endpoint = self._egress.verify_url(url)
+        async with provider_deadline(), self.turn(endpoint.host, endpoint.port):
             try:
                 return await self._exchange(endpoint, method, headers, body)
             except (OSError, h11.ProtocolError) as error:
@@ -232,58 +305,6 @@ class Egress:
         finally:
             writer.transport.abort()
 
-    @asynccontextmanager
-    async def turn(self, host: str) -> AsyncIterator[None]:
-        """A place among the calls under way, few of them to one host."""
-        of_host = self._per_host.setdefault(host, asyncio.Semaphore(CALLS_PER_HOST))
-        # The host's own limit first: who waits for a slow host must not take a place from the others.
-        async with of_host, self._calls:
-            yield
-
-    async def dial(self, host: str, port: int, *, tls: bool) -> Connection:
-        """A connection to one of the addresses of `host` that may be called, before TLS; `tls` says whether it will be
-        started. Raises OSError, and `Refused` DESTINATION_REFUSED."""
-        failure: OSError = OSError("no address")
-        for address in await self._addresses(host, port, tls=tls):
-            try:
-                return await self._platform.connect(address, port)
-            except OSError as error:
-                failure = error
-        raise failure
-
-    async def start_tls(self, connection: Connection, host: str, roots: ssl.SSLContext | None = None) -> None:
-        """TLS from here on, with a certificate for `host` under `roots`, by default the public ones.
-
-        Raises OSError, and `Unavailable` PROVIDER_UNAVAILABLE when something came in clear that would be read as the
-        server's answer.
-        """
-        reader, writer = connection
-        _verify_silence(reader)
-        await writer.start_tls(roots or self._tls, server_hostname=host)
-
-    async def _addresses(self, host: str, port: int, *, tls: bool) -> list[str]:
-        """Those addresses that may be called. Without TLS only loopback may, and only on the insecure platform."""
-        accepted: list[str] = []
-        refusal = Refused(Number.DESTINATION_REFUSED, "the name has no address")
-        for untrusted_address in await self._platform.resolve(host, port):
-            try:
-                accepted.append(self._verify_destination(untrusted_address, host, port, tls=tls))
-            except Refused as error:
-                refusal = error
-        if not accepted:
-            raise refusal
-        return accepted
-
-    def _verify_destination(self, untrusted_address: str, host: str, port: int, *, tls: bool) -> str:
-        if self._is_insecure:
-            with suppress(Refused):
-                return verify_loopback(untrusted_address)
-        if not tls:
-            raise Refused(Number.DESTINATION_REFUSED, "not a loopback address, and no TLS")
-        with suppress(Refused):
-            return verify_public(untrusted_address)
-        return verify_listed(untrusted_address, host, port, self._reach)
-
 
 def _verify_silence(reader: asyncio.StreamReader) -> None:
     """What has come before TLS begins was put in by the host, and would be read as the server's answer. Raises
@@ -303,12 +324,16 @@ def _verify_silence(reader: asyncio.StreamReader) -> None:
 
 
 async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader) -> Answer:
-    status, body = 0, bytearray()
-    while True:
+    status, body, left = 0, bytearray(), MAX_PROVIDER_ANSWER + MAX_WRAPPING
+    for _ in range(MAX_PIECES):
         event = connection.next_event()
         match event:
             case h11.NEED_DATA:
-                connection.receive_data(await reader.read(_READ))
+                received = await reader.read(_READ)
+                left -= len(received)
+                if left < 0:
+                    raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer is too large")
+                connection.receive_data(received)
             case h11.Response():
                 status = event.status_code
                 types = [value for name, value in event.headers if name == b"content-type"]
@@ -326,3 +351,4 @@ async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader)
                 raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer ended early")
             case _:
                 continue  # 1xx
+    raise Unavailable(Number.PROVIDER_UNAVAILABLE, "the answer comes in too many pieces")
