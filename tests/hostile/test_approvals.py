@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from strongroom.enclave.vault.people import Named, is_same
 from strongroom.enclave.vault.standing import (
     NO_STANDING,
     Approving,
@@ -12,7 +13,6 @@ from strongroom.enclave.vault.standing import (
     Basis,
     OpenQuestion,
     Standing,
-    is_same,
 )
 from strongroom.enclave.vault.tables import Stale
 from strongroom.protocol.codec import encode
@@ -146,7 +146,7 @@ async def test_an_approval_expires(world):
 
 def test_a_question_dated_while_the_clock_ran_ahead_does_not_stand_for_longer():
     ahead = NOW + 10 * 365 * 86_400
-    question = open_question([person("bob")], asked_at=ahead)
+    question = open_question([named("a:bob")], asked_at=ahead)
     standing = Standing(version=1, instructions=bytes(32), owner_seen_at=0, questions=[question])
     assert standing.live(BASIS, ahead) == [question]
     assert standing.live(BASIS, NOW) == []
@@ -287,7 +287,8 @@ def test_one_human_by_any_authenticator_of_a_quorum_is_one():
 
 
 def named(principal):
-    return Person(principal=principal, email="")
+    """By the Authenticator that the principal begins with."""
+    return Named(cluster=principal[:1].encode() * 32, person=Person(principal=principal, email=""))
 
 
 NOW, BASIS = 2_000_000_000, Basis(1, bytes(32))

@@ -9,11 +9,14 @@ from strongroom.enclave.vault.standing import SEEN_AGAIN
 from strongroom.enclave.vault.witnessed import WitnessedTime
 from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import ATTEMPTS_KEPT, FREE_ATTEMPTS, MAX_ATTEMPT_DELAY
+from strongroom.protocol.primitives import Domain, digest
 from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import Platform, for_bob, permit
 
 DAY = 86_400
 NOW = 2_000_000_000
+A, B = (digest(Domain.MARK, name) for name in (b"A", b"B"))
+"""Authenticator clusters."""
 OWNER = permit("collect", "update", "delete", email="alice@example.com")
 
 
@@ -159,30 +162,41 @@ def test_each_refusal_after_the_free_ones_doubles_the_wait_up_to_an_hour():
 def test_waits_end_and_are_remembered_for_a_day():
     row = NO_ATTEMPTS
     for _ in range(FREE_ATTEMPTS + 4):
-        row = row.add("mallory", NOW)
-    assert row.is_throttled("mallory", NOW + 15)
-    assert not row.is_throttled("mallory", NOW + 16)
-    assert not row.is_throttled("bob", NOW)
-    again = row.add("mallory", NOW + 3600)
-    assert again.is_throttled("mallory", NOW + 3600 + 31), "the count goes on"
-    afresh = row.add("mallory", NOW + ATTEMPTS_KEPT)
-    assert not afresh.is_throttled("mallory", NOW + ATTEMPTS_KEPT)
+        row = row.add(A, "mallory", NOW)
+    assert row.is_throttled(A, "mallory", NOW + 15)
+    assert not row.is_throttled(A, "mallory", NOW + 16)
+    assert not row.is_throttled(A, "bob", NOW)
+    again = row.add(A, "mallory", NOW + 3600)
+    assert again.is_throttled(A, "mallory", NOW + 3600 + 31), "the count goes on"
+    afresh = row.add(A, "mallory", NOW + ATTEMPTS_KEPT)
+    assert not afresh.is_throttled(A, "mallory", NOW + ATTEMPTS_KEPT)
 
 
 def test_a_wait_dated_while_the_clock_ran_ahead_locks_nobody_out():
     row = NO_ATTEMPTS
     for _ in range(100):
-        row = row.add("bob", NOW + 10**9)
-    assert row.is_throttled("bob", NOW + 10**9)
-    assert not row.is_throttled("bob", NOW)
+        row = row.add(A, "bob", NOW + 10**9)
+    assert row.is_throttled(A, "bob", NOW + 10**9)
+    assert not row.is_throttled(A, "bob", NOW)
 
 
 def test_the_row_keeps_the_most_recent_identities_and_no_more():
     row = NO_ATTEMPTS
     for n in range(MAX_IDENTITIES + 10):
-        row = row.add(f"person{n}", NOW + n)
+        row = row.add(A, f"person{n}", NOW + n)
     assert len(row.refusals) == MAX_IDENTITIES
     assert row.refusals[0].identity == "person10"
+
+
+def test_an_authenticator_that_makes_up_names_washes_away_nobody_whom_another_refused():
+    row = NO_ATTEMPTS
+    for _ in range(FREE_ATTEMPTS + 4):
+        row = row.add(B, "mallory", NOW)
+    for n in range(MAX_IDENTITIES * 2):
+        row = row.add(A, f"person{n}", NOW + 1)
+    assert len(row.refusals) == MAX_IDENTITIES
+    assert row.is_throttled(B, "mallory", NOW + 15)
+    assert not row.is_throttled(A, "mallory", NOW + 15), "and it is not told to wait on another one's word"
 
 
 async def test_whoever_is_refused_on_one_record_is_hindered_on_no_other(world):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.enclave.vault.marks import NO_MARKS, Marks
+from strongroom.enclave.vault.people import Named, is_same
 from strongroom.enclave.vault.standing import (
     MAX_ROW,
     NO_STANDING,
@@ -20,7 +21,6 @@ from strongroom.enclave.vault.standing import (
     Seeing,
     Standing,
     Using,
-    is_same,
 )
 from strongroom.enclave.vault.tables import Stale
 from strongroom.protocol.authenticator_messages import Mark
@@ -36,7 +36,7 @@ BASES = [Basis(1, b"i" * 32), Basis(2, b"i" * 32), Basis(2, b"j" * 32)]
 
 
 def human(name, method="m"):
-    return Person(principal=f"{method}:{name}", email=f"{name}@example.com")
+    return Named(cluster=bytes(32), person=Person(principal=f"{method}:{name}", email=f"{name}@example.com"))
 
 
 def question(number, request, now, seconds):
@@ -110,7 +110,7 @@ def verify(standing):
     assert decode(data, Standing, limit=2**20) == standing
     assert len(data) <= MAX_ROW
     assert len(standing.questions) <= MAX_APPROVALS
-    asked = [(one.asker, one.action) for one in standing.questions]
+    asked = [(one.people[0].principal, one.action) for one in standing.questions]
     keys = [(one.key, one.action) for one in standing.questions]
     assert len(set(asked)) == len(asked)
     assert len(set(keys)) == len(keys)

@@ -13,8 +13,8 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.cases import Asker, basis_of
 from strongroom.enclave.vault.counters import Counters
-from strongroom.enclave.vault.decisions import Verdict
 from strongroom.enclave.vault.gate import Gate, until_settled
+from strongroom.enclave.vault.people import agreed
 from strongroom.enclave.vault.shelf import Shelf
 from strongroom.enclave.vault.standing import Approving, Asking, Basis, OpenQuestion, open_to
 from strongroom.enclave.vault.writer import Writer
@@ -80,8 +80,10 @@ class Approvals:
             # Into the log only: nothing was approved.
             entry.change.notes.clear()
             await self._writer.submit(entry.change)
-        live = await self._live(handle, basis_of(found, entry.record))
-        return QuestionsOf(version=found.version, questions=[_shown(one) for one in live if one.used_by is None])
+        basis = basis_of(found, entry.record)
+        live = await self._live(handle, basis)
+        shown = [_shown(one, basis.quorum) for one in live if one.used_by is None]
+        return QuestionsOf(version=found.version, questions=shown)
 
     async def approve(self, caller: Caller, request: Approve) -> Approved:
         return await until_settled(lambda: self._approve(caller, request))
@@ -96,7 +98,7 @@ class Approvals:
             live = await self._live(handle, basis)
             if open_to(live, request.question, people) is None:
                 # Gone, guessed, or one's own: counted, so that nobody guesses at length.
-                await self._gate.write_refusals("approve", [(found, Verdict(int(Number.REFUSED), people))])
+                await self._gate.write_refusals("approve", [(found, entry.verdict.but(Number.REFUSED))])
                 raise Refused
             step = Approving(self._shelf.standing_key(handle), basis, self._clock.now(), request.question, people)
             entry.change.steps.append(step)
@@ -109,13 +111,14 @@ class Approvals:
         return self._counters.standing.value(key).live(basis, self._clock.now())
 
 
-def _shown(asked: OpenQuestion) -> Question:
+def _shown(asked: OpenQuestion, quorum: int) -> Question:
+    """By the names on which a quorum agrees: else one Authenticator could show an approver somebody else's name."""
     return Question(
         question=asked.question,
         action=asked.action,
-        person=asked.people[0],
+        person=agreed(asked.people, quorum),
         key=fingerprint(asked.key),
         asked_at=asked.asked_at,
         expires_at=asked.expires_at,
-        approvals=[one.people[0] for one in asked.approvals],
+        approvals=[agreed(one.people, quorum) for one in asked.approvals],
     )

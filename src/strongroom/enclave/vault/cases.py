@@ -19,12 +19,10 @@ from strongroom.enclave.vault.counters import Counters
 from strongroom.enclave.vault.plans import APPROVALS, IDLE, TIME, plan_of
 from strongroom.enclave.vault.records import Record
 from strongroom.enclave.vault.shelf import Found, Shelf
-from strongroom.enclave.vault.standing import NO_STANDING, Basis, OpenQuestion, Seeing, Using
+from strongroom.enclave.vault.standing import NO_STANDING, Approvers, Basis, OpenQuestion, Seeing, Using
 from strongroom.enclave.vault.witnessed import WitnessedTime
-from strongroom.protocol.authenticator_messages import RecordFacts
-from strongroom.protocol.codec import decode, encode
+from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.messages import Ticket
 
 DAY: Final = 24 * 3600
@@ -51,9 +49,13 @@ class Case:
     found: Found
     record: Record
     facts: bytes
-    """Encoded `RecordFacts`."""
+    """Encoded `RecordFacts`, without approvals."""
     question: OpenQuestion | None = None
-    """By which somebody with this binding key waits for approvals, or has got those that stand in `facts`."""
+    """By which somebody with this binding key waits for approvals, or has got them."""
+
+    @property
+    def approvers(self) -> Approvers:
+        return () if self.question is None else self.question.approvers
 
     @property
     def is_approved(self) -> bool:
@@ -61,8 +63,7 @@ class Case:
         return self.question is not None and bool(self.question.approvals)
 
     def without_approvals(self) -> Case:
-        facts = decode(self.facts, RecordFacts, limit=MAX_MESSAGE)
-        return Case(self.found, self.record, encode(msgspec.structs.replace(facts, approvals=[])))
+        return Case(self.found, self.record, self.facts)
 
 
 class Cases:
@@ -112,12 +113,7 @@ class Cases:
                 question = standing.find_repeated(*asked)
         if IDLE in needs and witnessed is not None and standing.owner_seen_at:
             idle = max(0, witnessed - standing.owner_seen_at) // DAY
-        facts = msgspec.structs.replace(
-            record.facts,
-            approvals=[] if question is None else question.principals,
-            idle_days=idle,
-            time=witnessed if needs & TIME else None,
-        )
+        facts = msgspec.structs.replace(record.facts, idle_days=idle, time=witnessed if needs & TIME else None)
         return Case(found, record, encode(facts), question)
 
     def using(self, case: Case, asker: Asker) -> Using | None:
@@ -136,4 +132,5 @@ class Cases:
 
 def basis_of(found: Found, record: Record) -> Basis:
     """What a question at this record is about."""
-    return Basis(found.version, plan_of(record.instructions).digest)
+    plan = plan_of(record.instructions)
+    return Basis(found.version, plan.digest, plan.instructions.quorum)

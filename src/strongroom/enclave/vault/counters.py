@@ -41,9 +41,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A refusal to count: row key, who was refused, when."""
+    """A refusal to count: row key, who was refused by which Authenticator, when."""
 
     key: bytes
+    cluster: bytes
     identity: str
     at: int
 
@@ -126,7 +127,7 @@ class Tally:
         """Count refusals."""
         for attempt in attempts:
             now = self._attempts.value(attempt.key)
-            self._attempts.set(attempt.key, now.add(attempt.identity, attempt.at))
+            self._attempts.set(attempt.key, now.add(attempt.cluster, attempt.identity, attempt.at))
 
     def verify_notes(self, notes: Sequence[Note]) -> None:
         """Raises `Stale` when somebody in the same commit has used up what these were to get, `Untrusted` INTEGRITY

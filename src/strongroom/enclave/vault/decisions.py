@@ -8,6 +8,7 @@ Attacks stopped here:
 3. An OK of an Authenticator that the depositor did not name: asked are only peers appraised under the policy that
    stands in this record's sealed instructions.
 4. One Authenticator asked twice to fill a quorum: distinct clusters are counted.
+5. One Authenticator that names people for the others: see `people`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import msgspec
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.peers import APPRAISAL_LIFE, Peer, Peers, is_lost_session
+from strongroom.enclave.vault.people import NOBODY, Named, agreed, named
 from strongroom.enclave.vault.plans import Plan, plan_of
-from strongroom.enclave.vault.standing import Using
+from strongroom.enclave.vault.standing import Approvers, Using
 from strongroom.protocol.authenticator_messages import (
     Decide,
     DecideItem,
@@ -32,11 +34,12 @@ from strongroom.protocol.authenticator_messages import (
     DecisionRequest,
     Decisions,
     Mark,
+    RecordFacts,
     RecordRef,
     context_digest,
     decision_digest,
 )
-from strongroom.protocol.codec import encode
+from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Action, AuthenticatorRef
 from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_MESSAGE
@@ -72,11 +75,18 @@ class Question:
     tickets: Sequence[Ticket]
     instructions: bytes
     facts: bytes
-    """Encoded `RecordFacts`, the same for all records: others are decided apart."""
+    """Encoded `RecordFacts` without approvals, the same for all records: others are decided apart."""
+    approvers: Approvers
+    """The same for all records, too."""
     records: tuple[RecordRef, ...]
 
-
-NOBODY: Final = Person(principal="", email="")
+    def facts_for(self, cluster: bytes) -> bytes:
+        """Encoded `RecordFacts` as this Authenticator is told them: with the approvers whom it named itself."""
+        names = next((names for by, names in self.approvers if by == cluster), ())
+        if not names:
+            return self.facts
+        facts = decode(self.facts, RecordFacts, limit=MAX_MESSAGE)
+        return encode(msgspec.structs.replace(facts, approvals=list(names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +106,9 @@ class Verdict:
     identity that was merely shown along with it."""
 
     number: int
-    people: tuple[Person, ...] = ()
-    cluster: bytes = b""
-    """When OK, the Authenticator cluster on whose word `person` stands."""
+    people: tuple[Named, ...] = ()
+    quorum: int = 1
+    """Authenticators on whose word a name counts."""
     marked: tuple[Marked, ...] = ()
     """When OK: to be durable before anything is done about it."""
     using: Using | None = None
@@ -112,8 +122,23 @@ class Verdict:
 
     @property
     def person(self) -> Person:
-        """Whom log, journal and quotas name; nobody when no ticket was accepted."""
-        return self.people[0] if self.people else NOBODY
+        """Whom log, journal and quotas name; nobody when no ticket was accepted.
+
+        Where the Authenticators of a quorum differ, as the first one says: no right may rest on this name.
+        """
+        if not self.people:
+            return NOBODY
+        known = self.agreed
+        return known if known.principal else self.people[0].person
+
+    @property
+    def agreed(self) -> Person:
+        """Whom as many as the quorum name so; parts are empty on which they do not agree."""
+        return agreed(self.people, self.quorum)
+
+    def but(self, number: Number) -> Verdict:
+        """On the same people, with another answer."""
+        return Verdict(int(number), self.people, self.quorum)
 
 
 REFUSED: Final = Verdict(int(Number.REFUSED))
@@ -214,39 +239,37 @@ class Decider:
             for reference, clusters in zip(plan.instructions.authenticators, plan.clusters, strict=True)
             if (tickets := [ticket for ticket in dict.fromkeys(question.tickets) if ticket.authenticator in clusters])
         ]
-        permitted: dict[bytes, Person] = {}
+        quorum = plan.instructions.quorum
+        permitted: dict[bytes, Named] = {}
         marked: list[Marked] = []
-        refused: dict[str, Person] = {}
+        refused: dict[tuple[bytes, str], Named] = {}
         number = int(Number.TICKET_MISSING)
-        for cluster, decisions in await at_once(asked):
-            for decision in decisions:
-                identity = decision.identity
-                if decision.number == 0 and identity is not None:
-                    permitted.setdefault(cluster, Person(principal=identity.principal, email=identity.email))
-                    marked += [Marked(cluster, one.person, one.mark) for one in decision.marks]
+        for decisions in await at_once(asked):
+            for cluster, decision in decisions:
+                if decision.identity is None:
                     continue
-                number = decision.number
-                if identity is not None:
-                    person = Person(principal=identity.principal, email=identity.email)
-                    refused.setdefault(person.principal, person)
-        if len(permitted) >= plan.instructions.quorum:
-            return Verdict(0, tuple(permitted.values()), next(iter(permitted), b""), tuple(marked))
-        if permitted and not refused:
-            number = int(Number.TICKET_MISSING)  # some of the quorum agreed, the others were not asked
-        return Verdict(number, tuple(refused.values()))
+                one = named(cluster, decision.identity)
+                if decision.number == 0:
+                    permitted.setdefault(cluster, one)
+                    marked += [Marked(cluster, counted.person, counted.mark) for counted in decision.marks]
+                else:
+                    refused.setdefault((cluster, one.principal), one)
+            # What those say who do not permit it. Where all who were asked do, a ticket of others is missing.
+            number = decisions[-1][1].number or number
+        if len(permitted) >= quorum:
+            return Verdict(0, tuple(permitted.values()), quorum, tuple(marked))
+        return Verdict(number, tuple(refused.values()), quorum)
 
     async def _ask(
         self, question: Question, plan: Plan, reference: AuthenticatorRef, tickets: Sequence[Ticket]
-    ) -> tuple[bytes, list[Decision]]:
-        """The Authenticator's cluster, and its decisions by ticket up to the first OK."""
-        decisions: list[Decision] = []
-        cluster = b""
+    ) -> list[tuple[bytes, Decision]]:
+        """Its decisions by ticket up to the first OK, each with the cluster that made it."""
+        decisions: list[tuple[bytes, Decision]] = []
         for ticket in tickets:
-            cluster, decision = await self._ask_once(question, plan, reference, ticket)
-            decisions.append(decision)
-            if decision.number == 0:
+            decisions.append(await self._ask_once(question, plan, reference, ticket))
+            if decisions[-1][1].number == 0:
                 break
-        return cluster, decisions
+        return decisions
 
     async def _ask_once(
         self, question: Question, plan: Plan, reference: AuthenticatorRef, ticket: Ticket
@@ -267,6 +290,7 @@ class Decider:
         return b"", _refusal(Number.AUTHENTICATOR_UNAVAILABLE)
 
     async def _round_trip(self, peer: Peer, question: Question, plan: Plan, ticket: Ticket) -> Decision:
+        facts = question.facts_for(peer.cluster_id)
         request = encode(
             DecisionRequest(
                 request_id=self._platform.random(16),
@@ -275,7 +299,7 @@ class Decider:
                 action=question.action,
                 rules_digest=plan.rules,
                 instructions_digest=plan.digest,
-                context_digest=context_digest(question.facts),
+                context_digest=context_digest(facts),
                 records=list(question.records),
             )
         )
@@ -284,7 +308,7 @@ class Decider:
             schema_version=plan.instructions.schema_version,
             rules=plan.instructions.rules,
             methods=plan.methods,
-            facts=question.facts,
+            facts=facts,
             ticket=ticket,
         )
         asked_at = self._clock.now()

@@ -20,6 +20,7 @@ from strongroom.enclave.vault.cases import Asker
 from strongroom.enclave.vault.decisions import Verdict
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.people import ITSELF, Named, are_called
 from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import LastWrite, Quota, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
@@ -84,7 +85,7 @@ class Deposit:
             asker = Asker.of(caller, request.tickets, request.request_id)
             _, permitted = await self._gate.pass_or_refuse(asker, ["create"], space, space.live, change)
             person = permitted.person
-            await self._verify_own(space, request.items, person)
+            await self._verify_own(space, request.items, permitted)
             # After the gate: whoever may not create here makes the Vault call nobody.
             await self._verify_intake(request.items)
             for at, (one, item) in enumerate(zip(found, request.items, strict=True)):
@@ -98,22 +99,24 @@ class Deposit:
                 await self._verify_vacant(asker, request, at, one, change)
                 if one.record is not None:
                     change.charges += self._quotas.charges(space, one.record, -1, -one.record.size)
-                record = self._fresh_record(request.namespace, item, person, last)
+                record = self._fresh_record(request.namespace, item, permitted, last)
                 change.charges += self._quotas.charges(space, record, 1, record.size)
                 change.puts.append(self._shelf.put(one, record))
                 if at in claims and claimed[at] != one.handle:
                     if claimed[at] is not None:
                         raise Misuse(Number.CONFLICT, "this blob is another record's", index=at)
                     change.puts.append(self._shelf.put_claim(claims[at], one.handle))
-                self._gate.trace_new(change, one, record)
+                self._gate.trace_new(change, one, record, permitted)
             if change.puts:
                 await self._writer.submit(change)
 
-    async def _verify_own(self, space: Found, items: Sequence[StoreItem], person: Person) -> None:
+    async def _verify_own(self, space: Found, items: Sequence[StoreItem], permitted: Verdict) -> None:
         """Under a person's own address nobody else stores anything. Raises `Refused` for the first that is not."""
         for at, item in enumerate(items):
-            if isinstance(item.address, ByPerson) and item.address.person != person.principal:
-                await self._gate.write_refusals("create", [(space, Verdict(int(Number.REFUSED), (person,)))])
+            if not isinstance(item.address, ByPerson):
+                continue
+            if not are_called(permitted.people, item.address.person, permitted.quorum):
+                await self._gate.write_refusals("create", [(space, permitted.but(Number.REFUSED))])
                 raise Refused(index=at)
 
     async def _verify_intake(self, items: Sequence[StoreItem]) -> None:
@@ -140,7 +143,7 @@ class Deposit:
             # Else a loop of `store` and `delete` would fill the database with claims.
             raise Misuse(Number.MALFORMED, "what is stored in the place of a deleted record keeps its blob", index=at)
 
-    def _fresh_record(self, namespace: str, item: StoreItem, person: Person, last: LastWrite) -> Record:
+    def _fresh_record(self, namespace: str, item: StoreItem, permitted: Verdict, last: LastWrite) -> Record:
         now = self._clock.now()
         return Record(
             kind="secret",
@@ -149,8 +152,8 @@ class Deposit:
             secret=item.secret,
             metadata=item.metadata,
             instructions=item.instructions,
-            depositor=person.principal,
-            author=person,
+            depositor=permitted.person.principal,
+            author=permitted.agreed,
             terms=item.terms,
             quota=None,
             created_at=now,
@@ -198,7 +201,7 @@ class Deposit:
                 updated_at=now,
                 last=last,
             )
-            entry = self._gate.entry("admin", one, Verdict(0, (owner,)))
+            entry = self._gate.entry("admin", one, Verdict(0, (Named(cluster=ITSELF, person=owner),)))
             change = Change(puts=[self._shelf.put(one, record)], log=[entry], watches=list(watches.values()))
             await self._writer.submit(change)
             return one.version + 1

@@ -17,6 +17,7 @@ from strongroom.enclave.vault.counters import Attempt, Counters
 from strongroom.enclave.vault.decisions import Decider, Question, Verdict
 from strongroom.enclave.vault.journal import Note, opening_token
 from strongroom.enclave.vault.marks import Marking
+from strongroom.enclave.vault.people import are_as_before, are_called
 from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.standing import Step
@@ -111,12 +112,15 @@ class Gate:
         await self._counters.load((self._counters.attempts, keys))
         now = self._clock.now()
         return [
-            Verdict(int(Number.THROTTLED), verdict.people)
-            if verdict.allowed
-            and any(self._counters.attempts.value(key).is_throttled(one.principal, now) for one in verdict.people)
-            else verdict
+            verdict.but(Number.THROTTLED) if verdict.allowed and self._is_held_up(key, verdict, now) else verdict
             for key, verdict in zip(keys, verdicts, strict=True)
         ]
+
+    def _is_held_up(self, key: bytes, verdict: Verdict, now: int) -> bool:
+        """Whether too few permit it of those who have not refused the same person too often."""
+        attempts = self._counters.attempts.value(key)
+        free = [one for one in verdict.people if not attempts.is_throttled(one.cluster, one.principal, now)]
+        return len(free) < verdict.quorum
 
     async def _ask(self, action: Action, cases: Sequence[Case], asker: Asker) -> Verdict:
         verdict = await self._decider.decide(
@@ -126,6 +130,7 @@ class Gate:
                 tickets=asker.tickets,
                 instructions=cases[0].record.instructions,
                 facts=cases[0].facts,
+                approvers=cases[0].approvers,
                 records=tuple(case.found.ref for case in cases),
             )
         )
@@ -146,7 +151,7 @@ class Gate:
                 await self._writer.submit(Change(marks=markings))
         except StrongroomError as error:
             if error.number in SPENT:
-                return Verdict(int(error.number), verdict.people)
+                return verdict.but(error.number)
             raise
         return verdict
 
@@ -162,16 +167,16 @@ class Gate:
         now = self._clock.now()
         tokens: dict[bytes, bytes] = {}
         for one, terms in bound:
-            people = verdicts[one.handle].people
-            token = opening_token(people[0].principal, asker.binding_key, request_id)
+            verdict = verdicts[one.handle]
+            token = opening_token(verdict.person.principal, asker.binding_key, request_id)
             number = barrier(terms, now)
-            if number == 0:
+            if number is None:
                 journal = self._counters.journal(self._shelf.journal_key(one.handle))
-                number = 0 if journal.has_room(token, terms.max_opens) else int(Number.OPENED_OUT)
-            if number == 0:
+                number = None if journal.has_room(token, terms.max_opens) else Number.OPENED_OUT
+            if number is None:
                 tokens[one.handle] = token
             else:
-                verdicts[one.handle] = Verdict(number, people)
+                verdicts[one.handle] = verdict.but(number)
         return tokens
 
     async def pass_or_refuse(
@@ -228,11 +233,10 @@ class Gate:
 
     async def verify_open(self, entry: Entry) -> None:
         """Raises `Refused` CLOSED or EXPIRED when terms stand in the way of who entered, after writing that down."""
-        verdict = Verdict(0, (entry.person,))
-        terms = binding_terms(entry.record, verdict)
-        number = 0 if terms is None else barrier(terms, self._clock.now())
-        if number:
-            await self.write_refusals(entry.action, [(entry.found, Verdict(number, verdict.people))])
+        terms = binding_terms(entry.record, entry.verdict)
+        number = None if terms is None else barrier(terms, self._clock.now())
+        if number is not None:
+            await self.write_refusals(entry.action, [(entry.found, entry.verdict.but(number))])
             raise from_number(number)
 
     async def may_describe(self, asker: Asker, namespace: str) -> tuple[bool, Change]:
@@ -282,15 +286,17 @@ class Gate:
         record = found.record
         if verdict.using is not None:
             steps.append(verdict.using)
-        if verdict.allowed and record is not None and record.depositor in (one.principal for one in verdict.people):
+        if verdict.allowed and record is not None and are_called(verdict.people, record.depositor, 1):
+            # On the word of any one: a false one keeps a deputy waiting, a quorum's would let one of them call the
+            # owner something else until the deputy may.
             seeing = self.seeing(found, record.instructions)
             steps += [] if seeing is None else [seeing]
         return steps
 
-    def trace_new(self, change: Change, found: Found, record: Record) -> None:
+    def trace_new(self, change: Change, found: Found, record: Record, permitted: Verdict) -> None:
         """Put into log and journal that `record` is stored in the place of what was found."""
         stored = Found(found.handle, found.version + 1, record, damaged=False)
-        note = self.trace(change, "create", stored, Verdict(0, (record.author,)))
+        note = self.trace(change, "create", stored, Verdict(0, permitted.people, permitted.quorum))
         if note is not None:
             note.fresh = True
 
@@ -315,21 +321,21 @@ class Gate:
             self.trace(change, action, found, verdict)
             if verdict.number == int(Number.REFUSED) and not verdict.is_awaited:
                 key = self._shelf.attempts_key(found.handle)
-                change.attempts += [Attempt(key, one.principal, now) for one in verdict.people]
+                change.attempts += [Attempt(key, one.cluster, one.principal, now) for one in verdict.people]
         if change.log:
             await self._writer.submit(change)
 
 
 def binding_terms(record: Record | None, verdict: Verdict) -> Terms | None:
     """The terms that bind whom a verdict permits; None for who stored the record, and where there are none."""
-    if record is None or not verdict.allowed or verdict.person.principal == record.depositor:
+    if record is None or not verdict.allowed or are_called(verdict.people, record.depositor, verdict.quorum):
         return None
     return record.terms
 
 
 def _asked(case: Case, verdict: Verdict) -> bool:
     """Whether who is permitted is who asked for the approvals of this case."""
-    return case.question is not None and case.question.asker == verdict.person.principal
+    return case.question is not None and are_as_before(verdict.people, case.question.people, verdict.quorum)
 
 
 async def _outcome(work: Coroutine[Any, Any, T]) -> T | StrongroomError:

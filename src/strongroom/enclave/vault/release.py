@@ -14,6 +14,7 @@ from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.journal import Note
 from strongroom.enclave.vault.plans import plan_of
 from strongroom.enclave.vault.shelf import Found, Shelf
+from strongroom.enclave.vault.standing import Approvers
 from strongroom.enclave.vault.writer import Change, Writer
 from strongroom.protocol.authenticator_messages import Enclose, Enclosed
 from strongroom.protocol.codec import encode
@@ -68,7 +69,7 @@ class Release:
                     room -= one.size
                     if room < 0:
                         # Before it is logged as released: the client asks for the rest in another request.
-                        verdict = verdicts[one.handle] = Verdict(int(Number.TOO_LARGE), verdict.people)
+                        verdict = verdicts[one.handle] = verdict.but(Number.TOO_LARGE)
                 if verdict.allowed:
                     token = tokens.get(one.handle)
                     notes[one.handle] = self._gate.trace(change, "collect", one, verdict, token)
@@ -95,9 +96,9 @@ class Release:
         """
         verdicts = {one.handle: DAMAGED if one.damaged else REFUSED for one in found if one.live is None}
         live = [(one, one.live) for one in found if one.live is not None]
-        groups: dict[tuple[bytes, bytes], list[Case]] = {}
+        groups: dict[tuple[bytes, bytes, Approvers], list[Case]] = {}
         for case in await self._gate.cases("collect", live, asker):
-            groups.setdefault((case.record.instructions, case.facts), []).append(case)
+            groups.setdefault((case.record.instructions, case.facts, case.approvers), []).append(case)
         named = (address for address in request.addresses if isinstance(address, ByName | ByPerson))
         namespaces = list({address.namespace for address in named})
         deciding = [self._gate.decide("collect", group, asker) for group in groups.values()]

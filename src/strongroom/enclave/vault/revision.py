@@ -6,6 +6,7 @@ anything. "The same success" means same request id, same payload and same person
 Attack stopped here: a secret that seems to be from somebody else. A record's depositor chooses who recognises people
 for it, and could choose a provider or an Authenticator of their own, which calls them by any name and address. So
 nobody becomes the author of a secret whom the owner's instructions for the namespace would not recognise in that way.
+Nor on the word of fewer Authenticators than those instructions want.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import msgspec
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.cases import Asker
-from strongroom.enclave.vault.decisions import NOBODY
 from strongroom.enclave.vault.gate import Entry, Gate, until_settled
 from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.people import NOBODY, agreed
 from strongroom.enclave.vault.plans import plan_of
 from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import LastWrite, Record
@@ -127,14 +128,19 @@ class Revision:
             return await self._replace(entry, tombstone, last)
 
     async def _author(self, entry: Entry) -> Person:
-        """Who entered, if by a method and an Authenticator of the record's namespace; else nobody."""
+        """Who entered, if by methods and Authenticators of the record's namespace; else nobody."""
         space = await self._shelf.find_one(self._shelf.handle(OfNamespace(namespace=entry.record.namespace)))
         if space.live is None:
             return NOBODY
         plan = plan_of(space.live.instructions)
-        known = any(entry.verdict.cluster in clusters for clusters in plan.clusters)
-        by = entry.person.principal.partition(":")[0]
-        return entry.person if known and by in {method.hex() for method in plan.methods} else NOBODY
+        clusters = {cluster for accepted in plan.clusters for cluster in accepted}
+        methods = {method.hex() for method in plan.methods}
+        known = [
+            one
+            for one in entry.verdict.people
+            if one.cluster in clusters and one.principal.partition(":")[0] in methods
+        ]
+        return agreed(known, plan.instructions.quorum)
 
     async def _replace(self, entry: Entry, record: Record, last: LastWrite) -> int:
         """Write `record` over what was found, at the next version."""

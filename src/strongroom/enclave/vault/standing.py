@@ -9,7 +9,8 @@ instructions, one action, who asks, their binding key and an expiry. Attacks sto
 3. An approval used with another key, for another action, or by somebody else: see `find` and `Cases`.
 4. One approver who counts twice, by signing in again or by another method with the same verified address, or who
    approves what they asked for themselves.
-5. A flood of questions: they are few, one for each asker and action, and none drives out another one's.
+5. One Authenticator of a quorum that makes up an approver: each is told of those whom it named itself, and nobody else.
+6. A flood of questions: they are few, one for each asker and action, and none drives out another one's.
 """
 
 from __future__ import annotations
@@ -23,25 +24,26 @@ from msgspec import Meta
 
 from strongroom.enclave.runtime.clock import lasts
 from strongroom.enclave.vault.journal import opening_token
+from strongroom.enclave.vault.people import Named, People, are_as_before, is_same
 from strongroom.enclave.vault.tables import Stale
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import Bytes16, Bytes32, Count, SigningPublicKey, UnixTime
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.limits import MAX_APPROVAL_LIFE, MAX_APPROVALS, MAX_APPROVERS, MAX_AUTHENTICATORS
-from strongroom.protocol.messages import Person
+from strongroom.protocol.limits import MAX_APPROVAL_LIFE, MAX_APPROVALS, MAX_APPROVERS
 
 MAX_ROW: Final = 16 * 1024 - 1
 """Bytes of an encoded standing row, which padding takes to 16 KiB."""
 MAX_PRINCIPALS: Final = 2560
-"""Bytes of the principals of one question's approvers: with the rest of the record's facts they fit a decision."""
+"""Bytes of one question's approvers as one Authenticator names them: with the record's other facts they fit a
+decision."""
 CHANGES: Final = frozenset({"update", "fill", "delete"})
 """Actions that make a new version."""
 SEEN_AGAIN: Final = 3600
 """Seconds until it is written down anew that the owner was there."""
 
-People = Annotated[list[Person], Meta(min_length=1, max_length=MAX_AUTHENTICATORS)]
-"""One human, as each Authenticator of the quorum names them; the first is the name that others see."""
+Approvers = tuple[tuple[bytes, tuple[str, ...]], ...]
+"""Principals of those who approved, sorted, by the Authenticator cluster that names them so."""
 
 
 class Approval(Message):
@@ -66,14 +68,13 @@ class OpenQuestion(Message):
     """Digest of the request that it was used for: see `journal.opening_token`."""
 
     @property
-    def asker(self) -> str:
-        """Principal of who asks."""
-        return self.people[0].principal
-
-    @property
-    def principals(self) -> list[str]:
-        """Of those who approved, sorted."""
-        return sorted(one.people[0].principal for one in self.approvals)
+    def approvers(self) -> Approvers:
+        """Those who approved, for each Authenticator by its own names."""
+        names: dict[bytes, list[str]] = {}
+        for one in self.approvals:
+            for called in one.people:
+                names.setdefault(called.cluster, []).append(called.principal)
+        return tuple((cluster, tuple(sorted(principals))) for cluster, principals in names.items())
 
     def is_for(self, request_id: bytes | None) -> bool:
         """Whether its approvals count for this request of the key: not used yet, or used by this very request."""
@@ -81,7 +82,7 @@ class OpenQuestion(Message):
 
     def token(self, request_id: bytes | None) -> bytes | None:
         """By which a repetition of the request that uses it is known; None for requests without an id."""
-        return None if request_id is None else opening_token(self.asker, self.key, request_id)
+        return None if request_id is None else opening_token(self.people[0].principal, self.key, request_id)
 
 
 class Standing(Message):
@@ -126,6 +127,12 @@ class Basis:
     version: int
     instructions: bytes
     """Digest."""
+    quorum: int = 1
+    """Authenticators that have to agree, by these instructions."""
+
+    def is_same_asker(self, one: OpenQuestion, other: OpenQuestion) -> bool:
+        """Whether as many as the quorum call both by the same names."""
+        return are_as_before(one.people, other.people, self.quorum)
 
 
 class Step(Protocol):
@@ -152,15 +159,21 @@ class Asking:
     def apply(self, standing: Standing) -> Standing:
         live, new = standing.live(self.basis, self.now), self.question
         for one in live:
-            if (one.request_id, one.asker, one.key, one.action) == (new.request_id, new.asker, new.key, new.action):
+            repeated = (one.request_id, one.key, one.action) == (new.request_id, new.key, new.action)
+            if repeated and self.basis.is_same_asker(one, new):
                 self.question = one
                 return standing
-        others = [one for one in live if one.action != new.action or (one.asker != new.asker and one.key != new.key)]
+        others = [one for one in live if not self._replaces(one)]
         if len(others) >= MAX_APPROVALS:
             others = [one for one in others if one.used_by is None]
         if len(others) >= MAX_APPROVALS:
             raise Misuse(Number.QUOTA_EXCEEDED, "as many questions are open as one record may have")
         return _fitting(_with_questions(standing, self.basis, [*others, new]))
+
+    def _replaces(self, one: OpenQuestion) -> bool:
+        """Of the same person, or with the same key, about the same action."""
+        new = self.question
+        return one.action == new.action and (one.key == new.key or self.basis.is_same_asker(one, new))
 
 
 @dataclass(slots=True)
@@ -171,7 +184,7 @@ class Approving:
     basis: Basis
     now: int
     question: bytes
-    people: tuple[Person, ...]
+    people: tuple[Named, ...]
     approvals: int = field(default=0, init=False)
     """After `apply`: how many have approved."""
 
@@ -184,7 +197,8 @@ class Approving:
         if has_approved(asked, self.people):
             return standing
         after = msgspec.structs.replace(asked, approvals=[*asked.approvals, Approval(people=list(self.people))])
-        if self.approvals >= MAX_APPROVERS or sum(len(one.encode()) for one in after.principals) > MAX_PRINCIPALS:
+        longest = max(sum(len(one.encode()) for one in names) for _, names in after.approvers)
+        if self.approvals >= MAX_APPROVERS or longest > MAX_PRINCIPALS:
             raise Misuse(Number.QUOTA_EXCEEDED, "as many have approved as one question takes")
         self.approvals += 1
         return _fitting(_with_questions(standing, self.basis, [after if one is asked else one for one in live]))
@@ -226,7 +240,7 @@ class Seeing:
         return msgspec.structs.replace(standing, owner_seen_at=self.now)
 
 
-def open_to(live: Iterable[OpenQuestion], question: bytes, people: Sequence[Person]) -> OpenQuestion | None:
+def open_to(live: Iterable[OpenQuestion], question: bytes, people: Sequence[Named]) -> OpenQuestion | None:
     """The question, if these people (one human) may answer it: not whoever asked, by principal or verified address.
 
     Of one that was used they may hear only that they had answered it.
@@ -237,15 +251,8 @@ def open_to(live: Iterable[OpenQuestion], question: bytes, people: Sequence[Pers
     return asked if asked.used_by is None or has_approved(asked, people) else None
 
 
-def has_approved(asked: OpenQuestion, people: Sequence[Person]) -> bool:
+def has_approved(asked: OpenQuestion, people: Sequence[Named]) -> bool:
     return any(is_same(one.people, people) for one in asked.approvals)
-
-
-def is_same(one: Sequence[Person], other: Sequence[Person]) -> bool:
-    """Whether two may be the same human: they share a principal or a verified address."""
-    principals = {person.principal for person in one}
-    emails = {person.email.lower() for person in one if person.email}
-    return any(person.principal in principals or person.email.lower() in emails for person in other)
 
 
 def _with_questions(standing: Standing, basis: Basis, questions: list[OpenQuestion]) -> Standing:

@@ -16,13 +16,13 @@ from strongroom.protocol.messages import Terms
 _ENDLESS: Final = "a record with a blob expires: say when"
 
 
-def barrier(terms: Terms, now: int) -> int:
-    """0, or the number of what stands in the way of a release or of filling at the unix time `now`."""
+def barrier(terms: Terms, now: int) -> Number | None:
+    """None, or the number of what stands in the way of a release or of filling at the unix time `now`."""
     if terms.closed:
-        return int(Number.CLOSED)
+        return Number.CLOSED
     if terms.expires_at and now >= terms.expires_at:
-        return int(Number.EXPIRED)
-    return 0
+        return Number.EXPIRED
+    return None
 
 
 def blob_of(terms: Terms | None) -> bytes | None:
