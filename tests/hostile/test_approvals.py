@@ -328,6 +328,23 @@ async def test_an_approved_update_happens_once_and_its_retry_is_the_same_success
     assert await number_of(bob.update(address, 2, secret=b"worse")) is Number.REFUSED
 
 
+async def test_leave_to_upload_uses_up_no_approval_of_the_change_that_the_bytes_are_for(world):
+    address, alice, bob = fresh(), await world.client("alice"), await world.client("bob")
+    rules = approved("update", "fill") + ALL + OWN
+    parts = terms(fillable=True, blob=os.urandom(16), blob_bytes=100)
+    await alice.store(address, b"", world.instructions(rules), terms=parts)
+    for action, doing in (
+        ("fill", lambda: bob.fill(address, 1, SECRET)),
+        ("update", lambda: bob.update(address, 2, secret=b"new")),
+    ):
+        question = (await ask(bob, address, action=action)).question
+        assert await number_of(bob.grant_blob(address)) is Number.REFUSED
+        await approve(await world.client("carol"), address, question)
+        for _ in range(2):
+            await bob.grant_blob(address)
+        await doing()
+
+
 async def test_an_approval_is_still_there_when_the_commit_that_was_to_use_it_failed(world):
     address, bob, _ = await cleared(world)
     world.vault.host.fail_commit = Unavailable(Number.STORE_FULL)

@@ -6,6 +6,7 @@ from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.cases import Asker
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.shelf import Shelf
+from strongroom.enclave.vault.standing import Using
 from strongroom.enclave.vault.writer import Writer
 from strongroom.protocol.blobs import BlobStatement, sign_statement
 from strongroom.protocol.errors import Misuse, Number
@@ -52,8 +53,10 @@ class Statements:
             entry = await self._gate.enter(asker, request.address, actions, found, record, watches[handle])
             if entry.action == "fill":
                 await self._gate.verify_open(entry)
-            # Into the log only: of the record itself nothing was released or changed.
+            # Into the log only: of the record itself nothing was released or changed, so that an approval of the
+            # change that the bytes are for is still there when it comes.
             entry.change.notes.clear()
+            entry.change.steps = [step for step in entry.change.steps if not isinstance(step, Using)]
             await self._writer.submit(entry.change)
         terms = entry.record.terms
         if terms is None or terms.blob is None:
