@@ -1,6 +1,7 @@
 """Signing in by the SDK: tickets, Authenticators that lie or are down, and what the provider's redirect says."""
 
 import asyncio
+from contextlib import nullcontext
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -197,6 +198,36 @@ async def test_a_provider_that_sends_the_browser_to_a_file_is_refused(served):
     await served.world.authenticator.start()
     async with served.sdk("bob") as bob:
         with pytest.raises(StrongroomError):
+            await bob.collect(receipt.address)
+        assert urls_of(bob) == []
+
+
+@pytest.mark.parametrize("approved", [False, True])
+async def test_a_provider_that_shows_the_page_of_another_one_as_its_own_is_asked_about(served, approved):
+    """Mix-up: people sign in at a page of repute, and the code goes with its verifier to the depositor's endpoint."""
+    receipt = await put(served, "bob")
+    served.issuer.metadata["authorization_endpoint"] = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize"
+    await served.world.authenticator.start()
+    asked = []
+
+    async def approve(method):
+        asked.append((method.issuer, method.page))
+        if method.page and not approved:
+            raise BadInput("no", "never")
+
+    async with served.sdk("bob", approve=approve) as bob:
+        with nullcontext() if approved else pytest.raises(BadInput, match="no"):
+            await bob.collect(receipt.address)
+        assert [urlsplit(url).hostname for url in urls_of(bob)] == ["login.microsoftonline.com"] * approved
+    assert asked == [(served.issuer.url, ""), (served.issuer.url, "https://login.microsoftonline.com")]
+
+
+async def test_where_nobody_is_asked_a_provider_shows_no_page_but_its_own(served):
+    receipt = await put(served, "bob")
+    served.issuer.metadata["authorization_endpoint"] = "http://127.0.0.1:1/authorize"
+    await served.world.authenticator.start()
+    async with served.sdk("bob", issuer=served.issuer.url) as bob:
+        with pytest.raises(BadInput, match=r"sign in at http://127\.0\.0\.1:1, and nobody has approved"):
             await bob.collect(receipt.address)
         assert urls_of(bob) == []
 

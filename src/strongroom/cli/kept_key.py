@@ -10,22 +10,17 @@ from __future__ import annotations
 import os
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
 from strongroom.cli.terminal import Failure, say
 from strongroom.client.errors import BadInput
 from strongroom.client.keys import CantMake, load_or_make_key
-from strongroom.client.transport import verify_url
+from strongroom.client.transport import origin_of, verify_url
 from strongroom.protocol.primitives import SigningKey
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 def kept_file(vault: str) -> Path:
     """Where the key for the Vault at this URL is kept. Raises `BadInput` and `Failure`."""
-    parts = urlsplit(verify_url(vault))
-    origin = f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
+    origin = origin_of(verify_url(vault))
     return _state() / "strongroom" / "keys" / f"{sha256(origin.encode()).hexdigest()}.key"
 
 

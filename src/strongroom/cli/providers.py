@@ -37,6 +37,16 @@ class Providers:
         if _is_one_of([*self._known, *self._of_instructions()], method) or _is_one_of(await self._of_site(), method):
             return
         shown = method.name.encode("ascii", "backslashreplace").decode()
+        if method.page:
+            stderr().print(named("sign-in at", shown))
+            stderr().print(named("on the page of", method.page))
+            confirm(
+                "That provider sends you to a page that is not its own, and may use in your name what you agree to "
+                "there. Go on?",
+                hint="if both are one provider's, add it to the instructions that strongroom.toml names; "
+                "if not, ask who sent you this",
+            )
+            return
         if method.kind == "oidc":
             stderr().print(named("sign-in at", shown))
             confirm(

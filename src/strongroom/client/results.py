@@ -134,6 +134,9 @@ class Method:
     digest: bytes
     """32 bytes, of the complete definition; principals are filed under it."""
     public: PublicPart
+    page: str = ""
+    """In what `approve` is asked, of a provider: the origin of the page where it has its users sign in, if that is not
+    its issuer's own. Whoever runs the issuer can then use what somebody agrees to on that page."""
 
     @property
     def kind(self) -> Kind:

@@ -27,6 +27,7 @@ SESSION_PATH: Final = "/v1/session"
 FRAME_PATH: Final = "/v1/frame"
 
 _NETWORK: Final = "said by the network, not by the enclave"
+_PORTS: Final = {"http": 80, "https": 443}
 
 _IN_CLEAR: Final = frozenset(
     {
@@ -75,6 +76,19 @@ def verify_url(url: str) -> str:
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise BadInput("the URL of a server has no user name, query or fragment", hint)
     return url.rstrip("/")
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, each written in one way only; empty for what is none."""
+    try:
+        parts = urlsplit(url)
+        host, port, usual = parts.hostname, parts.port, _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return ""
+    if not host:
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" if port in (None, usual) else f"{parts.scheme}://{shown}:{port}"
 
 
 def is_loopback(url: str) -> bool:

@@ -98,7 +98,8 @@ class AsyncVault:
     provider that is neither `issuer` nor one of a namespace that was named here: a record's depositor chose it, to fish
     for passwords perhaps. It raises what is to be raised then. Without it every provider will do, so that whoever takes
     addresses from strangers has to give `approve` or `issuer`; passwords and codes by e-mail are asked for by nobody
-    without it. `signed_in` is told of each new sign-in. `now` gives unix seconds.
+    without it, and a provider whose page to sign in is not on its issuer's origin then never is one. `signed_in` is
+    told of each new sign-in. `now` gives unix seconds.
 
     All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
     or the network lies, `Refused` for a no, `Misuse` for mistakes, `Unavailable` when it may work later.

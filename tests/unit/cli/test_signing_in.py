@@ -2,6 +2,7 @@
 
 import getpass
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -263,6 +264,19 @@ async def test_a_provider_is_the_same_whatever_else_a_definition_says(typed):
     await providers(OIDC).approve(described(oidc_method("https://login.example.com", "another", max_age=60)))
     with pytest.raises(Failure):
         await providers(OIDC).approve(described(oidc_method("https://login.example.com.evil.example", "c")))
+
+
+async def test_a_provider_that_shows_anothers_page_is_shown_with_both_names(typed, capsys):
+    elsewhere = replace(described(OIDC), page="https://login.microsoftonline.com")
+    typed("n")
+    with pytest.raises(Failure, match="not confirmed"):
+        await providers().approve(elsewhere)
+    typed("y")
+    await providers().approve(elsewhere)
+    shown = capsys.readouterr().err
+    assert "https://login.example.com" in shown
+    assert "https://login.microsoftonline.com" in shown
+    await providers(OIDC).approve(elsewhere)  # the user's own provider: nobody is asked
 
 
 async def test_what_stands_in_the_users_own_instructions_needs_no_answer(tmp_path, monkeypatch):

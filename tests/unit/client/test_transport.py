@@ -1,10 +1,23 @@
 import pytest
 
 from strongroom.client.errors import BadInput, Unreachable
-from strongroom.client.transport import Unsealed, is_loopback, verify_url
+from strongroom.client.transport import Unsealed, is_loopback, origin_of, verify_url
 from strongroom.protocol.errors import WORDS, Number, Refused, StrongroomError
 
+SAME = ["https://a.example/b?c", "https://A.example:443", "HTTPS://a.example/"]
+OTHERS = ["http://a.example", "https://a.example:8443", "https://b.a.example", "https://a.example.", "https://[::1]"]
 OF_THE_ENCLAVE_ALONE = [Number.CONFLICT, Number.TICKET_MISSING, Number.TICKET_EXPIRED, Number.QUOTA_EXCEEDED]
+
+
+def test_an_origin_is_written_in_one_way_and_no_other_one_is_the_same():
+    assert {origin_of(url) for url in SAME} == {"https://a.example"}
+    assert len({origin_of(url) for url in [*SAME, *OTHERS]}) == 1 + len(OTHERS)
+    assert origin_of("http://[::1]:8400/x") == "http://[::1]:8400"
+
+
+@pytest.mark.parametrize("url", ["", "a.example", "file:///etc/passwd", "https://", "https://[a", "https://a:99999"])
+def test_what_is_no_url_has_no_origin(url):
+    assert origin_of(url) == ""
 
 
 @pytest.mark.parametrize(

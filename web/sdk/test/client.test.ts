@@ -7,7 +7,7 @@ import { formatAddress, parseAddress } from "../src/client/addresses.js";
 import { loadOrMakeKey } from "../src/client/keys.js";
 import { publicKeyIn } from "../src/client/passkeys.js";
 import { deliverRedirect, pendingAt, verifyRedirect } from "../src/client/redirect.js";
-import { authorizationUrl, pushedUrl, verifyBrowserUrl } from "../src/client/sign_in/browser.js";
+import { authorizationUrl, pushedUrl, verifyBrowserUrl, verifyOwnPage } from "../src/client/sign_in/browser.js";
 import { plainCode } from "../src/client/sign_in/code.js";
 import { SignInDesk } from "../src/client/sign_in/desk.js";
 import { MemoryShelf } from "../src/client/storage.js";
@@ -237,6 +237,16 @@ describe("sign-in", () => {
     expect(await refusal([known, stranger], stranger)).toBe(ErrorNumber.TOKEN_UNTRUSTED);
     expect(() => desk.signInAgain({ ...described, methods: [stranger] }, new Uint8Array(32), { joining: "alone" })).toThrow("no sign-in method suits this page");
     expect([...desk.ways({ ...described, methods: [stranger, known] }).pairs]).toEqual([`${"00".repeat(32)}:${"01".repeat(32)}`]);
+  });
+
+  it.each([
+    "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
+    "https://login.example.com:8443/auth",
+    "https://login.example.com.evil.example/auth",
+    "http://127.0.0.1/auth",
+  ])("a provider can't show %s as its own page, and so get another one's code", async (url) => {
+    expect(await numberOf(() => verifyOwnPage(url, "https://login.example.com/tenant"))).toBe(ErrorNumber.TOKEN_UNTRUSTED);
+    expect(() => verifyOwnPage("https://login.example.com/auth?x=1", "https://login.example.com/tenant")).not.toThrow();
   });
 
   it.each([

@@ -91,6 +91,7 @@ class InBrowser:
             Begun,
         )
         _verify_begun(begun, flow.method, audience)
+        await flow.verify_page(begun.authorization_endpoint)
         state, salt, verifier = secrets.token_urlsafe(32), secrets.token_bytes(32), secrets.token_urlsafe(32)
         async with RedirectListener(Expected(path[1], state, begun.issuer, begun.iss_in_redirect)) as listener:
             request = Request(listener.redirect_uri, state, salt, verifier)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from strongroom.attestation.policy import TrustPolicy
@@ -19,6 +20,7 @@ from strongroom.client.session import AttestedServer
 from strongroom.client.sign_in.browser import InBrowser, SignIn
 from strongroom.client.sign_in.device import DeviceSignIn, OnAnotherDevice
 from strongroom.client.sign_in.flow import Flow, Way
+from strongroom.client.transport import origin_of
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Kind
 from strongroom.protocol.limits import MAX_TICKET_LIFE, MAX_TICKETS
@@ -31,7 +33,8 @@ MARGIN: Final = 30
 AnyWay = SignIn | DeviceSignIn | Way
 """How the user, or this program, can sign in."""
 Approve = Callable[[Method], Awaitable[None]]
-"""Is given a method that somebody else chose, and raises if the user is not to sign in by it."""
+"""Is given a method that somebody else chose, and raises if the user is not to sign in by it; of a provider also one
+with a `page`, and raises if its users are not to be sent there."""
 
 _NEVER_UNSEEN: Final[tuple[Kind, ...]] = ("directory", "email-code")
 """What the user types in here goes where the definition says: each needs a yes of its own (RULES 14)."""
@@ -92,7 +95,7 @@ class SignInDesk:
         self._own_ways: Final = tuple(_as_way(one) for one in given)
         self._name = issuer
         self._approve = approve
-        self._approved: set[str | bytes] = set()
+        self._approved: set[str | bytes | tuple[str, str]] = set()
         self._signed_in = signed_in
         self._now = now
         self._held: dict[tuple[bytes, bytes], _Held] = {}
@@ -199,6 +202,19 @@ class SignInDesk:
             raise BadInput(f"nobody has approved of {method.title}", "pass approve=, which asks the user about it")
         self._approved.add(_identity(method))
 
+    async def _verify_page(self, method: Method, url: str) -> None:
+        """A provider may name anybody's page as its own. Its user then signs in with Microsoft, say, whose page is
+        genuine, and the code goes with its verifier to whoever runs the issuer (mix-up, RFC 9700 §4.4). The
+        Authenticator can't know better, so the user is asked. Raises what `approve` raises."""
+        page = origin_of(url)
+        if page == origin_of(method.issuer) or (method.issuer, page) in self._approved:
+            return
+        if self._approve is None:
+            error = f"{method.issuer} has its users sign in at {page}, and nobody has approved of that"
+            raise BadInput(error, "pass approve=, which asks the user about it")
+        await self._approve(replace(method, page=page))
+        self._approved.add((method.issuer, page))
+
     async def _appraised(self, place: Place) -> AttestedServer:
         """A session to the Authenticator that the Vault named, accepted under the client's own policy."""
         server = self._servers.get(place.url)
@@ -233,7 +249,9 @@ class SignInDesk:
         if method.name != name or method.kind in _NEVER_UNSEEN:
             await self._verify_approved(method)
         earlier = also.held.ticket if also else None
-        signed_in = await way.run(Flow(server, place, method, vault_cluster, self._key.public, self._now, earlier))
+        verify_page = partial(self._verify_page, method)
+        flow = Flow(server, place, method, vault_cluster, self._key.public, self._now, verify_page, earlier)
+        signed_in = await way.run(flow)
         if signed_in.ticket.authenticator != place.cluster_id:
             raise Untrusted(Number.AUTHENTICATOR_UNTRUSTED, "a ticket of another Authenticator")
         until = min(signed_in.expires_at, self._now() + MAX_TICKET_LIFE) - MARGIN

@@ -63,9 +63,9 @@ class OnAnotherDevice:
             DeviceBegin(vault_cluster=flow.vault_cluster, capsule=flow.place.capsule, method=flow.method.digest),
             DeviceBegun,
         )
-        verify_browser_url(begun.verification_uri)
-        if begun.verification_uri_complete:
-            verify_browser_url(begun.verification_uri_complete)
+        for page in filter(None, (begun.verification_uri, begun.verification_uri_complete)):
+            verify_browser_url(page)
+            await flow.verify_page(page)
         await self._sign_in.show_code(
             DeviceCode(begun.user_code, begun.verification_uri, begun.verification_uri_complete, begun.expires_at)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -32,6 +32,8 @@ class Flow:
     vault_cluster: bytes
     binding_key: bytes
     now: Callable[[], float]
+    verify_page: Callable[[str], Awaitable[None]]
+    """Raises unless the user may be sent to this page to sign in."""
     with_ticket: Ticket | None = None
     """What this sign-in joins: somebody else's, as a rule."""
 

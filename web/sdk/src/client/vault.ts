@@ -54,7 +54,8 @@ export interface VaultOptions {
   readonly issuer?: string;
   /**
    * Issuers that the user may be sent to, whatever a record's instructions name; by default all. Its depositor chooses its
-   * providers: one with a page that looks like somebody else's would get passwords.
+   * providers: one with a page that looks like somebody else's would get passwords. Only those named here may have their
+   * page on another origin than their issuer's: any other could show Microsoft's, and use what its visitor agrees to there.
    */
   readonly providers?: ReadonlySet<string>;
   /** Where an Authenticator is reached that instructions name by this URL; by default there. */

@@ -18,6 +18,18 @@ export function verifyBegun(begun: Begun, method: ShownOidc, audience: Audience)
   verifyBrowserUrl(begun.authorization_endpoint);
 }
 
+/**
+ * Throws `Untrusted` unless the page is on the issuer's own origin.
+ *
+ * A provider may name anybody's page as its own. Its user then signs in with Microsoft, say, whose page is genuine, and the
+ * code goes with its verifier to whoever runs the issuer (mix-up, RFC 9700 §4.4). The Authenticator can't know better.
+ */
+export function verifyOwnPage(url: string, issuer: string): void {
+  const page = new URL(url).origin;
+  if (URL.canParse(issuer) && new URL(issuer).origin === page) return;
+  throw new Untrusted(ErrorNumber.TOKEN_UNTRUSTED, `${issuer} has its users sign in at ${page}, and nobody has approved of that`);
+}
+
 /** S256 of RFC 7636. */
 export const codeChallenge = async (verifier: string): Promise<string> => base64url(await sha256(utf8(verifier)));
 

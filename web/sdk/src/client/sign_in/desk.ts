@@ -18,7 +18,7 @@ import { type Expected, type Pending, type SignIn, pendingAt, verifyRedirect } f
 import type { Description, Person, Place, ShownCodes, ShownDirectory, ShownMethod, ShownOidc, ShownPasskeys } from "../results.js";
 import { AttestedServer, type Client } from "../session.js";
 import type { Shelf } from "../storage.js";
-import { authorizationUrl, codeChallenge, pushedUrl, verifyBegun, webAudience } from "./browser.js";
+import { authorizationUrl, codeChallenge, pushedUrl, verifyBegun, verifyOwnPage, webAudience } from "./browser.js";
 import { CODE_TRIES, type CodeState, type Codes, plainCode } from "./code.js";
 import type { Passwords } from "./password.js";
 
@@ -331,6 +331,7 @@ export class SignInDesk {
     const which = { vault_cluster: vaultCluster, capsule: place.capsule, method: method.digest, channel: "web" } as const;
     const begun = await server.ask({ type: "begin", ...which }, "begun");
     verifyBegun(begun, method, audience);
+    if (this.#entrances.providers?.has(method.issuer) !== true) verifyOwnPage(begun.authorization_endpoint, method.issuer);
     const bindingKey = this.#client.bindingKey.public;
     const [salt, state, verifier] = [randomBytes(32), base64url(randomBytes(32)), base64url(randomBytes(32))];
     // Else the provider's own session would say once more who has signed in already.
