@@ -189,7 +189,7 @@ async def _approve(vault: AsyncVault, where: Address, number: bytes, address: st
 
 
 def _name(person: Person) -> str:
-    return person.email or person.principal
+    return person.email or person.principal or "somebody of whom the Authenticators say different names"
 
 
 def _key(asked: Question) -> str:
