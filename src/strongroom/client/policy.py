@@ -84,9 +84,13 @@ class People:
         )
 
     def native_only(self) -> People:
-        """Only from a program on their own machine: no web page, and no passkey, which is used on one. Whoever serves
-        a page could act as its visitor (RULES 11), so this is for people who trust no page."""
-        return self.who('["native", "direct"].contains(context.identity.channel)')
+        """Only from a program on their own machine: no web page, and nothing that can be used on one: no passkey, no
+        password of a directory, no code. Whoever serves a page could act as its visitor (RULES 11), and what was typed
+        there looks to the Authenticator as if typed anywhere, so this is for people who trust no page."""
+        return self.who(
+            '["native", "direct"].contains(context.identity.channel)'
+            ' && !["directory", "email-code"].contains(context.identity.kind)'
+        )
 
     def with_mfa(self, *, amr: Sequence[str] = MFA_METHODS, acr: Sequence[str] = MFA_CLASSES) -> People:
         """Only after two factors, as the provider says: one of `amr` among its methods, or one of `acr` as its class.

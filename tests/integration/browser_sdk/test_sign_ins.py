@@ -27,12 +27,12 @@ async def test_an_outsider_is_refused_and_asked_to_sign_in_once(served):
     assert len(user.queries) == 1
 
 
-async def test_a_provider_that_shows_the_page_of_another_one_as_its_own_gets_nobody_sent_there(served):
-    receipt = await stored(served, "bob")
-    served.issuer.metadata["authorization_endpoint"] = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize"
-    await served.world.authenticator.start()
-    user = InFront(served, "bob")
-    async with page(served, user=user) as bob:
+async def test_a_provider_that_shows_the_page_of_another_one_as_its_own_gets_nobody_sent_there(alone):
+    receipt = await stored(alone, "bob")
+    alone.issuer.metadata["authorization_endpoint"] = "https://login.microsoftonline.com/common/oauth2/v2.0/authorize"
+    await alone.world.authenticator.start()
+    user = InFront(alone, "bob")
+    async with page(alone, user=user) as bob:
         assert await number_of(bob.call("collect", receipt.address.id.hex())) == Number.TOKEN_UNTRUSTED
     assert user.queries == []
 

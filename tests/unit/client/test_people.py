@@ -96,6 +96,15 @@ def test_people_who_trust_no_page_are_not_let_in_by_a_passkey_either():
     assert not allowed(anyone, signed_in(PASSKEYS, "bob"))
 
 
+@pytest.mark.parametrize("method", [DIRECTORY, CODES])
+def test_people_who_trust_no_page_are_not_let_in_by_what_was_typed_into_one(method):
+    """A page can ask for passwords and codes, and take them to the Authenticator itself."""
+    typed = signed_in(method, "bob", email="bob@example.com")
+    assert allowed(People("true").may("collect"), changed(typed, phishable=False))
+    assert not allowed(People("true").native_only().may("collect"), changed(typed, phishable=False))
+    assert not allowed(People("true").allow_phishable().native_only().may("collect"), typed)
+
+
 def test_an_alternative_that_is_demanded_besides_lets_nobody_else_in():
     """`a && b || c` would let in c."""
     policy = Policy.person(OIDC, "bob").who("context.identity.sign_ins > 7 || true").may("collect")
