@@ -6,12 +6,14 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from strongroom.enclave.authenticator import codes, mail, throttle
-from strongroom.enclave.authenticator.codes import MAX_LIFE, TRIES, Codes, verify_codes
-from strongroom.enclave.authenticator.throttle import BURST, FIRST_DELAY, FREE
+from strongroom.enclave.authenticator import codes, mail
+from strongroom.enclave.authenticator.codes import BURST, MAX_LIFE, REFILL, TRIES, Codes, verify_codes
+from strongroom.enclave.authenticator.throttle import MAILS, Allowances
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.protocol.authenticator_messages import Validate
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable
+from strongroom.protocol.sign_in_messages import CodeBegin
+from tests.support.issuer import VAULT
 from tests.support.mail import BOB, HOST, PASSWORD, SENDER, CodeDesk, MachineWithMail, MailServer, code_method
 from tests.unit.authenticator.test_decisions import VAULT_PEER, stored
 
@@ -45,6 +47,11 @@ async def refusal(awaitable):
     with pytest.raises(StrongroomError) as caught:
         await awaitable
     return caught.value
+
+
+def allow(desk, burst):
+    """So many codes at once."""
+    desk.service._sign_ins._codes._allowances = Allowances(desk.clock, burst=burst, refill=REFILL)
 
 
 def wrong(code):
@@ -266,13 +273,13 @@ async def test_an_address_that_is_not_named_hears_of_a_dead_server_like_the_othe
 async def test_an_address_that_is_not_named_is_throttled_like_the_others(desk, server):
     for email in (BOB, "eve@example.com"):
         numbers = []
-        for _ in range(FREE + 1):
+        for _ in range(MAILS.free + 1):
             try:
                 await desk.code_begin(email)
                 numbers.append(0)
             except Refused as error:
                 numbers.append(error.number)
-        assert numbers == [0] * FREE + [Number.THROTTLED]
+        assert numbers == [0] * MAILS.free + [Number.THROTTLED]
 
 
 async def test_answers_take_whole_steps_of_time_whoever_asks(desk, server, monkeypatch):
@@ -300,13 +307,49 @@ async def test_a_recipient_whom_the_server_refuses_looks_like_any_other_to_who_a
     assert "bob" not in told
 
 
-async def test_a_recipient_whom_the_server_wants_tried_later_is_told_so(desk, server):
-    server.recipient_reply = "451 4.3.0 later"
-    error = await refusal(desk.code_begin())
-    assert (error.number, error.reason) == (
-        Number.PROVIDER_UNAVAILABLE,
-        "the mail server replied 451 in place of 250",
-    )
+@pytest.mark.parametrize("part", ["recipient_reply", "data_reply"])
+async def test_a_recipient_whom_the_server_wants_tried_later_looks_like_any_other_too(desk, server, part, capsys):
+    """What only named addresses would be told tells who is named."""
+    setattr(server, part, "451 4.3.0 later")
+    await desk.code_begin()
+    assert server.mails == []
+    assert "undelivered: the mail server replied 451" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("email", [BOB, "eve@example.com"])
+async def test_who_is_named_does_not_show_in_how_long_the_server_takes_for_a_mail(desk, server, monkeypatch, email):
+    taken, going_on = asyncio.Event(), asyncio.Event()
+    deliver = server.handle_DATA
+
+    async def slowly(*arguments):
+        taken.set()
+        await going_on.wait()
+        return await deliver(*arguments)
+
+    monkeypatch.setattr(server, "handle_DATA", slowly)
+    capsule = desk.capsule(desk.codes)
+    request = CodeBegin(vault_cluster=VAULT, capsule=capsule, method=desk.code_digest, email=email)
+    await asyncio.wait_for(desk.service.handle(desk.caller(), request), 3)
+    assert server.mails == []
+    if email == BOB:
+        await asyncio.wait_for(taken.wait(), 3)
+    going_on.set()
+    await desk.delivered()
+    assert len(server.mails) == (email == BOB)
+
+
+async def test_a_server_that_breaks_off_after_the_sender_is_told_to_the_operator_alone(
+    desk, server, monkeypatch, capsys
+):
+    async def hang_up(server, session, *arguments):
+        server.transport.abort()
+
+    monkeypatch.setattr(server, "handle_RCPT", hang_up)
+    await desk.code_begin()
+    assert server.mails == []
+    told = capsys.readouterr().err
+    assert "undelivered: the mail server" in told
+    assert "bob" not in told
 
 
 # --- addresses and domains ------------------------------------------------------------------------------------------
@@ -352,25 +395,25 @@ def test_a_header_can_t_be_put_into_another(address):
 
 
 async def test_a_mailbox_gets_three_codes_and_then_one_after_each_delay(desk, server):
-    for _ in range(FREE):
+    for _ in range(MAILS.free):
         await another_client(desk).code_begin()
     assert (await refusal(another_client(desk).code_begin())).number is Number.THROTTLED
-    desk.platform.ahead += FIRST_DELAY
+    desk.platform.ahead += MAILS.first_delay
     await another_client(desk).code_begin()
-    desk.platform.ahead += FIRST_DELAY
+    desk.platform.ahead += MAILS.first_delay
     assert (await refusal(another_client(desk).code_begin())).number is Number.THROTTLED
-    assert len(server.mails) == FREE + 1
+    assert len(server.mails) == MAILS.free + 1
 
 
 async def test_parallel_requests_can_t_outrun_the_counting(desk, server):
     results = await asyncio.gather(*(another_client(desk).code_begin() for _ in range(10)), return_exceptions=True)
-    assert len(server.mails) == FREE
-    assert sum(isinstance(result, Refused) for result in results) == 10 - FREE
+    assert len(server.mails) == MAILS.free
+    assert sum(isinstance(result, Refused) for result in results) == 10 - MAILS.free
 
 
 async def test_strangers_who_flood_a_mailbox_don_t_lock_its_owner_out(desk, server):
     await desk.code_finish(await desk.code_begin(), server.code())
-    for _ in range(FREE):
+    for _ in range(MAILS.free):
         await refusal(asyncio.wait_for(flood(another_client(desk)), 10))
     await desk.code_finish(await desk.code_begin(), server.code())
 
@@ -380,9 +423,9 @@ async def flood(client):
         await client.code_begin()
 
 
-async def test_a_stranger_can_t_spend_the_provider_s_quota(desk, server, monkeypatch):
+async def test_a_stranger_can_t_spend_the_provider_s_quota(desk, server):
     """Nor by addresses that the method doesn't name, which cost a conversation with the server."""
-    monkeypatch.setattr(throttle, "BURST", 3)
+    allow(desk, 3)
     desk.codes = server.method(addresses=[BOB], domains=["example.com"])
     await desk.code_finish(await desk.code_begin(), server.code())
     stranger = another_client(desk)
@@ -391,14 +434,14 @@ async def test_a_stranger_can_t_spend_the_provider_s_quota(desk, server, monkeyp
     for email in ("b@example.com", "else@elsewhere.example"):
         assert (await refusal(stranger.code_begin(email))).number is Number.THROTTLED
     await desk.code_begin()  # but who has signed in before has it all the same
-    desk.platform.ahead += throttle.REFILL
+    desk.platform.ahead += REFILL
     await stranger.code_begin("c@example.com")
     assert server.conversations == 5
 
 
-async def test_a_mailbox_is_not_flooded_by_making_many_methods(desk, server, monkeypatch):
+async def test_a_mailbox_is_not_flooded_by_making_many_methods(desk, server):
     """Whoever stores records names the mail server of the victim's own domain, and a new sender each time."""
-    monkeypatch.setattr(throttle, "BURST", 2)
+    allow(desk, 2)
     for number in range(2):
         desk.codes = server.method(sender=f"codes{number}@example.com")
         await desk.code_begin()
@@ -407,8 +450,19 @@ async def test_a_mailbox_is_not_flooded_by_making_many_methods(desk, server, mon
     assert len(server.mails) == 2
 
 
-async def test_methods_don_t_share_their_quota(desk, server, monkeypatch):
-    monkeypatch.setattr(throttle, "BURST", 1)
+async def test_a_mailbox_is_not_flooded_under_a_thousand_names_of_it(desk, server):
+    allow(desk, 2)
+    addresses = [f"bob+{number}@example.com" for number in range(2)] + [BOB]
+    for number, address in enumerate(addresses):
+        desk.codes = server.method(addresses=addresses, sender=f"codes{number}@example.com")
+        if number < 2:
+            await desk.code_begin(address)
+    assert (await refusal(desk.code_begin(BOB))).number is Number.THROTTLED
+    assert len(server.mails) == 2
+
+
+async def test_methods_don_t_share_their_quota(desk, server):
+    allow(desk, 1)
     await desk.code_begin()
     other = another_client(desk)
     other.codes = server.method(addresses=["ann@example.com"])

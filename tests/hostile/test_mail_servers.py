@@ -85,7 +85,9 @@ class Liar:
 async def send(platform, method, email=BOB):
     clock = Clock(platform)
     codes_ = Codes(platform, Egress(platform), clock, Sealer(platform, AUTHENTICATOR, b"t" * 32))
-    return await codes_.begin(b"m" * 32, method, email, binding_key=b"\x04" + bytes(64), vault_cluster=VAULT)
+    begun = await codes_.begin(b"m" * 32, method, email, binding_key=b"\x04" + bytes(64), vault_cluster=VAULT)
+    await asyncio.gather(*codes_._conversations)
+    return begun
 
 
 async def failure(awaitable):
@@ -254,8 +256,10 @@ async def test_a_reply_that_does_not_fit_the_question_ends_the_call(platform, se
 
 @pytest.mark.parametrize("command", [b"RCPT", b"DATA", b"."])
 @pytest.mark.parametrize("reply", [b"421 closing\r\n", b"220 off by one\r\n", b"452 mailbox full\r\n", b"650 ?\r\n"])
-async def test_a_code_that_was_not_taken_is_not_said_to_be_on_its_way(platform, server, command, reply):
-    await unavailable(platform, server, Liar({**HONEST, command: [reply]}))
+async def test_a_code_that_was_not_taken_is_told_to_the_operator(platform, server, command, reply, capsys):
+    async with scripted(Liar({**HONEST, command: [reply]}), server.context) as port:
+        await send(platform, code_method(f"smtps://{HOST}:{port}", server.certificates))
+    assert "undelivered: the mail server" in capsys.readouterr().err
 
 
 async def test_the_text_of_a_server_goes_nowhere(platform, server, capsys):

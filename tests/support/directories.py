@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from strongroom.enclave.authenticator.directory import Directories
+from strongroom.enclave.authenticator.throttle import PASSWORDS, Throttle
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.protocol.errors import Number, Refused, Unavailable
@@ -46,7 +47,9 @@ class AtDirectories(Directories):
         return self
 
     async def enter(self, method, user, password):
-        return await self.sign_in(DIGEST, method, user, password)
+        """One attempt of a stranger, as if it were the first: counting has tests of its own."""
+        self._throttle = Throttle(Clock(self.platform), PASSWORDS)
+        return await self.sign_in(DIGEST, method, user, password, b"stranger")
 
     async def refused(self, method, user, password):
         """Why the sign-in is refused, which strangers are not told: for them it is one number."""

@@ -185,7 +185,12 @@ class CodeDesk(Desk):
         }
         reply = await self.service.handle(self.caller(), CodeBegin(**fields | changes))
         assert isinstance(reply, CodeBegun)
+        await self.delivered()
         return reply
+
+    async def delivered(self) -> None:
+        """What follows an answer has come to its end."""
+        await asyncio.gather(*self.service._sign_ins._codes._conversations, return_exceptions=True)
 
     async def code_finish(self, begun: CodeBegun, code: str, **changes: Any) -> SignedIn:
         fields = {"capsule": self.capsule(self.codes), "handle": begun.handle, "code": code, "with_ticket": None}

@@ -9,10 +9,11 @@ Attacks stopped here:
 1. Guessing: eight digits, five tries, ten minutes, one use; and few codes for one address (`throttle`).
 2. A code or handle used in another session: the handle is sealed, and names binding key, Vault, method and address.
 3. Asking who may sign in: an address that the method doesn't name is counted, delayed and answered like the others,
-   through the same conversation with the mail server as far as the sender, rounded up to whole steps of time.
+   after the same conversation with the mail server as far as the sender, rounded up to whole steps of time. What
+   follows, and how it ends, is of named addresses only; it comes after the answer and is told to the operator alone.
 4. Flooding a mailbox, or spending the provider's quota: what is sent is counted before it is sent, by address of a
-   method, by method, and by address whatever the method. Sessions that have signed in before spend a count of their
-   own, so that strangers lock nobody out.
+   method, by method, and by mailbox whatever the method, where `bob+1@` and `bob+2@` are one. Sessions that have
+   signed in before spend a count of their own, so that strangers lock nobody out.
 5. Many names for one mailbox: `bob+1@` and `bob+2@` would be two people to rules that count them. In a domain that
    is named as a whole, such addresses don't count.
 6. Header injection: addresses hold no character that ends a line or means something in a header.
@@ -34,15 +35,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from strongroom.enclave.authenticator.mail import code_mail
+from strongroom.enclave.authenticator.shares import Place
 from strongroom.enclave.authenticator.smtp import PORTS, Undelivered, submission
-from strongroom.enclave.authenticator.throttle import Allowances, Throttle
+from strongroom.enclave.authenticator.throttle import MAILS, Allowances, Throttle
 from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.egress import Egress, roots_of, verify_server
 from strongroom.enclave.runtime.events import Events
 from strongroom.protocol.codec import Message
-from strongroom.protocol.errors import Misuse, Number, Refused
+from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
 from strongroom.protocol.evidence import Bytes32, ShortText, SigningPublicKey, UnixTime
 from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import CodeMethod
@@ -57,6 +59,10 @@ MAX_CODES: Final = 16_384
 """Codes that may be typed in; the oldest goes first."""
 ANSWER_STEP: Final = 2.0
 """Seconds: `code-begin` is answered at whole multiples of this."""
+BURST: Final = 60
+"""Codes to one mailbox, and by one method, that strangers may ask for at once."""
+REFILL: Final = 60
+"""Seconds until they may ask for one more."""
 
 _LOCAL: Final = r"[a-z0-9_'+-]+(?:\.[a-z0-9_'+-]+)*"
 _HOST: Final = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
@@ -115,8 +121,10 @@ class Codes:
         self._clock = clock
         self._sealer = sealer
         self._sent: OrderedDict[bytes, _Code] = OrderedDict()
-        self._throttle = Throttle(clock)
-        self._allowances = Allowances(clock)
+        self._throttle = Throttle(clock, MAILS)
+        self._allowances = Allowances(clock, burst=BURST, refill=REFILL)
+        self._conversations: set[asyncio.Task[None]] = set()
+        """With mail servers. Each takes its turn (`Calls.turn`) and ends by `provider_deadline`."""
         self._events = Events(clock)
 
     async def begin(
@@ -125,15 +133,15 @@ class Codes:
         """Send a code, if the method lets one be sent there.
 
         Raises `Refused` THROTTLED or DESTINATION_REFUSED, `Unavailable` PROVIDER_UNAVAILABLE or PROVIDER_SLOW when the
-        mail server takes no mail at the moment: to anybody, but for a recipient whom it wants tried again later.
+        mail server takes no mail at the moment, whoever asks.
         """
         now = self._clock.now()
         address = email.lower() if email.isascii() else ""
-        name = _name(digest, address)
-        self._throttle.enter(name, binding_key)
-        if not self._throttle.knows(name, binding_key):
+        account, session = _account(digest, address), _session(digest, address, binding_key)
+        self._throttle.enter([account], session)
+        if not self._throttle.knows(session):
             self._allowances.take(digest)
-            self._allowances.take(_name(b"", address))  # whoever stores records can make methods without number
+            self._allowances.take(_mailbox(address))  # whoever stores records can make methods without number
         sent = SentCode(
             binding_key=binding_key,
             vault_cluster=vault_cluster,
@@ -142,16 +150,37 @@ class Codes:
             code_id=self._platform.random(32),
             expires_at=now + MAX_LIFE,
         )
-        async with _whole_steps(), submission(self._egress.of(digest), method) as server:
-            if _is_named(method, address):
-                code = _Code(self._draw())
-                mail = code_mail(method.public.sender, address, code.text, self._platform.random(16), now)
-                self._keep(sent.code_id, code)
-                try:
-                    await server.deliver(address, mail)
-                except Undelivered as undelivered:
-                    self._events.undelivered(undelivered.code)
+        async with _whole_steps():
+            taken = asyncio.get_running_loop().create_future()
+            conversation = asyncio.create_task(self._converse(method, sent, taken))
+            self._conversations.add(conversation)
+            conversation.add_done_callback(self._ended)
+            await asyncio.wait({conversation, taken}, return_when=asyncio.FIRST_COMPLETED)
+            if not taken.done():
+                await conversation  # it has failed
         return CodeBegun(handle=self._sealer.seal(Domain.EMAIL_CODE, sent), expires_at=sent.expires_at)
+
+    async def _converse(self, method: CodeMethod, sent: SentCode, taken: asyncio.Future[None]) -> None:
+        """Raises what concerns everybody, before `taken`; what comes after it is told to the operator."""
+        try:
+            async with submission(self._egress.of(sent.method), method) as server:
+                taken.set_result(None)
+                if _is_named(method, sent.address):
+                    code, now = _Code(self._draw()), sent.expires_at - MAX_LIFE
+                    mail = code_mail(method.public.sender, sent.address, code.text, self._platform.random(16), now)
+                    self._keep(sent.code_id, code)
+                    await server.deliver(sent.address, mail)
+        except Undelivered as undelivered:
+            self._events.undelivered(undelivered.code)
+        except Unavailable as error:
+            if not taken.done():
+                raise
+            self._events.interrupted(error)
+
+    def _ended(self, conversation: asyncio.Task[None]) -> None:
+        self._conversations.discard(conversation)
+        if not conversation.cancelled():
+            conversation.exception()  # raised in `begin` where somebody still waits
 
     def verify_handle(self, untrusted_handle: bytes, binding_key: bytes) -> SentCode:
         """The code behind a handle. Raises `Refused`, SIGN_IN_REFUSED when it has expired."""
@@ -173,7 +202,8 @@ class Codes:
             del self._sent[sent.code_id]
         if not right:
             raise Refused(Number.SIGN_IN_REFUSED, "a wrong code")
-        self._throttle.clear(_name(sent.method, sent.address), sent.binding_key)
+        account = _account(sent.method, sent.address)
+        self._throttle.clear([account], _session(sent.method, sent.address, sent.binding_key))
         found = fact(sent.method, "email-code", sent.address)
         # No `amr`: RFC 8176 has none for mail, and its `otp` is a device's, which rules take for a second factor.
         return replace(found, email=sent.address, auth_time=self._clock.now(), phishable=True)
@@ -198,8 +228,18 @@ def _is_named(method: CodeMethod, address: str) -> bool:
     return found is not None and found[2] in method.domains and "+" not in found[1]
 
 
-def _name(method: bytes, address: str) -> bytes:
-    return digest(Domain.MARK, method, address.encode())
+def _account(method: bytes, address: str) -> Place:
+    return method, digest(Domain.MARK, method, address.encode())
+
+
+def _session(method: bytes, address: str, binding_key: bytes) -> Place:
+    return method, digest(Domain.MARK, method, address.encode(), binding_key)
+
+
+def _mailbox(address: str) -> bytes:
+    """Most servers put what is sent to `bob+anything@` into the mailbox of `bob@` (RFC 5233)."""
+    local, _, domain = address.partition("@")
+    return digest(Domain.MARK, f"{local.partition('+')[0]}@{domain}".encode())
 
 
 @asynccontextmanager

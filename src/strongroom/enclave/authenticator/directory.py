@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from strongroom.enclave.authenticator import ldap
+from strongroom.enclave.authenticator.directory_attempts import Attempt
 from strongroom.enclave.authenticator.directory_users import User, parse_user
 from strongroom.enclave.authenticator.distinguished_names import Name, is_below, parse_name
 from strongroom.enclave.authenticator.ldap import Entry, Result, nonsense
 from strongroom.enclave.authenticator.ldap_connection import MAX_ENTRIES, Conversation, conversation
+from strongroom.enclave.authenticator.throttle import PASSWORDS, Throttle
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Calls, Egress, Server, provider_deadline, roots_of, verify_server
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable
@@ -105,24 +107,31 @@ class Directories:
     def __init__(self, egress: Egress, clock: Clock) -> None:
         self._egress = egress
         self._clock = clock
+        self._throttle = Throttle(clock, PASSWORDS)
 
-    async def sign_in(self, digest: bytes, method: DirectoryMethod, user: str, password: str) -> Fact:
-        """Who the directory says it is. Raises `Refused` SIGN_IN_REFUSED, DESTINATION_REFUSED, `Unavailable`."""
+    async def sign_in(
+        self, digest: bytes, method: DirectoryMethod, user: str, password: str, binding_key: bytes
+    ) -> Fact:
+        """Who the directory says it is. Raises `Refused` SIGN_IN_REFUSED, THROTTLED, DESTINATION_REFUSED,
+        `Unavailable`."""
         if not password or "\0" in password:
             raise _refused("an empty password, or one with a NUL")
         typed = parse_user(method, user)
         roots = roots_of(method.certificates)
         servers = [verify_server(url, PORTS) for url in method.servers]
         calls = self._egress.of(digest)
+        attempt = Attempt(self._throttle, digest, typed, binding_key)
         failure = Unavailable(Number.PROVIDER_UNAVAILABLE)
         end = asyncio.get_running_loop().time() + PROVIDER_TIMEOUT
         async with provider_deadline():
             for tried, server in enumerate(servers):
                 # What is left is shared by those that are left: a silent server leaves time for the others.
+                attempt.verify(server)
                 share = (end - asyncio.get_running_loop().time()) / (len(servers) - tried)
                 try:
                     async with asyncio.timeout(share):
-                        person, groups = await _ask(calls, server, roots, method, typed, password)
+                        person, groups = await _ask(calls, server, roots, method, typed, password, attempt)
+                    attempt.clear(server)
                     return self._fact(digest, method, person, groups)
                 except TimeoutError:
                     failure = Unavailable(Number.PROVIDER_SLOW)
@@ -143,10 +152,17 @@ class Directories:
 
 
 async def _ask(
-    calls: Calls, server: Server, roots: SSLContext | None, method: DirectoryMethod, typed: User, password: str
+    calls: Calls,
+    server: Server,
+    roots: SSLContext | None,
+    method: DirectoryMethod,
+    typed: User,
+    password: str,
+    attempt: Attempt,
 ) -> tuple[Entry, list[str]]:
     """The person's entry, and those of the method's groups that the person is in."""
     async with conversation(calls, server, roots) as speaking:
+        attempt.enter(server)
         _verify_bound(await speaking.bind(typed.bind_name, password))
         if method.flavour == "active-directory":
             person = await _own_entry(speaking, method, typed)

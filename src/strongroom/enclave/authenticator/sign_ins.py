@@ -15,7 +15,7 @@ from strongroom.enclave.authenticator.keys import verify_key_signature
 from strongroom.enclave.authenticator.methods import verify_method
 from strongroom.enclave.authenticator.oidc import Provider, Providers
 from strongroom.enclave.authenticator.passkeys import verify_assertion
-from strongroom.enclave.authenticator.throttle import Throttle, account
+from strongroom.enclave.authenticator.provider_calls import ProviderCalls
 from strongroom.enclave.authenticator.tickets import SALT, Sealer, TicketContents
 from strongroom.enclave.authenticator.workloads import Workloads
 from strongroom.enclave.platform.port import Platform
@@ -72,7 +72,7 @@ class SignIns:
         self._directories = Directories(egress, clock)
         self._workloads = Workloads(egress, clock, cluster_id)
         self._codes = Codes(platform, egress, clock, sealer)
-        self._throttle = Throttle(clock)
+        self._calls = ProviderCalls(clock)
 
     async def handle(self, caller: Caller, request: SignInRequest) -> SignInReply:
         """Answer one request of a proved session. Raises `StrongroomError`."""
@@ -80,10 +80,14 @@ class SignIns:
             case Begin():
                 return await self._provider(request).begin(request.channel)
             case Push():
-                return await self._provider(request).push(request, caller.binding_key)
+                provider = self._provider(request)
+                self._calls.take(request.method, caller.binding_key)
+                return await provider.push(request, caller.binding_key)
             case DeviceBegin():
+                provider = self._provider(request)
+                self._calls.take(request.method, caller.binding_key)
                 return await begin_device_flow(
-                    self._provider(request),
+                    provider,
                     self._egress,
                     self._sealer,
                     binding_key=caller.binding_key,
@@ -131,17 +135,19 @@ class SignIns:
             case Redeem():
                 if request.channel == "device":
                     raise Misuse(Number.MALFORMED, "the device channel is polled, not redeemed")
-                return await self._provider(request).redeem(request, caller.binding_key)
+                provider = self._provider(request)
+                self._calls.take(request.method, caller.binding_key)
+                fact = await provider.redeem(request, caller.binding_key)
+                self._calls.signed_in(request.method, caller.binding_key)
+                return fact
             case TokenSignIn():
                 workload = self._method_of(WorkloadMethod, request.capsule, request.vault_cluster, request.method)
                 return await self._workloads.sign_in(request.method, workload, request.token, caller.binding_key)
             case PasswordSignIn():
                 directory = self._method_of(DirectoryMethod, request.capsule, request.vault_cluster, request.method)
-                name = account(request.method, request.user)
-                self._throttle.enter(name, caller.binding_key)
-                fact = await self._directories.sign_in(request.method, directory, request.user, request.password)
-                self._throttle.clear(name, caller.binding_key)
-                return fact
+                return await self._directories.sign_in(
+                    request.method, directory, request.user, request.password, caller.binding_key
+                )
 
     def _answer_challenge(self, caller: Caller, request: PasskeySignIn | KeySignIn | EnclaveSignIn) -> SignedIn:
         now = self._clock.now()
@@ -166,7 +172,9 @@ class SignIns:
         method = self._method_of(OidcMethod, request.capsule, flow.vault_cluster, flow.method)
         provider = self._providers.get(flow.method, method)
         self._polls.verify_pace(request.handle, flow, now)
-        return self._signed_in(caller, flow.vault_cluster, await poll_device_flow(provider, flow))
+        fact = await poll_device_flow(provider, flow)
+        self._calls.signed_in(flow.method, caller.binding_key)
+        return self._signed_in(caller, flow.vault_cluster, fact)
 
     def _provider(self, request: Begin | Push | Redeem | DeviceBegin) -> Provider:
         method = self._method_of(OidcMethod, request.capsule, request.vault_cluster, request.method)

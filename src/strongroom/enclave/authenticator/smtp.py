@@ -34,7 +34,7 @@ _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r\n")
 
 
 class Undelivered(Exception):
-    """The server takes mail, but not this one, and will not: that is told to the operator, never to a stranger."""
+    """The server takes mail, but not this one: that is told to the operator, never to a stranger."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -64,9 +64,8 @@ class Submission:
 
     async def _tell(self, command: str, *wanted: int) -> None:
         reply = await self._ask(command)
-        if reply.code >= 500:
+        if reply.code not in wanted:
             raise Undelivered(reply.code)
-        _verify(reply, *wanted)
 
     async def begin(self, method: CodeMethod) -> None:
         """Sign in and name the sender. Raises `Unavailable` PROVIDER_UNAVAILABLE, OSError."""

@@ -44,6 +44,10 @@ class Events:
         """A mail server refused one recipient or mail by this number (RFC 5321 §4.2), which nobody else is told."""
         self._tell("undelivered", f"undelivered: the mail server replied {reply} to a recipient or a code")
 
+    def interrupted(self, error: StrongroomError) -> None:
+        """A mail server that had taken the sender broke off before it took the mail, which nobody else is told."""
+        self._tell("undelivered", f"undelivered: {error.reason or error.error}")
+
     def _tell(self, kind: str, line: str) -> None:
         with suppress(Untrusted):  # a clock behind its floor: the period goes on
             now = self._clock.now()
