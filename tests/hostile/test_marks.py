@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from strongroom.enclave.vault.marks import NO_MARKS
+from strongroom.enclave.vault.marks import MAX_ROW, NO_MARKS
 from strongroom.protocol.authenticator_messages import Decisions, Mark, PersonMark
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.facts import fact
@@ -15,7 +15,7 @@ from strongroom.protocol.messages import ByName
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.vault_messages import Item
 from tests.support.evidence import changed
-from tests.support.vault import SECRET, again, approve, ask, collect_error, number_of, released, stored, terms
+from tests.support.vault import SECRET, again, approve, ask, collect_error, fresh, number_of, released, stored, terms
 from tests.support.world import METHOD, permit
 
 ALL = permit("collect", "update", "delete", "audit", "ask", "approve")
@@ -197,10 +197,46 @@ async def test_whoever_has_no_mark_costs_no_row(world):
     assert (set(world.vault.host.rows), world.vault.host.commits) == (rows, commits + 1)
     marks = await marked(world, "bob")
     await marks.collect(address)
-    assert len(set(world.vault.host.rows) - rows) == 1
+    assert len(set(world.vault.host.rows) - rows) == 3, "one for bob, and two that count such rows"
     commits = world.vault.host.commits
     await marks.collect(address)
     assert world.vault.host.commits == commits + 1, "what is written already is not written again"
+
+
+async def test_an_authenticator_that_knows_ever_new_people_fills_no_database(world):
+    """Each would leave a row for ever: they count against whoever stored the record that takes its word."""
+    await world.namespace("small", max_bytes_per_identity=5 * MAX_ROW)
+    addresses = []
+    for who in ("alice", "dave"):
+        depositor = await world.client(who)
+        addresses.append(fresh())
+        await depositor.store(addresses[-1], SECRET, world.instructions(ALL), namespace="small")
+    ours, theirs = addresses
+    first = [await marked(world, "bob0", name=b"%d" % n) for n in range(3)]
+    await asyncio.gather(*(client.collect(ours) for client in first))
+    for n in range(1, 5):
+        assert isinstance((await (await marked(world, f"bob{n}")).collect(ours))[0], Item)
+    rows, stranger = set(world.vault.host.rows), await marked(world, "bob5")
+    assert await collect_error(stranger, ours) is Number.QUOTA_EXCEEDED
+    assert await number_of(stranger.update(ours, 1, secret=b"x")) is Number.QUOTA_EXCEEDED
+    assert set(world.vault.host.rows) == rows
+    assert isinstance((await (await marked(world, "bob1", name=b"another")).collect(ours))[0], Item), "who is known"
+    alice = await world.client("alice")
+    await alice.store(fresh(), SECRET, world.instructions(ALL), namespace="small")
+    assert isinstance((await alice.collect(ours))[0], Item)
+    assert isinstance((await stranger.collect(theirs))[0], Item), "another depositor's quota is another one"
+
+
+async def test_new_people_at_a_namespace_count_against_it_as_a_whole(world):
+    await world.namespace("small", max_bytes=3 * MAX_ROW, max_bytes_per_identity=MAX_ROW)
+    name, alice = ByName(namespace="small", name="x"), await world.client("alice")
+    await alice.store(name, SECRET, world.instructions(ALL), namespace="small")
+    known = [await marked(world, f"bob{n}") for n in range(3)]
+    for client in known:
+        await client.describe(name)
+    assert await number_of((await marked(world, "late")).describe(name)) is Number.REFUSED
+    await known[0].describe(name)
+    await alice.describe(name)
 
 
 async def test_an_authenticator_that_says_marks_along_with_a_refusal_writes_nothing(world):

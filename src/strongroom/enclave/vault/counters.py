@@ -14,7 +14,7 @@ from typing import Any, Final
 from strongroom.enclave.vault.attempts import NO_ATTEMPTS, Attempts
 from strongroom.enclave.vault.journal import EMPTY, Journal, Note
 from strongroom.enclave.vault.marks import NO_MARKS, Marking, Marks
-from strongroom.enclave.vault.records import NO_USAGE, Quota, Usage
+from strongroom.enclave.vault.records import NO_USAGE, Charge, Quota, Usage
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.standing import NO_STANDING, Standing, Step
 from strongroom.enclave.vault.tables import Draft, Read, Stale, Table
@@ -26,17 +26,6 @@ CACHED_MARKS: Final = 4096
 CACHED_STANDING: Final = 1024
 CACHED_JOURNALS: Final = 1024
 """A full one takes some 50 kB of memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What a change adds to a usage row, and how much that row may reach (records, bytes)."""
-
-    key: bytes
-    records: int
-    size: int
-    max_records: int
-    max_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +145,10 @@ class Tally:
             before = after.get(marking.key) or self._marks.value(marking.key)
             after[marking.key] = before.add(marking.marks, marking.at)
         return after
+
+    def charges_of(self, markings: Sequence[Marking]) -> list[Charge]:
+        """For the rows that these marks open."""
+        return [charge for one in markings if not self._marks.value(one.key).marks for charge in one.charges]
 
     def stepped(self, steps: Sequence[Step]) -> dict[bytes, Standing]:
         """The rows with these steps taken. Raises `Stale` when the same commit holds what stands against one."""

@@ -18,6 +18,7 @@ from strongroom.enclave.vault.decisions import Decider, Question, Verdict
 from strongroom.enclave.vault.journal import Note, opening_token
 from strongroom.enclave.vault.marks import Marking
 from strongroom.enclave.vault.people import are_as_before, are_called
+from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import LogEntry, Record
 from strongroom.enclave.vault.shelf import Found, Shelf
 from strongroom.enclave.vault.standing import Step
@@ -46,7 +47,7 @@ async def until_settled(attempt: Callable[[], Awaitable[T]]) -> T:
     raise Unavailable(Number.BUSY, "the record keeps changing")
 
 
-SPENT: Final = frozenset({Number.TOKEN_UNTRUSTED, Number.TICKET_EXPIRED, Number.THROTTLED})
+SPENT: Final = frozenset({Number.TOKEN_UNTRUSTED, Number.TICKET_EXPIRED, Number.THROTTLED, Number.QUOTA_EXCEEDED})
 """What may stand against marks."""
 
 
@@ -71,7 +72,14 @@ class Gate:
     """Decisions on records, with their traces."""
 
     def __init__(
-        self, clock: Clock, decider: Decider, cases: Cases, shelf: Shelf, counters: Counters, writer: Writer
+        self,
+        clock: Clock,
+        decider: Decider,
+        cases: Cases,
+        shelf: Shelf,
+        counters: Counters,
+        writer: Writer,
+        quotas: Quotas,
     ) -> None:
         self._clock = clock
         self._decider = decider
@@ -79,6 +87,7 @@ class Gate:
         self._shelf = shelf
         self._counters = counters
         self._writer = writer
+        self._quotas = quotas
 
     async def cases(self, action: Action, found: Sequence[tuple[Found, Record]], asker: Asker) -> list[Case]:
         """What is to be decided, in order. Those with the same instructions and facts go into one decision."""
@@ -134,9 +143,9 @@ class Gate:
                 records=tuple(case.found.ref for case in cases),
             )
         )
-        return await self._settled(verdict) if verdict.marked else verdict
+        return await self._settled(verdict, cases[0].record) if verdict.marked else verdict
 
-    async def _settled(self, verdict: Verdict) -> Verdict:
+    async def _settled(self, verdict: Verdict, record: Record) -> Verdict:
         """The verdict once its marks are durable, so that nothing that is done about it can come before them; or what
         stands against them."""
         now = self._clock.now()
@@ -148,6 +157,9 @@ class Gate:
         await self._counters.load((marks, [one.key for one in markings]))
         try:
             if not all(marks.value(one.key).holds(one.marks) for one in markings):
+                if not all(marks.value(one.key).marks for one in markings):
+                    charges = await self._quotas.charges_of_marks(record)
+                    markings = [replace(one, charges=charges) for one in markings]
                 await self._writer.submit(Change(marks=markings))
         except StrongroomError as error:
             if error.number in SPENT:

@@ -9,7 +9,9 @@ makes them durable before it acts on the OK. Attacks stopped here:
    and principal, so they meet only what this very Authenticator says of this very person. The person whose sign-in it
    was, not who was permitted: else a copied token would count once more beside somebody else's sign-in.
 4. A mark forgotten while a ticket made of the same token still counts: it is kept for the life of a ticket longer.
-5. A clock turned ahead so that marks expire, and back again: what has expired leaves only when there is no room.
+5. A database filled for nothing, by an Authenticator of a depositor's own that knows ever new people: each row counts
+   against the quotas of whoever stored the record that was decided on.
+6. A clock turned ahead so that marks expire, and back again: what has expired leaves only when there is no room.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from strongroom.enclave.vault.records import Charge
 from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
@@ -71,6 +74,8 @@ class Marking:
     key: bytes
     marks: tuple[Mark, ...]
     at: int
+    charges: tuple[Charge, ...] = ()
+    """If they open the row: rows stay for ever."""
 
 
 def _highest(marks: Sequence[Mark]) -> list[Mark]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import Meta
@@ -81,6 +82,17 @@ class Usage(Message):
 NO_USAGE: Final = Usage(records=0, bytes=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a change adds to a usage row, and how much that row may reach (records, bytes)."""
+
+    key: bytes
+    records: int
+    size: int
+    max_records: int
+    max_size: int
+
+
 class LogEntry(Message):
     """One decision in the access log. `identity` is empty when no ticket was accepted."""
 
@@ -129,6 +141,10 @@ class Handles:
     def usage(self, namespace: str, identity: str) -> bytes:
         """Row key of a usage row; identity "" is the namespace as a whole."""
         return keyed_hash(self._key, Domain.USAGE_HANDLE, namespace.encode(), identity.encode())
+
+    def marks_usage(self, namespace: str, identity: str) -> bytes:
+        """Row key of a usage row for rows of marks; identity "" is the namespace as a whole."""
+        return keyed_hash(self._key, Domain.USAGE_HANDLE, namespace.encode(), identity.encode(), b"marks")
 
     def attempts(self, handle: bytes) -> bytes:
         """Row key of the attempts row of a record."""

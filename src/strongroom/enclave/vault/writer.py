@@ -15,11 +15,11 @@ from typing import Final
 
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.vault import journal, marks, standing
-from strongroom.enclave.vault.counters import Attempt, Charge, Counters
+from strongroom.enclave.vault.counters import Attempt, Counters
 from strongroom.enclave.vault.journal import Note
 from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.marks import Marking
-from strongroom.enclave.vault.records import LogEntry
+from strongroom.enclave.vault.records import Charge, LogEntry
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.standing import Step
 from strongroom.enclave.vault.tables import Stale
@@ -65,12 +65,17 @@ class Change:
         self.steps += traces.steps
 
     @property
+    def all_charges(self) -> list[Charge]:
+        """With those for rows of marks, which count only if this change opens the row."""
+        return [*self.charges, *(charge for marking in self.marks for charge in marking.charges)]
+
+    @property
     def size(self) -> int:
         """Bytes of its rows, about."""
         rows = sum(len(put.sealed) + 128 for put in self.puts)
         rows += (journal.MAX_ROW + 128) * len(self.notes)
         rows += (marks.MAX_ROW + 128) * len(self.marks) + (standing.MAX_ROW + 128) * len(self.steps)
-        return rows + 512 * (len(self.log) + len(self.charges)) + 512
+        return rows + 512 * (len(self.log) + len(self.all_charges)) + 512
 
 
 Pending = tuple[Change, asyncio.Future[None]]
@@ -153,7 +158,7 @@ class Writer:
     async def _write(self, group: list[Pending]) -> None:
         counters = self._counters
         await counters.load(
-            (counters.usage, [charge.key for change, _ in group for charge in change.charges]),
+            (counters.usage, [charge.key for change, _ in group for charge in change.all_charges]),
             (counters.attempts, [attempt.key for change, _ in group for attempt in change.attempts]),
             (counters.journals, [note.key for change, _ in group for note in change.notes]),
             (counters.marks, [marking.key for change, _ in group for marking in change.marks]),
@@ -167,7 +172,7 @@ class Writer:
                     raise Stale(Number.CONFLICT, "the record changed while it was being decided on")
                 tally.verify_notes(change.notes)
                 marked, stepped = tally.marked(change.marks), tally.stepped(change.steps)
-                tally.charge(change.charges)
+                tally.charge([*change.charges, *tally.charges_of(change.marks)])
             except StrongroomError as error:
                 if not done.done():
                     done.set_exception(error)
