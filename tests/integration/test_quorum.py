@@ -168,7 +168,7 @@ async def test_a_key_stays_where_it_is_when_one_authenticator_is_away(scene):
     bob.tickets = [forged(scene, one, bob.binding) for one in (world.authenticator, scene.second)]
     assert isinstance(address, ById)
     del world.vault.host.routes[scene.line.url]
-    await collect_error(bob, address)
+    assert await collect_error(bob, address) == Number.AUTHENTICATOR_UNAVAILABLE
     world.vault.host.routes[scene.line.url] = scene.line.honestly
     (opened,) = await bob.collect(address)
     assert opened.secret == SECRET
