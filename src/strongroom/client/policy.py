@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from strongroom.client.rules_tree import permitted_to_phishable
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.instructions import (
@@ -264,9 +265,15 @@ class Policy:
         return _with("", method, "true")
 
     @staticmethod
-    def depositor_may(*actions: Action) -> Policy:
+    def depositor() -> People:
         """Whoever stored the record, signed in by the same method."""
-        return People("context.record.depositor == context.identity.principal").may(*actions)
+        return People("context.record.depositor == context.identity.principal")
+
+    @staticmethod
+    def depositor_may(*actions: Action) -> Policy:
+        """Whoever stored the record, but for sign-ins by code or by device flow; those take
+        `Policy.depositor().allow_phishable()`."""
+        return Policy.depositor().may(*actions)
 
     @staticmethod
     def namespace(*, create: People, describe: People | None = None, admin: People | None = None) -> Policy:
@@ -293,10 +300,16 @@ def instructions(
 ) -> bytes:
     """Encoded instructions, checked as far as a client can. Raises `Misuse` INSTRUCTIONS_INVALID, RULES_INVALID, and
     LOCKS_OUT when nobody could update or nobody could delete and it is not said to be permanent."""
-    permitted = rules.check()
+    verified = verify_rules(rules.cedar)
     _verify_providers(rules.cedar, methods)
-    if not permanent and not {"update", "delete"} <= set(permitted):
-        raise Misuse(Number.LOCKS_OUT)
+    if not permanent:
+        if not {"update", "delete"} <= set(verified.permitted):
+            raise Misuse(Number.LOCKS_OUT)
+        if only_phishable(methods) and not {"update", "delete"} <= permitted_to_phishable(verified.policies):
+            raise Misuse(
+                Number.LOCKS_OUT,
+                "codes and device sign-ins count where rules name them alone: Policy.depositor().allow_phishable()",
+            )
     encoded = encode(
         Instructions(
             schema_version=1,
@@ -342,6 +355,17 @@ def _verify_providers(cedar: str, methods: Sequence[Method]) -> None:
         for digest in (found for listed in pattern.findall(cedar) for found in _PREFIX.findall(listed)):
             if f'"{digest}"' not in known["method"]:
                 raise invalid_rules(f"no sign-in method has the digest {digest}, {whose}")
+
+
+def only_phishable(methods: Collection[Method]) -> bool:
+    """Whether there are methods, and by each of them people can be tricked into signing in for somebody else."""
+    return bool(methods) and all(
+        isinstance(method, CodeMethod)
+        or (
+            isinstance(method, OidcMethod) and all(audience.channel == "device" for audience in method.public.audiences)
+        )
+        for method in methods
+    )
 
 
 def invalid_rules(reason: str) -> Misuse:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from strongroom.client.policy import WEEKDAYS
+from strongroom.client.rules_tree import actions_of, conjuncts, flat, path_of, values_of
 from strongroom.protocol.instructions import (
     CodeMethod,
     DirectoryMethod,
@@ -19,7 +20,7 @@ from strongroom.protocol.instructions import (
     method_digest,
     parse_method,
 )
-from strongroom.protocol.rules import ACTIONS, verify_rules
+from strongroom.protocol.rules import verify_rules
 
 _NAMES: Final = {
     "context.identity.principal": "the person",
@@ -129,57 +130,6 @@ def provider_of(method: Method) -> str:
 def explain_rules(rules: str, methods: Methods) -> list[PolicyWords]:
     """Each policy in words. Raises `Misuse` for rules that are not valid."""
     return [_explain(index, policy, methods) for index, policy in enumerate(verify_rules(rules).policies)]
-
-
-def actions_of(policy: dict[str, Any]) -> tuple[str, ...]:
-    """The actions that a policy is about, in the schema's order."""
-    scope = policy["action"]
-    if scope["op"] == "All":
-        return tuple(ACTIONS)
-    named = {entity["id"] for entity in (scope["entities"] if "entities" in scope else [scope["entity"]])}
-    return tuple(action for action in ACTIONS if action in named)
-
-
-def conjuncts(policy: dict[str, Any]) -> list[Any]:
-    """What all must hold for the policy to count, in Cedar's JSON form; `unless` as its negation."""
-    found: list[Any] = []
-    for condition in policy["conditions"]:
-        body = condition["body"]
-        found += flat(body, "&&") if condition["kind"] == "when" else [{"!": {"arg": body}}]
-    return found
-
-
-def flat(expression: Any, operator: str) -> list[Any]:
-    """`a && b && c` as a list, however it is bracketed. Without recursion: such chains are long."""
-    found: list[Any] = []
-    waiting = [expression]
-    while waiting:
-        match waiting.pop():
-            case dict(node) if operator in node:
-                waiting += [node[operator]["right"], node[operator]["left"]]
-            case other:
-                found.append(other)
-    return found
-
-
-def path_of(expression: Any) -> str:
-    """A dotted path from a variable; empty for anything else."""
-    match expression:
-        case {"Var": str(name)}:
-            return name
-        case {".": {"left": left, "attr": str(name)}}:
-            return f"{path_of(left)}.{name}"
-    return ""
-
-
-def values_of(expression: Any) -> list[Any] | None:
-    """The values of a set that is written out; None for anything else."""
-    match expression:
-        case {"Value": list(items)}:
-            return items
-        case {"Set": list(items)} if all("Value" in item for item in items):
-            return [item["Value"] for item in items]
-    return None
 
 
 def _label(method: Method) -> str:

@@ -11,7 +11,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from strongroom.attestation.policy import RolePolicy
-from strongroom.client.rules_explanation import Methods, actions_of, conjuncts, flat, path_of, provider_of, values_of
+from strongroom.client.policy import only_phishable
+from strongroom.client.rules_explanation import Methods, provider_of
+from strongroom.client.rules_tree import (
+    actions_of,
+    conjuncts,
+    denies_phishable,
+    flat,
+    forbids_phishable,
+    path_of,
+    permitted_to_phishable,
+    values_of,
+)
 from strongroom.protocol.codec import decode
 from strongroom.protocol.instructions import (
     CodeMethod,
@@ -51,7 +62,7 @@ def review(instructions: Instructions) -> list[Finding]:
     """Of complete instructions. Raises `Misuse` for rules that are not valid."""
     rules, methods = verify_rules(instructions.rules), Methods(instructions.methods)
     return [
-        *_about_the_whole(rules, permanent=instructions.permanent),
+        *_about_the_whole(rules, methods, permanent=instructions.permanent),
         *_about_policies(rules, methods),
         *_about_addresses(rules, methods),
         *_about_the_quorum(instructions, rules, methods),
@@ -61,11 +72,13 @@ def review(instructions: Instructions) -> list[Finding]:
 def review_rules(rules: str) -> list[Finding]:
     """Of rules alone. Raises `Misuse` for rules that are not valid."""
     verified = verify_rules(rules)
-    return [*_about_the_whole(verified, permanent=False), *_about_policies(verified, Methods())]
+    return [*_about_the_whole(verified, Methods(), permanent=False), *_about_policies(verified, Methods())]
 
 
-def _about_the_whole(rules: Rules, *, permanent: bool) -> Iterator[Finding]:
-    nobody = [action for action in ("update", "delete") if action not in rules.permitted]
+def _about_the_whole(rules: Rules, methods: Methods, *, permanent: bool) -> Iterator[Finding]:
+    tricked = only_phishable(methods.by_digest.values())
+    permitted = permitted_to_phishable(rules.policies) if tricked else rules.permitted
+    nobody = [action for action in ("update", "delete") if action not in permitted]
     if nobody and not permanent:
         yield Finding("locks-out", None, f"LOCKS OUT: nobody may {' or '.join(nobody)}, so it stays as it is for ever")
     if not {"collect", "create", "fill"} & set(rules.permitted):
@@ -83,7 +96,7 @@ def _about_the_whole(rules: Rules, *, permanent: bool) -> Iterator[Finding]:
 
 
 def _about_policies(rules: Rules, methods: Methods) -> Iterator[Finding]:
-    forbidden = {action for policy in rules.policies if _forbids_phishable(policy) for action in actions_of(policy)}
+    forbidden = {action for policy in rules.policies if forbids_phishable(policy) for action in actions_of(policy)}
     for number, policy in enumerate(rules.policies):
         looks_at = attributes_of(policy)
         if policy["effect"] == "forbid":
@@ -92,7 +105,7 @@ def _about_policies(rules: Rules, methods: Methods) -> Iterator[Finding]:
                 yield Finding("forbid-beside", number, text)
             continue
         every, named = conjuncts(policy), _methods_of(policy, methods)
-        denied = any(_denies_phishable(one) for one in every) or set(actions_of(policy)) <= forbidden
+        denied = any(denies_phishable(one) for one in every) or set(actions_of(policy)) <= forbidden
         if not denied and (not methods.by_digest or any(map(_phishable, named))):
             text = "also counts PHISHABLE SIGN-INS, by device flow or a code: people are tricked into them for others"
             yield Finding("phishable", number, text)
@@ -217,25 +230,6 @@ def _fixed(expression: Any, attribute: str) -> list[str]:
             every = [_fixed(one, attribute) for one in flat(expression, "||")]
             return [value for values in every for value in values] if all(every) else []
     return []
-
-
-def _denies_phishable(expression: Any) -> bool:
-    match expression:
-        case {"!": {"arg": inner}}:
-            return path_of(inner) == "context.identity.phishable"
-        case {"==": {"left": left, "right": {"Value": False}}}:
-            return path_of(left) == "context.identity.phishable"
-    return False
-
-
-def _forbids_phishable(policy: dict[str, Any]) -> bool:
-    every = conjuncts(policy)
-    return (
-        policy["effect"] == "forbid"
-        and policy["principal"]["op"] == "All"
-        and len(every) == 1
-        and path_of(every[0]) == "context.identity.phishable"
-    )
 
 
 def _denies_web(expression: Any) -> bool:

@@ -20,6 +20,7 @@ from strongroom.protocol.instructions import (
 )
 from tests.support.evidence import changed
 from tests.support.passkeys import SoftwarePasskey
+from tests.support.people import CODES
 from tests.unit.authenticator.test_rules import ALICES, BOB, NOW
 
 METHOD = oidc_method("https://login.test", "c")
@@ -151,6 +152,28 @@ def test_instructions_hold_the_methods_that_the_rules_mean():
     with pytest.raises(Misuse) as caught:
         instructions(authenticators=where, methods=[METHOD], rules=rules, quorum=2)
     assert caught.value.number is Number.INSTRUCTIONS_INVALID
+
+
+@pytest.mark.parametrize("method", [CODES, oidc_method("https://login.test", device_client_id="tv")])
+def test_who_can_only_sign_in_as_they_may_be_tricked_into_is_not_locked_out_unawares(method):
+    """`!context.identity.phishable` never holds for them: what they stored would stay as it is for ever."""
+    where = [AuthenticatorRef(url="https://a.test", policy=b"")]
+    collect = Policy.anyone_signed_in(method).allow_phishable().may("collect")
+    for rules in (
+        collect | Policy.depositor_may("update", "delete"),
+        collect | Policy.depositor().allow_phishable().may("update") | Policy.depositor_may("delete"),
+        collect | Policy("permit (principal, action, resource) unless { context.identity.phishable };"),
+        collect
+        | Policy.depositor().allow_phishable().may("update", "delete")
+        | Policy('forbid (principal, action == Action::"delete", resource) when { context.identity.phishable };'),
+    ):
+        with pytest.raises(Misuse, match="allow_phishable") as caught:
+            instructions(authenticators=where, methods=[method], rules=rules)
+        assert caught.value.number is Number.LOCKS_OUT
+        assert instructions(authenticators=where, methods=[method], rules=rules, permanent=True)
+        assert instructions(authenticators=where, methods=[method, METHOD], rules=rules)
+    theirs = collect | Policy.depositor().allow_phishable().may("update", "delete")
+    assert instructions(authenticators=where, methods=[method], rules=theirs)
 
 
 def test_a_method_needs_a_client_id():

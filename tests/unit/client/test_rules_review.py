@@ -51,6 +51,14 @@ def test_what_nobody_may_change_is_found_unless_it_is_permanent():
     assert ("nobody-collects", None) in found(OWNER, KEYS)
 
 
+def test_a_depositor_who_can_only_sign_in_by_code_is_found_to_be_locked_out():
+    rules = Policy.anyone_signed_in(CODES).allow_phishable().may("collect") | OWNER
+    assert "nobody may update or delete, so" in found(rules, CODES)["locks-out", None]
+    assert ("locks-out", None) not in found(rules, CODES, KEYS)
+    theirs = rules | Policy.depositor().allow_phishable().may("update", "delete")
+    assert ("locks-out", None) not in found(theirs, CODES)
+
+
 @pytest.mark.parametrize(("method", "phishable"), [(OIDC, True), (NATIVE, False), (KEYS, False)])
 def test_a_sign_in_that_can_be_phished_is_found_where_a_method_has_one(method, phishable):
     rules = collect(Policy.person(method, "bob").allow_phishable())

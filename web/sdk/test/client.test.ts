@@ -6,6 +6,7 @@ import type { SgxReport } from "../src/attestation/reports.js";
 import { formatAddress, parseAddress } from "../src/client/addresses.js";
 import { loadOrMakeKey } from "../src/client/keys.js";
 import { publicKeyIn } from "../src/client/passkeys.js";
+import { type Policy, anyoneSignedIn, depositor, depositorMay, instructions, knownMethod } from "../src/client/policy.js";
 import { deliverRedirect, pendingAt, verifyRedirect } from "../src/client/redirect.js";
 import { authorizationUrl, pushedUrl, verifyBrowserUrl, verifyOwnPage } from "../src/client/sign_in/browser.js";
 import { plainCode } from "../src/client/sign_in/code.js";
@@ -15,6 +16,7 @@ import { Transport, Unsealed, verifyUrl } from "../src/client/transport.js";
 import { base64url, hex, unbase64url } from "../src/protocol/bytes.js";
 import { decode, encode } from "../src/protocol/codec.js";
 import { ErrorNumber, Misuse, Refused, type StrongroomError, Unavailable, Untrusted, fromNumber } from "../src/protocol/errors.js";
+import { Method } from "../src/protocol/instructions.js";
 import { fromJson, toJson } from "../src/protocol/json.js";
 import { ById, Collect, Stored, Ticket, type TrustPolicy } from "../src/protocol/messages.js";
 import { Domain, verifySignature } from "../src/protocol/primitives.js";
@@ -301,6 +303,21 @@ describe("what the browser carries to a provider", () => {
       client_id: "page",
       request_uri: "urn:ietf:params:oauth:request_uri:x&scope=all",
     });
+  });
+});
+
+describe("instructions", () => {
+  it("lock out nobody unawares who can only sign in as they may be tricked into", async () => {
+    const codes = { sender: "codes@example.com" };
+    const secret = { server: "smtps://mail.example.com", user: "", password: "" };
+    const definition = { type: "email-code", public: codes, secret, certificates: new Uint8Array(), addresses: ["bob@example.com"], domains: [] } as const;
+    const method = await knownMethod(encode(Method, definition));
+    const authenticators = [{ url: "https://a.test", policy: new Uint8Array() }];
+    const collect = anyoneSignedIn(method).allowPhishable().may("collect");
+    const made = (rules: Policy): Promise<number> => numberOf(() => instructions({ authenticators, methods: [method], rules }));
+    expect(await made(collect.or(depositorMay("update", "delete")))).toBe(ErrorNumber.LOCKS_OUT);
+    const theirs = collect.or(depositor().allowPhishable().may("update", "delete"));
+    expect(() => instructions({ authenticators, methods: [method], rules: theirs })).not.toThrow();
   });
 });
 

@@ -85,7 +85,8 @@ export class People {
     const permitted = [...new Set(actions)].sort();
     const listed = permitted.map((action) => `Action::${cedarString(action)}`).join(", ");
     const condition = [`(${this.condition})`, this.#signedIn].filter((part) => part !== "").join(" && ");
-    return new Policy(`permit (principal, action in [${listed}], resource)\nwhen { ${condition} };\n`, permitted);
+    const toPhishable = this.#signedIn === "" ? permitted : [];
+    return new Policy(`permit (principal, action in [${listed}], resource)\nwhen { ${condition} };\n`, permitted, toPhishable);
   }
 
   #and(condition: string): People {
@@ -98,15 +99,19 @@ export class Policy {
   /** Cedar text. */
   readonly cedar: string;
   readonly permitted: readonly Action[];
+  /** Those also to sign-ins that somebody may have been tricked into for somebody else. */
+  readonly permittedToPhishable: readonly Action[];
 
-  constructor(cedar: string, permitted: readonly Action[]) {
+  constructor(cedar: string, permitted: readonly Action[], permittedToPhishable: readonly Action[] = permitted) {
     this.cedar = cedar;
     this.permitted = permitted;
+    this.permittedToPhishable = permittedToPhishable;
   }
 
   /** Permits what either permits. */
   or(other: Policy): Policy {
-    return new Policy(`${this.cedar}\n${other.cedar}`, [...this.permitted, ...other.permitted]);
+    const toPhishable = [...this.permittedToPhishable, ...other.permittedToPhishable];
+    return new Policy(`${this.cedar}\n${other.cedar}`, [...this.permitted, ...other.permitted], toPhishable);
   }
 }
 
@@ -130,8 +135,10 @@ export const person = (method: KnownMethod, subject: string): People =>
 export const anyoneSignedIn = (method: KnownMethod): People => signedInBy({ method }, "true");
 
 /** Whoever stored the record, signed in by the same method. */
-export const depositorMay = (...actions: readonly [Action, ...Action[]]): Policy =>
-  new People("context.record.depositor == context.identity.principal").may(...actions);
+export const depositor = (): People => new People("context.record.depositor == context.identity.principal");
+
+/** The same, but for sign-ins by code or by device flow; those take `depositor().allowPhishable()`. */
+export const depositorMay = (...actions: readonly [Action, ...Action[]]): Policy => depositor().may(...actions);
 
 /** What instructions are made of. */
 export interface InstructionsParts {
@@ -148,7 +155,8 @@ export interface InstructionsParts {
  */
 export function instructions({ authenticators, methods, rules, quorum = 1 }: InstructionsParts): Bytes {
   verifyProviders(rules.cedar, methods);
-  if (!rules.permitted.includes("update") || !rules.permitted.includes("delete")) throw new Misuse(ErrorNumber.LOCKS_OUT);
+  const permitted = methods.length > 0 && methods.every(isPhishable) ? rules.permittedToPhishable : rules.permitted;
+  if (!permitted.includes("update") || !permitted.includes("delete")) throw new Misuse(ErrorNumber.LOCKS_OUT);
   const encoded = encode(Instructions, {
     schema_version: 1,
     authenticators,
@@ -159,6 +167,11 @@ export function instructions({ authenticators, methods, rules, quorum = 1 }: Ins
   });
   parseInstructions(encoded);
   return encoded;
+}
+
+/** Whether whoever signs in by it may have been tricked into it, whatever they do. */
+function isPhishable({ method }: KnownMethod): boolean {
+  return method.type === "email-code" || (method.type === "oidc" && method.public.audiences.every((audience) => audience.channel === "device"));
 }
 
 const NAMED = /context\.identity\.(issuer|method) == ("(?:[^"\\]|\\.)*")/g;
