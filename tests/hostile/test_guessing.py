@@ -160,6 +160,7 @@ def test_other_accounts_are_others(guard, user):
         ("bjørn", "Bjorn"),
         ("łukasz", "LUKASZ"),
         ("ıgor", "IGOR"),
+        ("bob١", "bob1"),
         ("i\u0307gor", "İgor"),
     ],
 )

@@ -76,12 +76,14 @@ def fold(name: str) -> str:
     """
     spelled = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
     kept = (character for character in spelled if unicodedata.category(character)[0] in "LN" or character == " ")
-    bare = "".join(_without_stroke(character) for character in kept if character not in _FILLERS)
+    bare = "".join(_plain(character) for character in kept if character not in _FILLERS)
     return " ".join(bare.translate(_LETTERS).split())
 
 
-def _without_stroke(character: str) -> str:
-    """`LATIN SMALL LETTER O WITH STROKE` is o, to who overlooks what is added to a letter."""
+def _plain(character: str) -> str:
+    """Without what is added to a letter: `LATIN SMALL LETTER O WITH STROKE` is o. Digits of all scripts are ours."""
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
     name, added, _ = unicodedata.name(character, "").partition(" WITH ")
     try:
         return unicodedata.lookup(name).casefold() if added else character

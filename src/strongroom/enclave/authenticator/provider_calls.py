@@ -14,7 +14,7 @@ from strongroom.enclave.authenticator.throttle import Allowances
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.primitives import Domain, digest
 
-STRANGERS_BURST: Final = 600
+STRANGERS_BURST: Final = 300
 STRANGERS_REFILL: Final = 1
 """Of all strangers to one definition, in calls and seconds; what a sign-in took that succeeded is given back."""
 KNOWN_BURST: Final = 60
