@@ -114,6 +114,9 @@ CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
     "sub of two lines": ({"sub": "a\nb"}, "sub"),
     "for a year": ({"exp": 365 * 24 * 3600}, "more than a day"),
     "for ever": ({"exp": 2**62}, "more than a day"),
+    "issued before any number": ({"iat": -(10**400), "exp": 0.5}, "time"),
+    "until after any number": ({"iat": 0.5, "exp": 10**400}, "time"),
+    "valid since before any number": ({"nbf": -(10**400)}, "time"),
 }
 
 
@@ -122,7 +125,7 @@ async def test_claims_that_do_not_hold_are_refused(place, name):
     desk, issuer = place
     claims, reason = CLAIMS[name]
     now = issuer.clock.now()
-    times = {key: now + value for key, value in claims.items() if isinstance(value, int)}
+    times = {key: now + value for key, value in claims.items() if isinstance(value, int | float)}
     issuer.claims = {**issuer.claims, **claims, **times}
     assert reason in await refusal(desk, issuer.token())
 
@@ -187,6 +190,41 @@ async def test_a_signature_made_anew_from_another_gives_no_second_use(place):
     marks = [(await sign_in(desk, text)).mark.name for text in (token, twin, spare)]
     assert twin != token != spare
     assert len(set(marks)) == 1
+
+
+async def test_a_bearer_token_counts_for_one_key_whatever_definitions_name_its_issuer(place):
+    """Two records whose definitions differ in a word, or a record with two: the thief takes the other one."""
+    desk, issuer = place
+    token = await bearer(desk, issuer)
+    owner = await sign_in(desk, token)
+    desk.binding_key = SigningKey.generate().public
+    same = listed(public(RSA, kid="rsa"), public(EC, kid="ec"))
+    for other in ({"claims": ["ref"]}, {"keys": same}, {"algorithms": ["RS256"]}):
+        desk.method = workload_method(issuer.url, audience=BEARER, **other)
+        thief = await sign_in(desk, token)
+        assert thief.method != owner.method
+        assert (thief.marked_as, thief.mark.name) == (owner.marked_as, owner.mark.name)
+        assert thief.mark.token != owner.mark.token
+
+
+async def test_keys_listed_under_somebody_else_s_issuer_mark_none_of_its_workloads(place):
+    """Or a depositor would fill the row of marks of whatever workload he likes, and keep it out."""
+    desk, issuer = place
+    genuine = await sign_in(desk, await bearer(desk, issuer))
+    own = ECKey.generate_key("P-256")
+    desk.method = workload_method(issuer.url, audience=BEARER, keys=listed(public(own, kid="own")))
+    issuer.key, issuer.header = own, {"alg": "ES256", "kid": "own"}
+    forged = await sign_in(desk, issuer.token())
+    assert (forged.issuer, forged.subject) == (genuine.issuer, genuine.subject)
+    assert forged.marked_as != genuine.marked_as
+
+
+async def test_each_workload_has_marks_of_its_own(place):
+    desk, issuer = place
+    one = await sign_in(desk, await bearer(desk, issuer))
+    other = await sign_in(desk, await bearer(desk, issuer, sub="repo:example/other"))
+    assert one.marked_as != other.marked_as
+    assert one.mark.name != other.mark.name
 
 
 async def test_a_mark_outlives_every_ticket_that_the_token_gives(place):
@@ -334,6 +372,7 @@ async def test_keys_inside_the_network_are_not_fetched(place):
         ({"claims": ["a=b"]}, "claim"),
         ({"claims": [""]}, "claim"),
         ({"claims": ["a..b"]}, "claim"),
+        ({"claims": [".".join("a" * 10)]}, "dots"),
         ({"claims": ["a "]}, "claim"),
         ({"claims": ["a", "a"]}, "twice"),
         ({"keys": b"x"}, "keys"),

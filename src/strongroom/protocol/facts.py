@@ -34,6 +34,8 @@ class Fact(Message):
     """direct: at the Authenticator itself, with no provider's page in between."""
     phishable: bool
     mark: Mark | None
+    marked_as: Annotated[str, Meta(max_length=512)]
+    """Whom the mark is of, when other definitions would say the same of this sign-in; empty: the principal."""
 
 
 def fact(method: bytes, kind: Kind, subject: str) -> Fact:
@@ -55,4 +57,5 @@ def fact(method: bytes, kind: Kind, subject: str) -> Fact:
         channel="direct",
         phishable=False,
         mark=None,
+        marked_as="",
     )

@@ -102,6 +102,12 @@ async def test_a_sign_in_that_counts_once_is_handed_to_the_vault_with_the_decisi
     assert (refused.number, refused.marks) == (Number.REFUSED, [])
 
 
+async def test_a_bearer_s_mark_is_filed_under_the_bearer_whatever_definition_it_signed_in_by(desk):
+    (allowed,) = await decide(desk, item(desk, fact=changed(BOB, mark=MARK, marked_as="bearer:b0b")))
+    assert allowed.marks == [PersonMark("bearer:b0b", MARK)]
+    assert allowed.identity.principal == BOB.method.hex() + ":bob"
+
+
 async def test_time_counts_in_ages_of_sign_ins(desk):
     rules = (
         "permit (principal, action, resource) when { context.identity has auth_age && context.identity.auth_age < 60 };"

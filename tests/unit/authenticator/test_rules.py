@@ -34,6 +34,7 @@ BOB = Fact(
     channel="native",
     phishable=False,
     mark=None,
+    marked_as="",
 )
 ALICES = RecordFacts(kind="secret", depositor=f"{'6d' * 32}:alice", approvals=[], idle_days=None, time=None)
 NOW = 1300

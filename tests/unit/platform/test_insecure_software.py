@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -144,13 +145,13 @@ async def test_connect_and_resolve(platform, monkeypatch):
     async def open_connection(host: str, port: int):
         return host, port
 
-    async def getaddrinfo(host: str, port: int, *, type: int):
+    def getaddrinfo(host: str, port: int, *, type: int):
         addresses = [("192.0.2.1", port), ("192.0.2.1", port), ("::1", port, 0, 0)]
         return [(0, 0, 0, "", address) for address in addresses]
 
     monkeypatch.setattr(asyncio, "open_connection", open_connection)
     assert await platform.connect("127.0.0.1", 443) == ("127.0.0.1", 443)
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert await platform.resolve("issuer.example", 443) == ["192.0.2.1", "::1"]
 
 

@@ -76,7 +76,9 @@ class Judge:
             return Decision(request_digest=digest, number=int(error.number), identity=identity, marks=[])
         # Of the sign-ins on which it rests: what somebody else did with another one is no reason to refuse this.
         marks = [
-            PersonMark(person=principal_of(fact), mark=fact.mark) for fact in permitted.counted if fact.mark is not None
+            PersonMark(person=fact.marked_as or principal_of(fact), mark=fact.mark)
+            for fact in permitted.counted
+            if fact.mark is not None
         ]
         return Decision(request_digest=digest, number=OK, identity=identity_of(permitted.fact), marks=marks)
 

@@ -232,7 +232,7 @@ async def _groups_in_chain(speaking: Conversation, method: DirectoryMethod, pers
     ]
     answers = await speaking.search_each(asked) if asked else []
     own = _parse_found(person.name)
-    found = [[_parse_found(entry.name) for entry in _found(answer)] for answer in answers]
+    found = [await _parse_each([entry.name for entry in _found(answer)]) for answer in answers]
     if any(names not in ([], [own]) for names in found):
         raise nonsense("somebody else's groups")
     return [group for group, names in zip(method.groups, found, strict=True) if names]
@@ -245,17 +245,17 @@ async def _groups_by_search(speaking: Conversation, method: DirectoryMethod, per
     if not wanted:
         return []
     own = _parse_found(person.name)
-    newest = {own: person.name}
-    for value in person.attributes.get("memberof", []):
-        newest.setdefault(_parse_found(value.decode("utf-8", "replace")), value.decode("utf-8", "replace"))
+    named = [person.name, *(value.decode("utf-8", "replace") for value in person.attributes.get("memberof", []))]
+    newest = dict(zip(await _parse_each(named), named, strict=True))
     known = set(newest)
     for _ in range(MAX_LEVELS):
         if not newest or wanted.keys() <= known:
             return [group for name, group in wanted.items() if name in known - {own}]
         members = [ldap.equal(kind, name) for name in newest.values() for kind in ("member", "uniqueMember")]
         asked = ldap.search(method.base, ldap.SUBTREE, ldap.some(*members), [], limit=MAX_ENTRIES)
-        found = {_parse_found(entry.name): entry.name for entry in _found(await speaking.search(asked))}
-        newest = {name: text for name, text in found.items() if name not in known}
+        named = [entry.name for entry in _found(await speaking.search(asked))]
+        found = zip(await _parse_each(named), named, strict=True)
+        newest = {name: text for name, text in found if name not in known}
         known |= newest.keys()
         if len(known) > MAX_GROUPS:
             break
@@ -277,6 +277,15 @@ def _parse_found(untrusted_name: str) -> Name:
         return parse_name(untrusted_name)
     except ValueError:
         raise nonsense("a name that is none") from None
+
+
+async def _parse_each(untrusted_names: Sequence[str]) -> list[Name]:
+    """As `_parse_found`. An answer full of names takes a sixth of a second, so others get their turn in between."""
+    names: list[Name] = []
+    for untrusted_name in untrusted_names:
+        names.append(_parse_found(untrusted_name))
+        await asyncio.sleep(0)
+    return names
 
 
 def _subject(method: DirectoryMethod, person: Entry) -> str:

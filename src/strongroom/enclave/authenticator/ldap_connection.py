@@ -69,6 +69,7 @@ class Conversation:
                     if len(entries) == MAX_ENTRIES:
                         raise nonsense("too many entries")
                     entries.append(parse_entry(answer))
+                    await asyncio.sleep(0)  # whoever names the directory chooses what there is to parse
                 case ldap.SEARCH_REFERENCE:
                     continue
                 case ldap.SEARCH_DONE:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from joserfc.errors import JoseError
+from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
 from strongroom.enclave.authenticator.jwks import Algorithm, KeySet
@@ -29,6 +30,8 @@ SKEW: Final = 60
 MAX_ISSUED_AGO: Final = 600
 """Seconds: an interactive sign-in redeems its code at once."""
 MAX_TOKEN: Final = 64 * 1024
+MAX_TIME: Final = 2**63
+"""JSON numbers have no end, and Python's integers neither: of those no difference with a fraction can be told."""
 
 _EMAIL: Final = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 _PART: Final = re.compile(rb"[A-Za-z0-9_-]+")
@@ -50,6 +53,15 @@ class Expected:
     max_age: int
     nonce: str
     """On channel `device` a token may be without: not every provider takes one there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a token says, and the key that signed it."""
+
+    claims: bytes
+    """JSON."""
+    key: Key
 
 
 class _Header(msgspec.Struct):
@@ -98,7 +110,7 @@ class _Claims(Registered):
 def verify_id_token(untrusted_token: str, keys: KeySet, expected: Expected, now: int) -> Fact:
     """Who the token names. Raises `Untrusted` TOKEN_UNTRUSTED with the reason; `UnknownKey` (one of those) when
     fetching the keys again may help."""
-    claims = read_claims(verify_signature(untrusted_token, keys, expected.algorithms), _Claims)
+    claims = read_claims(verify_signature(untrusted_token, keys, expected.algorithms).claims, _Claims)
     _verify_addressee(claims, expected)
     verify_times(claims, now)
     if not now - MAX_ISSUED_AGO - SKEW <= claims.iat:
@@ -122,6 +134,7 @@ def verify_id_token(untrusted_token: str, keys: KeySet, expected: Expected, now:
         channel=expected.channel,
         phishable=expected.channel == "device",
         mark=None,
+        marked_as="",
     )
 
 
@@ -129,8 +142,8 @@ def token_untrusted(reason: str) -> Untrusted:
     return Untrusted(Number.TOKEN_UNTRUSTED, reason)
 
 
-def verify_signature(untrusted_token: str, keys: KeySet, algorithms: Sequence[Algorithm]) -> bytes:
-    """The JSON of the claims that one of the keys signed (RFC 7515, compact). Raises as `verify_id_token` does."""
+def verify_signature(untrusted_token: str, keys: KeySet, algorithms: Sequence[Algorithm]) -> Signed:
+    """The claims that one of the keys signed (RFC 7515, compact). Raises as `verify_id_token` does."""
     if len(untrusted_token) > MAX_TOKEN:
         raise token_untrusted("larger than any token")
     parts = untrusted_token.encode("utf-8", "replace").split(b".")
@@ -153,7 +166,7 @@ def verify_signature(untrusted_token: str, keys: KeySet, algorithms: Sequence[Al
         genuine = False
     if not genuine:
         raise token_untrusted("bad signature")
-    return _unbase64(parts[1], "claims")
+    return Signed(_unbase64(parts[1], "claims"), key)
 
 
 def read_claims(claims: bytes, kind: type[T]) -> T:
@@ -163,6 +176,8 @@ def read_claims(claims: bytes, kind: type[T]) -> T:
 
 def verify_times(claims: Registered, now: int) -> None:
     """Raises `Untrusted` TOKEN_UNTRUSTED unless it is a token's time."""
+    if not all(0 <= time < MAX_TIME for time in (claims.exp, claims.iat, claims.nbf)):
+        raise token_untrusted("a time that is none")
     if not claims.exp > now - SKEW:
         raise token_untrusted("expired")
     if not claims.nbf <= now + SKEW:

@@ -5,9 +5,12 @@ Attacks stopped here:
 1. A stolen token: its audience names the binding key of the session that asked for it, so it counts in no other.
 2. A stolen token of a platform that lets nobody choose the audience (`bearer`): it lives ten minutes at most, and the
    Vault commits a mark that lets one binding key alone use it. The mark is of what was signed, not of the whole text:
-   of one ECDSA signature anybody makes a second that verifies, too.
+   of one ECDSA signature anybody makes a second that verifies, too. And of the key that signed it, not of the
+   definition: two that name one issuer would let it be used twice. A depositor who lists keys of his own under that
+   issuer's name marks nobody else's tokens.
 3. A token made for somebody else who was given it along with us: a bearer's audience is ours alone.
 4. Claims that read as one another: a path that leads to two values is refused, a name holds no `=`.
+5. A name of so many dots that trying each way to cut it takes minutes: it has few.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from strongroom.enclave.authenticator.jwks import Discovery, KeyCache, KeySet, M
 from strongroom.enclave.authenticator.tokens import (
     SKEW,
     Registered,
+    Signed,
     read_claims,
     subject_of,
     token_untrusted,
@@ -45,6 +49,8 @@ MAX_BEARER_LIFE: Final = 600
 MAX_LIFE: Final = 24 * 3600
 """The same, of a token that names its binding key: Kubernetes and SPIRE give out no longer ones unless told to."""
 MAX_CLAIM: Final = 512
+MAX_DOTS: Final = 8
+"""In the name of a claim: twice as many ways to cut it with each."""
 MAX_ISSUERS: Final = 256
 """Definitions remembered; the one not used for longest is forgotten first."""
 
@@ -61,6 +67,8 @@ def verify_workloads(method: WorkloadMethod, egress: Egress) -> None:
     for name in method.claims:
         if not _CLAIM.fullmatch(name) or "" in name.split("."):
             raise _invalid("a claim is not a path of names with dots in between, printable ASCII without = and spaces")
+        if name.count(".") > MAX_DOTS:
+            raise _invalid(f"a claim is a path with more than {MAX_DOTS} dots")
     if len(set(method.claims)) != len(method.claims):
         raise _invalid("a claim is listed twice")
     if not method.keys:
@@ -86,21 +94,20 @@ class Workloads:
     async def sign_in(self, digest: bytes, method: WorkloadMethod, untrusted_token: str, binding_key: bytes) -> Fact:
         """Which workload the token names. Raises `Untrusted` TOKEN_UNTRUSTED, `Unavailable`, and `Refused`
         DESTINATION_REFUSED."""
-        claims = await self._issuer(digest, method).verified_claims(untrusted_token)
-        token = read_claims(claims, Registered)
+        signed = await self._issuer(digest, method).verified(untrusted_token)
+        token = read_claims(signed.claims, Registered)
         if token.iss != method.public.issuer:
             raise token_untrusted("iss is another issuer")
         now = self._clock.now()
         verify_times(token, now)
-        mark = None
+        named = fact(digest, "workload", subject_of(token))
         if method.public.audience:
             _verify_bearer(token, method.public.audience)
-            mark = _once(digest, untrusted_token, binding_key, token)
+            named = _marked(named, signed, untrusted_token, binding_key, token.exp)
         else:
             _verify_bound(token, workload_audience(self._cluster_id, binding_key))
-        named = fact(digest, "workload", subject_of(token))
-        found = _claims(read_claims(claims, dict[str, Any]), method.claims)
-        return msgspec.structs.replace(named, issuer=token.iss, claims=found, mark=mark)
+        found = _claims(read_claims(signed.claims, dict[str, Any]), method.claims)
+        return msgspec.structs.replace(named, issuer=token.iss, claims=found)
 
     def _issuer(self, digest: bytes, method: WorkloadMethod) -> _Issuer:
         issuer = self._issuers.get(digest)
@@ -121,10 +128,10 @@ class _Issuer:
         self._discovery = Discovery(calls, clock, method.public.issuer, Metadata)
         self._keys = KeyCache(calls, clock)
 
-    async def verified_claims(self, untrusted_token: str) -> bytes:
-        """The JSON that the issuer signed."""
+    async def verified(self, untrusted_token: str) -> Signed:
+        """What the issuer signed."""
 
-        def verify(keys: KeySet) -> bytes:
+        def verify(keys: KeySet) -> Signed:
             return verify_signature(untrusted_token, keys, self._algorithms)
 
         if self._listed is not None:
@@ -147,16 +154,19 @@ def _verify_bearer(token: Registered, audience: str) -> None:
         raise token_untrusted("lives for more than ten minutes, and its audience names no binding key")
 
 
-def _once(method: bytes, untrusted_token: str, binding_key: bytes, token: Registered) -> Mark:
-    """Kept until the last ticket by this token has expired: else a thief would sign in just before the token ends, and
-    use the ticket when the owner's mark is forgotten."""
-    signed = untrusted_token.rpartition(".")[0].encode()
-    return Mark(
-        name=digest(Domain.MARK, method, sha256(signed).digest()),
+def _marked(named: Fact, signed: Signed, untrusted_token: str, binding_key: bytes, ends: float) -> Fact:
+    """With a mark that is kept until the last ticket by this token has expired: else a thief would sign in just before
+    the token ends, and use the ticket when the owner's mark is forgotten."""
+    key = signed.key.thumbprint().encode("ascii")
+    told = sha256(untrusted_token.rpartition(".")[0].encode()).digest()
+    mark = Mark(
+        name=digest(Domain.MARK, key, told),
         value=0,
         token=digest(Domain.MARK, binding_key),
-        expires_at=ceil(token.exp) + 2 * SKEW + MAX_TICKET_LIFE,
+        expires_at=ceil(ends) + 2 * SKEW + MAX_TICKET_LIFE,
     )
+    person = digest(Domain.MARK, key, named.subject.encode("ascii"))
+    return msgspec.structs.replace(named, mark=mark, marked_as=f"bearer:{person.hex()}")
 
 
 def _claims(claims: dict[str, Any], names: list[str]) -> list[str]:
