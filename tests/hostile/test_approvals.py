@@ -291,7 +291,7 @@ def named(principal):
     return Named(cluster=principal[:1].encode() * 32, person=Person(principal=principal, email=""))
 
 
-NOW, BASIS = 2_000_000_000, Basis(1, bytes(32))
+NOW, BASIS = 2_000_000_000, Basis(1, bytes(32), 1)
 
 
 def open_question(people, asked_at=NOW):

@@ -8,6 +8,7 @@ import pytest
 from strongroom.client.quorum import two_of
 from strongroom.enclave.authenticator import build_authenticator
 from strongroom.enclave.platform.measurement import measure
+from strongroom.enclave.vault.cases import DAY
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.evidence import parse_evidence
@@ -70,8 +71,12 @@ async def quorum(world):
         one.tickets = tickets(one, bad_says=by_oidc(bad_says or who), honest_says=by_oidc(who))
         return one
 
+    def turn_clocks(seconds):
+        for instance in (world.vault, world.authenticator, bad, third):
+            instance.platform.ahead += seconds
+
     return SimpleNamespace(
-        instructions=instructions, tickets=tickets, client=client, all=(first, honest, last), honest=honest
+        instructions=instructions, tickets=tickets, client=client, all=(first, honest, last), turn_clocks=turn_clocks
     )
 
 
@@ -220,6 +225,25 @@ async def test_one_authenticator_of_a_quorum_locks_nobody_out_by_naming_them(wor
     assert await collect_error(alice, address) is Number.THROTTLED, "on the word of the one, which she can do without"
     alice.tickets = quorum.tickets(alice, honest_says=known, third_says=known)
     assert (await alice.collect(address))[0].secret == SECRET
+
+
+async def test_one_authenticator_lets_no_deputy_in_by_calling_the_owner_something_else(world, quorum):
+    idle = "context.record has idle_days && context.record.idle_days >= 3"
+    rules = permit("collect", "update", "delete", email="alice@example.com") + (
+        f'permit(principal, action == Action::"collect", resource) when {{ {idle} }};\n'
+    )
+    address, alice = fresh(), await quorum.client("alice")
+    await alice.store(address, SECRET, quorum.instructions(rules))
+    quorum.turn_clocks(2 * DAY)
+    alice = await world.client()
+    alice.tickets = quorum.tickets(
+        alice, bad_says=by_oidc("x", email="alice@example.com"), honest_says=by_oidc("alice")
+    )
+    assert isinstance((await alice.collect(address))[0], Item)
+    quorum.turn_clocks(2 * DAY)
+    assert await collect_error(await quorum.client("bob"), address) is Number.REFUSED
+    quorum.turn_clocks(2 * DAY)
+    assert isinstance((await (await quorum.client("bob")).collect(address))[0], Item)
 
 
 async def test_an_authenticator_that_is_away_is_not_a_ticket_that_is_missing(world, quorum):

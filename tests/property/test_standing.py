@@ -32,7 +32,7 @@ from strongroom.protocol.messages import Person
 KEY, NOW = b"k" * 32, 2_000_000_000
 NAMES = ["alice", "bob", "carol", "dave"]
 ACTIONS = ["collect", "update"]
-BASES = [Basis(1, b"i" * 32), Basis(2, b"i" * 32), Basis(2, b"j" * 32)]
+BASES = [Basis(1, b"i" * 32, 1), Basis(2, b"i" * 32, 1), Basis(2, b"j" * 32, 1)]
 
 
 def human(name, method="m"):

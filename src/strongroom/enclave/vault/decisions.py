@@ -42,7 +42,7 @@ from strongroom.protocol.authenticator_messages import (
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Action, AuthenticatorRef
-from strongroom.protocol.limits import DECISION_LIFE, MAX_BATCH, MAX_MESSAGE
+from strongroom.protocol.limits import DECISION_LIFE, MAX_AUTHENTICATORS, MAX_BATCH, MAX_MESSAGE
 from strongroom.protocol.messages import Person, Ticket
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Verdict:
 
     number: int
     people: tuple[Named, ...] = ()
-    quorum: int = 1
+    quorum: int = MAX_AUTHENTICATORS
     """Authenticators on whose word a name counts."""
     marked: tuple[Marked, ...] = ()
     """When OK: to be durable before anything is done about it."""

@@ -112,7 +112,7 @@ class Standing(Message):
         self, basis: Basis, now: int, key: bytes, action: Action, request_id: bytes | None
     ) -> OpenQuestion | None:
         """The question that was used by the very request that made the record what it is now."""
-        before = Basis(basis.version - 1, self.instructions)
+        before = Basis(basis.version - 1, self.instructions, basis.quorum)
         question = self.find(before, now, key, action, request_id) if action in CHANGES else None
         return None if question is None or question.used_by is None else question
 
@@ -127,7 +127,7 @@ class Basis:
     version: int
     instructions: bytes
     """Digest."""
-    quorum: int = 1
+    quorum: int
     """Authenticators that have to agree, by these instructions."""
 
     def is_same_asker(self, one: OpenQuestion, other: OpenQuestion) -> bool:
