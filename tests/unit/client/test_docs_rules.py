@@ -1,4 +1,4 @@
-"""docs/howto/rules.md: what it says that builders write, they write; its examples work."""
+"""docs/howto/{rules,approvals}.md: what they say that builders write, they write; their examples work."""
 
 import re
 from pathlib import Path
