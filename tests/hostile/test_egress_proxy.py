@@ -6,7 +6,7 @@ Both sides speak over Unix sockets here; the address family is all that differs 
 import asyncio
 import socket
 from contextlib import asynccontextmanager, contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import cast
 
 import pytest
@@ -275,6 +275,23 @@ async def test_what_is_no_host_name_never_leaves(host):
 
 
 # --- the caller tires the host -------------------------------------------------------------------------------------
+
+
+async def test_names_that_are_never_answered_for_keep_no_other_from_being_looked_up(network, monkeypatch):
+    answering = Event()
+
+    def look_up(host, *_arguments, **_options):
+        if host.endswith(".evil.example"):
+            answering.wait(20)
+        return [(0, 0, 0, "", (ADDRESS, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    slow = [asyncio.ensure_future(network.resolve(f"n{n}.evil.example", 443)) for n in range(100)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(3):
+        assert await network.resolve("id.example", 443) == [ADDRESS]
+    answering.set()
+    await asyncio.gather(*slow)
 
 
 @pytest.mark.parametrize("operation", [0, 3, 255])
