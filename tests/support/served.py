@@ -188,11 +188,13 @@ class ServedWorld:
         return instructions(**(fields | changes))
 
     def for_(self, *people: str, method: Any = None) -> bytes:
-        """Instructions: these people may collect, whoever stored may do the rest."""
+        """Instructions: these people may collect, whoever stored may do the rest; by another method it is for ever."""
+        for_ever = method not in (None, self.method)
         method = method or self.method
         emails = [f"{person}@example.com" for person in people]
         collectors = Policy.anyone_with_email(*emails, method=method).may("collect")
-        return self.instructions(collectors | Policy.depositor_may("update", "delete", "audit"), methods=[method])
+        rules = collectors | Policy.depositor_may("update", "delete", "audit")
+        return self.instructions(rules, methods=[method], permanent=for_ever)
 
     async def namespace(self, name: str) -> int:
         everybody = Policy.namespace(create=Policy.anyone_signed_in(self.method))

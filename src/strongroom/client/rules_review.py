@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.policy import only_phishable
+from strongroom.client.rules_addresses import addresses_in_capitals, asks_for_address, gives_address
 from strongroom.client.rules_explanation import Methods, provider_of
 from strongroom.client.rules_tree import (
     actions_of,
@@ -104,7 +105,7 @@ def _about_policies(rules: Rules, methods: Methods) -> Iterator[Finding]:
                 text = "forbids by who else signed in or approved: whoever asks chooses that, so it BINDS NOBODY"
                 yield Finding("forbid-beside", number, text)
             continue
-        every, named = conjuncts(policy), _methods_of(policy, methods)
+        every, named = conjuncts(policy), methods_of(policy, methods)
         denied = any(denies_phishable(one) for one in every) or set(actions_of(policy)) <= forbidden
         if not denied and (not methods.by_digest or any(map(_phishable, named))):
             text = "also counts PHISHABLE SIGN-INS, by device flow or a code: people are tricked into them for others"
@@ -115,6 +116,11 @@ def _about_policies(rules: Rules, methods: Methods) -> Iterator[Finding]:
                 text = f"also counts sign-ins on a WEB PAGE: who serves {', '.join(pages)} could act as its visitors"
                 yield Finding("web-channel", number, text)
         yield from _about_people(number, policy, every, looks_at)
+        if methods.by_digest and asks_for_address(every) and not any(map(gives_address, named)):
+            yield Finding("no-address", number, "asks for an address, and NONE OF THE METHODS gives one: for NOBODY")
+        if capitals := addresses_in_capitals(policy):
+            text = f"{', '.join(capitals)}: verified addresses are in LOWER CASE, so this is NOBODY's"
+            yield Finding("upper-case", number, text)
 
 
 def _about_people(number: int, policy: dict[str, Any], every: list[Any], looks_at: frozenset[str]) -> Iterator[Finding]:
@@ -163,7 +169,7 @@ def _about_the_quorum(instructions: Instructions, rules: Rules, methods: Methods
                 )
                 yield Finding("shared-issuer", number, text)
         elif instructions.quorum > 1:
-            alone = {provider_of(method) for method in _methods_of(policy, methods)} - {""}
+            alone = {provider_of(method) for method in methods_of(policy, methods)} - {""}
             if alone:
                 text = (
                     f"{instructions.quorum} Authenticators must agree, but they believe the same providers: one of "
@@ -199,7 +205,7 @@ def _strings(policy: dict[str, Any]) -> Iterator[str]:
                 waiting += items
 
 
-def _methods_of(policy: dict[str, Any], methods: Methods) -> list[Method]:
+def methods_of(policy: dict[str, Any], methods: Methods) -> list[Method]:
     """By which somebody may sign in whom the policy permits, as far as it says so on its own."""
     named: set[str] | None = None
     if policy["principal"]["op"] == "==":

@@ -17,12 +17,13 @@ from msgspec import Meta
 
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.client.errors import BadInput
+from strongroom.client.rules_addresses import gives_claims, listed_groups, listed_names, may_give
 from strongroom.client.rules_explanation import Methods
 from strongroom.protocol.authenticator_messages import RecordFacts
 from strongroom.protocol.errors import Refused
 from strongroom.protocol.evaluation import ParsedRules, evaluate, parse_rules, principal_of, verify_permitted
 from strongroom.protocol.facts import Fact, fact
-from strongroom.protocol.instructions import Action, Kind, OidcMethod, WorkloadMethod
+from strongroom.protocol.instructions import Action, Kind, Method, OidcMethod, WorkloadMethod
 from strongroom.protocol.limits import MAX_APPROVERS, MAX_SIGN_INS
 
 MAX_PEOPLE_FILE: Final = 256 * 1024
@@ -177,6 +178,8 @@ def _facts(people: People, methods: Methods, now: int) -> dict[str, Fact]:
 
 def _fact(person: SignIn, methods: Methods, now: int) -> Fact:
     digest, kind, issuer = _method(person, methods)
+    if method := methods.by_digest.get(digest.hex()):
+        _verify_provable(person, method, methods.name(digest.hex()))
     channel = person.channel or _CHANNELS.get(kind, "direct")
     phishable = person.phishable
     if phishable is None:
@@ -196,6 +199,25 @@ def _fact(person: SignIn, methods: Methods, now: int) -> Fact:
         channel=channel,
         phishable=phishable,
     )
+
+
+def _verify_provable(person: SignIn, method: Method, name: str) -> None:
+    """What no sign-in by this method proves would be foretold of somebody whom nobody will ever see."""
+    subject = person.subject or person.name
+    names, groups = listed_names(method), listed_groups(method)
+    if names is not None and subject not in names:
+        raise BadInput(f"{name} lists no {subject}", f"it lists {', '.join(sorted(names))}: say subject=NAME")
+    if person.email and not may_give(method, person.email.lower()):
+        raise BadInput(
+            f"{person.name}: {name} proves no address {person.email}", "leave it out, or name another method"
+        )
+    unknown = sorted(set(person.groups) - groups) if groups is not None else []
+    if unknown:
+        raise BadInput(f"{person.name}: {name} tells of no group {unknown[0]}", "a directory's are listed in groups")
+    if not gives_claims(method, [claim.partition("=")[0] for claim in person.claims]):
+        raise BadInput(f"{person.name}: {name} proves no such claims", "a workload's are listed in claims, NAME=VALUE")
+    if not isinstance(method, OidcMethod) and (person.hd or person.tid or person.oid or person.acr):
+        raise BadInput(f"{person.name}: {name} proves no hd, tid, oid or acr", "only a provider's tokens have those")
 
 
 def _method(person: SignIn, methods: Methods) -> tuple[bytes, Kind, str]:

@@ -22,6 +22,7 @@ from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.addresses import parse_address, verify_name
 from strongroom.client.errors import BadInput
+from strongroom.client.lockout import verify_changeable
 from strongroom.client.requests import (
     description_of,
     merged,
@@ -185,7 +186,8 @@ class AsyncVault:
         `person`, your own principal as `sign_in` gives it, nobody else can store under that name. `secret` has at
         most 64 KiB, `metadata` 4 KiB; `instructions` come from `client.policy` or `client.instructions_file`.
         `replaces` is 0, or the version of a deleted record of that address. To repeat a store whose outcome you don't
-        know, give both ids again. Raises `Misuse` CONFLICT for an address in use.
+        know, give both ids again. Raises `Misuse` CONFLICT for an address in use, and LOCKS_OUT before anything is sent
+        if only the depositor may update or delete, and you signed in by no method of these instructions.
         """
         item = NewSecret(secret, instructions, name, metadata, replaces, record_id, terms, person)
         return (await self.store_many([item], namespace=namespace, request_id=request_id))[0]
@@ -204,6 +206,8 @@ class AsyncVault:
 
         async def attempt(tickets: list[Ticket]) -> Stored:
             tickets = self._desk.ordered(tickets, own)
+            for instructions in {item.instructions for item in parsed}:
+                verify_changeable(instructions, self._desk.holders(tickets))
             for item in parsed:
                 if item.replaces:  # who may re-create what was deleted, its own instructions say
                     tickets = merged(tickets, await self._tickets(item.address))
@@ -316,7 +320,7 @@ class AsyncVault:
 
         Only a record that was stored with terms has any; it keeps its blob, and once closed it stays closed.
         `replaces` is the version that you have seen, and CONFLICT is raised if somebody changed it since. Without it,
-        whatever is there is replaced.
+        whatever is there is replaced. Raises LOCKS_OUT for instructions as `store` does.
         """
         where = _address(address)
         if secret is None and metadata is None and instructions is None and terms is None:
@@ -325,6 +329,8 @@ class AsyncVault:
         request_id = request_id_or_new(request_id)
 
         def write(version: int, tickets: list[Ticket]) -> Answer[Updated]:
+            if instructions is not None:
+                verify_changeable(instructions, self._desk.holders(tickets))
             request = Update(
                 request_id=request_id,
                 address=where,

@@ -3,7 +3,7 @@
 import pytest
 
 from strongroom.attestation.policy import RolePolicy
-from strongroom.client.methods import oidc_method
+from strongroom.client.methods import directory_method, oidc_method
 from strongroom.client.policy import Policy
 from strongroom.client.quorum import two_of
 from strongroom.client.rules_review import review, review_rules
@@ -161,3 +161,32 @@ def test_a_quorum_that_can_not_be_reached_is_found():
     twice = [reference("https://a.test"), reference("https://a.test")]
     names = set(found(rules, KEYS, quorum=2, where=twice))
     assert names == {("same-authenticator", None), ("quorum-unreachable", None)}
+
+
+def test_an_address_that_no_method_gives_is_asked_of_nobody():
+    def asking(condition):
+        return f'permit (principal, action == Action::"collect", resource) when {{ {condition} }};{OWNER.cedar}'
+
+    mine = 'context.identity has email && context.identity.email == "bob@example.com"'
+    assert "NONE OF THE METHODS gives one" in found(asking(mine), KEYS, PASSKEYS)["no-address", 0]
+    assert ("no-address", 0) in found(asking(mine), DIRECTORY)
+    assert ("no-address", 0) not in found(asking(mine), KEYS, NATIVE)
+    either = f'({mine}) || context.identity.subject == "bob"'
+    assert ("no-address", 0) not in found(asking(either), KEYS)
+    believed = directory_method("ad", ["ldaps://dc"], base="DC=example,DC=com", email_domains=["example.com"])
+    assert ("no-address", 0) not in found(asking(mine), believed)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'context.identity.email == "Bob@example.com"',
+        '"Bob@example.com" == context.identity.email',
+        '["a@example.com", "Bob@example.com"].contains(context.identity.email)',
+    ],
+)
+def test_an_address_with_capitals_is_nobodys(condition):
+    condition = f"context.identity has email && {condition}"
+    rules = f'permit (principal, action == Action::"collect", resource) when {{ {condition} }};'
+    assert found(f"{rules}{OWNER.cedar}", NATIVE)["upper-case", 0].startswith("Bob@example.com: ")
+    assert ("upper-case", 0) not in found(f"{rules}{OWNER.cedar}".replace("Bob@", "bob@"), NATIVE)

@@ -14,7 +14,21 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Refused
 from strongroom.protocol.instructions import rules_digest
 from strongroom.protocol.rules import ACTIONS
-from tests.support.people import CODES, KEYS, NOW, OIDC, PASSKEYS, WEB, principal, record, signed_in
+from tests.support.people import (
+    CODES,
+    DIRECTORY,
+    ENCLAVES,
+    GROUP,
+    KEYS,
+    NOW,
+    OIDC,
+    PASSKEYS,
+    WEB,
+    WORKLOADS,
+    principal,
+    record,
+    signed_in,
+)
 
 METHODS = Methods([encode(method) for method in (OIDC, KEYS, PASSKEYS, CODES)])
 RULES = (
@@ -210,3 +224,44 @@ def test_what_is_foretold_is_what_is_decided(person, action, idle, depositor):
         decided = False
     about = {"depositor": stored_by, "approvals": [principal(OIDC, "zoe")], "idle_days": idle}
     assert yes(person, actions=[action], **about) == [decided]
+
+
+EVERY = Methods([encode(method) for method in (OIDC, KEYS, PASSKEYS, CODES, DIRECTORY, WORKLOADS, ENCLAVES)])
+
+
+@pytest.mark.parametrize(
+    ("person", "words"),
+    [
+        (SignIn(name="eve", method=1), "lists no eve"),
+        (SignIn(name="eve", method=2), "lists no eve"),
+        (SignIn(name="eve", method=6), "lists no eve"),
+        (SignIn(name="bob", method=1, email="bob@example.com"), "proves no address"),
+        (SignIn(name="bob", method=4, email="bob@example.com"), "proves no address"),
+        (SignIn(name="bob", method=5, email="bob@example.com"), "proves no address"),
+        (SignIn(name="eve", method=3, email="eve@example.com"), "proves no address"),
+        (SignIn(name="bob", method=1, groups=["admins"]), "tells of no group admins"),
+        (SignIn(name="bob", method=4, groups=["CN=Others"]), "tells of no group CN=Others"),
+        (SignIn(name="bob", method=0, claims=["ref=main"]), "no such claims"),
+        (SignIn(name="bob", method=5, claims=["environment=x"]), "no such claims"),
+        (SignIn(name="bob", method=1, tid="x"), "no hd, tid, oid or acr"),
+    ],
+)
+def test_what_a_method_can_not_prove_is_not_foretold(person, words):
+    with pytest.raises(BadInput, match=words):
+        answers(person, methods=EVERY)
+
+
+@pytest.mark.parametrize(
+    "person",
+    [
+        SignIn(name="x", method=1, subject="bob"),
+        SignIn(name="signer", method=6, claims=["measurement=00"]),
+        SignIn(name="x", method=3, email="Bob@example.com"),
+        SignIn(name="x", method=3, email="eve@dom.org"),
+        SignIn(name="x", method=4, groups=[GROUP]),
+        SignIn(name="x", method=5, claims=["ref=refs/heads/main"]),
+        SignIn(name="x", method=0, email="x@y.test", groups=["g"], tid="t"),
+    ],
+)
+def test_what_a_method_can_prove_is_foretold(person):
+    assert yes(person, methods=EVERY) == [False]

@@ -120,6 +120,10 @@ class SignInDesk:
         """Whom the live tickets that fit name."""
         return [held.person for pair, held in self._live().items() if pair in ways.pairs]
 
+    def holders(self, tickets: Sequence[Ticket]) -> list[Person]:
+        """Whom these tickets name."""
+        return [held.person for held in self._live().values() if held.ticket in tickets]
+
     def ordered(self, tickets: Sequence[Ticket], principal: str) -> list[Ticket]:
         """Those of one principal first: what is stored is put down to the first one whom the rules permit."""
         mine = {held.ticket for held in self._live().values() if held.person.principal == principal}
