@@ -21,6 +21,7 @@ from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, bold_capitals, printable, result, result_json, stdout
 from strongroom.client.files import load_trust
 from strongroom.client.rules_explanation import Methods, explain_rules
+from strongroom.client.rules_mistakes import verify_written_rules
 from strongroom.client.rules_review import Finding, review, review_rules
 from strongroom.client.simulation import (
     MAX_PEOPLE_FILE,
@@ -190,6 +191,7 @@ def _read(
     """Raises `Failure` and `Misuse`."""
     if file is None and rules is not None and not emails:
         text = read_text(rules, limit=MAX_RULES, what="the rules", hint="write Cedar, see docs/howto/rules.md")
+        verify_written_rules(text)
         return _Read(None, text)
     settings = load_settings(config)
     file = needed(file, settings.instructions, "instructions")

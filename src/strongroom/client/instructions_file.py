@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -43,9 +44,11 @@ from strongroom.client.methods import (
     keys_method,
     oidc_method,
     passkey_method,
+    ssh_keys,
     workload_method,
 )
 from strongroom.client.policy import Policy, instructions
+from strongroom.client.rules_mistakes import verify_written_rules
 from strongroom.client.transport import verify_url
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
@@ -105,6 +108,7 @@ class _Oidc(_Table, tag_field="type", tag="oidc"):
     pushed: bool = False
 
     def build(self, place: str) -> OidcMethod:
+        _verify_server(self.issuer, ("https", "http"), f"{place}.issuer")
         fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "issuer"}
         return oidc_method(self.issuer, **fields)
 
@@ -140,6 +144,7 @@ class _Workloads(_Table, tag_field="type", tag="workload"):
     jwks: Annotated[str, Meta(max_length=8 * 1024)] = ""
 
     def build(self, place: str) -> WorkloadMethod:
+        _verify_server(self.issuer, ("https", "http"), f"{place}.issuer")
         return workload_method(
             self.issuer,
             audience=self.audience,
@@ -160,6 +165,15 @@ class _Directory(_Table, tag_field="type", tag="directory"):
     ca: Annotated[str, Meta(max_length=8 * 1024)] = ""
 
     def build(self, place: str) -> DirectoryMethod:
+        for at, server in enumerate(self.servers):
+            _verify_server(server, ("ldaps", "ldap"), f"{place}.servers[{at}]")
+        if self.flavour == "ldap" and self.user_dn.count("{}") != 1:
+            raise _Misplaced(
+                "flavour ldap needs a DN with one {} for the user name: uid={},ou=people,dc=example,dc=com",
+                f"{place}.user_dn",
+            )
+        if self.flavour == "active-directory" and self.user_dn:
+            raise _Misplaced("leave it out: in Active Directory people type user@domain or a DN", f"{place}.user_dn")
         return directory_method(
             self.name,
             self.servers,
@@ -183,7 +197,11 @@ class _Keys(_Table, tag_field="type", tag="keys"):
 
     def build(self, place: str) -> KeysMethod:
         texts: dict[str, str] = {}
-        for one in self.key:
+        for at, one in enumerate(self.key):
+            try:
+                ssh_keys(one.public_key)
+            except Misuse as error:
+                raise _Misplaced(error.reason, f"{place}.key[{at}].public_key") from None
             texts[one.person] = f"{texts.get(one.person, '')}\n{one.public_key}"
         return keys_method(texts, verified=self.verified)
 
@@ -220,6 +238,7 @@ class _Codes(_Table, tag_field="type", tag="email-code"):
     ca: Annotated[str, Meta(max_length=8 * 1024)] = ""
 
     def build(self, place: str) -> CodeMethod:
+        _verify_server(self.server, ("smtps", "smtp"), f"{place}.server")
         return code_method(
             self.sender,
             self.server,
@@ -267,6 +286,7 @@ def parse_instructions_file(
     methods = [_build(method, at) for at, method in enumerate(file.method)]
     chosen = rules or (Policy(file.rules) if file.rules is not None else None)
     if chosen is not None:
+        verify_written_rules(chosen.cedar)
         return instructions(
             authenticators=references, methods=methods, rules=chosen, permanent=file.permanent, quorum=file.quorum
         )
@@ -328,6 +348,17 @@ def _text_of(name: object, field: str, place: str, read: ReadFile | None) -> str
         raise _Misplaced("there is no folder to read files from", place)
     text = read(name)
     return text.removesuffix("\n").removesuffix("\r") if field in _ONE_LINE else text
+
+
+def _verify_server(url: str, schemes: Sequence[str], place: str) -> None:
+    """Raises `_Misplaced`. What may be called, the Authenticator says."""
+    try:
+        parts = urlsplit(url)
+        well = parts.scheme in schemes and bool(parts.hostname)
+    except ValueError:
+        well = False
+    if not well:
+        raise _Misplaced(f"expected a URL, {schemes[0]}://HOST", place)
 
 
 def _unbase64(text: str, name: str) -> bytes:

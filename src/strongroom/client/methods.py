@@ -56,6 +56,7 @@ KEY_TYPES: Final = (
 """Of public keys, as OpenSSH names them. RSA and the larger curves are not among them."""
 
 _KEY_LINE: Final = re.compile(r"(\S+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t].*)?")
+_OTHER_KEY: Final = re.compile(rf"(?!(?:{'|'.join(map(re.escape, KEY_TYPES))})[ \t])(?:ssh|sk-ssh|ecdsa|sk-ecdsa)-")
 
 M = TypeVar("M", bound=Method)
 
@@ -228,7 +229,11 @@ def ssh_keys(text: str) -> list[bytes]:
 
 
 def _ssh_key(line: str, number: int) -> bytes:
+    if line.startswith("-----BEGIN "):
+        raise _invalid("that is a private key, or no line of a .pub: keep it where it is, and name its .pub")
     parts = _KEY_LINE.fullmatch(line)
+    if parts is not None and _OTHER_KEY.match(line):
+        raise _invalid(f"line {number} of the public keys: {parts[1]} is not taken; make a key: ssh-keygen -t ed25519")
     if parts is None or parts[1] not in KEY_TYPES:
         raise _invalid(f"line {number} of the public keys does not begin with {', '.join(KEY_TYPES[:-1])} or the like")
     kind = parts[1].encode()
