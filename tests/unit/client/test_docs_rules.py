@@ -5,15 +5,32 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.client.methods import keys_method
 from strongroom.client.policy import People, Policy
 from strongroom.client.quorum import quorum_of, two_of
 from strongroom.client.rules_explanation import Methods, explain_rules
-from strongroom.client.simulation import parse_people
+from strongroom.client.simulation import People as Described
+from strongroom.client.simulation import Record, SignIn, parse_people, simulate
+from strongroom.protocol.codec import encode
 from strongroom.protocol.evaluation import IDENTITY, RECORD
 from strongroom.protocol.rules import ACTIONS, verify_rules
-from tests.support.people import CODES, DIRECTORY, ENCLAVES, KEYS, OBJECT, OIDC, PASSKEYS, TENANT, WORKLOADS
+from tests.support.people import (
+    CODES,
+    DIRECTORY,
+    ENCLAVES,
+    KEYS,
+    NOW,
+    OBJECT,
+    OIDC,
+    PASSKEYS,
+    TENANT,
+    WORKLOADS,
+    ssh_key,
+)
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "howto" / "rules.md").read_text()
+HOWTO = Path(__file__).resolve().parents[3] / "docs" / "howto"
+PAGE = (HOWTO / "rules.md").read_text()
+APPROVALS = (HOWTO / "approvals.md").read_text()
 NAMES = {
     "Policy": Policy, "People": People, "two_of": two_of, "quorum_of": quorum_of, "method": OIDC, "entra": OIDC,
     "directory": DIRECTORY, "keys": KEYS, "passkeys": PASSKEYS, "enclaves": ENCLAVES, "jobs": WORKLOADS,
@@ -30,8 +47,8 @@ def cedar_of(expression):
     return text.replace(TENANT, "TENANT").replace(OBJECT, "OBJECT")
 
 
-def blocks(kind):
-    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def blocks(kind, page=PAGE):
+    return re.findall(rf"^```{kind}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 WRITTEN = [
@@ -70,3 +87,27 @@ def test_examples_of_rules_are_valid():
 def test_examples_of_people_can_be_read():
     (example,) = blocks("toml")
     assert len(parse_people(example, as_json=False).person) == 3
+
+
+PEOPLE = ("alice@example.com", "bob@example.com", "carol@example.com")
+
+
+@pytest.mark.parametrize(
+    "method", [OIDC, keys_method({name: ssh_key(name) for name in PEOPLE})], ids=["addresses", "keys"]
+)
+def test_the_rules_for_approvals_let_bob_collect_once_alice_approved_and_nobody_by_what_they_were_tricked_into(method):
+    """Rules by address under keys, which prove none, made a record that nobody could ever collect, update or delete."""
+    by_address, by_key = blocks("cedar", APPROVALS)
+    rules = by_address if method is OIDC else by_key
+    asked = ("ask", "collect", "approve", "update", "delete")
+
+    def permitted(phishable, *approvals):
+        people = [SignIn(name=name, email=name if method is OIDC else "", phishable=phishable) for name in PEOPLE]
+        described = Described(person=people, record=Record(approvals=list(approvals)))
+        foretold = simulate(rules, Methods([encode(method)]), described, asked, NOW)
+        return {f"{one.person.partition('@')[0]} {one.action}" for one in foretold if one.allowed}
+
+    always = {"bob ask", "alice approve", "alice update", "alice delete"}
+    assert permitted(False) == permitted(False, "bob@example.com") == always
+    assert permitted(False, "alice@example.com") == always | {"bob collect"}
+    assert permitted(True, "alice@example.com") == set()
