@@ -277,6 +277,28 @@ async def test_what_is_no_host_name_never_leaves(host):
 # --- the caller tires the host -------------------------------------------------------------------------------------
 
 
+async def test_a_call_that_is_given_up_frees_its_place(tmp_path, echo, monkeypatch):
+    """The enclave gives up what hangs, to make room; were it kept here, a tenant's dead port would block this side."""
+    monkeypatch.setattr(egress_proxy, "MAX_CONNECTIONS", 1)
+    connected = egress_proxy._connected
+
+    async def hang(host, port):
+        if port == 81:
+            await asyncio.Event().wait()
+        return await connected(host, port)
+
+    monkeypatch.setattr(egress_proxy, "_connected", hang)
+    async with running(tmp_path / "small") as network:
+        stuck = asyncio.create_task(network.connect(ADDRESS, 81))
+        await asyncio.sleep(0.1)
+        stuck.cancel()
+        async with asyncio.timeout(2):
+            reader, writer = await network.connect(ADDRESS, echo)
+        writer.write_eof()
+        assert await reader.read() == b"bye"
+        writer.close()
+
+
 async def test_names_that_are_never_answered_for_keep_no_other_from_being_looked_up(network, monkeypatch):
     answering = Event()
 

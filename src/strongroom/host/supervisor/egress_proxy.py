@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
@@ -68,7 +69,7 @@ async def _serve(connection: socket.socket) -> None:
                     return
                 if operation != _CONNECT:
                     raise ValueError
-                called = await _connected(host, port)
+                called = await _unless_given_up(connection, _connected(host, port))
             except (OSError, ValueError):
                 await _send(connection, _FAILED)
                 return
@@ -111,6 +112,22 @@ async def _resolved(host: str, port: int) -> bytes:
 def _threads() -> ThreadPoolExecutor:
     """Not the event loop's own, which are few."""
     return ThreadPoolExecutor(MAX_LOOKUPS, "lookup")
+
+
+async def _unless_given_up(caller: socket.socket, work: Coroutine[None, None, socket.socket]) -> socket.socket:
+    """What `work` gives. Raises as it does, and EOFError when the caller hangs up first, or speaks before the answer:
+    a call that the enclave gives up, to make room for another, must not keep its place here."""
+    calling = asyncio.ensure_future(work)
+    hearing = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(caller, 1))
+    try:
+        await asyncio.wait([calling, hearing], return_when=asyncio.FIRST_COMPLETED)
+        if not calling.done():
+            raise EOFError
+        return calling.result()
+    finally:
+        calling.cancel()
+        hearing.cancel()
+        await asyncio.gather(calling, hearing, return_exceptions=True)
 
 
 async def _connected(host: str, port: int) -> socket.socket:
