@@ -21,7 +21,7 @@ from tests.support.served import SECRET, ServedWorld
 
 BOB = "bob@example.com"
 PLATFORM = "https://kubernetes.default.svc.cluster.local"
-HEAD = '[[authenticator]]\nurl = "{url}"\n'
+HEAD = 'permanent = true\n[[authenticator]]\nurl = "{url}"\n'
 METHODS = """
 [[method]]
 type = "keys"
