@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from strongroom import BadInput, Policy, Unavailable
+from strongroom import BadInput, Policy, Unavailable, Untrusted
 from strongroom.client.methods import keys_method, workload_method
 from strongroom.client.results import Person
 from strongroom.client.sign_in import (
@@ -23,7 +23,7 @@ from strongroom.protocol.instructions import method_digest, sign_in_challenge, w
 from strongroom.protocol.link import Operation
 from strongroom.protocol.sign_in_messages import Challenged
 from tests.support.issuer import Issuer, answer
-from tests.support.served import SECRET, AtTheIssuer, ServedWorld, listening, number_of
+from tests.support.served import SECRET, AtTheIssuer, ServedWorld, listening
 
 
 @pytest.fixture
@@ -101,7 +101,10 @@ async def test_a_fixed_audience_counts_for_the_first_session_that_brings_the_tok
         assert (await program.collect(address)).secret == SECRET
         assert (await program.collect(address)).secret == SECRET
     async with served.sdk(sign_in=TokenSignIn(token_of_file(tmp_path / "token"))) as thief:
-        assert await number_of(thief.collect(address)) is Number.TOKEN_UNTRUSTED
+        with pytest.raises(Untrusted, match="this token was used by another key") as caught:
+            await thief.collect(address)
+    assert caught.value.number is Number.TOKEN_UNTRUSTED
+    assert "the same --key FILE" in caught.value.hint
 
 
 async def test_a_token_for_another_service_stays_at_home(served, platform, monkeypatch):

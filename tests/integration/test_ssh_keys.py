@@ -18,13 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from strongroom import Refused
 from strongroom.client.errors import BadInput
 from strongroom.client.methods import keys_method, ssh_keys
 from strongroom.client.policy import Policy
 from strongroom.client.sign_in.keys import KeySignIn
 from strongroom.enclave.authenticator.sshsig import parse_ssh_key, verify_sshsig
-from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.primitives import fingerprint
 from tests.support.served import ServedWorld
 from tests.support.ssh_keys import KEY_TYPES, VERIFIED, SshKey, string
@@ -121,9 +120,9 @@ async def test_an_agent_without_the_key_does_not_sign_with_another(tmp_path, mon
     path, other = made(tmp_path / "id"), made(tmp_path / "other")
     with agent(monkeypatch, other):
         path.unlink()
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(BadInput, match="ssh-keygen did not sign") as caught:
             await KeySignIn(tmp_path / "id.pub").sign(CHALLENGE)
-    assert caught.value.number is Number.SIGN_IN_REFUSED
+    assert "ssh-add" in caught.value.hint
     assert capfd.readouterr().err  # what ssh-keygen said is the user's to read
 
 
@@ -133,7 +132,7 @@ async def test_a_passphrase_is_asked_for_by_ssh_keygen(tmp_path, monkeypatch):
     asked.write_text(f"#!/bin/sh\necho '{PASSPHRASE}'\n")
     asked.chmod(0o700)
     key = KeySignIn(path)
-    with pytest.raises(Refused):
+    with pytest.raises(BadInput, match="ssh-keygen did not sign"):
         await key.sign(CHALLENGE)
     monkeypatch.setenv("SSH_ASKPASS", str(asked))
     assert verify_sshsig(parse_ssh_key(key.public_key), await key.sign(CHALLENGE), CHALLENGE) is None
@@ -282,5 +281,7 @@ async def test_a_record_opens_with_the_key_that_it_names_and_with_no_other(tmp_p
             assert (await vault.collect(stored.address)).secret == b"a secret"
         assert [person.subject for person in people] == ["bob@example.com"]
         async with served.sdk(sign_in=KeySignIn(eve)) as vault:
-            with pytest.raises(BadInput, match="no sign-in method suits"):
+            with pytest.raises(BadInput, match="no sign-in method suits") as caught:
                 await vault.collect(stored.address)
+        (digest,) = [word for word in keygen("-l", "-f", eve).stdout.decode().split() if word.startswith("SHA256:")]
+        assert f"{eve} is {digest}, none of these" in caught.value.error

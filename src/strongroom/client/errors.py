@@ -30,6 +30,24 @@ class BadInput(InOwnWords, Misuse):
         super().__init__(Number.MALFORMED, error, hint)
 
 
+class NotSignedIn(InOwnWords, Refused):
+    """Whoever decides about sign-ins said no."""
+
+    def __init__(self, error: str, hint: str) -> None:
+        super().__init__(Number.SIGN_IN_REFUSED, error, hint)
+
+
+class SpentToken(InOwnWords, Untrusted):
+    """A token that counts once came before, with another binding key (RULES 12)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Number.TOKEN_UNTRUSTED,
+            "this token was used by another key",
+            "get a new one, or give both commands the same --key FILE",
+        )
+
+
 class Unreachable(InOwnWords, Unavailable):
     """No answer of a Strongroom server came back. A request may have been carried out nevertheless."""
 

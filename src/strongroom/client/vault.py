@@ -548,7 +548,10 @@ class AsyncVault:
             others = await self._tickets(where)
             if others == tickets:
                 raise
-        return await attempt(others)
+        try:
+            return await attempt(others)
+        except Untrusted as error:
+            raise self._desk.explained(error, others) from None
 
     async def _tickets(self, where: Anywhere) -> list[Ticket]:
         """Tickets that fit `where`, after a sign-in if need be."""

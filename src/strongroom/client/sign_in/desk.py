@@ -14,15 +14,16 @@ from functools import partial
 from typing import Final
 
 from strongroom.attestation.policy import TrustPolicy
-from strongroom.client.errors import BadInput
+from strongroom.client.errors import BadInput, SpentToken
 from strongroom.client.results import Description, Method, Person, Place
 from strongroom.client.session import AttestedServer
 from strongroom.client.sign_in.browser import InBrowser, SignIn
 from strongroom.client.sign_in.device import DeviceSignIn, OnAnotherDevice
 from strongroom.client.sign_in.flow import Flow, Way
+from strongroom.client.sign_in.keys import KeySignIn
 from strongroom.client.transport import origin_of
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, Untrusted
-from strongroom.protocol.instructions import Kind
+from strongroom.protocol.instructions import Kind, WorkloadPublic
 from strongroom.protocol.limits import MAX_TICKET_LIFE, MAX_TICKETS
 from strongroom.protocol.messages import Ticket
 from strongroom.protocol.primitives import SigningKey
@@ -64,6 +65,8 @@ class _Held:
     ticket: Ticket
     until: float
     person: Person
+    is_bearer: bool = False
+    """By a token that counts once, for whoever brings it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,13 @@ class SignInDesk:
     def all(self) -> list[Ticket]:
         """All live tickets, newest first."""
         return [held.ticket for held in reversed(self._live().values())]
+
+    def explained(self, error: Untrusted, tickets: Sequence[Ticket]) -> Untrusted:
+        """Why a Vault does not take these, right after the sign-in."""
+        spent = error.number is Number.TOKEN_UNTRUSTED
+        if spent and any(held.is_bearer and held.ticket in tickets for held in self._live().values()):
+            return SpentToken()
+        return error
 
     def discard(self, tickets: Sequence[Ticket]) -> None:
         """Forget tickets that were refused."""
@@ -263,7 +273,8 @@ class SignInDesk:
         self._held.pop(pair, None)
         principal = f"{method.digest.hex()}:{signed_in.subject}"
         person = Person(method.name, signed_in.subject, signed_in.email, principal)
-        self._held[pair] = _Held(signed_in.ticket, until, also.held.person if also else person)
+        is_bearer = isinstance(method.public, WorkloadPublic) and method.public.audience != ""
+        self._held[pair] = _Held(signed_in.ticket, until, also.held.person if also else person, is_bearer)
         self._signed_in(person)
 
 
@@ -295,6 +306,6 @@ def _choose(ways: Sequence[Way], methods: Sequence[Method], name: str | None) ->
     if all(method.kind == "passkey" for method in methods):
         hint = "open it on the page of its sender's site"
         raise NoWay("this takes a passkey, and only a browser has those", hint, methods)
-    raise NoWay(
-        f"no sign-in method suits this client{f' at {name}' if name else ''}", f"offered are: {offered}", methods
-    )
+    keys = [f"{way.title}, none of these" for way in ways if isinstance(way, KeySignIn)]
+    at = f" at {name}" if name else ""
+    raise NoWay("; ".join([f"no sign-in method suits this client{at}", *keys]), f"offered are: {offered}", methods)

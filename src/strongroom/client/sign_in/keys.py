@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from strongroom.client.errors import BadInput
 from strongroom.client.methods import ssh_keys
-from strongroom.client.results import Method
+from strongroom.client.results import Method, fingerprint_text
 from strongroom.client.sign_in.flow import Flow
 from strongroom.protocol import sign_in_messages as wire
 from strongroom.protocol.errors import Misuse, Number, Refused
@@ -58,7 +58,8 @@ class KeySignIn:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._public_key, self._sign = _signer(Path(path).expanduser())
+        self._path: Final = Path(path).expanduser()
+        self._public_key, self._sign = _signer(self._path)
 
     @property
     def public_key(self) -> bytes:
@@ -70,6 +71,11 @@ class KeySignIn:
         """As in an `authorized_keys` file, without a comment: what instructions list."""
         (kind, *_) = _strings(self._public_key)
         return f"{kind.decode()} {b64encode(self._public_key).decode()}"
+
+    @property
+    def title(self) -> str:
+        """Which key it is, for people."""
+        return f"{self._path} is {fingerprint_text(fingerprint(self._public_key))}"
 
     def fits(self, method: Method) -> bool:
         public = method.public
@@ -89,8 +95,8 @@ class KeySignIn:
         )
 
     async def sign(self, challenge: bytes) -> bytes:
-        """The signature over a challenge (32 bytes), as `key-sign-in` carries it. Raises `BadInput`, and `Refused`
-        SIGN_IN_REFUSED when the user, the agent or the security key did not sign."""
+        """The signature over a challenge (32 bytes), as `key-sign-in` carries it. Raises `BadInput`, also where there
+        is nobody to type a passphrase, and `Refused` SIGN_IN_REFUSED when nobody touched or typed anything in time."""
         return await self._sign(challenge)
 
 
@@ -179,7 +185,7 @@ def _sign_here(private: _Private, public_key: bytes, challenge: bytes) -> bytes:
 
 
 async def _sign_by_keygen(path: Path, public_key: bytes, challenge: bytes) -> bytes:
-    command = ("ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={_HASH.decode()}", "-f", str(path))
+    command = ("ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={_HASH.decode()}", "-f", str(path))
     try:
         # Its standard error is the user's: there it asks for passphrases and touches.
         process = await asyncio.create_subprocess_exec(
@@ -197,7 +203,10 @@ async def _sign_by_keygen(path: Path, public_key: bytes, challenge: bytes) -> by
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise Refused(Number.SIGN_IN_REFUSED, "ssh-keygen did not sign; see what it said")
+        raise BadInput(
+            f"ssh-keygen did not sign with {path}; see what it said",
+            f"it asks for a passphrase on a terminal; without one have an agent hold the key: ssh-add {path}",
+        )
     return _signature(output, public_key)
 
 

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from strongroom.client.errors import BadInput
+from strongroom.client.errors import BadInput, NotSignedIn
 from strongroom.client.results import Method
 from strongroom.client.sign_in.flow import Flow
 from strongroom.protocol import sign_in_messages as wire
+from strongroom.protocol.errors import Number, Refused
 
 MAX_USER: Final = 256
 MAX_PASSWORD: Final = 1024
@@ -52,14 +53,21 @@ class PasswordSignIn:
             raise BadInput(
                 "user name or password is too long", f"they have at most {MAX_USER} and {MAX_PASSWORD} characters"
             )
-        return await flow.server.ask(
-            wire.PasswordSignIn(
-                vault_cluster=flow.vault_cluster,
-                capsule=flow.place.capsule,
-                method=flow.method.digest,
-                user=given.user,
-                password=given.password,
-                with_ticket=flow.with_ticket,
-            ),
-            wire.SignedIn,
+        request = wire.PasswordSignIn(
+            vault_cluster=flow.vault_cluster,
+            capsule=flow.place.capsule,
+            method=flow.method.digest,
+            user=given.user,
+            password=given.password,
+            with_ticket=flow.with_ticket,
         )
+        try:
+            return await flow.server.ask(request, wire.SignedIn)
+        except Refused as error:
+            if error.number is not Number.SIGN_IN_REFUSED:
+                raise
+            # Which of them it is, strangers are not told.
+            raise NotSignedIn(
+                "user name or password is wrong, or the account may not sign in",
+                "type them again; the Authenticator's operator finds why",
+            ) from None

@@ -25,6 +25,9 @@ from strongroom.protocol.instructions import WorkloadPublic, workload_audience
 
 MAX_TOKEN: Final = 16 * 1024
 """Characters."""
+MAX_BEARER_LIFE: Final = 600
+LEEWAY: Final = 60
+"""Seconds; clocks differ."""
 BOUND: Final = "strongroom:"
 """What audiences of one session begin with."""
 
@@ -51,6 +54,7 @@ class TokenSignIn:
         audience = fixed or workload_audience(flow.place.cluster_id, flow.binding_key)
         token = (await self._source(audience)).strip()
         verify_audience(token, audience)
+        verify_life(token, flow.now(), at_most=MAX_BEARER_LIFE if fixed else None)
         return await flow.server.ask(
             wire.TokenSignIn(
                 vault_cluster=flow.vault_cluster,
@@ -73,6 +77,35 @@ def verify_audience(token: str, audience: str) -> None:
             f"the workload's token is for {str(named)[:200]!r}, not for {audience!r}",
             "have the platform make one for that audience",
         )
+
+
+def verify_life(token: str, now: float, *, at_most: int | None) -> None:
+    """Raises `BadInput` for a token that the Authenticator would refuse for its `exp`, without saying so. `now` in
+    unix seconds; `at_most` in seconds, of a token that counts for whoever brings it."""
+    claims = _claims(token)
+    made, ends = _time(claims.get("iat")), _time(claims.get("exp"))
+    if ends is None:
+        raise BadInput("the workload's token does not say when it expires", "have the platform make one that does")
+    if ends + LEEWAY < now:
+        raise BadInput(
+            f"the workload's token has expired, {_minutes(now - ends)} ago by this machine's clock",
+            "have the platform make a new one",
+        )
+    if at_most is not None and made is not None and ends - made > at_most:
+        raise BadInput(
+            f"the workload's token lives for {_minutes(ends - made)}, and one that anybody may use for at most "
+            f"{_minutes(at_most)}",
+            "have the platform make a shorter one, or leave audience out of the method: then it is bound to the client",
+        )
+
+
+def _time(claim: object) -> float | None:
+    """Unix seconds; None for what is no time of these centuries."""
+    return float(claim) if isinstance(claim, int | float) and 0 <= claim < 2**40 else None
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _claims(token: str) -> dict[str, Any]:
