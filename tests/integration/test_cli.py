@@ -14,6 +14,7 @@ from strongroom.cli.demo.stage import Stage
 from strongroom.cli.main import run
 from strongroom.protocol.limits import MAX_SECRET
 from tests.support.command import strongroom
+from tests.support.people import ssh_key
 
 ADDRESS = "0" * 32
 INSTRUCTIONS = """
@@ -410,6 +411,19 @@ def test_a_record_has_a_name(home):
     assert "strongroom update team/tls/key FILE" in again.err
 
 
+def test_a_name_that_recipients_by_another_method_can_not_find_is_warned_of(home):
+    keys = f'[[method]]\ntype = "keys"\n[[method.key]]\nperson = "bob@example.com"\npublic_key = "{ssh_key("bob")}"\n'
+    (home / "more.toml").write_text(f"{(home / 'instructions.toml').read_text()}\n{keys}")
+    store = ("store", "-", "--for", "bob@example.com")
+    more = (*store, "--instructions", "more.toml")
+    for command, warned in ((more, False), ((*more, "--name", "lost"), True), ((*store, "--name", "found"), False)):
+        stored = strongroom(*command, cwd=home, user="alice", stdin=b"k")
+        assert stored.status == 0, stored.err
+        assert (
+            "nobody finds this name who signs in by method 1 (keys) alone" in " ".join(stored.err.split())
+        ) is warned
+
+
 def test_a_deleted_name_is_taken_again(home):
     named = ("store", "-", "--name", "again", "--for", "bob@example.com")
     assert strongroom(*named, cwd=home, user="alice", stdin=b"old").status == 0
@@ -449,7 +463,7 @@ def test_own_rules_are_checked_before_anything_is_sent(home):
     )
     ran = strongroom("store", "-", "--rules", "rules.cedar", cwd=home, stdin=b"k")
     assert ran.status == 2
-    assert "rules do not parse" in ran.err
+    assert "the rules are not right: policy 0, from line 1: unknown attribute" in ran.err
 
 
 def test_the_data_directory_serves_one_instance(stage, here):

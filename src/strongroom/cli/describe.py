@@ -46,7 +46,7 @@ def describe(
         out.print(named("cluster", place.cluster_id.hex(), indent=2))
     out.print(f"{found.quorum} of {len(found.authenticators)} must agree\n", style="dim")
     for method in found.methods:
-        for name, value in _facts(method).items():
+        for name, value in (_facts(method) | {"digest": method.digest.hex()}).items():
             out.print(named(name, value, indent=0 if name == "sign-in" else 2))
 
 

@@ -13,7 +13,12 @@ from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import Failure, result, result_json, say
 from strongroom.client.addresses import format_address
 from strongroom.client.files import load_trust
+from strongroom.client.results import Description, Receipt
+from strongroom.client.rules_explanation import Methods
+from strongroom.client.vault import AsyncVault
+from strongroom.protocol.instructions import parse_instructions
 from strongroom.protocol.limits import MAX_SECRET
+from strongroom.protocol.messages import OfNamespace
 
 
 @signs_in
@@ -46,11 +51,17 @@ def store(
     ways = login.ways(stdin_is_taken=secret == STDIN)
     data = read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = file_metadata(secret)
+
+    async def work(opened: AsyncVault) -> Receipt:
+        if name is not None:
+            _warn_of_strangers(into, await opened.describe(OfNamespace(namespace=into)), encoded)
+        return await opened.store(
+            data, namespace=into, instructions=encoded, name=name, metadata=metadata, replaces=replaces
+        )
+
     with conflict.explained(lambda error: _taken(f"{into}/{name}") if name else (error.error, error.hint)):
         receipt = run_with_vault(
-            lambda opened: opened.store(
-                data, namespace=into, instructions=encoded, name=name, metadata=metadata, replaces=replaces
-            ),
+            work,
             settings=settings,
             vault=vault,
             trust=trust,
@@ -64,6 +75,20 @@ def store(
         return
     say(f"stored {len(data):,} bytes as version {receipt.version}; the address is:", "dim")
     result(address)
+
+
+def _warn_of_strangers(namespace: str, described: Description, instructions: bytes) -> None:
+    """A named record is described to those alone who sign in by the namespace's own methods (RULES 19): who has another
+    one from the record is not told that there is such a record."""
+    known = {method.digest for method in described.methods}
+    methods = Methods(parse_instructions(instructions).methods)
+    strangers = [methods.name(digest) for digest in methods.by_digest if bytes.fromhex(digest) not in known]
+    if strangers:
+        say(
+            f"think about it: nobody finds this name who signs in by {', '.join(strangers)} alone: {namespace} has no "
+            "such method. Store it without --name, or add the method to the namespace",
+            "yellow",
+        )
 
 
 def _taken(address: str) -> tuple[str, str]:

@@ -20,10 +20,13 @@ _PRINCIPAL: Final = re.compile(r"[0-9a-f]{64}:.{1,256}", re.DOTALL)
 
 
 def parse_address(text: str) -> Address:
-    """The address that `text` names. The first slash ends the namespace; a name may hold more. Raises `BadInput`."""
+    """The address that `text` names. The first slash ends the namespace; a name may hold more. Raises `BadInput`, for
+    a URL, too: `strongroom://team/report` would be a record in a namespace `strongroom:`."""
     if text.startswith("/"):
         return _parse_own(text)
     namespace, slash, name = text.partition("/")
+    if namespace.endswith(":") and name.startswith("/"):
+        raise BadInput(f"{text[:80]!r} is a URL, not an address", "write 32 hex digits, or namespace/name")
     if not slash:
         if _ID.fullmatch(text):
             return ById(id=bytes.fromhex(text))
@@ -70,6 +73,10 @@ def verify_name(name: str, what: str) -> None:
         raise BadInput(f"a {what} has 1 to {MAX_NAME} characters", "choose another one")
     if what == "namespace" and "/" in name:
         raise BadInput(f"{name[:80]!r} can't be a namespace", "leave out the slash: it ends the namespace in addresses")
+    if what == "namespace" and name.endswith(":"):
+        raise BadInput(
+            f"{name[:80]!r} can't be a namespace", "leave out the colon: addresses in it would look like URLs"
+        )
     # Control characters, direction marks and lone surrogates make two different names look the same, or unprintable.
     if not name.isprintable():
         raise BadInput(f"{name[:80]!r} holds a character that can't be seen", "leave it out")

@@ -8,6 +8,7 @@ from strongroom.protocol.limits import MAX_NAME
 from strongroom.protocol.messages import ById, ByName, ByPerson
 
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=MAX_NAME)
+namespaces = printable.filter(lambda name: "/" not in name and not name.endswith(":"))
 
 
 @given(st.binary(min_size=16, max_size=16))
@@ -15,13 +16,13 @@ def test_an_id_reads_back(record_id):
     assert parse_address(format_address(ById(id=record_id))) == ById(id=record_id)
 
 
-@given(printable.filter(lambda name: "/" not in name), printable)
+@given(namespaces, printable)
 def test_a_name_reads_back_also_with_slashes_in_it(namespace, name):
     address = ByName(namespace=namespace, name=name)
     assert parse_address(format_address(address)) == address
 
 
-@given(printable.filter(lambda name: "/" not in name), st.text(st.characters(codec="utf-8"), min_size=1), printable)
+@given(namespaces, st.text(st.characters(codec="utf-8"), min_size=1), printable)
 def test_an_address_of_ones_own_reads_back_whatever_the_provider_calls_people(namespace, subject, name):
     address = ByPerson(namespace=namespace, person=f"{'ab' * 32}:{subject[:256]}", name=name)
     assert parse_address(format_address(address)) == address
@@ -54,6 +55,15 @@ def test_what_is_no_address_is_refused_with_a_hint(text):
     assert caught.value.error.isprintable()
 
 
-def test_a_namespace_with_a_slash_could_not_be_addressed():
+@pytest.mark.parametrize("name", ["a/b", "strongroom:"])
+def test_a_namespace_that_could_not_be_addressed_is_refused(name):
     with pytest.raises(BadInput, match="be a namespace"):
-        verify_name("a/b", "namespace")
+        verify_name(name, "namespace")
+
+
+@pytest.mark.parametrize("text", ["strongroom://team/report", "https://vault.example.com", "a://"])
+def test_a_url_is_not_read_as_a_name_in_a_namespace_of_its_scheme(text):
+    with pytest.raises(BadInput, match="is a URL, not an address") as caught:
+        parse_address(text)
+    assert "namespace/name" in caught.value.hint
+    assert parse_address("team/https://x") == ByName(namespace="team", name="https://x")
