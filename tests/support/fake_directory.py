@@ -140,6 +140,7 @@ class FakeDirectory:
     async def honest_send(self, writer, data):
         writer.write(data)
         await writer.drain()
+        await asyncio.sleep(0)  # drain alone never ends an endless answer when the connection is just being lost
 
     async def _serve(self, reader, writer):
         self.connections += 1
