@@ -87,6 +87,11 @@ USES: tuple[Use, ...] = (
         "keyed hash: row of what is used of a quota",
         (NAMESPACE, ("principal id (UTF-8), empty for all", b"20ab:alice")),
     ),
+    Use(
+        Domain.USAGE_HANDLE,
+        "keyed hash: row of what is used of a quota by marks",
+        (NAMESPACE, ("principal id (UTF-8), empty for all", b"20ab:alice"), ('"marks"', b"marks")),
+    ),
     Use(Domain.ATTEMPTS_HANDLE, "keyed hash: row of refused attempts", (("handle (32)", _of(0x30, 32)),)),
     Use(Domain.JOURNAL_HANDLE, "keyed hash: row of the journal of a record", (("handle (32)", _of(0x30, 32)),)),
     Use(Domain.BLOB_HANDLE, "keyed hash: row of the claim to a blob", (("blob id (16)", _of(0xB0, 16)),)),
