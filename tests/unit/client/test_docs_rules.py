@@ -13,6 +13,7 @@ from strongroom.client.simulation import People as Described
 from strongroom.client.simulation import Record, SignIn, parse_people, simulate
 from strongroom.protocol.codec import encode
 from strongroom.protocol.evaluation import IDENTITY, RECORD
+from strongroom.protocol.instructions import Action
 from strongroom.protocol.rules import ACTIONS, verify_rules
 from tests.support.people import (
     CODES,
@@ -99,7 +100,7 @@ def test_the_rules_for_approvals_let_bob_collect_once_alice_approved_and_nobody_
     """Rules by address under keys, which prove none, made a record that nobody could ever collect, update or delete."""
     by_address, by_key = blocks("cedar", APPROVALS)
     rules = by_address if method is OIDC else by_key
-    asked = ("ask", "collect", "approve", "update", "delete")
+    asked: tuple[Action, ...] = ("ask", "collect", "approve", "update", "delete")
 
     def permitted(phishable, *approvals):
         people = [SignIn(name=name, email=name if method is OIDC else "", phishable=phishable) for name in PEOPLE]
