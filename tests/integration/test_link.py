@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import cast
 
 import httpx
@@ -317,6 +318,32 @@ async def test_the_courier_carries_bytes_and_error_numbers_over_one_connection()
 )
 async def test_urls_that_are_no_fronts_are_unavailable(url):
     assert await number_of(Courier(LOOPBACK), url) == Number.AUTHENTICATOR_UNAVAILABLE
+
+
+async def test_names_that_are_never_answered_for_keep_no_other_authenticator_from_being_asked(monkeypatch):
+    answering, genuine = Event(), socket.getaddrinfo
+
+    def look_up(host, *arguments, **options):
+        if host.endswith(".evil.example"):
+            answering.wait(20)
+            raise OSError
+        return genuine(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    courier, calls = Courier(LOOPBACK), []
+
+    def hang_up(_reader, writer):
+        calls.append(1)
+        writer.close()
+
+    async with serving(hang_up) as url:
+        slow = [asyncio.ensure_future(number_of(courier, f"http://n{n}.evil.example/v1/frame")) for n in range(100)]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(3):
+            assert await number_of(courier, url) == Number.AUTHENTICATOR_UNAVAILABLE
+        assert calls, "it was not reached"
+    answering.set()
+    await asyncio.gather(*slow)
 
 
 @pytest.mark.parametrize(

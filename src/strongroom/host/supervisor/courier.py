@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from strongroom.host.lookups import look_up
 from strongroom.host.supervisor.exchange import Answer, Connection, ConnectionLost
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, from_number
 
@@ -138,8 +138,7 @@ class Courier:
         return answer
 
     async def _connect(self, origin: _Origin) -> Connection:
-        found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        addresses = [str(address[0]) for *_, address in found]
+        addresses = await look_up(origin.host, origin.port)
         if not all(self._permitted(address) for address in addresses):
             raise _unreachable("destination not permitted")
         failure = OSError()

@@ -15,10 +15,10 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache, partial
 from typing import Final
+
+from strongroom.host.lookups import look_up
 
 MAX_CONNECTIONS: Final = 512
 """At once; more wait in the listening socket's backlog. Twice what one Authenticator has under way."""
@@ -27,9 +27,6 @@ CONNECT_SECONDS: Final = 5.0
 CONNECTION_SECONDS: Final = 30.0
 """For one connection in all: an enclave gives a provider less."""
 MAX_ADDRESSES: Final = 16
-MAX_LOOKUPS: Final = 512
-"""Threads that look names up. A name server that never answers holds one for as long as this machine's resolver is
-patient, ten times longer than the enclave is; and that one has 24 lookups under way."""
 
 _CONNECT: Final = 1
 _RESOLVE: Final = 2
@@ -102,16 +99,8 @@ async def _send(connection: socket.socket, data: bytes) -> None:
 
 async def _resolved(host: str, port: int) -> bytes:
     """count ‖ (length ‖ address)*. Raises OSError; ValueError (UnicodeError) for what is no host name."""
-    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_threads(), look_up)
-    addresses = list(dict.fromkeys(str(address[0]).encode("ascii") for *_, address in found))[:MAX_ADDRESSES]
+    addresses = [address.encode("ascii") for address in await look_up(host, port)][:MAX_ADDRESSES]
     return bytes([len(addresses)]) + b"".join(bytes([len(address)]) + address for address in addresses)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    """Not the event loop's own, which are few."""
-    return ThreadPoolExecutor(MAX_LOOKUPS, "lookup")
 
 
 async def _unless_given_up(caller: socket.socket, work: Coroutine[None, None, socket.socket]) -> socket.socket:
