@@ -1,10 +1,9 @@
 """Makes sure that there are ssh-keygen and ssh-agent for the tests: Debian's, installed where this is root and they are
 missing."""
 
-import os
 import shutil
-import subprocess
-import sys
+
+from tools.debian import ensure
 
 PROGRAMS = ("ssh-keygen", "ssh-agent", "ssh-add")
 PACKAGE = "openssh-client"
@@ -16,21 +15,13 @@ def missing() -> list[str]:
 
 
 def main() -> None:
-    if not missing():
-        return
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        print(
-            f"openssh: no {missing()[0]}; tests with ssh keys are skipped (as root: apt-get install {PACKAGE})",
-            file=sys.stderr,
-        )
-        return
-    print("openssh: installing Debian's ssh-keygen and ssh-agent (seconds)", file=sys.stderr, flush=True)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    quiet = {"stdout": subprocess.DEVNULL, "env": environment}
-    subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)  # type: ignore[call-overload]
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", PACKAGE]
-    if subprocess.run(install, check=False, **quiet).returncode != 0 or missing():  # type: ignore[call-overload]
-        raise SystemExit(f"error: Debian's {PACKAGE} could not be installed\nhint: see the lines above")
+    ensure(
+        "openssh",
+        [PACKAGE],
+        lambda: f"no {missing()[0]}" if missing() else None,
+        otherwise="tests with ssh keys are skipped",
+        named="ssh-keygen and ssh-agent (seconds)",
+    )
 
 
 if __name__ == "__main__":
