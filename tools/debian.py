@@ -16,8 +16,8 @@ def ensure(
 ) -> None:
     """Have `packages` installed unless `lacking` says that nothing is. Where that can't be, says what is skipped.
 
-    `what` begins each line, `otherwise` is what happens without, `named` the packages in words. Raises SystemExit when the
-    installation fails.
+    `what` begins each line, `otherwise` is what happens without, `named` the packages in words. Raises SystemExit when
+    the installation fails.
     """
     gap = lacking()
     if gap is None:
