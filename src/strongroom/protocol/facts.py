@@ -23,7 +23,7 @@ class Fact(Message):
     email: ShortText
     groups: list[ShortText]
     claims: Annotated[list[Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
-    """`NAME=VALUE` of the claims that a workload's method names."""
+    """`NAME=VALUE` of the claims that a workload's method names, or of what the quote of an enclave shows."""
     hd: ShortText
     tid: ShortText
     oid: ShortText

@@ -13,13 +13,12 @@ Not stopped here: a program that quotes report data which others choose lends th
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from strongroom.attestation.appraisal import appraise_workload
 from strongroom.attestation.policy import RolePolicy, SnpPolicy, SoftwarePolicy, TdxPolicy, sections_of
 from strongroom.enclave.authenticator.ceremonies import Ceremony
+from strongroom.enclave.authenticator.subjects import MAX_SUBJECT, is_subject
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.facts import Fact, fact
@@ -27,15 +26,13 @@ from strongroom.protocol.instructions import EnclaveMethod, Workload
 from strongroom.protocol.limits import MAX_METHOD
 from strongroom.protocol.sign_in_messages import EnclaveSignIn
 
-MAX_NAME: Final = 255
-
 
 def verify_enclaves(method: EnclaveMethod) -> None:
     """Raises `Misuse` METHOD_INVALID with the place and the reason."""
     names = [one.name for one in method.workloads]
     for at, one in enumerate(method.workloads):
-        if not (0 < len(one.name) <= MAX_NAME and one.name.isascii() and one.name.isprintable()):
-            raise _invalid(f"workloads[{at}].name: not 1 to {MAX_NAME} printable ASCII characters")
+        if not is_subject(one.name):
+            raise _invalid(f"workloads[{at}].name: not 1 to {MAX_SUBJECT} printable ASCII characters")
         if one.name in names[:at]:
             raise _invalid(f"workloads[{at}].name: listed twice")
         _verify_policy(_policy(one, at), at)

@@ -14,12 +14,11 @@ Attacks stopped here:
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from strongroom.enclave.authenticator.ceremonies import Ceremony
 from strongroom.enclave.authenticator.sshsig import PRESENT, VERIFIED, Touch, parse_ssh_key, verify_sshsig
+from strongroom.enclave.authenticator.subjects import MAX_SUBJECT, is_subject
 from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.facts import Fact, fact
@@ -27,15 +26,13 @@ from strongroom.protocol.instructions import KeyOfPerson, KeysMethod
 from strongroom.protocol.primitives import Domain, digest, fingerprint
 from strongroom.protocol.sign_in_messages import KeySignIn
 
-MAX_PERSON: Final = 255
-
 
 def verify_keys(method: KeysMethod) -> None:
     """Raises `Misuse` METHOD_INVALID with the place and the reason."""
     listed = [one.public_key for one in method.keys]
     for at, one in enumerate(method.keys):
-        if not (0 < len(one.person) <= MAX_PERSON and one.person.isascii() and one.person.isprintable()):
-            raise _invalid(f"keys[{at}].person: not 1 to {MAX_PERSON} printable ASCII characters")
+        if not is_subject(one.person):
+            raise _invalid(f"keys[{at}].person: not 1 to {MAX_SUBJECT} printable ASCII characters")
         try:
             key = parse_ssh_key(one.public_key)
         except Misuse as error:

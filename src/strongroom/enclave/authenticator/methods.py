@@ -11,6 +11,7 @@ from strongroom.enclave.authenticator.directory import verify_directory
 from strongroom.enclave.authenticator.enclaves import verify_enclaves
 from strongroom.enclave.authenticator.jwks import verify_issuer
 from strongroom.enclave.authenticator.keys import verify_keys
+from strongroom.enclave.authenticator.subjects import is_subject
 from strongroom.enclave.authenticator.workloads import verify_workloads
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.protocol.errors import Misuse, Number, Refused
@@ -87,7 +88,7 @@ def _verify_passkeys(method: PasskeyMethod, egress: Egress) -> None:
     if len(set(listed)) != len(listed):
         raise _invalid("a passkey is listed twice")
     for passkey in method.passkeys:
-        if not (0 < len(passkey.person) <= 255 and passkey.person.isascii() and passkey.person.isprintable()):
+        if not is_subject(passkey.person):
             raise _invalid("the person of a passkey is not 1 to 255 printable ASCII characters")
         parse_public_key(passkey.public_key)
 

@@ -20,6 +20,7 @@ from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
 from strongroom.enclave.authenticator.jwks import Algorithm, KeySet
+from strongroom.enclave.authenticator.subjects import is_subject
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Channel
@@ -188,7 +189,7 @@ def verify_times(claims: Registered, now: int) -> None:
 
 def subject_of(claims: Registered) -> str:
     """Raises `Untrusted` TOKEN_UNTRUSTED."""
-    if not (0 < len(claims.sub) <= 255 and claims.sub.isascii() and claims.sub.isprintable()):
+    if not is_subject(claims.sub):
         raise token_untrusted("sub is not 1 to 255 printable ASCII characters")
     return claims.sub
 
