@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.limits import MAX_EVIDENCE
+from strongroom.protocol.limits import MAX_EVIDENCE, MAX_WITNESSES
 from strongroom.protocol.primitives import KEM_PUBLIC_KEY, SIGNATURE, SIGNING_PUBLIC_KEY, Domain, digest
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -50,8 +50,13 @@ class Genesis(Message):
     threshold: Count
     approvers: Annotated[list[SigningPublicKey], Meta(max_length=32)]
     approvals: Count
-    witnesses: Annotated[list[ShortText], Meta(max_length=32)]
+    log_key: Bytes32
+    """Ed25519 public key of the log's checkpoints (RULES 23). Its private half lives in the ring and never turns."""
+    witnesses: Annotated[list[ShortText], Meta(max_length=MAX_WITNESSES)]
+    """Verifier keys (C2SP signed-note) of who cosigns checkpoints. None: whole-database rollback is noticed by clients
+    alone, and the cluster has exactly one instance."""
     cosignatures: Count
+    """How many of them it takes: more than half, so that no two histories both get as many. 0 without witnesses."""
     development: bool
     """True: one automatic custodian, no protection against the operator. Said everywhere."""
 

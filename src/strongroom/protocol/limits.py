@@ -55,6 +55,22 @@ MAX_APPROVAL_LIFE: Final = 30 * 24 * 3600
 MAX_MARKS: Final = 64
 """Marks of one person that have not expired."""
 
+MAX_WITNESSES: Final = 15
+"""Witnesses of one cluster."""
+MAX_CHECKPOINT: Final = 4 * 1024
+"""A signed checkpoint with its cosignatures."""
+MAX_PROOF: Final = 63
+"""Hashes of one proof of inclusion or consistency."""
+MAX_TRAIL: Final = 128
+"""Log entries of one answer to `trail`."""
+LEASE: Final = 600
+"""Seconds for which a Vault releases secrets after the last cosignature over fresh randomness of its own (RULES 24)."""
+LEASE_RELEASES: Final = 10_000
+"""Secrets that it releases in that time: a host can hold its clock still."""
+WITNESS_PATIENCE: Final = 5
+"""Seconds for which a checkpoint waits for cosignatures before the Vault takes no more changes: what is acknowledged
+without them is never older."""
+
 KEY_PERIOD: Final = 3600
 """Seconds between turns of the attested HPKE key."""
 KEY_OVERLAP: Final = 600

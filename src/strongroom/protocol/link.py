@@ -32,14 +32,24 @@ class Operation(IntEnum):
     EVIDENCE = 3
     SESSION = 4
     FRAME = 5
+    CHECKPOINT = 6
+    """The newest signed checkpoint of the log, for whoever may see it."""
     READ = 16
     COMMIT = 17
     POST = 18
     COLLATERAL = 19
+    LEAVES = 20
+    INCLUSION = 21
+    CONSISTENCY = 22
+    COSIGN = 23
+    """Have the signed checkpoint in the body cosigned by the witnesses; the answer is their signature lines, as many as
+    came in time. What they are worth, the enclave finds out."""
 
 
 RowKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+LogHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -51,6 +61,9 @@ class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
     """P-256 public key (65) of who makes namespaces; only read at genesis."""
     config: dict[str, str]
     """Configuration values that differ from the default; they become claims."""
+    witnesses: list[str]
+    """Verifier keys of the witnesses, and how many of them it takes; only read at genesis."""
+    cosignatures: Annotated[int, Meta(ge=0, le=64)]
 
 
 class Put(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -63,10 +76,12 @@ class Put(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=Tr
 
 
 class Commit(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """One transaction: all puts and log entries, or none. An answer OK means durable."""
+    """One transaction: all puts and leaves, or none. An answer OK means durable."""
 
     puts: list[Put]
-    log: list[bytes]
+    size: Position
+    """Leaves of the log before this; another number in the database is a CONFLICT."""
+    leaves: list[bytes]
 
 
 class Read(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -82,6 +97,34 @@ class Row(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=Tr
 
 class Rows(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     rows: list[Row | None]
+
+
+class Leaves(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Leaves of the log by index; the answer is a `LeavesFound` with None for each that is absent."""
+
+    indexes: list[Position]
+
+
+class LeavesFound(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    leaves: list[bytes | None]
+
+
+class Inclusion(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Proofs (RFC 6962 2.1.1) that these leaves are in the log of `size` leaves; the answer is a `Proofs`, in order."""
+
+    indexes: list[Position]
+    size: Position
+
+
+class Consistency(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """A proof (RFC 6962 2.1.2) that the log of `size` leaves extends that of `old`; the answer is a `Proofs` of one."""
+
+    old: Position
+    size: Position
+
+
+class Proofs(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    proofs: list[list[LogHash]]
 
 
 class Post(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):

@@ -1,7 +1,8 @@
 """Every cryptographic call of Strongroom and every domain label, in one file.
 
 Suite of protocol version 1, without options: SHA-256, HMAC-SHA256, HKDF-SHA256, AES-256-GCM, ECDSA P-256 with
-SHA-256 (raw r ‖ s), HPKE (RFC 9180) with KEM MLKEM768-X25519 (0x647a), HKDF-SHA256 and AES-256-GCM.
+SHA-256 (raw r ‖ s), HPKE (RFC 9180) with KEM MLKEM768-X25519 (0x647a), HKDF-SHA256 and AES-256-GCM. Checkpoints of the
+log and their cosignatures are Ed25519, because C2SP says so.
 
 Why each nonce is safe stands beside the call. Randomness is passed in, or drawn by `cryptography` when it makes
 a key. `spec/primitives.md` is the prose, `spec/vectors/authenticated-bytes.txt` pins what is authenticated.
@@ -16,7 +17,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import (
@@ -67,8 +68,13 @@ class Domain(Enum):
     BLOB_HANDLE = "blob handle"
     RING_HANDLE = "ring handle"
     RECORD = "record"
-    LOG_RUN = "log run"
+    LOG_KEY = "log key"
     LOG_ENTRY = "log entry"
+    LOG_COMMITMENT = "log commitment"
+    HEAD_HANDLE = "head handle"
+    BUCKET_HANDLE = "bucket handle"
+    BUCKET = "bucket"
+    ROW = "row"
     PAYLOAD = "payload"
     OPENING = "opening"
     INSTRUCTIONS = "instructions"
@@ -265,6 +271,42 @@ def verify_signature(public: bytes, signature: bytes, domain: Domain, *parts: by
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
         der = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
         key.verify(der, frame_parts(domain, *parts), ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        raise Untrusted(Number.INTEGRITY, "bad signature") from None
+
+
+# --- Ed25519 --------------------------------------------------------------------------------------------------
+
+NOTE_PUBLIC_KEY: Final = 32
+NOTE_SEED: Final = 32
+
+
+class NoteKey:
+    """An Ed25519 private key (RFC 8032) for one purpose: checkpoints of one log, or one witness's cosignatures.
+
+    What it signs has no label of `Domain`: C2SP prescribes every byte (`protocol.notes`). So no other purpose may
+    ever have the same key.
+    """
+
+    __slots__ = ("_private", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        """From 32 random bytes."""
+        self._private = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
+        self.public: Final = self._private.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes; the same for the same message."""
+        return self._private.sign(message)
+
+    def __repr__(self) -> str:
+        return "NoteKey(redacted)"
+
+
+def verify_note_signature(public: bytes, signature: bytes, message: bytes) -> None:
+    """Raises `Untrusted` INTEGRITY unless `signature` (64 bytes) is one of `message` under `public` (32 bytes)."""
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):
         raise Untrusted(Number.INTEGRITY, "bad signature") from None
 
