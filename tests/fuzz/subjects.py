@@ -312,7 +312,7 @@ def trust_policy() -> Subject:
         nitro=policies.nitro(),
         insecure_software=policies.software(roots=[bytes(32)]),
     )
-    full = TrustPolicy(1, "insecure", role, policies.role())
+    full = TrustPolicy(1, "insecure", role, policies.role(), [], 0)
 
     def read(text: bytes) -> object:
         policy = parse_trust_policy(text.decode("utf-8", "surrogateescape"))

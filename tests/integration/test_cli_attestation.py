@@ -84,7 +84,7 @@ def written(path, policy):
 
 def policy_file(path, kind, found, **changes):
     vault = policies.role(**{kind: section(kind, found | changes)})
-    return written(path, TrustPolicy(1, "test", vault, policies.role()))
+    return written(path, TrustPolicy(1, "test", vault, policies.role(), [], 0))
 
 
 # --- real evidence --------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def software(tmp_path):
     evidence, _, _ = parse_evidence(cluster.evidence())
     (tmp_path / "quote").write_bytes(evidence.quote)
     (tmp_path / "collateral").write_bytes(evidence.collateral)
-    written(tmp_path / "trust.toml", TrustPolicy(1, "insecure", cluster.policy(), policies.role()))
+    written(tmp_path / "trust.toml", TrustPolicy(1, "insecure", cluster.policy(), policies.role(), [], 0))
     return ["appraise", tmp_path / "quote", "--collateral", tmp_path / "collateral", "--at", NOW]
 
 
@@ -260,7 +260,7 @@ def test_software_evidence_counts_only_where_it_is_asked_for_by_name(appraise, s
 
 def test_software_evidence_of_another_root_is_refused(appraise, software, tmp_path):
     other = Cluster("vault").policy(roots=[fingerprint(b"another")])
-    written(tmp_path / "trust.toml", TrustPolicy(1, "insecure", other, policies.role()))
+    written(tmp_path / "trust.toml", TrustPolicy(1, "insecure", other, policies.role(), [], 0))
     by_policy = ("--policy", tmp_path / "trust.toml", "--role", "vault", "--kind", "insecure-software")
     status, found = appraise(*software, *by_policy)
     assert (status, found["number"], found["report"]) == (10, 306, None)

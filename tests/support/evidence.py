@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,7 +27,7 @@ from strongroom.protocol.evidence import (
     cluster_id,
     report_data,
 )
-from strongroom.protocol.primitives import Domain, KemKey, SigningKey, fingerprint
+from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, fingerprint
 from tests.support import policies
 
 NOW = 1_790_000_000
@@ -51,8 +52,11 @@ def pki(seed: bytes = bytes(32)) -> SyntheticPki:
 class Cluster:
     """A cluster of one role, with its keys."""
 
-    def __init__(self, role: Role, seed: bytes = bytes(32)) -> None:
+    def __init__(
+        self, role: Role, seed: bytes = bytes(32), *, witnesses: Sequence[str] = (), cosignatures: int = 0
+    ) -> None:
         self.role: Role = role
+        self.log_key = NoteKey(os.urandom(32))
         self.pki = pki(seed)
         self.key = SigningKey.generate()
         self.kem = KemKey(bytes(31) + b"\x01")
@@ -66,8 +70,9 @@ class Cluster:
                 threshold=0,
                 approvers=[],
                 approvals=0,
-                witnesses=[],
-                cosignatures=0,
+                log_key=self.log_key.public,
+                witnesses=list(witnesses),
+                cosignatures=cosignatures,
                 development=True,
             )
         )

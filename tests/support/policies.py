@@ -15,6 +15,8 @@ from strongroom.attestation.policy import (
     TdxPolicy,
     TrustPolicy,
 )
+from strongroom.protocol.notes import COSIGNATURE, Verifier
+from strongroom.protocol.primitives import NoteKey
 
 INTEL: dict[str, Any] = {
     "tcb_statuses": ["UpToDate"],
@@ -107,7 +109,19 @@ def any_of(kind: shape.Type) -> st.SearchStrategy[Any]:
 def honestly_named(policy: TrustPolicy) -> TrustPolicy:
     accepts = policy.vault.insecure_software is not None or policy.authenticator.insecure_software is not None
     name = policy.name.replace("insecure", "")
-    return TrustPolicy(1, f"{name} insecure" if accepts else name, policy.vault, policy.authenticator)
+    return TrustPolicy(
+        1,
+        f"{name} insecure" if accepts else name,
+        policy.vault,
+        policy.authenticator,
+        [witness_key(at) for at in range(len(policy.witnesses))],
+        len(policy.witnesses) // 2 + 1 if policy.witnesses else 0,
+    )
+
+
+def witness_key(at: int) -> str:
+    """Verifier key of a witness of this number."""
+    return str(Verifier(f"witness-{at}.example", COSIGNATURE, NoteKey(bytes([at]) * 32).public))
 
 
 TRUST_POLICIES = any_of(shape.type_info(TrustPolicy)).map(honestly_named)

@@ -170,7 +170,12 @@ class ServedWorld:
     @property
     def trust(self) -> TrustPolicy:
         return TrustPolicy(
-            version=1, name="insecure test", vault=self.world.policy("vault"), authenticator=self.world.policy()
+            version=1,
+            name="insecure test",
+            vault=self.world.policy("vault"),
+            authenticator=self.world.policy(),
+            witnesses=[],
+            cosignatures=0,
         )
 
     def now(self) -> float:

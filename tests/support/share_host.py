@@ -52,7 +52,8 @@ class Oracle:
         genesis = encode(
             Genesis(
                 version=1, role=role, cluster_key=self.key.public, owner_key=self.key.public, custodians=[],
-                threshold=0, approvers=[], approvals=0, witnesses=[], cosignatures=0, development=True,
+                threshold=0, approvers=[], approvals=0, log_key=bytes(32), witnesses=[], cosignatures=0,
+                development=True,
             )
         )  # fmt: skip
         self.cluster_id = cluster_id(genesis)

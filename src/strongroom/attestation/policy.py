@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.evidence import Bytes16, Bytes32, Bytes48, Bytes64, ConfigValue, Count, PlatformKind, ShortText
+from strongroom.protocol.limits import MAX_WITNESSES
 from strongroom.protocol.primitives import Domain, digest
 
 TcbStatus = Literal[
@@ -179,6 +180,11 @@ class TrustPolicy(Message):
     """Must contain `insecure` when software evidence is accepted."""
     vault: RolePolicy
     authenticator: RolePolicy
+    witnesses: Annotated[list[ShortText], Meta(max_length=MAX_WITNESSES)]
+    """Verifier keys (C2SP signed-note) of the Vault's witnesses: exactly those of its genesis statement. None: a
+    database that was restored in secret is noticed by this client alone, where it has been here before."""
+    cosignatures: Count
+    """How many of them it takes: more than half. 0 without witnesses."""
 
 
 def sections_of(policy: RolePolicy) -> dict[PlatformKind, AnyPlatformPolicy]:

@@ -1,7 +1,7 @@
 """`trust.toml`: a trust policy as text that a person can read, compare and edit. Text in, text out; no files.
 
 Both directions follow the types in `attestation.policy`: bytes are hex, a platform without a section is refused, and an
-optional list that stands for "no matter which" says "any".
+optional list that stands for "no matter which" says "any". A Vault without witnesses is one of which nothing is said.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from msgspec import inspect as shape
 
 from strongroom.attestation.policy import IntelPolicy, RolePolicy, TrustPolicy, sections_of
 from strongroom.attestation.toml_text import parse_toml
+from strongroom.attestation.witnessing import parse_witnesses
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.notes import COSIGNATURE, parse_verifier
 
 MAX_TRUST_FILE: Final = 256 * 1024
 """Bytes."""
@@ -31,6 +33,8 @@ _SHORT: Final = 72
 """Columns up to which a whole list does."""
 _SHAPE: Final = shape.type_info(TrustPolicy)
 _ROLE: Final = shape.type_info(RolePolicy)
+
+_NO_WITNESSES: Final = {"witnesses": [], "cosignatures": 0}
 
 _COMMENTS: Final = {
     "clusters": "Clusters. Without this pin the host could start the genuine program with custodians of its own.",
@@ -51,6 +55,8 @@ _COMMENTS: Final = {
     "require_crl": "AMD's list of revoked certificates must come along.",
     "allow_perfmon": "Performance counters inside the TD.",
     "instances": 'EC2 instances; "any" accepts every one of AWS.',
+    "witnesses": "Who watches that the Vault shows everybody one history, and never an older state (verifier keys).",
+    "cosignatures": "How many of them must have seen what the Vault shows.",
 }
 _SECTIONS: Final = {
     "sgx": "Intel SGX; measurement: MRENCLAVE, signer: MRSIGNER.",
@@ -62,7 +68,8 @@ _SECTIONS: Final = {
 
 
 def parse_trust_policy(text: str) -> TrustPolicy:
-    """Parse `trust.toml`. Every field must be there, nothing else may; only sections of platforms may be left out.
+    """Parse `trust.toml`. Every field must be there, nothing else may; only sections of platforms may be left out, and
+    the witnesses together with their number.
 
     Raises `Misuse` with the place: line and column of a syntax error, else the line and the field's dotted name.
     """
@@ -73,6 +80,8 @@ def parse_trust_policy(text: str) -> TrustPolicy:
     except ValueError as error:
         raise Misuse(Number.MALFORMED, f"trust policy: not TOML: {error}") from None
     try:
+        if not untyped.keys() & _NO_WITNESSES.keys():
+            untyped |= _NO_WITNESSES
         policy = msgspec.convert(_from_text(untyped, _SHAPE, ""), TrustPolicy, builtin_types=(bytes,))
     except _Misplaced as error:
         raise _misuse(text, error.what, error.place) from None
@@ -82,6 +91,7 @@ def parse_trust_policy(text: str) -> TrustPolicy:
         raise _misuse(text, what, place.strip("`$.")) from None
     _verify_name(text, policy)
     _verify_advisories(text, policy)
+    _verify_witnesses(text, policy)
     return policy
 
 
@@ -109,15 +119,19 @@ def parse_workload_policy(untyped: dict[str, Any], place: str) -> RolePolicy:
 def format_trust_policy(policy: TrustPolicy) -> str:
     """The text of a policy, with a comment on what each pin means; `parse_trust_policy` gives the policy back.
 
-    Raises `Misuse` when the name hides, or wrongly claims, that the policy accepts software evidence.
+    Raises `Misuse` when the name hides, or wrongly claims, that the policy accepts software evidence, and for witnesses
+    that nobody could count.
     """
     _verify_name("", policy)
+    _verify_witnesses("", policy)
     lines = [
         "# What this client trusts. Evidence that does not fit is refused; an empty list accepts nothing, and neither",
         "# does a platform without a section.",
         f"version = {policy.version}",
         f"name = {_value(policy.name)}",
     ]
+    if policy.witnesses:
+        lines += _fields(policy, "", _NO_WITNESSES)
     for name in ("vault", "authenticator"):
         role = getattr(policy, name)
         lines += ["", f"[{name}]", *_fields(role, name, ("clusters", "config"))]
@@ -147,6 +161,18 @@ def _verify_advisories(text: str, policy: TrustPolicy) -> None:
                 if not _ADVISORY.fullmatch(advisory):
                     place = f"{name}.{kind.replace('-', '_')}.refused_advisories[{at}]"
                     raise _misuse(text, "expected INTEL-SA- and five digits", place)
+
+
+def _verify_witnesses(text: str, policy: TrustPolicy) -> None:
+    for at, key in enumerate(policy.witnesses):
+        try:
+            parse_verifier(key, COSIGNATURE)
+        except Misuse as error:
+            raise _misuse(text, error.reason, f"witnesses[{at}]") from None
+    try:
+        parse_witnesses(policy.witnesses, policy.cosignatures)
+    except Misuse as error:
+        raise _misuse(text, error.reason, "cosignatures") from None
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -70,6 +70,8 @@ def pin_exactly(vault: Genuine, authenticator: Genuine, *, machines: bool = Fals
         name="insecure-pinned" if software else "pinned",
         vault=_pinned(vault, machines=machines),
         authenticator=_pinned(authenticator, machines=machines),
+        witnesses=vault.genesis.witnesses,
+        cosignatures=vault.genesis.cosignatures,
     )
 
 
@@ -99,7 +101,14 @@ def verify_floors(old: TrustPolicy, new: TrustPolicy, path: object) -> list[str]
                 if seen > floor:
                     changes.append(f"{role}: the floor of {part} rises from {floor} to {seen}")
             changes += [f"{role}: {change}" for change in _rules_changed(known[kind], pinned[kind])]
+    if (old.cosignatures, set(old.witnesses)) != (new.cosignatures, set(new.witnesses)):
+        changes.append(f"vault: witnesses were {_watched(old)}, become {_watched(new)}")
     return changes
+
+
+def _watched(policy: TrustPolicy) -> str:
+    names = ", ".join(key.partition("+")[0] for key in policy.witnesses)
+    return f"{policy.cosignatures} of {names}" if names else "none"
 
 
 def _rules_changed(old: AnyPlatformPolicy, new: AnyPlatformPolicy) -> Iterator[str]:

@@ -66,7 +66,9 @@ At = Annotated[
 ]
 
 _NOTHING: Final = RolePolicy(clusters=[], config=[], sgx=None, tdx=None, snp=None, nitro=None, insecure_software=None)
-_NO_TRUST: Final = TrustPolicy(version=1, name="none", vault=_NOTHING, authenticator=_NOTHING)
+_NO_TRUST: Final = TrustPolicy(
+    version=1, name="none", vault=_NOTHING, authenticator=_NOTHING, witnesses=[], cosignatures=0
+)
 """Rules can be read without: how the Vault recognises the Authenticators is another question."""
 
 

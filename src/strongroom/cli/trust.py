@@ -22,7 +22,7 @@ from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, printable, s
 from strongroom.client.errors import BadInput
 from strongroom.client.explanation import Step, explain, explain_cluster
 from strongroom.client.files import load_trust
-from strongroom.client.policy_explanation import explain_role, explain_section
+from strongroom.client.policy_explanation import explain_role, explain_section, explain_witnesses
 from strongroom.client.session import fetch_evidence
 from strongroom.protocol.evidence import Role
 
@@ -90,6 +90,9 @@ def pin(
         say(f"{genuine.role} at {url}", "bold")
         print_steps(stderr(), [*_role_steps(role), *_beside(genuine)])
         say()
+    say("the log of the Vault", "bold")
+    print_steps(stderr(), explain_witnesses(policy))
+    say()
     for change in changes:
         say(change)
     if not yes:
@@ -112,6 +115,8 @@ def show(file: FileArgument = None, config: options.Config = None) -> None:
     for role, accepted in (("vault", policy.vault), ("authenticator", policy.authenticator)):
         out.print(f"\n{role}", style="bold")
         print_steps(out, _role_steps(accepted))
+    out.print("\nthe log of the Vault", style="bold")
+    print_steps(out, explain_witnesses(policy))
 
 
 def look_at(url: str, role: Role, allowed: Collection[Weakness]) -> Genuine:

@@ -15,6 +15,7 @@ from strongroom.attestation.policy import (
     SoftwarePolicy,
     TdxMeasurement,
     TdxPolicy,
+    TrustPolicy,
 )
 from strongroom.client.explanation import PLATFORMS, Step
 from strongroom.protocol.evidence import PlatformKind
@@ -29,6 +30,15 @@ def explain_role(policy: RolePolicy) -> list[Step]:
         *_listed("clusters", [one.hex() for one in policy.clusters], "only these, of the programs below"),
         *_listed("configuration", config, "exactly so; anything else is refused", empty="all defaults"),
     ]
+
+
+def explain_witnesses(policy: TrustPolicy) -> list[Step]:
+    """Who watches the Vault."""
+    if not policy.witnesses:
+        alone = "a database restored in secret is noticed only by who was here before"
+        return [Step("witnesses", "none", alone)]
+    number = f"{policy.cosignatures} of {len(policy.witnesses)} must have seen what the Vault shows"
+    return [*_listed("witnesses", policy.witnesses, number)]
 
 
 def explain_section(kind: PlatformKind, section: AnyPlatformPolicy) -> list[Step]:

@@ -186,7 +186,14 @@ async def test_an_authenticator_that_only_the_depositor_trusts_gets_no_sign_in(a
     receipt = await stored(alone, "bob")
     user = InFront(alone, "bob")
     trust = alone.trust
-    stranger = TrustPolicy(version=1, name=trust.name, vault=trust.vault, authenticator=alone.world.policy("vault"))
+    stranger = TrustPolicy(
+        version=1,
+        name=trust.name,
+        vault=trust.vault,
+        authenticator=alone.world.policy("vault"),
+        witnesses=[],
+        cosignatures=0,
+    )
     async with page(alone, user=user, trust=stranger) as bob:
         with pytest.raises(Untrusted):
             await bob.call("collect", receipt.address.id.hex())
@@ -205,7 +212,9 @@ async def test_a_genuine_authenticator_of_another_cluster_gets_no_sign_in_in_its
         measurements=ours.insecure_software.measurements,
     )
     both = policies.role(clusters=[*ours.clusters, *theirs.clusters], insecure_software=program)
-    trust = TrustPolicy(version=1, name="insecure test", vault=alone.trust.vault, authenticator=both)
+    trust = TrustPolicy(
+        version=1, name="insecure test", vault=alone.trust.vault, authenticator=both, witnesses=[], cosignatures=0
+    )
     user = InFront(alone, "bob")
 
     async def carry(operation, body):

@@ -75,7 +75,14 @@ async def test_no_password_is_typed_where_the_user_does_not_trust_the_authentica
     method = directory_method("ad.example.com", ["ldaps://ad.example.com"], base="dc=example,dc=com")
     address = await stored_by(alone, Policy.anyone_signed_in(method=method).may("collect"), method)
     trust = alone.trust
-    stranger = TrustPolicy(version=1, name=trust.name, vault=trust.vault, authenticator=alone.world.policy("vault"))
+    stranger = TrustPolicy(
+        version=1,
+        name=trust.name,
+        vault=trust.vault,
+        authenticator=alone.world.policy("vault"),
+        witnesses=[],
+        cosignatures=0,
+    )
     user = AtTheKeyboard(("alice", PASSWORD))
     digest = method_digest(encode(method)).hex()
     async with page(alone, password=user, directories=[digest], trust=stranger) as bob:

@@ -10,6 +10,7 @@ from strongroom.attestation.policy import NitroMeasurement, SgxSigner, TdxMeasur
 from strongroom.attestation.trust_file import MAX_TRUST_FILE, format_trust_policy, parse_trust_policy
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import ConfigValue
+from strongroom.protocol.notes import ED25519, Verifier
 from tests.support import policies
 
 ROLE = policies.role(
@@ -24,7 +25,7 @@ ALL = policies.role(
     snp=policies.snp(chip_ids=[b"\x11" * 64]),
     nitro=policies.nitro(measurements=[NitroMeasurement(bytes(48), bytes(48), bytes(48))]),
 )
-POLICY = TrustPolicy(1, "house", ROLE, ROLE)
+POLICY = TrustPolicy(1, "house", ROLE, ROLE, [], 0)
 TEXT = format_trust_policy(POLICY)
 
 
@@ -35,7 +36,7 @@ def test_every_policy_survives_its_text(policy):
 
 
 def test_the_text_says_what_each_pin_means():
-    text = format_trust_policy(TrustPolicy(1, "house", ALL, ROLE))
+    text = format_trust_policy(TrustPolicy(1, "house", ALL, ROLE, [], 0))
     assert tomllib.loads(text)["vault"]["clusters"] == ["cd" * 32]
     for section, fields in tomllib.loads(text)["vault"].items():
         mark = f"\n[vault.{section}]\n" if isinstance(fields, dict) else f"\n{section} = "
@@ -125,7 +126,8 @@ def test_a_role_that_is_no_table_is_refused(value):
 @pytest.mark.parametrize("role", ["vault", "authenticator"])
 def test_a_policy_that_accepts_software_evidence_must_say_so_by_name(role):
     insecure = msgspec.structs.replace(ROLE, insecure_software=policies.software())
-    fields: dict[str, Any] = {"version": 1, "vault": ROLE, "authenticator": ROLE, role: insecure}
+    fields: dict[str, Any] = {"version": 1, "vault": ROLE, "authenticator": ROLE, "witnesses": [], "cosignatures": 0}
+    fields[role] = insecure
     honest = TrustPolicy(**fields, name="insecure demo")
     text = format_trust_policy(honest)
     assert "# INSECURE" in text
@@ -142,7 +144,7 @@ def test_a_policy_that_accepts_no_software_evidence_must_not_be_named_insecure()
 
 
 def test_the_line_that_an_error_names_is_the_one():
-    text = format_trust_policy(TrustPolicy(1, "house", ALL, ALL))
+    text = format_trust_policy(TrustPolicy(1, "house", ALL, ALL, [], 0))
     lines = text.splitlines()
     second = [at for at, line in enumerate(lines) if line == "[[authenticator.tdx.measurements]]"][1]
     assert lines[second + 3].startswith("rtmr1 = ")
@@ -165,3 +167,43 @@ def test_any_text_gives_only_declared_errors(text):
         parse_trust_policy(text)
     with pytest.raises(Misuse):
         parse_trust_policy(TEXT[: len(text)] + text)
+
+
+WITNESSES = [policies.witness_key(at) for at in range(3)]
+WATCHED = format_trust_policy(TrustPolicy(1, "house", ROLE, ROLE, WITNESSES, 2))
+
+
+def test_a_policy_that_says_nothing_of_witnesses_is_of_a_vault_without():
+    assert "witnesses" not in TEXT
+    assert parse_trust_policy(TEXT).witnesses == []
+    assert parse_trust_policy(TEXT.replace("[vault]", "witnesses = []\ncosignatures = 0\n[vault]", 1)) == POLICY
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("cosignatures = 2\n", "", "missing required field `cosignatures`"),
+        ("cosignatures = 2", "cosignatures = 1", "not more than half of 3, and at most all - at cosignatures, line"),
+        ("cosignatures = 2", "cosignatures = 4", "not more than half of 3, and at most all - at cosignatures, line"),
+        ("cosignatures = 2", "cosignatures = 0", "not more than half of 3, and at most all - at cosignatures, line"),
+        ("cosignatures = 2", "cosignatures = -1", "at cosignatures, line"),
+        ("cosignatures = 2", 'cosignatures = "any"', "at cosignatures, line"),
+        (WITNESSES[1], WITNESSES[0], "the same witness is named twice"),
+        (WITNESSES[1], WITNESSES[1].replace("witness-1", "w"), "hash in the verifier key w.example does not fit"),
+        (WITNESSES[1], "x+y+?", "a verifier key is NAME+HASH+KEY - at witnesses[1], line"),
+        (WITNESSES[2], str(Verifier("log", ED25519, bytes(32))), "is not a witness's"),
+        (f'"{WITNESSES[2]}"', "2", "at witnesses[2], line"),
+    ],
+)
+def test_witnesses_that_nobody_could_count_are_refused_with_their_place(old, new, reason):
+    assert old in WATCHED
+    with pytest.raises(Misuse) as caught:
+        parse_trust_policy(WATCHED.replace(old, new, 1))
+    assert reason in caught.value.reason
+
+
+def test_a_number_of_cosignatures_of_nobody_is_refused():
+    with pytest.raises(Misuse, match="not more than half of 0"):
+        parse_trust_policy(TEXT.replace("[vault]", "witnesses = []\ncosignatures = 1\n[vault]", 1))
+    with pytest.raises(Misuse, match="missing required field `witnesses`"):
+        parse_trust_policy(TEXT.replace("[vault]", "cosignatures = 0\n[vault]", 1))

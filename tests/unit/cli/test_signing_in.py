@@ -43,7 +43,9 @@ from tests.support import policies
 from tests.support.evidence import Cluster
 
 ROLE = Cluster("authenticator").policy()
-TRUST = TrustPolicy(version=1, name="insecure test", vault=Cluster("vault").policy(), authenticator=ROLE)
+TRUST = TrustPolicy(
+    version=1, name="insecure test", vault=Cluster("vault").policy(), authenticator=ROLE, witnesses=[], cosignatures=0
+)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFFWv5Cd2GhVIJfBGPPvmN+tSuiu6LcQQlmzNvNu3BUh"
 OIDC = oidc_method("https://login.example.com", "c")
 DIRECTORY = directory_method("ad.example.com", ["ldaps://dc1.example.com"], base="DC=example,DC=com")

@@ -114,7 +114,7 @@ def test_evidence_that_does_not_verify_says_what_it_claims_and_that_nobody_verif
 
 def test_genuine_evidence_by_a_policy_that_names_it_is_accepted():
     vault, authenticator = cluster("vault"), cluster("authenticator")
-    policy = TrustPolicy(1, "insecure", vault.policy(), authenticator.policy())
+    policy = TrustPolicy(1, "insecure", vault.policy(), authenticator.policy(), [], 0)
     for one in (vault, authenticator):
         found = look(one.evidence(), None, policy, None, NOW)
         assert found.refusal is None

@@ -8,7 +8,12 @@ from strongroom.protocol.instructions import parse_instructions
 from tests.support.evidence import Cluster
 
 TRUST = TrustPolicy(
-    version=1, name="insecure test", vault=Cluster("vault").policy(), authenticator=Cluster("authenticator").policy()
+    version=1,
+    name="insecure test",
+    vault=Cluster("vault").policy(),
+    authenticator=Cluster("authenticator").policy(),
+    witnesses=[],
+    cosignatures=0,
 )
 
 

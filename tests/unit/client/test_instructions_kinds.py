@@ -24,7 +24,9 @@ from tests.support import policies
 from tests.support.evidence import Cluster
 
 ROLE = Cluster("authenticator").policy()
-TRUST = TrustPolicy(version=1, name="insecure test", vault=Cluster("vault").policy(), authenticator=ROLE)
+TRUST = TrustPolicy(
+    version=1, name="insecure test", vault=Cluster("vault").policy(), authenticator=ROLE, witnesses=[], cosignatures=0
+)
 AUTHENTICATOR = '[[authenticator]]\nurl = "https://authenticator.example.com"\n'
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFFWv5Cd2GhVIJfBGPPvmN+tSuiu6LcQQlmzNvNu3BUh"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJYgGuRPmzSh1LqWfwC8Vt9yVLhS8LQg6NSyUI1Y1Nfv"

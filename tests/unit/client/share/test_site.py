@@ -31,7 +31,7 @@ def statement(*methods):
     role = policies.role()
     return site_statement(
         name="Example Ltd",
-        policy=TrustPolicy(version=1, name="example", vault=role, authenticator=role),
+        policy=TrustPolicy(version=1, name="example", vault=role, authenticator=role, witnesses=[], cosignatures=0),
         vault="https://vault.example.com",
         authenticators=["https://authenticator.example.com"],
         namespace="share",

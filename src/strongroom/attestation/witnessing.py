@@ -1,0 +1,55 @@
+"""Witnesses as somebody names them: in a genesis statement, and in the trust policy of a client (RULES 23).
+
+Witnesses keep a host from showing an older state of a Vault, or two states to two people. So a client has to know them
+from elsewhere than from this host, which could otherwise found its cluster with witnesses of its own, or with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strongroom.attestation.policy import TrustPolicy
+from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.evidence import Genesis
+from strongroom.protocol.notes import COSIGNATURE, Verifier, parse_verifier
+
+
+def parse_witnesses(keys: Sequence[str], cosignatures: int) -> list[Verifier]:
+    """The verifier keys of witnesses of whom it takes `cosignatures`. Raises `Misuse` MALFORMED with the reason.
+
+    It takes more than half of them, else two histories could both get as many; each counts once, whatever its name.
+    """
+    witnesses = [parse_verifier(key, COSIGNATURE) for key in keys]
+    if len({witness.public for witness in witnesses}) < len(witnesses):
+        raise Misuse(Number.MALFORMED, "the same witness is named twice")
+    if not witnesses and not cosignatures:
+        return []
+    if not len(witnesses) < 2 * cosignatures <= 2 * len(witnesses):
+        raise Misuse(
+            Number.MALFORMED,
+            f"cosignatures = {cosignatures} is not more than half of {len(witnesses)}, and at most all",
+        )
+    return witnesses
+
+
+def accept_witnesses(genesis: Genesis, policy: TrustPolicy) -> None:
+    """Exactly the policy's witnesses, in whatever order, and as many of them. Raises `Untrusted` POLICY."""
+    shown, expected = set(genesis.witnesses), set(policy.witnesses)
+    for key in sorted(shown - expected):
+        raise _not_accepted(f"its cluster has a witness that the policy does not name: {_name(key)}")
+    for key in sorted(expected - shown):
+        raise _not_accepted(f"the policy names a witness that its cluster does not have: {_name(key)}")
+    if genesis.cosignatures != policy.cosignatures or len(genesis.witnesses) != len(shown):
+        raise _not_accepted(
+            f"its cluster asks for {genesis.cosignatures} of {len(genesis.witnesses)} witnesses, the policy for "
+            f"{policy.cosignatures} of {len(policy.witnesses)}"
+        )
+
+
+def _name(key: str) -> str:
+    # repr: what a stranger wrote reaches terminals.
+    return repr(key)[:120]
+
+
+def _not_accepted(reason: str) -> Untrusted:
+    return Untrusted(Number.POLICY, reason)
