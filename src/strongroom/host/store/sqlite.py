@@ -2,6 +2,7 @@
 
 Durable inserts cost one fsync each alone, so the writer takes everything that has queued up meanwhile into one
 transaction, with a savepoint around each commit: one that conflicts undoes itself and nobody else.
+Reads run inline in the event loop, which takes less than handing them to another thread would.
 Rows are in order of arrival beside a narrow index of their keys, because keys are keyed hashes: as the primary key
 of wide rows they would scatter every insert over the whole file.
 """
@@ -11,23 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
+from strongroom.host.log.growth import Growth
+from strongroom.host.log.tree import Span
+from strongroom.host.store.sqlite_schema import migrate
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
 from strongroom.protocol.link import Commit, Row
 
-SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = (
-    """CREATE TABLE rows(
-           id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, version INTEGER NOT NULL, sealed BLOB NOT NULL
-       ) STRICT""",
-    "CREATE TABLE log(seq INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT",
-)
 _BUSY_SECONDS: Final = 2.0
 """How long the writer waits for another process's lock; readers of a WAL never wait for a writer."""
 _READ_BUSY_SECONDS: Final = 0.1
@@ -38,9 +35,7 @@ _MAX_GROUP_BYTES: Final = 32 * 1024 * 1024
 
 _log = logging.getLogger("strongroom.host.store")
 
-
-class SchemaMismatch(Exception):
-    """The file is not a database that this version can use; the text says why and what to do."""
+T = TypeVar("T")
 
 
 class _Waiting(NamedTuple):
@@ -56,39 +51,58 @@ class SqliteStore:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         try:
             self._write = _open(path, _BUSY_SECONDS)
-            _migrate(self._write, path)
+            migrate(self._write, path)
+            self._growth = _growth(self._write)
             self._read = _open(path, _READ_BUSY_SECONDS)
         except sqlite3.Error as error:
             raise _declared(error) from None
         self._writer = Thread(target=self._write_groups, name="store-writer", daemon=True)
         self._writer.start()
 
-    def empty(self) -> bool:
-        try:
-            return self._read.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None
-        except sqlite3.Error as error:
-            raise _declared(error) from None
+    def empty(self) -> asyncio.Future[bool]:
+        return self._at_once(lambda: self._read.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None)
 
-    def read(self, keys: Sequence[bytes]) -> list[Row | None]:
-        # One statement sees one moment, also while the writer commits.
-        places = ",".join("?" * len(keys))
-        try:
-            found = self._read.execute(f"SELECT key, version, sealed FROM rows WHERE key IN ({places})", keys)  # noqa: S608
-            rows = {key: Row(version, sealed) for key, version, sealed in found}
-        except sqlite3.Error as error:
-            raise _declared(error) from None
-        return [rows.get(key) for key in keys]
+    def read(self, keys: Sequence[bytes]) -> asyncio.Future[list[Row | None]]:
+        def found() -> list[Row | None]:
+            # One statement sees one moment, also while the writer commits.
+            query = f"SELECT key, version, sealed FROM rows WHERE key IN ({_places(keys)})"  # noqa: S608
+            rows = {key: Row(version, sealed) for key, version, sealed in self._read.execute(query, keys)}
+            return [rows.get(key) for key in keys]
+
+        return self._at_once(found)
+
+    def size(self) -> asyncio.Future[int]:
+        return self._at_once(lambda: _size(self._read))
+
+    def leaves(self, indexes: Sequence[int]) -> asyncio.Future[list[bytes | None]]:
+        def found() -> list[bytes | None]:
+            query = f"SELECT seq, leaf FROM log WHERE seq IN ({_places(indexes)})"  # noqa: S608
+            leaves = dict(self._read.execute(query, indexes).fetchall())
+            return [leaves.get(index) for index in indexes]
+
+        return self._at_once(found)
+
+    def hashes(self, level: int, first: int, count: int) -> asyncio.Future[list[bytes]]:
+        return self._at_once(lambda: _hashes(self._read, Span(level, first, count)))
 
     def commit(self, commit: Commit) -> asyncio.Future[None]:
         done: asyncio.Future[None] = self._loop.create_future()
         self._queue.put(_Waiting(commit, done))
         return done
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._queue.put(None)
-        self._writer.join()
+        await asyncio.to_thread(self._writer.join)
         self._read.close()
         self._write.close()
+
+    def _at_once(self, found: Callable[[], T]) -> asyncio.Future[T]:
+        done: asyncio.Future[T] = self._loop.create_future()
+        try:
+            done.set_result(found())
+        except (sqlite3.Error, OverflowError) as error:
+            done.set_exception(_declared(error))
+        return done
 
     # --- the writer thread --------------------------------------------------------------------------------------
 
@@ -120,16 +134,23 @@ class SqliteStore:
         """One durable transaction; how each commit ended. A fault of the database is everybody's."""
         try:
             self._write.execute("BEGIN IMMEDIATE")
-            outcomes = [self._apply(commit) for commit in commits]
+            growth = self._growth.copy()
+            if _size(self._write) != growth.size:  # somebody else wrote to the file
+                growth = _growth(self._write)
+            outcomes = [self._apply(commit, growth) for commit in commits]
             self._write.execute("COMMIT")
         except (sqlite3.Error, OverflowError) as error:
             with suppress(sqlite3.Error):  # the fault may have rolled back by itself
                 self._write.execute("ROLLBACK")
             number = _declared(error).number
             return [Unavailable(number) for _ in commits]
+        self._growth = growth
         return outcomes
 
-    def _apply(self, commit: Commit) -> StrongroomError | None:
+    def _apply(self, commit: Commit, growth: Growth) -> StrongroomError | None:
+        """Raises sqlite3.Error and OverflowError, after which `growth` is worth nothing."""
+        if commit.size != growth.size:
+            return Misuse(Number.CONFLICT)
         execute = self._write.execute
         execute("SAVEPOINT one")
         for put in commit.puts:
@@ -147,8 +168,8 @@ class SqliteStore:
                 execute("ROLLBACK TO one")
                 execute("RELEASE one")
                 return Misuse(Number.CONFLICT)
-        for entry in commit.log:
-            execute("INSERT INTO log(sealed) VALUES (?)", (entry,))
+        self._write.executemany("INSERT INTO log(seq, leaf) VALUES (?, ?)", enumerate(commit.leaves, commit.size))
+        self._write.executemany("INSERT INTO log_hashes VALUES (?, ?, ?)", growth.extend(commit.leaves))
         execute("RELEASE one")
         return None
 
@@ -163,6 +184,28 @@ def _settle(group: list[_Waiting], outcomes: list[StrongroomError | None]) -> No
             waiting.done.set_exception(outcome)
 
 
+def _size(connection: sqlite3.Connection) -> int:
+    newest = connection.execute("SELECT max(seq) FROM log").fetchone()[0]
+    return 0 if newest is None else int(newest) + 1
+
+
+def _hashes(connection: sqlite3.Connection, span: Span) -> list[bytes]:
+    found = connection.execute(
+        "SELECT hash FROM log_hashes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx",
+        (span.level, span.first, span.first + span.width),
+    )
+    return [kept for (kept,) in found]
+
+
+def _growth(connection: sqlite3.Connection) -> Growth:
+    size = _size(connection)
+    return Growth(size, [_hashes(connection, span) for span in Growth.spans(size)])
+
+
+def _places(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
 def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=512
@@ -171,27 +214,6 @@ def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")  # WAL's default, NORMAL, loses acknowledged commits at power loss
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA_VERSION:
-        raise SchemaMismatch(
-            f"{path.name} has schema version {found}, this program knows {SCHEMA_VERSION}: use a newer strongroom"
-        )
-    if found == SCHEMA_VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-            raise SchemaMismatch(f"{path.name} is another program's database: name another data directory")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _declared(error: Exception) -> StrongroomError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from strongroom.host.store.port import Store
-from strongroom.host.supervisor.link import Answered, Carrier, CollateralSource, EnclaveLink
+from strongroom.host.supervisor.link import Answered, Carrier, CollateralSource, Cosigners, EnclaveLink
 from strongroom.protocol.errors import Number, Unavailable, from_number
 from strongroom.protocol.link import Operation
 
@@ -71,8 +71,10 @@ class EnclaveProcess(Enclave):
         self._process = process
 
     @classmethod
-    async def spawn(cls, entry: str, state: Path, *, store: Store, carrier: Carrier) -> Self:
-        """Start module `entry` with its state directory; its calls go to `store` and `carrier`."""
+    async def spawn(
+        cls, entry: str, state: Path, *, store: Store, carrier: Carrier, witnesses: Cosigners | None = None
+    ) -> Self:
+        """Start module `entry` with its state directory; its calls go to `store`, `carrier` and `witnesses`."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -82,7 +84,7 @@ class EnclaveProcess(Enclave):
                 stdout=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the host: it drains first
             )  # fmt: skip
-        return cls(process, await _link_over(ours, EnclaveLink(store, carrier)))
+        return cls(process, await _link_over(ours, EnclaveLink(store, carrier, witnesses=witnesses)))
 
     @property
     def pid(self) -> int:
@@ -112,7 +114,13 @@ class ConnectedEnclave(Enclave):
 
     @classmethod
     async def accept(
-        cls, listening: socket.socket, *, store: Store, carrier: Carrier, collateral: CollateralSource
+        cls,
+        listening: socket.socket,
+        *,
+        store: Store,
+        carrier: Carrier,
+        collateral: CollateralSource,
+        witnesses: Cosigners | None = None,
     ) -> Self:
         """Take the first that connects, and close `listening`: a cluster has exactly one instance.
 
@@ -122,7 +130,7 @@ class ConnectedEnclave(Enclave):
         with listening:
             listening.setblocking(False)
             connection, _ = await asyncio.get_running_loop().sock_accept(listening)
-        return cls(await _link_over(connection, EnclaveLink(store, carrier, collateral)))
+        return cls(await _link_over(connection, EnclaveLink(store, carrier, collateral, witnesses)))
 
 
 def listen_for_enclave(transport: Transport, port: int) -> socket.socket:

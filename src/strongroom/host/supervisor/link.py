@@ -6,11 +6,29 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
+from strongroom.host.log import proofs
 from strongroom.host.store.port import Store
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
-from strongroom.protocol.link import Collateral, Commit, Operation, Post, Read, Rows, Splitter, decode, encode, pack
+from strongroom.protocol.link import (
+    Collateral,
+    Commit,
+    Consistency,
+    Inclusion,
+    Leaves,
+    LeavesFound,
+    Operation,
+    Post,
+    Proofs,
+    Read,
+    Row,
+    Rows,
+    Splitter,
+    decode,
+    encode,
+    pack,
+)
 
 Answered = Callable[[int, bytes], None]
 """Receives operation OK with the answer, or ERROR with the number in 2 bytes."""
@@ -19,6 +37,8 @@ _OK: Final = int(Operation.OK)
 _ERROR: Final = int(Operation.ERROR)
 
 _log = logging.getLogger("strongroom.host.link")
+
+T = TypeVar("T")
 
 
 class Carrier(Protocol):
@@ -38,15 +58,29 @@ class CollateralSource(Protocol):
         """
 
 
+class Cosigners(Protocol):
+    """Carries checkpoints to the witnesses."""
+
+    async def cosign(self, note: bytes) -> bytes:
+        """Their signature lines under a signed checkpoint, as many as came in time; none is no error."""
+
+
 class EnclaveLink(asyncio.Protocol):
     """Many calls at once over one stream. Call-backs rather than futures: this is on the path of every request."""
 
-    def __init__(self, store: Store, carrier: Carrier, collateral: CollateralSource | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        carrier: Carrier,
+        collateral: CollateralSource | None = None,
+        witnesses: Cosigners | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._store = store
         self._carrier = carrier
         self._collateral = collateral
+        self._witnesses = witnesses
         self._transport: asyncio.Transport | None = None
         self._splitter = Splitter()
         self._calls: dict[int, Answered] = {}
@@ -102,10 +136,10 @@ class EnclaveLink(asyncio.Protocol):
                 self._read_rows(call, body)
             elif operation == Operation.COMMIT:
                 self._commit(call, body)
-            elif operation == Operation.POST:
-                self._start(self._post(call, body))
-            elif operation == Operation.COLLATERAL:
-                self._start(self._fetch_collateral(call, body))
+            elif operation == Operation.LEAVES:
+                self._read_leaves(call, body)
+            elif operation in _WORK:
+                self._start(self._answer_by(_WORK[Operation(operation)], call, body))
             else:
                 self._abort("it made an unknown call")
                 return
@@ -114,9 +148,19 @@ class EnclaveLink(asyncio.Protocol):
 
     def _read_rows(self, call: int, body: bytes) -> None:
         try:
-            self._answer(call, encode(Rows(self._store.read(decode(body, Read).keys))))
+            found = self._store.read(decode(body, Read).keys)
         except StrongroomError as error:
             self._fail(call, error.number)
+        else:
+            self._answer_when_found(call, found, _rows)
+
+    def _read_leaves(self, call: int, body: bytes) -> None:
+        try:
+            found = self._store.leaves(decode(body, Leaves).indexes)
+        except StrongroomError as error:
+            self._fail(call, error.number)
+        else:
+            self._answer_when_found(call, found, _leaves)
 
     def _commit(self, call: int, body: bytes) -> None:
         try:
@@ -124,32 +168,55 @@ class EnclaveLink(asyncio.Protocol):
         except StrongroomError as error:
             self._fail(call, error.number)
         else:
-            done.add_done_callback(partial(self._committed, call))
+            self._answer_when_found(call, done, _nothing)
 
-    def _committed(self, call: int, done: asyncio.Future[None]) -> None:
-        error = done.exception()
-        if error is None:
-            self._answer(call, b"")
+    def _answer_when_found(self, call: int, found: asyncio.Future[T], message: Callable[[T], bytes]) -> None:
+        if found.done():
+            self._found(call, message, found)  # no turn of the loop for what is at hand
         else:
-            self._fail(call, error.number if isinstance(error, StrongroomError) else Number.STORE_UNAVAILABLE)
+            found.add_done_callback(partial(self._found, call, message))
 
-    async def _post(self, call: int, body: bytes) -> None:
+    def _found(self, call: int, message: Callable[[T], bytes], found: asyncio.Future[T]) -> None:
         try:
-            post = decode(body, Post)
-            self._answer(call, await self._carrier.carry(post.url, post.body))
+            self._answer(call, message(found.result()))
+        except StrongroomError as error:
+            self._fail(call, error.number)
+        except asyncio.CancelledError:  # the store's, which closes
+            self._fail(call, Number.STORE_UNAVAILABLE)
+
+    async def _answer_by(
+        self, work: Callable[[EnclaveLink, bytes], Coroutine[Any, Any, bytes]], call: int, body: bytes
+    ) -> None:
+        try:
+            self._answer(call, await work(self, body))
         except StrongroomError as error:
             self._fail(call, error.number)
 
-    async def _fetch_collateral(self, call: int, body: bytes) -> None:
+    async def _prove_inclusion(self, body: bytes) -> bytes:
+        wanted = decode(body, Inclusion)
+        return encode(Proofs(await proofs.inclusions(self._store, wanted.indexes, wanted.size)))
+
+    async def _prove_consistency(self, body: bytes) -> bytes:
+        wanted = decode(body, Consistency)
+        return encode(Proofs([await proofs.consistency(self._store, wanted.old, wanted.size)]))
+
+    async def _cosign(self, body: bytes) -> bytes:
+        return b"" if self._witnesses is None else await self._witnesses.cosign(body)
+
+    async def _post(self, body: bytes) -> bytes:
+        post = decode(body, Post)
+        return await self._carrier.carry(post.url, post.body)
+
+    async def _fetch_collateral(self, body: bytes) -> bytes:
         try:
             wanted = decode(body, Collateral)
             if self._collateral is None:
                 raise Unavailable(Number.COLLATERAL_UNAVAILABLE)
-            self._answer(call, await self._collateral.fetch(wanted.kind, wanted.quote, wanted.endorsements))
+            return await self._collateral.fetch(wanted.kind, wanted.quote, wanted.endorsements)
         except StrongroomError as error:
             # The enclave learns the number only, and it is the host's operator who can help.
             _log.warning("no collateral: %s", error.error)
-            self._fail(call, error.number)
+            raise
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -180,6 +247,28 @@ class EnclaveLink(asyncio.Protocol):
         _log.error("the enclave's link is closed: %s", why)
         if self._transport is not None:
             self._transport.abort()
+
+
+_WORK: Final = {
+    Operation.POST: EnclaveLink._post,
+    Operation.COLLATERAL: EnclaveLink._fetch_collateral,
+    Operation.INCLUSION: EnclaveLink._prove_inclusion,
+    Operation.CONSISTENCY: EnclaveLink._prove_consistency,
+    Operation.COSIGN: EnclaveLink._cosign,
+}
+"""Calls that take longer than a turn of the loop."""
+
+
+def _rows(rows: list[Row | None]) -> bytes:
+    return encode(Rows(rows))
+
+
+def _leaves(leaves: list[bytes | None]) -> bytes:
+    return encode(LeavesFound(leaves))
+
+
+def _nothing(_: None) -> bytes:
+    return b""
 
 
 def _number(number: int) -> bytes:

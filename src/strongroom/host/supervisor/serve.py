@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,11 +20,12 @@ import msgspec
 
 from strongroom.host.front.http import Front
 from strongroom.host.instance import CannotServe, cannot_listen, locked, raise_file_limit, stop_signals
-from strongroom.host.store.sqlite import SchemaMismatch, SqliteStore
+from strongroom.host.store.port import SchemaMismatch, Store
+from strongroom.host.store.sqlite import SqliteStore
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
 from strongroom.host.supervisor.egress_proxy import serve_egress
 from strongroom.host.supervisor.enclave import ConnectedEnclave, Enclave, EnclaveProcess
-from strongroom.host.supervisor.link import CollateralSource
+from strongroom.host.supervisor.link import CollateralSource, Cosigners
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation, Start, encode
 
@@ -62,6 +63,7 @@ async def serve(
     platform: Path | None = None,
     entry: str | None = None,
     hardware: Hardware | None = None,
+    witnesses: Callable[[Store], Cosigners] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight (at most 5 s) and end.
 
@@ -69,23 +71,21 @@ async def serve(
     the front's URL. `start.genesis` is replaced by whether the database is new. With `hardware`, wait for its enclave
     to connect. Else start the software one: `platform` is the machine's state directory, which the enclaves of one
     machine share, by default `data`/platform; `entry` is the measured entry module, by default the insecure software
-    platform's for `role`. Raises `CannotServe`.
+    platform's for `role`. `witnesses` gives what carries checkpoints to them; it makes proofs from the store. Raises
+    `CannotServe`.
     """
     stop = stop_signals()
     raise_file_limit()
-    # Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state.
-    alone = locked(
-        data, what="instance", hint="a cluster has exactly one instance; stop the other one or name another directory"
-    )
-    with alone, _store(data) as store:
-        start = msgspec.structs.replace(start, genesis=store.empty())
+    async with _opened(data) as (store, new):
+        start = msgspec.structs.replace(start, genesis=new)
+        carried = None if witnesses is None else witnesses(store)
         origin: AbstractAsyncContextManager[Enclave | None]
         if hardware is None:
             state = platform or data / "platform"
-            origin = _software(entry or f"strongroom.enclave.entries.insecure_software_{role}", state, store)
+            origin = _software(entry or f"strongroom.enclave.entries.insecure_software_{role}", state, store, carried)
             seconds, whose = START_SECONDS, f"is {state} the platform directory that this cluster was founded with?"
         else:
-            origin = _connected(hardware, store, stop)
+            origin = _connected(hardware, store, carried, stop)
             seconds, whose = CONNECTED_START_SECONDS, "is this the machine and the program that it was sealed by?"
         closed_ring = (
             f"the key ring in {data} does not open on this platform",
@@ -105,26 +105,38 @@ async def serve(
                 await front.drain(DRAIN_SECONDS)
 
 
-@contextmanager
-def _store(data: Path) -> Iterator[SqliteStore]:
-    try:
-        store = SqliteStore(data / "strongroom.sqlite3")
-    except SchemaMismatch as error:
-        raise CannotServe(str(error), "the database was not touched") from None
-    except StrongroomError as error:
-        raise CannotServe(f"the database in {data} can't be opened", error.hint) from None
-    try:
-        yield store
-    finally:
-        store.close()
+@asynccontextmanager
+async def _opened(data: Path) -> AsyncIterator[tuple[Store, bool]]:
+    """The store, for this process alone, and whether it is new."""
+    # Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state.
+    hint = "a cluster has exactly one instance; stop the other one or name another directory"
+    with locked(data, what="instance", hint=hint):
+        try:
+            store = SqliteStore(data / "strongroom.sqlite3")
+        except SchemaMismatch as error:
+            raise CannotServe(str(error), "the database was not touched") from None
+        except StrongroomError as error:
+            raise _cannot_open(data, error) from None
+        try:
+            try:
+                new = await store.empty()
+            except StrongroomError as error:
+                raise _cannot_open(data, error) from None
+            yield store, new
+        finally:
+            await store.close()
+
+
+def _cannot_open(data: Path, error: StrongroomError) -> CannotServe:
+    return CannotServe(f"the database in {data} can't be opened", error.hint)
 
 
 @asynccontextmanager
-async def _software(entry: str, state: Path, store: SqliteStore) -> AsyncIterator[Enclave]:
+async def _software(entry: str, state: Path, store: Store, witnesses: Cosigners | None) -> AsyncIterator[Enclave]:
     """Courier and enclave process, ended in the opposite order."""
     courier = Courier(LOOPBACK)  # besides public addresses: this platform is for development
     try:
-        enclave = await EnclaveProcess.spawn(entry, state, store=store, carrier=courier)
+        enclave = await EnclaveProcess.spawn(entry, state, store=store, carrier=courier, witnesses=witnesses)
         try:
             yield enclave
         finally:
@@ -134,14 +146,20 @@ async def _software(entry: str, state: Path, store: SqliteStore) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _connected(hardware: Hardware, store: SqliteStore, stop: asyncio.Event) -> AsyncIterator[Enclave | None]:
+async def _connected(
+    hardware: Hardware, store: Store, witnesses: Cosigners | None, stop: asyncio.Event
+) -> AsyncIterator[Enclave | None]:
     """Courier, proxy and the enclave that connected; None if `stop` came first."""
     courier = Courier(())
     try:
         async with _egress(hardware.egress):
             accepting = asyncio.ensure_future(
                 ConnectedEnclave.accept(
-                    hardware.listening, store=store, carrier=courier, collateral=hardware.collateral
+                    hardware.listening,
+                    store=store,
+                    carrier=courier,
+                    collateral=hardware.collateral,
+                    witnesses=witnesses,
                 )
             )
             await _first_of(accepting, stop, None)
