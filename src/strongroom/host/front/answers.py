@@ -20,12 +20,12 @@ _FAMILY_STATUS: Final = {
 }
 
 # Any page may call: what goes in and out is sealed, and no cookie or address is trusted (spec/http.md).
-_HEADERS: Final = (
+_ANY_PAGE: Final = (
     "access-control-allow-origin: *\r\n"
     "access-control-expose-headers: strongroom-error\r\n"
-    "cache-control: no-store\r\n"
     "x-content-type-options: nosniff\r\n"
 )
+_HEADERS: Final = f"{_ANY_PAGE}cache-control: no-store\r\n"
 
 
 class After(Enum):
@@ -44,6 +44,28 @@ def _sealed_head(after: After) -> bytes:
 def sealed(body: bytes, after: After) -> bytes:
     """200 with opaque bytes."""
     return b"%b%d\r\n\r\n%b" % (_sealed_head(after), len(body), body)
+
+
+@cache
+def _checkpoint_head(after: After) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\n{_ANY_PAGE}cache-control: no-cache\r\n{after.value}"
+    return f"{head}content-type: text/plain; charset=utf-8\r\ncontent-length: ".encode()
+
+
+def checkpoint(body: bytes, after: After) -> bytes:
+    """200 with a signed checkpoint (C2SP tlog-tiles): the newest, so that nobody may keep it."""
+    return b"%b%d\r\n\r\n%b" % (_checkpoint_head(after), len(body), body)
+
+
+@cache
+def _tile_head(after: After) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\n{_ANY_PAGE}cache-control: public, max-age=31536000, immutable\r\n{after.value}"
+    return f"{head}content-type: application/octet-stream\r\ncontent-length: ".encode()
+
+
+def tile(body: bytes, after: After) -> bytes:
+    """200 with a tile of the log, which never changes: a partial one has its width in its path."""
+    return b"%b%d\r\n\r\n%b" % (_tile_head(after), len(body), body)
 
 
 @cache

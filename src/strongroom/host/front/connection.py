@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import httptools
 
-from strongroom.host.front.answers import After, failed, healthy, preflight, sealed
+from strongroom.host.front.answers import After, checkpoint, failed, healthy, preflight, sealed
+from strongroom.host.front.tiles import CHECKPOINT_PATH, LOG_PATH, NOT_FOUND, Tile, parse_tile_path
 from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import MAX_FRAME, MAX_HELLO
 from strongroom.protocol.link import Operation
@@ -36,6 +38,7 @@ class _Route(NamedTuple):
     operation: Operation
     limit: int
     """Bytes of the body."""
+    answer: Callable[[bytes, After], bytes] = sealed
 
 
 _ROUTES: Final = {
@@ -43,6 +46,7 @@ _ROUTES: Final = {
     (b"POST", b"/v1/session"): _Route(Operation.SESSION, MAX_HELLO),
     (b"POST", b"/v1/frame"): _Route(Operation.FRAME, MAX_FRAME),
 }
+_CHECKPOINT: Final = _Route(Operation.CHECKPOINT, 0, checkpoint)
 _HEALTH: Final = b"/health"
 _PATHS: Final = frozenset({path for _, path in _ROUTES} | {_HEALTH})
 
@@ -50,7 +54,9 @@ _PATHS: Final = frozenset({path for _, path in _ROUTES} | {_HEALTH})
 class _Request:
     """One request, from its first byte until the enclave has answered."""
 
-    __slots__ = ("body", "connection", "expects", "held", "keep", "length", "refusal", "route", "since", "target")
+    __slots__ = (
+        "body", "connection", "expects", "held", "keep", "length", "refusal", "route", "since", "target", "tile",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, now: float) -> None:
         self.connection = connection
@@ -60,6 +66,8 @@ class _Request:
         self.expects = False
         self.route: _Route | None = None
         """None: answered here."""
+        self.tile: Tile | None = None
+        """Answered from the store."""
         self.body: list[bytes] = []
         self.held = 0
         self.keep = True
@@ -98,6 +106,9 @@ class Connection(asyncio.Protocol):
         """The last answer is written."""
         self._eof = False
         self._clogged = False
+        self._has_place = False
+        """Of those for tiles: until the tile is read, and its client has taken it or is gone."""
+        self._reads_tile = False
         self._read_deadline = inf
         self._write_deadline = inf
 
@@ -115,6 +126,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._deaf = self._ended = True
+        self._give_place_back()
         self.front.left(self)
         for request in (*self._queue, *([self._receiving] if self._receiving else [])):
             request.release()
@@ -138,6 +150,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._clogged = False
         self._write_deadline = inf
+        self._give_place_back()
         self._run()
 
     # --- from the front -----------------------------------------------------------------------------------------
@@ -145,6 +158,8 @@ class Connection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Act on the deadlines."""
         working = self._working
+        if self._has_place and not self._clogged:
+            self._give_place_back()
         if now > self._write_deadline:
             self.abort()
         elif working is not None and now - working.since > self.front.limits.answer_seconds:
@@ -220,6 +235,8 @@ class Connection(asyncio.Protocol):
             request.since = self._loop.time()
             body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
             self.front.call(request.route.operation, body, request.answered)
+        elif request.tile is not None:
+            self._read_tile(request, request.tile)
         else:
             after = self._after(request)
             self._write(healthy(after) if request.target == _HEALTH else preflight(after), after)
@@ -231,10 +248,37 @@ class Connection(asyncio.Protocol):
         self._working = None
         after = self._after(request)
         if outcome == Operation.OK:
-            self._write(sealed(body, after), after)
+            self._write(request.route.answer(body, after) if request.route else sealed(body, after), after)
         else:
             self._write(failed(int.from_bytes(body, "big") if len(body) == 2 else Number.INTERNAL, after), after)
         self._run()
+
+    def _read_tile(self, request: _Request, wanted: Tile) -> None:
+        tiles, after = self.front.tiles, self._after(request)
+        self._give_place_back()  # of the tile before, which but for what the transport buffers was taken
+        if tiles is None or not tiles.take_place():
+            self._write(failed(Number.BUSY, after), after)
+            return
+        self._has_place = self._reads_tile = True
+        self._working = request
+        request.since = self._loop.time()
+
+        def served(answer: bytes) -> None:
+            self._reads_tile = False
+            if self._working is request and self._transport is not None:
+                self._working = None
+                self._write(answer, after)
+                self._run()
+            else:
+                self._give_place_back()
+
+        tiles.serve(wanted, after, served)
+
+    def _give_place_back(self) -> None:
+        """Not while the database is at work for it: who asks and hangs up must not ask for more than who waits."""
+        if self._has_place and not self._reads_tile and self.front.tiles is not None:
+            self._has_place = False
+            self.front.tiles.give_place_back()
 
     def _after(self, request: _Request) -> After:
         return After.KEEP if request.keep and not self.front.draining else After.CLOSE
@@ -294,14 +338,22 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method()
         request.route = _ROUTES.get((method, request.target))
         self._read_deadline = request.since + self.front.limits.request_seconds
-        if request.route is None and method != b"OPTIONS" and (method, request.target) != (b"GET", _HEALTH):
-            self._refuse(Number.MALFORMED, "405 Method Not Allowed" if request.target in _PATHS else "404 Not Found")
+        if request.route is None and not self._finds(request, method):
+            self._refuse(Number.MALFORMED, "405 Method Not Allowed" if request.target in _PATHS else NOT_FOUND)
         elif self._parser.should_upgrade() and method == b"POST":
             self._refuse(Number.MALFORMED)  # the parser takes the body for the other protocol
         elif request.length > (request.route.limit if request.route else 0):
             self._refuse(Number.TOO_LARGE)
         elif request.expects and self._working is None and not self._queue and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _finds(self, request: _Request, method: bytes) -> bool:
+        """Whether something besides the enclave's three paths answers this."""
+        if method == b"GET" and self.front.tiles is not None and request.target.startswith(LOG_PATH):
+            request.route = _CHECKPOINT if request.target == CHECKPOINT_PATH else None
+            request.tile = parse_tile_path(request.target)
+            return request.route is not None or request.tile is not None
+        return method == b"OPTIONS" or (method, request.target) == (b"GET", _HEALTH)
 
     def on_body(self, body: bytes) -> None:
         request = self._receiving

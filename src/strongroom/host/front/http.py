@@ -1,4 +1,4 @@
-"""HTTP in front of an enclave: three paths that carry opaque bytes, and a health check.
+"""HTTP in front of an enclave: three paths that carry opaque bytes, the log for whoever asks, and a health check.
 
 Everybody on the network may talk to this, so nothing is free of a bound: bytes of a head and of a body (refused by
 its stated length, or where it passes the limit), time for each part of a request, connections, calls in the
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from strongroom.host.front.connection import Connection
+from strongroom.host.front.tiles import Tiles
+from strongroom.host.store.port import Store
 from strongroom.protocol.errors import Number
 from strongroom.protocol.link import Operation
 
@@ -43,13 +45,16 @@ class Limits:
     """In the enclave at once; more are told BUSY."""
     held_bytes: int = 256 * 1024 * 1024
     """Bodies of all requests together, from the first byte until the enclave has answered."""
+    tiles: int = 64
+    """Of the log, being read or not yet taken by their clients; of up to 1 MiB each. More are told BUSY."""
 
 
 class Front:
-    """Listens, and carries requests to `ask`."""
+    """Listens, and carries requests to `ask`; with a `log`, shows the tiles of that."""
 
-    def __init__(self, ask: Ask, limits: Limits | None = None) -> None:
+    def __init__(self, ask: Ask, limits: Limits | None = None, *, log: Store | None = None) -> None:
         self.limits = limits or Limits()
+        self.tiles = Tiles(log, self.limits.tiles) if log is not None else None
         self.connections: set[Connection] = set()
         self.calls = 0
         self.held = 0
@@ -81,6 +86,8 @@ class Front:
         for connection in list(self.connections):
             connection.abort()
         await self._deserted.wait()
+        if self.tiles is not None:
+            self.tiles.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
 
