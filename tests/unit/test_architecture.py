@@ -21,12 +21,15 @@ VIOLATIONS = [
     ("host-sealed", "host.store.planted", "from strongroom.protocol import never_heard_of"),
     ("host-sealed", "host.front.planted", "from strongroom.protocol import blobs"),
     ("host-sealed", "host.share.planted", "from strongroom.protocol import messages"),
+    ("host-sealed", "host.front.planted", "from strongroom.protocol import notes"),
+    ("host-sealed", "host.witness.planted", "from strongroom.protocol import evidence"),
     ("host-alone", "host.front.planted", "import strongroom.enclave.vault"),
     ("host-alone", "host.store.planted", "import strongroom.attestation"),
     ("host-alone", "host.supervisor.planted", "import strongroom.client"),
     ("host-alone", "host.supervisor.planted", "import strongroom.cli"),
     ("host-link", "protocol.link", "from strongroom.protocol import planted"),
     ("host-blobs", "protocol.blobs", "from strongroom.protocol import planted"),
+    ("host-notes", "protocol.notes", "from strongroom.protocol import planted"),
     ("services-apart", "enclave.vault.planted", "import strongroom.enclave.authenticator"),
     ("services-apart", "enclave.authenticator.planted", "import strongroom.enclave.vault"),
     ("pure", "protocol.planted", "def now():\n    import time\n    return time.time()"),
@@ -47,6 +50,7 @@ VIOLATIONS = [
 ALLOWED = [
     ("host-sealed", "host.front.planted", "from strongroom.protocol import errors, limits, link"),
     ("host-sealed", "host.share.planted", "from strongroom.protocol import blobs, evidence"),
+    ("host-sealed", "host.witness.planted", "from strongroom.protocol import notes, tlog"),
     ("back-ends", "enclave.vault.planted", "from strongroom.enclave.platform import port"),
     ("back-ends", "enclave.entries.planted", "import strongroom.enclave.platform.software"),
 ]

@@ -4,9 +4,13 @@ signed-note, tlog-checkpoint and tlog-cosignature (Ed25519, cosignature/v1), so 
 with a Vault as they are. Their bytes are text. Attacks that a lax reader would let through, refused here:
 
 1. One key whose name another signature line bears: a line counts for exactly the verifier key that was configured.
-2. Two spellings of one checkpoint (leading zeros, other base64, text after the third line): there is one.
+2. Two spellings of one checkpoint (leading zeros, other base64, text after the third line): there is one. Logs of
+   others may have extension lines; a witness takes those (`verify_log_of_others`), a client of a Vault never.
 3. A cosignature made for another checkpoint, or whose time was changed: both are signed.
-4. One witness that counts twice: cosignatures are counted by key.
+4. One witness that counts twice: cosignatures are counted by key, since they do not sign the witness's name.
+5. Terminal codes, or an end of line that only some readers see, in a text that is signed: no control characters.
+
+Cosignatures by ML-DSA-44 (type 6) are lines of keys that nobody here knows: ignored, like all such.
 """
 
 from __future__ import annotations
@@ -28,10 +32,18 @@ ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
 """Type of a witness's key."""
 
-_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
+MAX_FOREIGN_NOTE: Final = 128 * 1024
+"""Bytes of a signed checkpoint of anybody's log: room for the 16 signatures that signed-note wants read."""
+
+_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]{1,255}")
+_MAX_WITNESS_NAME: Final = 128
+"""Bytes: with MAX_WITNESSES of them a checkpoint fits into MAX_CHECKPOINT."""
 _SIZE: Final = re.compile("0|[1-9][0-9]{0,18}")
+_MAX_SIZE: Final = 2**63 - 1
 _KEY_ID: Final = 4
 _MARK: Final = "\N{EM DASH} "
+_LINE: Final = re.compile(rf"{_MARK}({_NAME.pattern}) ([0-9A-Za-z+/]+={{0,2}})")
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +69,10 @@ def parse_verifier(text: str, kind: int) -> Verifier:
     name, _, rest = text.partition("+")
     key_id, _, key = rest.partition("+")
     raw = _decoded(key)
-    if raw is None or not _NAME.fullmatch(name):
+    if not raw or not _NAME.fullmatch(name):
         raise Misuse(Number.MALFORMED, "a verifier key is NAME+HASH+KEY")
+    if kind == COSIGNATURE and len(name.encode()) > _MAX_WITNESS_NAME:
+        raise Misuse(Number.MALFORMED, f"the name of a witness has at most {_MAX_WITNESS_NAME} bytes")
     if raw[:1] != bytes([kind]) or len(raw) != 33:
         what = "a witness's (Ed25519 cosignatures, type 4)" if kind == COSIGNATURE else "a log's (Ed25519, type 1)"
         raise Misuse(Number.MALFORMED, f"the verifier key {name} is not {what}")
@@ -75,11 +89,14 @@ class Checkpoint:
     origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
+    """Further lines, which no Vault's log has."""
 
     @property
     def body(self) -> str:
         """What is signed."""
-        return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
+        lines = (self.origin, str(self.size), b64encode(self.root).decode(), *self.extensions)
+        return "".join(f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +124,23 @@ class Cosignature:
 
 
 def parse_checkpoint(note: bytes) -> SignedCheckpoint:
-    """Raises `Untrusted` INTEGRITY for anything that is not a signed checkpoint in its one spelling."""
-    if len(note) > MAX_CHECKPOINT:
-        raise _bad("it is too long")
-    try:
-        body, separator, signatures = note.decode().rpartition("\n\n")
-    except UnicodeDecodeError:
-        raise _bad("it is not UTF-8") from None
-    fields, lines = body.split("\n"), signatures.split("\n")
-    if not separator or len(fields) != 3 or lines.pop() != "" or not lines:
-        raise _bad("it is not three lines, an empty one, and signatures")
-    origin, size, root = fields
+    """Of a Vault's log. Raises `Untrusted` INTEGRITY for what is no signed checkpoint in its one spelling."""
+    signed = _parsed(note, MAX_CHECKPOINT)
+    if signed.checkpoint.extensions:
+        raise _bad("it says more than a log, a size and a root hash")
+    return signed
+
+
+def _parsed(note: bytes, limit: int) -> SignedCheckpoint:
+    body, separator, signatures = _text(note, limit).rpartition("\n\n")
+    fields = body.split("\n")
+    if not separator or len(fields) < 3 or not all(fields):
+        raise _bad("it is not three lines or more, an empty one, and signatures")
+    origin, size, root, *extensions = fields
     decoded = _decoded(root)
-    if not origin or not _SIZE.fullmatch(size) or decoded is None or len(decoded) != 32:
+    if not _SIZE.fullmatch(size) or int(size) > _MAX_SIZE or decoded is None or len(decoded) != 32:
         raise _bad("it does not name a log, a size and a root hash")
-    if not all(line.startswith(_MARK) for line in lines):
-        raise _bad("a line is not a signature")
-    return SignedCheckpoint(Checkpoint(origin, int(size), decoded), tuple(lines))
+    return SignedCheckpoint(Checkpoint(origin, int(size), decoded, tuple(extensions)), _signature_lines(signatures))
 
 
 def sign_checkpoint(key: NoteKey, checkpoint: Checkpoint) -> SignedCheckpoint:
@@ -137,13 +154,36 @@ def verify_checkpoint(note: bytes, log: Verifier) -> SignedCheckpoint:
     signed = parse_checkpoint(note)
     if signed.checkpoint.origin != log.name:
         raise _bad("it is of another log")
+    _verify_log_lines(signed, [log])
+    return signed
+
+
+def parse_checkpoint_of_others(note: bytes) -> SignedCheckpoint:
+    """Of any log, with extension lines if it has some. Raises `Untrusted` INTEGRITY."""
+    return _parsed(note, MAX_FOREIGN_NOTE)
+
+
+def verify_log_of_others(signed: SignedCheckpoint, keys: Sequence[Verifier]) -> SignedCheckpoint:
+    """Signed by one of a log's `keys` at least, and by none of them wrongly; the lines are those of `keys`, each once.
+
+    For witnesses. Whose origin it is, the caller has looked up. Raises `Untrusted` INTEGRITY.
+    """
+    return SignedCheckpoint(signed.checkpoint, _verify_log_lines(signed, keys))
+
+
+def _verify_log_lines(signed: SignedCheckpoint, keys: Sequence[Verifier]) -> tuple[str, ...]:
+    """The first line of each key: the same again costs who sends it nothing, and would cost us a verification."""
     message = signed.checkpoint.body.encode()
+    found: dict[bytes, str] = {}
     for line in signed.lines:
-        signature = _signature_of(line, log, 64)
-        if signature is not None:
-            verify_note_signature(log.public, signature, message)
-            return signed
-    raise _bad("its log has not signed it")
+        for key in keys:
+            signature = _signature_of(line, key, 64)
+            if signature is not None and key.public not in found:
+                verify_note_signature(key.public, signature, message)
+                found[key.public] = line
+    if not found:
+        raise _bad("its log has not signed it")
+    return tuple(found.values())
 
 
 def cosign(key: NoteKey, name: str, checkpoint: Checkpoint, time: int) -> str:
@@ -161,7 +201,7 @@ def cosignatures(signed: SignedCheckpoint, witnesses: Sequence[Verifier]) -> lis
             if signature is None:
                 continue
             time = int.from_bytes(signature[:8], "big")
-            if time >= 2**63:
+            if not 0 < time < 2**63:  # none at all: no word about what the witness saw last
                 continue
             try:
                 verify_note_signature(witness.public, signature[8:], _cosigned_message(signed.checkpoint, time))
@@ -175,15 +215,31 @@ def cosignatures(signed: SignedCheckpoint, witnesses: Sequence[Verifier]) -> lis
 
 def parse_signature_lines(text: bytes) -> list[str]:
     """What a witness answers: one signature line or more. Raises `Untrusted` INTEGRITY."""
-    if len(text) > MAX_CHECKPOINT:
-        raise _bad("the answer of a witness is too long")
+    return list(_signature_lines(_text(text, MAX_CHECKPOINT)))
+
+
+def _text(note: bytes, limit: int) -> str:
+    if len(note) > limit:
+        raise _bad("it is too long")
     try:
-        lines = text.decode().split("\n")
+        text = note.decode()
     except UnicodeDecodeError:
-        raise _bad("the answer of a witness is not UTF-8") from None
-    if lines.pop() != "" or not lines or not all(line.startswith(_MARK) for line in lines):
-        raise _bad("the answer of a witness is not signature lines")
-    return lines
+        raise _bad("it is not UTF-8") from None
+    if _CONTROL.search(text):
+        raise _bad("it holds a control character")
+    return text
+
+
+def _signature_lines(text: str) -> tuple[str, ...]:
+    lines = text.split("\n")
+    if lines.pop() != "" or not lines:
+        raise _bad("it does not end with signature lines")
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        raw = _decoded(found[2]) if found else None
+        if raw is None or len(raw) <= _KEY_ID:
+            raise _bad("a line is not a signature")
+    return tuple(lines)
 
 
 def _cosigned_message(checkpoint: Checkpoint, time: int) -> bytes:

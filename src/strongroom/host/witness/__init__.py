@@ -1,0 +1,1 @@
+"""Witnesses: asking them, and being one."""
