@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +15,35 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 
 def children(pid: int) -> list[int]:
-    """Pids of the direct children."""
-    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listing.split()]
+    """Pids of the direct children, whichever thread started them."""
+    listings = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for listing in listings for child in listing.split()]
+
+
+def own_cpu_of(pid: int) -> float:
+    """User and system seconds of a process, its children left out."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def cpu_of(pid: int) -> float:
+    """User and system seconds of a process and of all that it has started, ended ones included."""
+    fields = _stat(pid)
+    found = sum(int(field) for field in fields[11:15]) / TICK
+    for child in children(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now, and counts from the next time on
+            found += cpu_of(child)
+    return found
+
+
+def resident_of(pid: int) -> int:
+    """Bytes in memory, those included that it shares with others."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat (proc(5)) from the third on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 class Server:
@@ -41,14 +68,10 @@ class Server:
 
     def cpu_seconds(self) -> list[float]:
         """User and system time of the host process and of the enclave process."""
-        result = []
-        for pid in self.pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            result.append((int(fields[11]) + int(fields[12])) / TICK)
-        return result
+        return [own_cpu_of(pid) for pid in self.pids]
 
     def resident_bytes(self) -> list[int]:
-        return [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self.pids]
+        return [resident_of(pid) for pid in self.pids]
 
     @property
     def port(self) -> int:
