@@ -189,11 +189,13 @@ describe("appraisal", () => {
 
 describe("trust policies in JSON", () => {
   const role = inputs("evidence/complete.json")["policy"] as Record<string, unknown>;
-  const policy = (change: Record<string, unknown> = {}): unknown => ({ version: 1, name: "insecure demo", vault: role, authenticator: role, ...change });
+  const policy = (change: Record<string, unknown> = {}): unknown => ({ version: 1, name: "insecure demo", vault: role, authenticator: role, witnesses: [], cosignatures: 0, ...change });
+  const witness = "a.example+552c61d5+BAkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ";
 
-  it("are read as they are", () => {
-    const found = parseTrustPolicy(policy());
-    expect(toJson(found)).toEqual(policy());
+  it("are read as they are", async () => {
+    const named = policy({ witnesses: [witness], cosignatures: 1 });
+    expect(toJson(await parseTrustPolicy(policy()))).toEqual(policy());
+    expect(toJson(await parseTrustPolicy(named))).toEqual(named);
   });
 
   it.each<[string, unknown]>([
@@ -204,11 +206,15 @@ describe("trust policies in JSON", () => {
     ["a name that warns of nothing", policy({ vault: { ...role, insecure_software: null }, authenticator: { ...role, insecure_software: null } })],
     ["a digest that is too short", policy({ vault: { ...role, clusters: ["00"] } })],
     ["an advisory that Intel never gives", policy({ vault: { ...role, insecure_software: { ...(role["insecure_software"] as object), refused_advisories: ["INTEL-SA-289"] } } })],
+    ["a witness whose hash is another key's", policy({ witnesses: [witness.replace("+55", "+56")], cosignatures: 1 })],
+    ["the same witness twice", policy({ witnesses: [witness, witness], cosignatures: 2 })],
+    ["half of the witnesses", policy({ witnesses: [witness], cosignatures: 0 })],
+    ["more cosignatures than witnesses", policy({ witnesses: [], cosignatures: 1 })],
     ["another version", policy({ version: 2 })],
     ["a list", []],
     ["nothing", null],
-  ])("are refused with %s", (_what, bent) => {
-    expect(() => parseTrustPolicy(bent)).toThrow(StrongroomError);
+  ])("are refused with %s", async (_what, bent) => {
+    await expect(parseTrustPolicy(bent)).rejects.toBeInstanceOf(StrongroomError);
   });
 });
 

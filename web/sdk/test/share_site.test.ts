@@ -47,7 +47,7 @@ const role = { clusters: ["11".repeat(32)], config: [], sgx: null, tdx: null, sn
 const statement = {
   format: "strongroom site 1",
   name: "Example Ltd",
-  policy: { version: 1, name: "example", vault: role, authenticator: role },
+  policy: { version: 1, name: "example", vault: role, authenticator: role, witnesses: [], cosignatures: 0 },
   vault: { url: "https://vault.example.com" },
   authenticators: [{ url: "https://authenticator.example.com/" }],
   namespace: "share",

@@ -18,7 +18,7 @@ import { type PlatformKind, type Role, evidenceDigest, parseEvidence, verifyClai
 import type { Claims, ConfigValue, Genesis, RolePolicy } from "../protocol/messages.js";
 import { type AcceptedBy, acceptPlatform, acceptProgram } from "./acceptance.js";
 import { sectionsOf } from "./policy.js";
-import { notAccepted } from "./refusal.js";
+import { notAccepted, visible } from "./refusal.js";
 import type { Report } from "./reports.js";
 import { verifyQuote } from "./verification.js";
 import { sameBytes } from "./x509.js";
@@ -100,6 +100,3 @@ export function showConfig(config: readonly ConfigValue[]): string {
   const shown = config.map(({ name, value }) => [...`${visible(name)} = ${visible(value)}`].slice(0, 120).join(""));
   return shown.join(", ") || "all defaults";
 }
-
-const visible = (text: string): string =>
-  JSON.stringify(text).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);

@@ -20,6 +20,7 @@ import {
   TrustPolicy,
 } from "../protocol/messages.js";
 import { Domain, digest } from "../protocol/primitives.js";
+import { parseWitnesses } from "./witnessing.js";
 
 /** What SGX, TDX and the platform that imitates SGX have in common: the state of the machine, as Intel sees it. */
 export type IntelPolicy = Omit<SgxPolicy, "measurements" | "signers">;
@@ -51,10 +52,11 @@ export const policyDigest = (policy: RolePolicy): Promise<Bytes> => digest(Domai
  * A trust policy from its JSON form, parsed: bytes are hex, every field is there, null stands for a section left out
  * and for "any". Throws `Misuse` MALFORMED.
  */
-export function parseTrustPolicy(untrusted: unknown): TrustPolicy {
+export async function parseTrustPolicy(untrusted: unknown): Promise<TrustPolicy> {
   const policy = fromJson(TrustPolicy, untrusted);
   verifyName(policy);
   for (const role of ["vault", "authenticator"] as const) verifyAdvisories(policy[role], role);
+  await verifyWitnesses(policy);
   return policy;
 }
 
@@ -72,6 +74,16 @@ function verifyAdvisories(policy: RolePolicy, role: Role): void {
     if (section?.refused_advisories.some((advisory) => !ADVISORY.test(advisory))) {
       throw malformed(`${role}: a refused advisory is not INTEL-SA- and five digits`);
     }
+  }
+}
+
+/** Witnesses whom nobody can count would otherwise be found out at the first request. */
+async function verifyWitnesses(policy: TrustPolicy): Promise<void> {
+  try {
+    await parseWitnesses(policy);
+  } catch (error) {
+    if (!(error instanceof Misuse)) throw error;
+    throw malformed(error.reason);
   }
 }
 

@@ -1,12 +1,13 @@
 /**
- * What outlives a page: the binding key and sign-ins that are under way. IndexedDB in browsers, which keeps keys that no
- * script can read; memory everywhere else.
+ * What outlives a page: the binding key, sign-ins that are under way, and what was seen of each Vault's log. IndexedDB in
+ * browsers, which keeps keys that no script can read; memory everywhere else.
  */
 
 import { BadInput } from "./errors.js";
 
 const DATABASE = "strongroom";
-const STORES = ["keys", "sign-ins"] as const;
+const VERSION = 2;
+const STORES = ["keys", "sign-ins", "checkpoints"] as const;
 
 /** Values by name. What is read was written by this page's origin, perhaps by another version of it. */
 export interface Shelf {
@@ -14,6 +15,8 @@ export interface Shelf {
   /** Keeps the value if there is none yet; what stands there afterwards. */
   add(name: string, value: unknown): Promise<unknown>;
   put(name: string, value: unknown): Promise<void>;
+  /** Puts what `choose` makes of what is there, undefined for nothing; nobody else writes in between. */
+  change(name: string, choose: (kept: unknown) => unknown): Promise<void>;
   delete(name: string): Promise<void>;
   names(): Promise<readonly string[]>;
 }
@@ -33,6 +36,10 @@ export class MemoryShelf implements Shelf {
 
   async put(name: string, value: unknown): Promise<void> {
     this.#values.set(name, value);
+  }
+
+  async change(name: string, choose: (kept: unknown) => unknown): Promise<void> {
+    this.#values.set(name, choose(this.#values.get(name)));
   }
 
   async delete(name: string): Promise<void> {
@@ -71,6 +78,15 @@ export class IndexedShelf implements Shelf {
     await this.#run("readwrite", (store) => store.put(value, name));
   }
 
+  async change(name: string, choose: (kept: unknown) => unknown): Promise<void> {
+    // One transaction: of two pages that write at once, the second sees what the first has put.
+    await this.#run("readwrite", (store) => {
+      const found = store.get(name);
+      found.onsuccess = () => store.put(choose(found.result), name);
+      return found;
+    });
+  }
+
   async delete(name: string): Promise<void> {
     await this.#run("readwrite", (store) => store.delete(name));
   }
@@ -97,11 +113,16 @@ export class IndexedShelf implements Shelf {
 
 function opened(): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
+    const request = indexedDB.open(DATABASE, VERSION);
     request.onupgradeneeded = () => {
-      for (const store of STORES) request.result.createObjectStore(store);
+      const { objectStoreNames } = request.result;
+      for (const store of STORES) if (!objectStoreNames.contains(store)) request.result.createObjectStore(store);
     };
-    request.onsuccess = () => resolve(request.result);
+    request.onsuccess = () => {
+      // Another tab has a newer page: this connection makes room as soon as its transaction is over.
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
     request.onerror = () => reject(unavailable(request.error));
     request.onblocked = () => reject(unavailable(null));
   });

@@ -62,6 +62,13 @@ export function base64(bytes: Uint8Array): string {
   return btoa(text);
 }
 
+/** The inverse of `base64`. Throws `Misuse` MALFORMED for other spellings of the same bytes, and for what is none. */
+export function unbase64(text: string): Bytes {
+  const bytes = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text) ? decoded(text) : undefined;
+  if (bytes === undefined || base64(bytes) !== text) throw new Misuse(ErrorNumber.MALFORMED, "not base64");
+  return bytes;
+}
+
 /** Order of bytes; that of texts' UTF-8 is the order of their code points. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   for (let at = 0; at < Math.min(a.length, b.length); at++) {

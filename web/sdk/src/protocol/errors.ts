@@ -46,6 +46,8 @@ export const ErrorNumber = {
   TOKEN_UNTRUSTED: 304,
   CLOCK: 305,
   POLICY: 306,
+  ROLLED_BACK: 307,
+  LOG_OMITTED: 308,
 
   BUSY: 401,
   STORE_UNAVAILABLE: 402,
@@ -57,6 +59,8 @@ export const ErrorNumber = {
   INTERNAL: 408,
   QUOTE_UNAVAILABLE: 409,
   COLLATERAL_UNAVAILABLE: 410,
+  WITNESSES_UNAVAILABLE: 411,
+  LEASE_ENDED: 412,
 } as const;
 export type ErrorNumber = (typeof ErrorNumber)[keyof typeof ErrorNumber];
 
@@ -169,6 +173,14 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
     "the evidence is genuine, but the trust policy does not accept it",
     "compare the policy with what the operator publishes; `strongroom verify` shows what was found",
   ],
+  [ErrorNumber.ROLLED_BACK]: [
+    "an older state is shown than one that is known: the database was rolled back, or there are two of this Vault",
+    "store nothing more here and tell the operator and whoever else uses this Vault; the evidence proves it",
+  ],
+  [ErrorNumber.LOG_OMITTED]: [
+    "the host holds back a part of the log that the Vault has written",
+    "tell the operator; the checkpoint proves that the missing entry exists",
+  ],
   [ErrorNumber.BUSY]: ["the server is busy", "try again in a moment"],
   [ErrorNumber.STORE_UNAVAILABLE]: [
     "the database did not answer; nothing was changed that was not acknowledged",
@@ -199,6 +211,14 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
   [ErrorNumber.COLLATERAL_UNAVAILABLE]: [
     "nobody gives the collateral that the quote is appraised with",
     "try again; the operator should look at the collateral sources",
+  ],
+  [ErrorNumber.WITNESSES_UNAVAILABLE]: [
+    "too few witnesses answer, and this change must not be made without them",
+    "try again with the same request id; the operator should look at the witnesses",
+  ],
+  [ErrorNumber.LEASE_ENDED]: [
+    "no witness has seen this Vault for so long that it releases nothing more",
+    "try again later; the operator should look at the witnesses",
   ],
 };
 

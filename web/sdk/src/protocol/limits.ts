@@ -45,6 +45,18 @@ export const MAX_TICKETS = 8;
 /** Seconds for which a question for approval stands at most. */
 export const MAX_APPROVAL_LIFE = 2_592_000;
 
+/** Witnesses of one cluster. */
+export const MAX_WITNESSES = 15;
+
+/** A signed checkpoint with its cosignatures. */
+export const MAX_CHECKPOINT = 4_096;
+
+/** Hashes of one proof of inclusion or consistency. */
+export const MAX_PROOF = 63;
+
+/** Seconds for which a Vault releases secrets after the last cosignature over fresh randomness of its own (RULES 24). */
+export const LEASE = 600;
+
 /** Seconds: a client refuses evidence that expires later than this from now (RULES 2). */
 export const MAX_EVIDENCE_AHEAD = 7_200;
 

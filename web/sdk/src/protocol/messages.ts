@@ -23,6 +23,7 @@ export interface Genesis {
   readonly threshold: number;
   readonly approvers: readonly Bytes[];
   readonly approvals: number;
+  readonly log_key: Bytes;
   readonly witnesses: readonly string[];
   readonly cosignatures: number;
   readonly development: boolean;
@@ -36,7 +37,8 @@ export const Genesis: Kind<Genesis> = map(null, [
   ["threshold", int(0, 2 ** 63)],
   ["approvers", list(bytes(65), 0, 32)],
   ["approvals", int(0, 2 ** 63)],
-  ["witnesses", list(text(0, 256), 0, 32)],
+  ["log_key", bytes(32)],
+  ["witnesses", list(text(0, 256), 0, 15)],
   ["cosignatures", int(0, 2 ** 63)],
   ["development", bool],
 ]);
@@ -306,12 +308,16 @@ export interface TrustPolicy {
   readonly name: string;
   readonly vault: RolePolicy;
   readonly authenticator: RolePolicy;
+  readonly witnesses: readonly string[];
+  readonly cosignatures: number;
 }
 export const TrustPolicy: Kind<TrustPolicy> = map(null, [
   ["version", oneOf(1)],
   ["name", text(0, 256)],
   ["vault", RolePolicy],
   ["authenticator", RolePolicy],
+  ["witnesses", list(text(0, 256), 0, 15)],
+  ["cosignatures", int(0, 2 ** 63)],
 ]);
 
 export interface AuthenticatorRef {
@@ -1022,6 +1028,71 @@ export const NamespaceCreated: Kind<NamespaceCreated> = map(["type", "namespace-
   ["version", int(0, 2 ** 63)],
 ]);
 
+export interface Freshen {
+  readonly type: "freshen";
+  readonly size: number;
+}
+export const Freshen: Kind<Freshen> = map(["type", "freshen"], [["size", int(0, 2 ** 63)]]);
+
+export interface Freshness {
+  readonly type: "freshness";
+  readonly checkpoint: Bytes;
+  readonly proof: readonly Bytes[];
+}
+export const Freshness: Kind<Freshness> = map(["type", "freshness"], [
+  ["checkpoint", bytes(0, 4096)],
+  ["proof", list(bytes(32), 0, 63)],
+]);
+
+export interface Logged {
+  readonly type: "logged";
+  readonly checkpoint: Bytes;
+  readonly reply: Bytes;
+}
+export const Logged: Kind<Logged> = map(["type", "logged"], [
+  ["checkpoint", bytes(0, 4096)],
+  ["reply", bytes(0, 1048576)],
+]);
+
+export interface Trail {
+  readonly type: "trail";
+  readonly address: ById | ByName | ByPerson;
+  readonly tickets: readonly Ticket[];
+  readonly before: number;
+  readonly limit: number;
+}
+export const Trail: Kind<Trail> = map(["type", "trail"], [
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["tickets", list(Ticket, 0, 8)],
+  ["before", int(0, 2 ** 63)],
+  ["limit", int(1, 128)],
+]);
+
+export interface TrailEntry {
+  readonly index: number;
+  readonly leaf: Bytes;
+  readonly opened: Bytes;
+  readonly proof: readonly Bytes[];
+}
+export const TrailEntry: Kind<TrailEntry> = map(null, [
+  ["index", int(0, 2 ** 63)],
+  ["leaf", bytes(0, 4096)],
+  ["opened", bytes(0, 4096)],
+  ["proof", list(bytes(32), 0, 63)],
+]);
+
+export interface TrailOf {
+  readonly type: "trail-of";
+  readonly version: number;
+  readonly entries: readonly TrailEntry[];
+  readonly checkpoint: Bytes;
+}
+export const TrailOf: Kind<TrailOf> = map(["type", "trail-of"], [
+  ["version", int(0, 2 ** 63)],
+  ["entries", list(TrailEntry, 0, 128)],
+  ["checkpoint", bytes(0, 4096)],
+]);
+
 export interface Begin {
   readonly type: "begin";
   readonly vault_cluster: Bytes;
@@ -1473,12 +1544,14 @@ export const BlobStatement: Kind<BlobStatement> = map(null, [
 
 export type VaultRequest =
   | Prove
+  | Freshen
   | Store
   | Collect
   | Update
   | Fill
   | Delete
   | History
+  | Trail
   | GrantBlob
   | Ask
   | Questions
@@ -1487,12 +1560,14 @@ export type VaultRequest =
   | CreateNamespace;
 export const VaultRequest: Kind<VaultRequest> = either<VaultRequest>(
   Prove,
+  Freshen,
   Store,
   Collect,
   Update,
   Fill,
   Delete,
   History,
+  Trail,
   GrantBlob,
   Ask,
   Questions,
@@ -1503,11 +1578,14 @@ export const VaultRequest: Kind<VaultRequest> = either<VaultRequest>(
 
 export type VaultReply =
   | Proved
+  | Freshness
+  | Logged
   | Stored
   | Collected
   | Updated
   | Deleted
   | HistoryOf
+  | TrailOf
   | BlobGranted
   | Asked
   | QuestionsOf
@@ -1517,11 +1595,14 @@ export type VaultReply =
   | ErrorReply;
 export const VaultReply: Kind<VaultReply> = either<VaultReply>(
   Proved,
+  Freshness,
+  Logged,
   Stored,
   Collected,
   Updated,
   Deleted,
   HistoryOf,
+  TrailOf,
   BlobGranted,
   Asked,
   QuestionsOf,

@@ -3,14 +3,16 @@
  *
  * Suite of protocol version 1, without options: SHA-256, HMAC-SHA256, HKDF-SHA256, AES-256-GCM and ECDSA P-256 by
  * WebCrypto, HPKE (RFC 9180) with KEM MLKEM768-X25519 (0x647a), HKDF-SHA256 and AES-256-GCM by @hpke. Why each nonce is
- * safe stands beside the call; `spec/primitives.md` is the prose. (age has its own suite, in `share/age.ts`.)
+ * safe stands beside the call; `spec/primitives.md` is the prose. (age has its own suite, in `share/age.ts`.) Checkpoints
+ * of the log and their cosignatures are Ed25519, because C2SP says so: by WebCrypto too, which browsers have had since
+ * Chromium 137, Firefox 129 and Safari 17.
  */
 
 import { Aes256Gcm, CipherSuite, HkdfSha256 } from "@hpke/core";
 import { XWing } from "@hpke/hybridkem-x-wing";
 
 import { type Bytes, concat, int64, utf8 } from "./bytes.js";
-import { ErrorNumber, Untrusted } from "./errors.js";
+import { ErrorNumber, Misuse, Untrusted } from "./errors.js";
 
 /** Bytes of an HPKE public key: ML-KEM-768 encapsulation key (1184) ‖ X25519 public key (32). */
 export const KEM_PUBLIC_KEY = 1216;
@@ -222,6 +224,30 @@ export async function verifySignature(
   if (signature.length !== SIGNATURE || publicKey.length !== SIGNING_PUBLIC_KEY || publicKey[0] !== 4) throw bad;
   const key = await orUntrusted(() => crypto.subtle.importKey("raw", publicKey, P256, false, ["verify"]), bad.number, bad.reason);
   if (!(await crypto.subtle.verify(ECDSA, key, signature, frameParts(domain, ...parts)))) throw bad;
+}
+
+// --- Ed25519 ----------------------------------------------------------------------------------------------------
+
+export const NOTE_PUBLIC_KEY = 32;
+
+/**
+ * Throws `Untrusted` INTEGRITY unless `signature` (64 bytes) is one of `message` under `publicKey` (32 bytes). C2SP
+ * prescribes every byte that is signed, so there is no label of `Domain` in it. Throws `Misuse` UNSUPPORTED where the
+ * browser has no Ed25519: that is nobody's lie.
+ */
+export async function verifyNoteSignature(publicKey: Bytes, signature: Bytes, message: Bytes): Promise<void> {
+  const bad = new Untrusted(ErrorNumber.INTEGRITY, "bad signature");
+  if (signature.length !== SIGNATURE || publicKey.length !== NOTE_PUBLIC_KEY) throw bad;
+  let holds: boolean;
+  try {
+    const key = await crypto.subtle.importKey("raw", publicKey, "Ed25519", false, ["verify"]);
+    holds = await crypto.subtle.verify("Ed25519", key, signature, message);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    if (error.name !== "NotSupportedError") throw bad;
+    throw new Misuse(ErrorNumber.UNSUPPORTED, "this browser is too old: it does not know Ed25519 signatures");
+  }
+  if (!holds) throw bad;
 }
 
 // --- padding ----------------------------------------------------------------------------------------------------

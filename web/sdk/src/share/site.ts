@@ -86,7 +86,7 @@ export async function loadSite(untrusted: Bytes, origin: string = globalThis.loc
   const said = readJson(statement, untrusted, { limit: MAX_SITE_STATEMENT, what: WHAT });
   if (said.expiry_days.default > said.expiry_days.max) throw new Unreadable(`${WHAT} contradicts itself`);
   try {
-    const policy = parseTrustPolicy(said.policy);
+    const policy = await parseTrustPolicy(said.policy);
     return {
       origin,
       digest: await sha256(untrusted),

@@ -1,0 +1,45 @@
+/**
+ * Witnesses as somebody names them: in a genesis statement, and in the trust policy of a client (RULES 23).
+ *
+ * Witnesses keep a host from showing an older state of a Vault, or two states to two people. So a client has to know them
+ * from elsewhere than from this host, which could otherwise found its cluster with witnesses of its own, or with none.
+ */
+
+import { hex } from "../protocol/bytes.js";
+import { ErrorNumber, Misuse } from "../protocol/errors.js";
+import type { Genesis, TrustPolicy } from "../protocol/messages.js";
+import { COSIGNATURE, type Verifier, parseVerifier } from "../protocol/notes.js";
+import { notAccepted, visible } from "./refusal.js";
+
+/** What a genesis statement and a trust policy both say. */
+export type Witnessing = Pick<TrustPolicy, "witnesses" | "cosignatures">;
+
+/**
+ * The verifier keys of witnesses of whom it takes `cosignatures`. Throws `Misuse` MALFORMED with the reason.
+ *
+ * It takes more than half of them, else two histories could both get as many; each counts once, whatever its name.
+ */
+export async function parseWitnesses({ witnesses, cosignatures }: Witnessing): Promise<readonly Verifier[]> {
+  const found = await Promise.all(witnesses.map((key) => parseVerifier(key, COSIGNATURE)));
+  if (new Set(found.map((witness) => hex(witness.public))).size < found.length) throw malformed("the same witness is named twice");
+  if (found.length === 0 && cosignatures === 0) return [];
+  if (!(found.length < 2 * cosignatures && cosignatures <= found.length)) {
+    throw malformed(`cosignatures = ${cosignatures} is not more than half of ${found.length}, and at most all`);
+  }
+  return found;
+}
+
+/** Exactly the policy's witnesses, in whatever order, and as many of them. Throws `Untrusted` POLICY. */
+export function acceptWitnesses(genesis: Pick<Genesis, "witnesses" | "cosignatures">, policy: Witnessing): void {
+  const [shown, expected] = [new Set(genesis.witnesses), new Set(policy.witnesses)];
+  const surplus = genesis.witnesses.find((key) => !expected.has(key));
+  if (surplus !== undefined) throw notAccepted(`its cluster has a witness that the policy does not name: ${visible(surplus).slice(0, 120)}`);
+  const missing = policy.witnesses.find((key) => !shown.has(key));
+  if (missing !== undefined) throw notAccepted(`the policy names a witness that its cluster does not have: ${visible(missing).slice(0, 120)}`);
+  if (genesis.cosignatures !== policy.cosignatures || genesis.witnesses.length !== shown.size) {
+    const asked = (one: Witnessing): string => `${one.cosignatures} of ${one.witnesses.length}`;
+    throw notAccepted(`its cluster asks for ${asked(genesis)} witnesses, the policy for ${asked(policy)}`);
+  }
+}
+
+const malformed = (reason: string): Misuse => new Misuse(ErrorNumber.MALFORMED, reason);
