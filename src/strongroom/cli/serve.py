@@ -19,6 +19,7 @@ import uvloop
 from strongroom.cli import terminal
 from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, stop_at_end_of_stdin, verify_free
 from strongroom.cli.serve_share import share
+from strongroom.cli.serve_witness import witness
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
 from strongroom.host.instance import CannotServe
@@ -28,7 +29,9 @@ from strongroom.protocol.errors import Misuse, StrongroomError
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
 from strongroom.protocol.reach import EGRESS, format_egress, parse_reach
 
-app = typer.Typer(help="Run a Vault, an Authenticator or a share server on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Run a Vault, an Authenticator, a share server or a witness on this machine.", no_args_is_help=True
+)
 
 BANNER = (
     "INSECURE: there is no hardware under this enclave. Whoever runs this machine can read everything stored here. "
@@ -130,6 +133,7 @@ def authenticator(
 
 
 app.command("share")(share)
+app.command("witness")(witness)
 
 
 def default_platform() -> Path:
