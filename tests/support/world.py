@@ -40,6 +40,7 @@ from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.messages import Error, Prove, Ticket
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
+from strongroom.protocol.tlog import leaf_hash
 from strongroom.protocol.vault_messages import (
     Collect,
     CreateNamespace,
@@ -48,12 +49,13 @@ from strongroom.protocol.vault_messages import (
     Fill,
     GrantBlob,
     History,
+    Logged,
     Store,
     StoreItem,
     Update,
     VaultReply,
 )
-from tests.support import policies
+from tests.support import policies, trees
 
 AUTHENTICATOR_URL = "http://authenticator.test"
 ISSUER = "https://idp.example.com"
@@ -92,6 +94,7 @@ class Host:
         self.log: list[bytes] = []
         self.commits = 0
         self.fail_commit: StrongroomError | None = None
+        self.witnesses: Callable[[bytes], Awaitable[bytes]] = self.no_witnesses
         self.routes: dict[str, Callable[[Operation, bytes], Awaitable[bytes]]] = {}
         self.carry: Callable[[str, bytes | None], Awaitable[bytes]] = self.post_honestly
 
@@ -99,7 +102,7 @@ class Host:
         await asyncio.sleep(0)
         return [self.rows.get(key) for key in keys]
 
-    async def commit(self, puts: Sequence[Put], log: Sequence[bytes]) -> None:
+    async def commit(self, puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -> None:
         await asyncio.sleep(0)
         if self.fail_commit is not None:
             raise self.fail_commit
@@ -107,10 +110,29 @@ class Host:
             row = self.rows.get(put.key)
             if (row.version if row else 0) != put.replaces:
                 raise Misuse(Number.CONFLICT)
+        if size != len(self.log):
+            raise Misuse(Number.CONFLICT)
         for put in puts:
             self.rows[put.key] = Row(put.version, put.sealed)
-        self.log.extend(log)
+        self.log.extend(leaves)
         self.commits += 1
+
+    async def leaves(self, indexes: Sequence[int]) -> list[bytes | None]:
+        await asyncio.sleep(0)
+        return [self.log[index] if index < len(self.log) else None for index in indexes]
+
+    async def inclusion(self, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        hashes = [leaf_hash(leaf) for leaf in self.log[:size]]
+        return [trees.inclusion(index, hashes) for index in indexes]
+
+    async def consistency(self, old: int, size: int) -> list[bytes]:
+        return trees.consistency(old, [leaf_hash(leaf) for leaf in self.log[:size]])
+
+    async def cosign(self, note: bytes) -> bytes:
+        return await self.witnesses(note)
+
+    async def no_witnesses(self, note: bytes) -> bytes:
+        return b""
 
     async def post(self, url: str, body: bytes | None) -> bytes:
         return await self.carry(url, body)
@@ -134,13 +156,16 @@ class Instance:
         self.build = build
         self.owner_key = owner_key
         self.host = Host()
+        self.witnesses: list[str] = []
+        self.cosignatures = 0
         self.platform = Platform(role, state)
         self.enclave: Enclave
 
     async def start(self) -> None:
         self.enclave = Enclave(self.platform, self.role, self.build, self.host)  # type: ignore[arg-type]
         genesis = not self.host.rows
-        await self.enclave.handle(Operation.START, encode_link(Start(genesis, self.owner_key, {})))
+        start = Start(genesis, self.owner_key, {}, self.witnesses, self.cosignatures)
+        await self.enclave.handle(Operation.START, encode_link(start))
 
     async def evidence(self) -> bytes:
         return await self.enclave.handle(Operation.EVIDENCE, b"")
@@ -190,6 +215,9 @@ class RawClient:
         replies_to, message = split_reply(plaintext)
         assert replies_to == counter
         reply = decode(message, self.replies, limit=MAX_MESSAGE)
+        if isinstance(reply, Logged):
+            self.checkpoint = reply.checkpoint
+            reply = decode(reply.reply, self.replies, limit=MAX_MESSAGE)
         if isinstance(reply, Error):
             raise from_number(reply.number, index=reply.index, place=reply.place, version=reply.version)
         return reply

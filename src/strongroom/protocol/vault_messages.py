@@ -350,8 +350,8 @@ class Trail(Tagged, tag="trail"):
 
     address: Address
     tickets: Tickets
-    before: Count
-    """Entries with a lower number than this, newest first; 0: from the newest."""
+    place: Count
+    """Index + 1 of the leaf to begin with: `previous` of the last entry that came before; 0: the newest one."""
     limit: Annotated[int, Meta(ge=1, le=MAX_TRAIL)]
 
 

@@ -12,6 +12,8 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.events import Events
+from strongroom.enclave.runtime.link import HostLink
+from strongroom.enclave.runtime.ring import SealedState
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.authenticator_messages import (
     AuthenticatorReply,
@@ -34,13 +36,25 @@ class AuthenticatorService:
 
     requests: Any = AuthenticatorRequest
 
-    def __init__(self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes, egress: Egress) -> None:
+    def __init__(
+        self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes, egress: Egress, link: HostLink
+    ) -> None:
         self._clock = clock
+        self._link = link
         self._egress = egress
         self._sealer = Sealer(platform, cluster_id, ticket_key)
         self._judge = Judge(clock, self._sealer)
         self._sign_ins = SignIns(platform, clock, egress, self._sealer, cluster_id)
         self._events = Events(clock)
+
+    async def start(self, state: SealedState) -> None:
+        """An Authenticator keeps its ring and nothing else."""
+        if state.puts:
+            await self._link.commit(state.puts, 0, [])
+
+    def checkpoint(self) -> bytes:
+        """It has no log either."""
+        raise Misuse(Number.UNSUPPORTED)
 
     async def handle(self, caller: Caller, request: AuthenticatorRequest) -> AuthenticatorReply:
         """Answer one request of a proved session. Raises `StrongroomError`."""

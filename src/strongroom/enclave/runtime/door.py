@@ -42,6 +42,8 @@ class Door:
                 return self._open_session(body)
             case Operation.FRAME:
                 return await self._answer_frame(body)
+            case Operation.CHECKPOINT:
+                return self._service.checkpoint()
             case _:
                 raise Misuse(Number.UNSUPPORTED)
 

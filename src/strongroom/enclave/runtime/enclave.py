@@ -10,7 +10,7 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.door import Door
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
-from strongroom.enclave.runtime.ring import RING_KEY, Ring, found_cluster, open_ring
+from strongroom.enclave.runtime.ring import RING_KEY, Ring, SealedState, found_cluster, open_ring
 from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Role
@@ -41,22 +41,23 @@ class Enclave:
         return await self._door.handle(operation, body)
 
     async def _start(self, start: Start) -> Door:
-        ring = await self._ring(start)
+        ring, state = await self._ring(start)
         clock = Clock(self._platform)
         identity = Identity(self._platform, clock, ring, self._role, start.config, self._link.collateral)
         service = self._build(self._platform, clock, ring, identity, self._link, start.config)
+        await service.start(state)
         await identity.evidence()
         return Door(self._platform, clock, identity, service)
 
-    async def _ring(self, start: Start) -> Ring:
+    async def _ring(self, start: Start) -> tuple[Ring, SealedState]:
         row = (await self._link.read([RING_KEY]))[0]
         if start.genesis:
             if row is not None:
                 # A second genesis would orphan every record under the first ring.
                 raise Misuse(Number.CONFLICT, "this database has a key ring already")
-            ring = found_cluster(self._platform, self._role, start.owner_key)
-            await self._link.commit([Put(RING_KEY, 0, 1, ring.seal(self._platform))], [])
-            return ring
+            ring = found_cluster(self._platform, self._role, start.owner_key, start.witnesses, start.cosignatures)
+            kept = ring.seal(self._platform)
+            return ring, SealedState(None, kept, [Put(RING_KEY, 0, 1, kept)])
         if row is None:
             raise Misuse(Number.CONFLICT, "this database has no key ring")
         try:
@@ -65,7 +66,8 @@ class Enclave:
             # The number alone crosses the link; the operator needs to know what changed.
             print(f"strongroom: {error.reason}", file=sys.stderr, flush=True)
             raise
-        if rewrap is not None:
-            print(f"key ring sealed anew: {rewrap}", file=sys.stderr)
-            await self._link.commit([Put(RING_KEY, row.version, row.version + 1, ring.seal(self._platform))], [])
-        return ring
+        if rewrap is None:
+            return ring, SealedState(row.sealed, row.sealed, [])
+        print(f"key ring sealed anew: {rewrap}", file=sys.stderr)
+        kept = ring.seal(self._platform)
+        return ring, SealedState(row.sealed, kept, [Put(RING_KEY, row.version, row.version + 1, kept)])

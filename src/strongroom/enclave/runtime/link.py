@@ -10,14 +10,22 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import msgspec
 
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
+from strongroom.protocol.limits import MAX_PROOF
 from strongroom.protocol.link import (
     Collateral,
     Commit,
+    Consistency,
+    Inclusion,
+    Leaves,
+    LeavesFound,
     Operation,
     Post,
+    Proofs,
     Put,
     Read,
     Row,
@@ -28,8 +36,17 @@ from strongroom.protocol.link import (
     pack,
 )
 
+T = TypeVar("T", bound=msgspec.Struct)
+
 _CALLS: Final = {
-    int(operation): operation for operation in (Operation.START, Operation.EVIDENCE, Operation.SESSION, Operation.FRAME)
+    int(operation): operation
+    for operation in (
+        Operation.START,
+        Operation.EVIDENCE,
+        Operation.SESSION,
+        Operation.FRAME,
+        Operation.CHECKPOINT,
+    )
 }
 _OK: Final = int(Operation.OK)
 _ERROR: Final = int(Operation.ERROR)
@@ -41,7 +58,7 @@ class Handler(Protocol):
     """What stands behind the link: the door."""
 
     async def handle(self, operation: Operation, body: bytes) -> bytes:
-        """Answer one call of the host (START, EVIDENCE, SESSION, FRAME). Raises `StrongroomError`."""
+        """Answer one call of the host (START, EVIDENCE, SESSION, FRAME, CHECKPOINT). Raises `StrongroomError`."""
 
 
 class HostLink(asyncio.Protocol):
@@ -81,18 +98,55 @@ class HostLink(asyncio.Protocol):
             raise Unavailable(Number.STORE_UNAVAILABLE, "the host answered another number of rows")
         return rows
 
-    async def commit(self, puts: Sequence[Put], log: Sequence[bytes]) -> None:
-        """One transaction, durable (says the host) when this returns.
+    async def commit(self, puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -> None:
+        """One transaction, durable (says the host) when this returns: rows, and leaves after the `size` that there are.
 
         Raises `Misuse` CONFLICT (nothing changed) or TOO_LARGE, `Unavailable` STORE_FULL (nothing changed) or
         STORE_UNAVAILABLE (it may or may not have been applied: repeat the same commit, or read).
         """
         try:
-            answer = await self._ask(Operation.COMMIT, encode(Commit(list(puts), list(log))))
+            answer = await self._ask(Operation.COMMIT, encode(Commit(list(puts), size, list(leaves))))
         except StrongroomError as error:
             raise _store_error(error, _COMMIT_ERRORS) from None
         if answer:
             raise Unavailable(Number.STORE_UNAVAILABLE, "the host's answer is malformed")
+
+    async def leaves(self, indexes: Sequence[int]) -> list[bytes | None]:
+        """Leaves of the log, None for those that the host does not show. Raises `Unavailable` STORE_UNAVAILABLE."""
+        answer = await self._ask_store(Operation.LEAVES, Leaves(list(indexes)), LeavesFound)
+        if len(answer.leaves) != len(indexes):
+            raise _malformed()
+        return answer.leaves
+
+    async def inclusion(self, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Proofs, made by the host and checked by whoever gets them, that these leaves are in the log of `size`."""
+        answer = await self._ask_store(Operation.INCLUSION, Inclusion(list(indexes), size), Proofs)
+        if len(answer.proofs) != len(indexes) or any(len(proof) > MAX_PROOF for proof in answer.proofs):
+            raise _malformed()
+        return answer.proofs
+
+    async def consistency(self, old: int, size: int) -> list[bytes]:
+        """A proof, as above, that the log of `size` leaves extends that of `old`."""
+        answer = await self._ask_store(Operation.CONSISTENCY, Consistency(old, size), Proofs)
+        if len(answer.proofs) != 1 or len(answer.proofs[0]) > MAX_PROOF:
+            raise _malformed()
+        return answer.proofs[0]
+
+    async def cosign(self, note: bytes) -> bytes:
+        """What the host says are the witnesses' signature lines under a checkpoint; may be empty. Raises
+        `Unavailable` WITNESSES_UNAVAILABLE."""
+        try:
+            return await self._ask(Operation.COSIGN, note)
+        except StrongroomError:
+            raise Unavailable(Number.WITNESSES_UNAVAILABLE) from None
+
+    async def _ask_store(self, operation: Operation, question: msgspec.Struct, kind: type[T]) -> T:
+        try:
+            return decode(await self._ask(operation, encode(question)), kind)
+        except Misuse:
+            raise _malformed() from None
+        except StrongroomError as error:
+            raise _store_error(error, _READ_ERRORS) from None
 
     async def post(self, url: str, body: bytes | None) -> bytes:
         """Opaque answer of another enclave's front to `POST url` (GET when `body` is None).
@@ -208,6 +262,10 @@ class HostLink(asyncio.Protocol):
     def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _malformed() -> Unavailable:
+    return Unavailable(Number.STORE_UNAVAILABLE, "the host's answer is malformed")
 
 
 def _store_error(error: StrongroomError, allowed: frozenset[Number]) -> StrongroomError:

@@ -10,6 +10,8 @@ wrap is bound to, and a ring that opened, but not by the key of now, is sealed a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -18,10 +20,13 @@ from strongroom.enclave.platform.port import Platform, SealingKey
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.evidence import Bytes32, Count, Custodian, Genesis, Role, ShortText, cluster_id
-from strongroom.protocol.limits import MAX_MESSAGE
+from strongroom.protocol.limits import MAX_MESSAGE, MAX_WITNESSES
+from strongroom.protocol.link import Put
+from strongroom.protocol.notes import COSIGNATURE, parse_verifier
 from strongroom.protocol.primitives import (
     Domain,
     KemKey,
+    NoteKey,
     SigningKey,
     derive_key,
     digest,
@@ -66,6 +71,18 @@ class SealedRing(Message):
     sealed: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SealedState:
+    """The row of the sealed ring at a start, for whoever keeps account of what the database holds."""
+
+    found: bytes | None
+    """As it was in the database; None at genesis."""
+    kept: bytes
+    """As it is from now on."""
+    puts: Sequence[Put]
+    """What is to be written for that."""
+
+
 class Ring:
     """An open ring."""
 
@@ -75,11 +92,14 @@ class Ring:
         self.cluster_id: Final = cluster_id(genesis)
         self.cluster_key: Final = SigningKey.from_scalar(secrets.cluster_scalar)
         self.handle_key: Final = secrets.handle_key
+        self.log_key: Final = _log_key(secrets.handle_key)
         self.epochs: Final = {epoch.number: epoch.key for epoch in secrets.epochs}
         self.epoch: Final = secrets.epochs[-1].number
         self._secrets = secrets
         if self.cluster_key.public != self.statement.cluster_key:
             raise Untrusted(Number.INTEGRITY, "the ring's cluster key is not the genesis statement's")
+        if self.log_key.public != self.statement.log_key:
+            raise Untrusted(Number.INTEGRITY, "the ring's log key is not the genesis statement's")
 
     def seal(self, platform: Platform) -> bytes:
         """The row to keep in the database."""
@@ -106,12 +126,16 @@ class Ring:
         return "Ring(redacted)"
 
 
-def found_cluster(platform: Platform, role: Role, owner_key: bytes) -> Ring:
-    """Genesis. Raises `Misuse` on a platform without automatic custodian: there, custodians must be named."""
+def found_cluster(
+    platform: Platform, role: Role, owner_key: bytes, witnesses: Sequence[str], cosignatures: int
+) -> Ring:
+    """Genesis. Raises `Misuse` on a platform without automatic custodian: there, custodians must be named; and for
+    witnesses that are none, or so few cosignatures that two histories could both get as many."""
+    _verify_witnesses(role, witnesses, cosignatures)
     custodian_seed = platform.development_custodian()
     if custodian_seed is None:
         raise Misuse(Number.UNSUPPORTED, "genesis with named custodians is not available in this version")
-    cluster_key = SigningKey.generate()
+    cluster_key, handle_key = SigningKey.generate(), platform.random(32)
     genesis = Genesis(
         version=1,
         role=role,
@@ -121,17 +145,32 @@ def found_cluster(platform: Platform, role: Role, owner_key: bytes) -> Ring:
         threshold=1,
         approvers=[],
         approvals=0,
-        witnesses=[],
-        cosignatures=0,
+        log_key=_log_key(handle_key).public,
+        witnesses=list(witnesses),
+        cosignatures=cosignatures,
         development=True,
     )
     secrets = RingSecrets(
         version=1,
         cluster_scalar=cluster_key.scalar,
-        handle_key=platform.random(32),
+        handle_key=handle_key,
         epochs=[Epoch(number=1, key=platform.random(32))],
     )
     return Ring(encode(genesis), secrets)
+
+
+def _log_key(handle_key: bytes) -> NoteKey:
+    """Turns as little as the handle key: RULES 22."""
+    return NoteKey(derive_key(handle_key, Domain.LOG_KEY))
+
+
+def _verify_witnesses(role: Role, witnesses: Sequence[str], cosignatures: int) -> None:
+    keys = {parse_verifier(text, COSIGNATURE).public for text in witnesses}
+    if role != "vault" and witnesses:
+        raise Misuse(Number.UNSUPPORTED, "only a Vault has a log to witness")
+    enough = not cosignatures if not keys else len(keys) < 2 * cosignatures <= 2 * len(keys)
+    if len(keys) != len(witnesses) or len(keys) > MAX_WITNESSES or not enough:
+        raise Misuse(Number.MALFORMED, "witnesses are distinct, and more than half of them must cosign")
 
 
 def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Ring, str | None]:

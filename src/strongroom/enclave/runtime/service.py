@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from strongroom.attestation.appraisal import Genuine
+from strongroom.enclave.runtime.ring import SealedState
 from strongroom.protocol.codec import Message
 
 
@@ -24,6 +25,13 @@ class Service(Protocol):
 
     requests: Any
     """Type (a union of messages) of what it accepts, `Prove` included."""
+
+    async def start(self, state: SealedState) -> None:
+        """Before anything is handled, once: write what opening the ring needs written, and be ready. Raises
+        `StrongroomError`."""
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint of this role's log, for anybody. Raises `Misuse` UNSUPPORTED without a log."""
 
     async def handle(self, caller: Caller, request: Any) -> Message:
         """Answer one request. Raises `StrongroomError`; the door turns it into an `Error` message."""

@@ -17,6 +17,8 @@ from strongroom.enclave.vault.decisions import Decider
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.gate import Gate
 from strongroom.enclave.vault.intake import Intake
+from strongroom.enclave.vault.ledger import Ledger
+from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import Handles
 from strongroom.enclave.vault.release import Release
@@ -25,7 +27,9 @@ from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.service import VaultService
 from strongroom.enclave.vault.shelf import Shelf
 from strongroom.enclave.vault.statements import Statements
+from strongroom.enclave.vault.trails import Trails
 from strongroom.enclave.vault.witnessed import WitnessedTime
+from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.enclave.vault.writer import Writer
 
 
@@ -35,11 +39,13 @@ def build_vault(
     """Wire the Vault's parts together. Every value of `config` is a claim already; the Vault itself reads none."""
     handles = Handles(ring.handle_key)
     sealer = RowSealer(platform, ring)
-    shelf = Shelf(sealer, handles, link.read)
-    counters = Counters(sealer, link.read)
-    writer = Writer(platform, sealer, counters, link.commit)
+    witnessing = Witnessing(clock, ring.statement, link.cosign)
+    ledger = Ledger(clock, sealer, link, Log(platform, clock, ring, sealer), witnessing)
+    shelf = Shelf(sealer, handles, ledger)
+    counters = Counters(sealer, ledger, witnessing)
+    writer = Writer(counters, ledger, witnessing)
     peers = Peers(platform, clock, identity, link.post)
-    witnessed = WitnessedTime(platform, clock)
+    witnessed = WitnessedTime(platform, clock, witnessing)
     cases = Cases(clock, witnessed, shelf, counters)
     quotas = Quotas(handles, shelf)
     gate = Gate(clock, Decider(platform, clock, peers, ring.cluster_id), cases, shelf, counters, writer, quotas)
@@ -49,4 +55,5 @@ def build_vault(
     revision = Revision(clock, ring.epoch, shelf, writer, gate, intake, quotas)
     statements = Statements(ring.cluster_key, shelf, writer, gate)
     approvals = Approvals(platform, clock, shelf, counters, writer, gate)
-    return VaultService(release, deposit, revision, statements, approvals)
+    trails = Trails(link, ledger, witnessing, shelf, writer, gate)
+    return VaultService(ledger, witnessing, release, deposit, revision, statements, approvals, trails)

@@ -13,11 +13,13 @@ from typing import Any, Final
 
 from strongroom.enclave.vault.attempts import NO_ATTEMPTS, Attempts
 from strongroom.enclave.vault.journal import EMPTY, Journal, Note
+from strongroom.enclave.vault.ledger import Ledger
 from strongroom.enclave.vault.marks import NO_MARKS, Marking, Marks
 from strongroom.enclave.vault.records import NO_USAGE, Charge, Quota, Usage
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.standing import NO_STANDING, Standing, Step
-from strongroom.enclave.vault.tables import Draft, Read, Stale, Table
+from strongroom.enclave.vault.tables import Draft, Stale, Table
+from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.link import Put
 
@@ -49,9 +51,10 @@ def charges_for(quota: Quota, total: bytes, mine: bytes, records: int, size: int
 class Counters:
     """The tables: loaded on demand, changed in a `Tally`, kept when its commit succeeded."""
 
-    def __init__(self, sealer: RowSealer, read: Read) -> None:
+    def __init__(self, sealer: RowSealer, ledger: Ledger, witnessing: Witnessing) -> None:
         self._sealer = sealer
-        self._read = read
+        self._read = ledger.read
+        self._witnessing = witnessing
         self.usage = Table(Usage, NO_USAGE, CACHED)
         self.attempts = Table(Attempts, NO_ATTEMPTS, CACHED)
         self.journals = Table(Journal, EMPTY, CACHED_JOURNALS)
@@ -59,7 +62,9 @@ class Counters:
         self.standing = Table(Standing, NO_STANDING, CACHED_STANDING)
 
     async def load(self, *wanted: tuple[Table[Any], Sequence[bytes]]) -> None:
-        """Have rows of these tables at hand. Raises `Untrusted` INTEGRITY for a row that lies."""
+        """Have rows of these tables at hand. Raises `Untrusted` for a row that lies."""
+        for _, keys in wanted:
+            self._witnessing.rest_on(keys)  # also on those that are at hand
         missing = True
         while missing:
             # Anew until nothing was missing: while some rows are read, somebody else may make room where the others

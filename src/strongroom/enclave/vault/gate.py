@@ -307,7 +307,7 @@ class Gate:
 
     def trace_new(self, change: Change, found: Found, record: Record, permitted: Verdict) -> None:
         """Put into log and journal that `record` is stored in the place of what was found."""
-        stored = Found(found.handle, found.version + 1, record, damaged=False)
+        stored = Found(found.handle, found.version + 1, record)
         note = self.trace(change, "create", stored, Verdict(0, permitted.people, permitted.quorum))
         if note is not None:
             note.fresh = True

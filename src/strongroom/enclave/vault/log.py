@@ -1,64 +1,115 @@
-"""The access log: one sealed batch a commit, chained within one run of the Vault (`spec/records.md`).
+"""The log of this Vault: what it says of each commit and of each line of the access log (`spec/log.md`).
 
-A batch whose commit failed may or may not be in the database. Its digest is named by the next one, so that a gap
-in the sequence that the Vault knows of can be told from one that the host made by erasing.
+An entry is sealed to its place in the log, so that no host can show another one in its stead, and names the entry
+before it about the same record, so that it can leave none out. What is not durable is not signed: else a failed commit
+would leave two histories under one size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.vault.records import LogBatch, LogEntry
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.vault.buckets import Draft
+from strongroom.enclave.vault.records import LogEntry, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment, log_origin, parse_leaf
+from strongroom.protocol.link import Row
+from strongroom.protocol.notes import Checkpoint, SignedCheckpoint, sign_checkpoint
 from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.tlog import Frontier
 
-MAX_ABANDONED: Final = 64
+_KEY: Final = digest(Domain.LOG_ENTRY)
+"""Stands where rows have their key; no row has this one."""
 
 
 class Log:
-    """Seals batches of entries."""
+    """What is durable of the log, and leaves to append to it."""
 
-    def __init__(self, platform: Platform, sealer: RowSealer) -> None:
+    def __init__(self, platform: Platform, clock: Clock, ring: Ring, sealer: RowSealer) -> None:
+        self._platform = platform
+        self._clock = clock
         self._sealer = sealer
-        self._run: Final = platform.random(16)
-        self._sequence = 0
-        self._previous = bytes(32)
-        self._abandoned: list[bytes] = []
-        self._open: tuple[bytes, int] | None = None
-        self.unticketed = 0
-        """Requests without a valid ticket since the last batch."""
+        self._origin: Final = log_origin(ring.cluster_id)
+        self._log_key = ring.log_key
+        self._owner: Final = platform.random(16)
+        self._signed: SignedCheckpoint | None = None
+        self.frontier = Frontier()
+        """Of all that is durable."""
 
-    def batch(self, entries: list[LogEntry]) -> bytes | None:
-        """run (16) ‖ sequence (8) ‖ sealed batch; None without entries. Settle it with `keep` or `abandon`."""
-        self._open = None
-        if not entries:
-            return None
-        payload = encode(
-            LogBatch(
-                run=self._run,
-                sequence=self._sequence,
-                previous=self._previous,
-                abandoned=self._abandoned,
-                unticketed=self.unticketed,
-                entries=entries,
+    @property
+    def size(self) -> int:
+        """Leaves that are durable."""
+        return self.frontier.size
+
+    @property
+    def checkpoint(self) -> SignedCheckpoint:
+        """Of all that is durable, signed by the log; without cosignatures."""
+        if self._signed is None or self._signed.checkpoint.size != self.size:
+            self._signed = sign_checkpoint(self._log_key, Checkpoint(self._origin, self.size, self.frontier.root))
+        return self._signed
+
+    def entries(self, draft: Draft, entries: Sequence[LogEntry]) -> list[bytes]:
+        """The next leaves: of these entries, each listed with its record in `draft`."""
+        leaves: list[bytes] = []
+        for entry in entries:
+            index = self.size + len(leaves)
+            before = draft.log(entry.handle, index)
+            leaves.append(self._entry(entry, index, before.entries + 1, before.last))
+        return leaves
+
+    def _entry(self, entry: LogEntry, index: int, number: int, previous: int) -> bytes:
+        opened = encode(
+            Entry(
+                handle=entry.handle,
+                number=number,
+                previous=previous,
+                at=entry.at,
+                version=entry.version,
+                action=entry.action,
+                identity=entry.identity,
+                outcome=entry.number,
+                blinding=self._platform.random(32),
             )
         )
-        self._open = (digest(Domain.LOG_ENTRY, payload), self.unticketed)
-        key = digest(Domain.LOG_RUN, self._run)
-        return self._run + self._sequence.to_bytes(8, "big") + self._sealer.seal(key, self._sequence, payload)
+        return encode(EntryLeaf(commitment=commitment(opened), sealed=self._sealer.seal(_KEY, index, opened)))
 
-    def keep(self) -> None:
-        """The batch is durable."""
-        if self._open is not None:
-            self._previous, counted = self._open
-            self.unticketed -= counted
-            self._abandoned = []
-            self._sequence += 1
+    def commit(self, draft: Draft, root: bytes, ring: bytes, changes: int, *, unticketed: int, starts: bool) -> bytes:
+        """The leaf that ends a commit after which the index has this root."""
+        return encode(
+            CommitLeaf(
+                version=1,
+                shard=0,
+                generation=0,
+                owner=self._owner,
+                start=starts,
+                nonce=self._platform.random(16),
+                at=self._clock.now(),
+                clock_floor=self._clock.floor,
+                index_root=root,
+                buckets=draft.buckets,
+                ring=ring,
+                release=0,
+                recoveries=0,
+                unticketed=unticketed,
+                changes=changes,
+            )
+        )
 
-    def abandon(self) -> None:
-        """Whether the batch is in the database is unknown."""
-        if self._open is not None:
-            self._abandoned = [*self._abandoned, self._open[0]][-MAX_ABANDONED:]
-            self._sequence += 1
+    def open(self, leaf: bytes, index: int) -> tuple[bytes, Entry]:
+        """The encoded entry to which a leaf is committed that the host says stands at `index`, and what it says.
+
+        Raises `Untrusted` INTEGRITY for a leaf that this Vault did not write as an entry in this place.
+        """
+        parsed = parse_leaf(leaf)
+        if not isinstance(parsed, EntryLeaf):
+            raise Untrusted(Number.INTEGRITY, "the leaf is not an entry")
+        opened = self._sealer.open(_KEY, Row(index, parsed.sealed))
+        if commitment(opened) != parsed.commitment:
+            raise Untrusted(Number.INTEGRITY, "the leaf is not committed to what it holds")
+        return opened, parse_payload(opened, Entry)

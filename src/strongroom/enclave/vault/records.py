@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeVar
-
-from msgspec import Meta
+from typing import Final, Literal, TypeVar
 
 from strongroom.enclave.vault.terms import kept_bytes
 from strongroom.protocol.authenticator_messages import RecordFacts
@@ -93,30 +91,17 @@ class Charge:
     max_size: int
 
 
-class LogEntry(Message):
-    """One decision in the access log. `identity` is empty when no ticket was accepted."""
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One decision for the access log. `identity` is empty when no ticket was accepted."""
 
-    at: UnixTime
-    handle: Bytes32
-    version: Count
+    at: int
+    handle: bytes
+    version: int
     action: str
-    identity: Principal
-    number: Count
+    identity: str
+    number: int
     """0 for OK, else the error number answered."""
-
-
-class LogBatch(Message):
-    """What one commit appends: sealed under run and sequence, chained to the batch before it in this run."""
-
-    run: Bytes16
-    sequence: Count
-    previous: Bytes32
-    """Digest of the batch before it in this run that is known to be durable; zeros for the first."""
-    abandoned: Annotated[list[Bytes32], Meta(max_length=64)]
-    """Digests of the batches since then whose commit failed, in the order of their sequence numbers."""
-    unticketed: Count
-    """Requests without a valid ticket since the last batch: counted, not listed (RULES 21)."""
-    entries: list[LogEntry]
 
 
 class Handles:

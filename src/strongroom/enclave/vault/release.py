@@ -35,7 +35,6 @@ from strongroom.protocol.vault_messages import (
 
 MAX_RELEASE: Final = MAX_MESSAGE - 64 * 1024
 """Bytes of secrets and metadata in one reply."""
-DAMAGED: Final = Verdict(int(Number.INTEGRITY))
 TOLD: Final = frozenset({0, Number.TOO_LARGE, Number.CLOSED, Number.EXPIRED, Number.OPENED_OUT})
 """Answers that only those get whom the record's own rules permit: they know that it is there."""
 
@@ -94,7 +93,11 @@ class Release:
 
         A verdict per handle; by namespace named, whether the caller may know what is in it; the traces of that.
         """
-        verdicts = {one.handle: DAMAGED if one.damaged else REFUSED for one in found if one.live is None}
+        verdicts = {
+            one.handle: REFUSED if one.damaged is None else Verdict(int(one.damaged))
+            for one in found
+            if one.live is None
+        }
         live = [(one, one.live) for one in found if one.live is not None]
         groups: dict[tuple[bytes, bytes, Approvers], list[Case]] = {}
         for case in await self._gate.cases("collect", live, asker):

@@ -1,27 +1,41 @@
-"""The Vault's operations by message: what they do is in `release`, `deposit`, `revision`, `statements`, `approvals`."""
+"""The Vault's operations by message: what they do is in `release`, `deposit`, `revision`, `statements`, `approvals`,
+`trails`.
+
+Every answer comes with a checkpoint of the log that covers all it rests on, and leaves when the witnesses, where there
+are any, have seen what a rollback would undo of that: a no as well, since it counts.
+"""
 
 from __future__ import annotations
 
+from strongroom.enclave.runtime.ring import SealedState
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.approvals import Approvals
 from strongroom.enclave.vault.deposit import Deposit
+from strongroom.enclave.vault.ledger import Ledger
 from strongroom.enclave.vault.release import Release
 from strongroom.enclave.vault.revision import Revision
 from strongroom.enclave.vault.statements import Statements
-from strongroom.protocol.codec import Message
+from strongroom.enclave.vault.trails import Trails
+from strongroom.enclave.vault.witnessing import Witnessing
+from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.vault_messages import (
     Approve,
     Ask,
     Collect,
+    Collected,
     CreateNamespace,
     Delete,
     Describe,
     Fill,
+    Freshen,
     GrantBlob,
     History,
+    Item,
+    Logged,
     Questions,
     Store,
+    Trail,
     Update,
     VaultRequest,
 )
@@ -33,15 +47,46 @@ class VaultService:
     requests = VaultRequest
 
     def __init__(
-        self, release: Release, deposit: Deposit, revision: Revision, statements: Statements, approvals: Approvals
+        self,
+        ledger: Ledger,
+        witnessing: Witnessing,
+        release: Release,
+        deposit: Deposit,
+        revision: Revision,
+        statements: Statements,
+        approvals: Approvals,
+        trails: Trails,
     ) -> None:
+        self._ledger = ledger
+        self._witnessing = witnessing
         self._release = release
         self._deposit = deposit
         self._revision = revision
         self._statements = statements
         self._approvals = approvals
+        self._trails = trails
+
+    async def start(self, state: SealedState) -> None:
+        await self._ledger.start(state)
+        await self._witnessing.start(lambda: self._ledger.log.checkpoint, lambda: self._ledger.commit([], []))
+
+    def checkpoint(self) -> bytes:
+        return self._trails.checkpoint
 
     async def handle(self, caller: Caller, request: Message) -> Message:
+        if isinstance(request, Freshen):
+            return await self._trails.freshen(request)
+        await self._witnessing.verify_lease()
+        with self._witnessing.resting() as rest:
+            try:
+                reply = await self._answer(caller, request)
+            finally:
+                await self._witnessing.settle(rest)
+        if isinstance(reply, Collected):
+            self._witnessing.spend(sum(isinstance(result, Item) for result in reply.results))
+        return Logged(checkpoint=self._trails.checkpoint, reply=encode(reply))
+
+    async def _answer(self, caller: Caller, request: Message) -> Message:
         match request:
             case Collect():
                 return await self._release.collect(caller, request)
@@ -57,6 +102,8 @@ class VaultService:
                 return await self._revision.delete(caller, request)
             case History():
                 return await self._statements.history(caller, request)
+            case Trail():
+                return await self._trails.trail(caller, request)
             case GrantBlob():
                 return await self._statements.grant_blob(caller, request)
             case Ask():

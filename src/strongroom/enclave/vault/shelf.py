@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from strongroom.enclave.vault.ledger import Ledger
 from strongroom.enclave.vault.records import BlobClaim, Handles, Record, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.authenticator_messages import RecordRef
@@ -14,20 +15,19 @@ from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.messages import Address, OfNamespace
 
-Read = Callable[[Sequence[bytes]], Awaitable[list[Row | None]]]
-
 READ_AT_ONCE: Final = 64
 """Rows of one answer of the host: 64 of the largest (a quarter of a MiB) fit one frame of the link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record as read; `version` 0 and `record` None when there is no row, `damaged` when the row does not open."""
+    """A record as read; `version` 0 and `record` None when there is no row."""
 
     handle: bytes
     version: int
     record: Record | None
-    damaged: bool
+    damaged: Number | None = None
+    """Why the row is not to be believed: INTEGRITY when it was altered, ROLLED_BACK when it is not the last one."""
 
     @property
     def ref(self) -> RecordRef:
@@ -47,10 +47,10 @@ class Found:
 class Shelf:
     """Opens and seals the rows of records."""
 
-    def __init__(self, sealer: RowSealer, handles: Handles, read: Read) -> None:
+    def __init__(self, sealer: RowSealer, handles: Handles, ledger: Ledger) -> None:
         self._sealer = sealer
         self._handles = handles
-        self._read = read
+        self._ledger = ledger
 
     def handle(self, address: Address | OfNamespace) -> bytes:
         return self._handles.of(address)
@@ -77,7 +77,7 @@ class Shelf:
 
     async def find_claims(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Handles of the records that claimed these blobs, in order. Raises `Untrusted` INTEGRITY."""
-        rows = await self._read(keys) if keys else []
+        rows = await self._ledger.read(keys) if keys else []
         return [
             None if row is None else parse_payload(self._sealer.open(key, row), BlobClaim).handle
             for key, row in zip(keys, rows, strict=True)
@@ -88,17 +88,19 @@ class Shelf:
         return Put(key, 0, 1, self._sealer.seal(key, 1, encode(BlobClaim(handle=handle))))
 
     async def find_each(self, handles: Sequence[bytes]) -> list[Found]:
-        """Records by handle, in order; one that was tampered with is `damaged` and takes no other along."""
-        rows: list[Row | None] = []
+        """Records by handle, in order; one that was tampered with, or is an older one, is `damaged` and takes no other
+        along."""
+        rows: list[Row | Untrusted | None] = []
         for at in range(0, len(handles), READ_AT_ONCE):
-            rows += await self._read(handles[at : at + READ_AT_ONCE])
+            rows += await self._ledger.read_each(handles[at : at + READ_AT_ONCE])
         return [self._open(handle, row) for handle, row in zip(handles, rows, strict=True)]
 
     async def find(self, handles: Sequence[bytes]) -> list[Found]:
         """Records by handle, in order. Raises `Untrusted` INTEGRITY for a row that lies."""
         found = await self.find_each(handles)
-        if any(one.damaged for one in found):
-            raise Untrusted(Number.INTEGRITY)
+        for one in found:
+            if one.damaged is not None:
+                raise Untrusted(one.damaged)
         return found
 
     async def find_one(self, handle: bytes) -> Found:
@@ -109,11 +111,13 @@ class Shelf:
         version = found.version + 1
         return Put(found.handle, found.version, version, self._sealer.seal(found.handle, version, encode(record)))
 
-    def _open(self, handle: bytes, row: Row | None) -> Found:
+    def _open(self, handle: bytes, row: Row | Untrusted | None) -> Found:
         if row is None:
-            return Found(handle, 0, None, damaged=False)
+            return Found(handle, 0, None)
         try:
+            if isinstance(row, Untrusted):
+                raise row
             record = parse_payload(self._sealer.open(handle, row), Record)
-        except Untrusted:
-            return Found(handle, row.version, None, damaged=True)
-        return Found(handle, row.version, record, damaged=False)
+        except Untrusted as error:
+            return Found(handle, 0, None, error.number)
+        return Found(handle, row.version, record)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.vault.witnessing import Witnessing
 
 
 class WitnessedTime:
-    """The time as somebody besides the host vouches for it.
+    """The time as somebody besides the host vouches for it: witnesses, by the newest cosignature.
 
-    Nobody does so far. On the insecure software platform, which protects nothing anyway, the host's clock will do; on
-    hardware there is no witnessed time until there are witnesses, and instructions whose rules need one are refused
-    when they are stored.
+    Without them the host's clock will do on the insecure software platform, which protects nothing anyway; on hardware
+    there is no witnessed time then, and instructions whose rules need one are refused when they are stored.
     """
 
-    def __init__(self, platform: Platform, clock: Clock) -> None:
+    def __init__(self, platform: Platform, clock: Clock, witnessing: Witnessing) -> None:
         self._platform = platform
         self._clock = clock
+        self._witnessing = witnessing
 
     def now(self) -> int | None:
-        """Unix seconds. Raises as `Clock.now`."""
+        """Unix seconds; what witnesses say may be as old as the lease. Raises as `Clock.now`."""
+        if self._witnessing.exists:
+            return self._witnessing.time
         return self._clock.now() if self._platform.kind == "insecure-software" else None

@@ -8,21 +8,21 @@ decided on" be checked inside the commit (RULES 15).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final
 
-from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.vault import journal, marks, standing
 from strongroom.enclave.vault.counters import Attempt, Counters
 from strongroom.enclave.vault.journal import Note
-from strongroom.enclave.vault.log import Log
+from strongroom.enclave.vault.ledger import Ledger
 from strongroom.enclave.vault.marks import Marking
 from strongroom.enclave.vault.records import Charge, LogEntry
-from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.standing import Step
 from strongroom.enclave.vault.tables import Stale
+from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable
 from strongroom.protocol.link import MAX_BODY, Put
 
@@ -32,8 +32,6 @@ MAX_GROUP_BYTES: Final = MAX_BODY // 4
 """Bytes of rows of one commit. Above the link's limit a group would fail as a whole, with everybody's changes in it."""
 MAX_PENDING: Final = 4096
 """Changes waiting; more are refused as BUSY."""
-
-Commit = Callable[[Sequence[Put], Sequence[bytes]], Awaitable[None]]
 
 
 class Watch:
@@ -70,6 +68,19 @@ class Change:
         return [*self.charges, *(charge for marking in self.marks for charge in marking.charges)]
 
     @property
+    def critical(self) -> set[bytes]:
+        """Keys of rows whose change must not be lost with a rollback: replaced, counted, marked, asked, approved.
+
+        A new record, and a line of the access log, may be: within what `WITNESS_PATIENCE` says.
+        """
+        keys = {put.key for put in self.puts if put.replaces}
+        keys.update(attempt.key for attempt in self.attempts)
+        keys.update(note.key for note in self.notes if note.token is not None)
+        keys.update(marking.key for marking in self.marks)
+        keys.update(step.key for step in self.steps)
+        return keys
+
+    @property
     def size(self) -> int:
         """Bytes of its rows, about."""
         rows = sum(len(put.sealed) + 128 for put in self.puts)
@@ -84,10 +95,11 @@ Pending = tuple[Change, asyncio.Future[None]]
 class Writer:
     """Takes changes, answers when they are durable."""
 
-    def __init__(self, platform: Platform, sealer: RowSealer, counters: Counters, commit: Commit) -> None:
+    def __init__(self, counters: Counters, ledger: Ledger, witnessing: Witnessing) -> None:
         self._counters = counters
-        self._commit = commit
-        self._log = Log(platform, sealer)
+        self._ledger = ledger
+        self._witnessing = witnessing
+        self._unticketed = 0
         self._pending: list[Pending] = []
         self._task: asyncio.Task[None] | None = None
         self._in_flight: frozenset[bytes] = frozenset()
@@ -95,8 +107,8 @@ class Writer:
         self._watches: dict[bytes, set[Watch]] = {}
 
     def count_unticketed(self) -> None:
-        """Note a request without a valid ticket; goes out with the next batch of the log."""
-        self._log.unticketed += 1
+        """Note a request without a valid ticket; the next commit says how many there were."""
+        self._unticketed += 1
 
     @asynccontextmanager
     async def watching(self, keys: Sequence[bytes]) -> AsyncIterator[dict[bytes, Watch]]:
@@ -121,15 +133,21 @@ class Writer:
         """Returns when `change` is durable.
 
         Raises `Stale` when a watched row was written meanwhile, `Misuse` QUOTA_EXCEEDED, `Unavailable` BUSY or what
-        the database answered; then nothing of it was written that is acknowledged.
+        the database answered; then nothing of it was written that is acknowledged. WITNESSES_UNAVAILABLE for whatever
+        writes more than the log, while no witness answers.
         """
         if len(self._pending) >= MAX_PENDING:
             raise Unavailable(Number.BUSY)
+        critical = change.critical
+        if change.puts or critical:
+            self._witnessing.verify_may_write()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((change, done))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._drain())
+            # In a context of its own: what it reads for everybody, no single answer rests on.
+            self._task = asyncio.create_task(self._drain(), context=Context())
         await done
+        self._witnessing.rest_on(critical)
 
     async def _drain(self) -> None:
         while self._pending:
@@ -185,23 +203,24 @@ class Writer:
         if not accepted:
             return
         puts = [put for change, _ in accepted for put in change.puts] + tally.puts()
-        batch = self._log.batch([entry for change, _ in accepted for entry in change.log])
+        entries = [entry for change, _ in accepted for entry in change.log]
+        critical = frozenset(key for change, _ in accepted for key in change.critical)
+        unticketed = self._unticketed
         self._in_flight = frozenset(put.key for put in puts)
         self._settled = asyncio.get_running_loop().create_future()
         try:
-            await self._commit(puts, [batch] if batch else [])
+            await self._ledger.commit(puts, entries, unticketed=unticketed, critical=critical)
         except StrongroomError as error:
-            # Whether the host wrote the group is unknown.
+            # Whether the host wrote the group is found out by the ledger; what these rows hold then, is read again.
             self._counters.forget()
-            self._log.abandon()
             if error.number is Number.CONFLICT:
                 raise Unavailable(Number.STORE_UNAVAILABLE, "somebody else writes this database") from None
             raise
         finally:
             self._in_flight = frozenset()
             self._settled.set_result(None)
+        self._unticketed -= unticketed
         tally.keep()
-        self._log.keep()
         for _, done in accepted:
             if not done.done():
                 done.set_result(None)

@@ -1,0 +1,309 @@
+"""The authenticated index: which rows there are, at which version, byte for byte (`spec/log.md`).
+
+Integrity alone lets a host show last month's row. So every row is listed in a bucket, the enclave keeps a tree over the
+digests of all buckets, and one more row read proves presence, version and absence of a row.
+
+Buckets are rows in clear, since the host knows all that stands in them. Their number grows by one split at a time in
+ordinary commits (linear hashing), so that there is no moment at which all is rewritten. Keys are keyed hashes: nobody
+outside can choose them to fill one bucket.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.link import Put, Row
+from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.tlog import EMPTY_ROOT, node_hash
+
+SHARD: Final = (0).to_bytes(8, "big")
+"""This Vault keeps everything in one shard."""
+LOAD: Final = 16
+"""Listings of a bucket, on average and at most."""
+CACHED: Final = 4096
+"""Buckets whose content is kept in memory: some 6 MB."""
+_KEY: Final = 32
+_LISTING: Final = 88
+_HASH: Final = 32
+
+
+class Listing(NamedTuple):
+    """What the index knows of a row."""
+
+    version: int
+    """0: there is no row."""
+    digest: bytes
+    """Of its sealed bytes; see `row_digest`."""
+    entries: int
+    """Entries of the log that are about it."""
+    last: int
+    """Index + 1 of the leaf of the last of those; 0: none."""
+
+
+ABSENT: Final = Listing(0, bytes(_HASH), 0, 0)
+
+
+def row_digest(sealed: bytes) -> bytes:
+    """Digest (32 bytes) of a row as the host keeps it."""
+    return digest(Domain.ROW, sealed)
+
+
+def bucket_key(number: int) -> bytes:
+    """Row key of a bucket."""
+    return digest(Domain.BUCKET_HANDLE, SHARD, number.to_bytes(8, "big"))
+
+
+def bucket_digest(number: int, version: int, content: bytes) -> bytes:
+    """Digest (32 bytes) of a bucket: a leaf of the index's tree."""
+    return digest(Domain.BUCKET, number.to_bytes(8, "big"), version.to_bytes(8, "big"), content)
+
+
+def bucket_of(key: bytes, buckets: int) -> int:
+    """Which of so many buckets lists the row `key`."""
+    low = 1 << (buckets.bit_length() - 1)
+    number = int.from_bytes(key[:8], "big") & (2 * low - 1)
+    return number if number < buckets else number - low
+
+
+def find(content: bytes, key: bytes) -> Listing:
+    """What a bucket lists of the row `key`; `ABSENT` where it is not listed."""
+    at = _place(content, key)
+    return _read(content, at) if content[at : at + _KEY] == key else ABSENT
+
+
+def _place(content: bytes, key: bytes) -> int:
+    """Where the listing of `key` is, or would be: they are sorted."""
+    low, high = 0, len(content) // _LISTING
+    while low < high:
+        middle = (low + high) // 2
+        at = middle * _LISTING
+        if content[at : at + _KEY] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low * _LISTING
+
+
+def _read(content: bytes, at: int) -> Listing:
+    number = int.from_bytes
+    return Listing(
+        number(content[at + 32 : at + 40], "big"),
+        content[at + 40 : at + 72],
+        number(content[at + 72 : at + 80], "big"),
+        number(content[at + 80 : at + 88], "big"),
+    )
+
+
+def _written(key: bytes, listing: Listing) -> bytes:
+    version, row, entries, last = listing
+    return key + version.to_bytes(8, "big") + row + entries.to_bytes(8, "big") + last.to_bytes(8, "big")
+
+
+class _Tree:
+    """Hashes of all nodes over the buckets' digests, level by level; a lone last node goes up as it is (RFC 6962)."""
+
+    def __init__(self, leaves: bytes) -> None:
+        self._levels = [bytearray(leaves)]
+        while len(level := self._levels[-1]) > _HASH:
+            above = bytearray()
+            for at in range(0, len(level), 2 * _HASH):
+                left, right = bytes(level[at : at + _HASH]), bytes(level[at + _HASH : at + 2 * _HASH])
+                above += node_hash(left, right) if right else left
+            self._levels.append(above)
+
+    @property
+    def root(self) -> bytes:
+        return bytes(self._levels[-1]) or EMPTY_ROOT
+
+    def node(self, level: int, number: int) -> bytes:
+        return bytes(self._levels[level][number * _HASH : (number + 1) * _HASH])
+
+    def changed(self, leaves: dict[int, bytes], count: int) -> list[dict[int, bytes]]:
+        """The nodes that are different with these leaves and `count` of them in all, by level; the last is the root."""
+        nodes = [leaves]
+        while count > 1:
+            below, level = nodes[-1], len(nodes) - 1
+            above: dict[int, bytes] = {}
+            for number in {child >> 1 for child in below}:
+                left, right = 2 * number, 2 * number + 1
+                node = below.get(left) or self.node(level, left)
+                above[number] = node_hash(node, below.get(right) or self.node(level, right)) if right < count else node
+            nodes.append(above)
+            count = (count + 1) // 2
+        return nodes
+
+    def adopt(self, changed: list[dict[int, bytes]]) -> None:
+        for level, nodes in enumerate(changed):
+            if level == len(self._levels):
+                self._levels.append(bytearray())
+            hashes = self._levels[level]
+            for number in sorted(nodes):
+                hashes[number * _HASH : (number + 1) * _HASH] = nodes[number]
+
+
+class Index:
+    """The index as it is after the last commit that is known to be durable."""
+
+    def __init__(self) -> None:
+        """An empty one: one empty bucket, which is not written yet."""
+        self.listings = 0
+        """In all buckets."""
+        self._versions = array("Q", [0])
+        self._tree = _Tree(bucket_digest(0, 0, b""))
+        self._cache: OrderedDict[int, bytes] = OrderedDict({0: b""})
+
+    @classmethod
+    def of(cls, rows: Iterable[Row | None], listings: int) -> Index:
+        """From the buckets, in order, None for one that was never written. Whether they are true tells `root`."""
+        index = cls()
+        index.listings = listings
+        index._versions = array("Q")
+        index._cache.clear()
+        leaves = bytearray()
+        for number, row in enumerate(rows):
+            version, content = (0, b"") if row is None else (row.version, row.sealed)
+            index._versions.append(version)
+            leaves += bucket_digest(number, version, content)
+            if len(index._cache) < CACHED:
+                index._cache[number] = content
+        index._tree = _Tree(bytes(leaves))
+        return index
+
+    @property
+    def buckets(self) -> int:
+        return len(self._versions)
+
+    @property
+    def root(self) -> bytes:
+        return self._tree.root
+
+    def content(self, number: int) -> bytes | None:
+        """Of a bucket that is at hand."""
+        content = self._cache.get(number)
+        if content is not None:
+            self._cache.move_to_end(number)
+        return content
+
+    def learn(self, number: int, row: Row | None) -> bytes:
+        """Content of the bucket that the host says is this one. Raises `Untrusted` ROLLED_BACK or INTEGRITY."""
+        version, content = (0, b"") if row is None else (row.version, row.sealed)
+        if version != self._versions[number]:
+            raise Untrusted(Number.ROLLED_BACK, f"bucket {number} of the index is another than this Vault wrote last")
+        if bucket_digest(number, version, content) != self._tree.node(0, number):
+            raise Untrusted(Number.INTEGRITY, f"bucket {number} of the index was altered")
+        self._keep(number, content)
+        return content
+
+    def draft(self) -> Draft:
+        """What one commit changes."""
+        return Draft(self)
+
+    def _keep(self, number: int, content: bytes) -> None:
+        self._cache[number] = content
+        self._cache.move_to_end(number)
+        while len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
+
+
+class Draft:
+    """Changes to the index on top of what it is. Nothing happens to the index before `adopt`."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._buckets = index.buckets
+        self._listings = index.listings
+        self._contents: dict[int, bytes] = {}
+        self._changed: set[int] = set()
+        self._nodes: list[dict[int, bytes]] = []
+
+    @property
+    def buckets(self) -> int:
+        return self._buckets
+
+    @property
+    def listings(self) -> int:
+        return self._listings
+
+    def wanted(self, keys: Sequence[bytes]) -> list[int]:
+        """Buckets whose content this draft needs for changes to these rows, and that are not at hand yet."""
+        index, buckets = self._index, self._buckets
+        numbers = {bucket_of(key, buckets) for key in keys}
+        for grown in range(buckets, max(buckets, -(-(self._listings + len(keys)) // LOAD))):
+            split = grown - (1 << (grown.bit_length() - 1))
+            if split < buckets:  # else it is one that this draft makes
+                numbers.add(split)
+        for number in numbers:
+            content = index.content(number)
+            if content is not None:
+                self._contents[number] = content
+        return [number for number in numbers if number not in self._contents]
+
+    def learn(self, number: int, row: Row | None) -> None:
+        """Take a wanted bucket from the host. Raises as `Index.learn`."""
+        self._contents[number] = self._index.learn(number, row)
+
+    def put(self, key: bytes, version: int, row: bytes) -> None:
+        """The row `key` is at `version` now, with this digest."""
+        self._list(key, self._find(key)._replace(version=version, digest=row))
+
+    def log(self, key: bytes, leaf: int) -> Listing:
+        """There is one more entry about the row, in the leaf of this index. What was listed before."""
+        before = self._find(key)
+        self._list(key, before._replace(entries=before.entries + 1, last=leaf + 1))
+        return before
+
+    def finish(self) -> tuple[list[Put], bytes]:
+        """Buckets to write, and the root of the index with them."""
+        while self._listings > LOAD * self._buckets:
+            self._split()
+        versions, digests, puts = self._index._versions, {}, []
+        for number in sorted(self._changed):
+            version = versions[number] if number < len(versions) else 0
+            content = self._contents[number]
+            digests[number] = bucket_digest(number, version + 1, content)
+            puts.append(Put(bucket_key(number), version, version + 1, content))
+        if not digests:
+            return [], self._index.root
+        self._nodes = self._index._tree.changed(digests, self._buckets)
+        return puts, self._nodes[-1][0]
+
+    def adopt(self) -> None:
+        """The commit is durable: the index is this now."""
+        index = self._index
+        for number in sorted(self._changed):
+            if number == len(index._versions):
+                index._versions.append(0)
+            index._versions[number] += 1
+            index._keep(number, self._contents[number])
+        index._tree.adopt(self._nodes)
+        index.listings = self._listings
+
+    def _find(self, key: bytes) -> Listing:
+        return find(self._contents[bucket_of(key, self._buckets)], key)
+
+    def _list(self, key: bytes, listing: Listing) -> None:
+        number = bucket_of(key, self._buckets)
+        content = self._contents[number]
+        at = _place(content, key)
+        after = at
+        if content[at : at + _KEY] == key:
+            after += _LISTING
+        else:
+            self._listings += 1
+        self._contents[number] = content[:at] + _written(key, listing) + content[after:]
+        self._changed.add(number)
+
+    def _split(self) -> None:
+        """One bucket more: it takes half of the one whose turn it is."""
+        new = self._buckets
+        old = new - (1 << (new.bit_length() - 1))
+        self._buckets += 1
+        content = self._contents[old]
+        listed = [content[at : at + _LISTING] for at in range(0, len(content), _LISTING)]
+        self._contents[new] = b"".join(one for one in listed if bucket_of(one, self._buckets) == new)
+        self._contents[old] = b"".join(one for one in listed if bucket_of(one, self._buckets) == old)
+        self._changed |= {old, new}

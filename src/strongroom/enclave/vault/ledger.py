@@ -1,0 +1,355 @@
+"""Between the Vault and its database: every row that is read is the last one written, every commit is in the log.
+
+The host keeps rows, buckets and leaves; this keeps the tree over the buckets, the right edge of the log and the version
+of the *head row*, in which all three are written down with every commit. Attacks stopped here:
+
+1. An old row in its place, or one that is said to be absent: it is not what its bucket lists.
+2. An old bucket: its digest is not in the tree. An old head: its version is not the one written last, and every commit
+   replaces that one.
+3. A commit that is said to have failed and turns up later, or that is said to have been made and was not: before
+   anything else is read or written the head row tells which; nothing but that commit, whole, is taken for an answer.
+4. Two histories under one checkpoint: what is not durable is not signed.
+
+A database that is rolled back as a whole, with its head, is noticed by witnesses (`witnesses.py`) and by clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.link import HostLink
+from strongroom.enclave.runtime.ring import SealedState
+from strongroom.enclave.vault.buckets import (
+    ABSENT,
+    SHARD,
+    Draft,
+    Index,
+    Listing,
+    bucket_key,
+    bucket_of,
+    find,
+    row_digest,
+)
+from strongroom.enclave.vault.log import Log
+from strongroom.enclave.vault.records import LogEntry, parse_payload
+from strongroom.enclave.vault.rows import RowSealer
+from strongroom.enclave.vault.witnessing import Witnessing
+from strongroom.protocol.codec import Message, encode
+from strongroom.protocol.errors import Number, Unavailable, Untrusted
+from strongroom.protocol.evidence import Bytes32, Count, UnixTime
+from strongroom.protocol.link import Put, Row
+from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.tlog import Frontier, leaf_hash
+
+HEAD_KEY: Final = digest(Domain.HEAD_HANDLE, SHARD)
+"""Row key of the head."""
+READ_AT_ONCE: Final = 512
+"""Buckets that are read together at the start: less than a megabyte."""
+MOVING: Final = 64
+"""Times that rows are read anew because a commit changed them meanwhile."""
+MAX_CANDIDATES: Final = 16
+"""Commits that seemed to fail and may still be made, late, since the last one that was: the most recent ones."""
+
+
+class Head(Message):
+    """Payload of the head row: where log and index stand after the commit that wrote it."""
+
+    version: Literal[1]
+    size: Count
+    """Leaves of the log."""
+    frontier: Annotated[list[Bytes32], Meta(max_length=63)]
+    buckets: Count
+    listings: Count
+    index_root: Bytes32
+    ring: Bytes32
+    """Digest of the row of the sealed key ring."""
+    clock_floor: UnixTime
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A commit under way, or of which it is not known whether it was made."""
+
+    draft: Draft
+    frontier: Frontier
+    head: Row
+    touched: frozenset[bytes]
+    """Keys of the rows that it writes."""
+    critical: frozenset[bytes]
+    """Those of them whose change waits for witnesses."""
+
+
+class Ledger:
+    """Reads and commits for one run of a Vault."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        sealer: RowSealer,
+        link: HostLink,
+        log: Log,
+        witnessing: Witnessing,
+    ) -> None:
+        self._witnessing = witnessing
+        self._clock = clock
+        self._sealer = sealer
+        self.log: Final = log
+        self._link = link
+        self._index = Index()
+        self._head: Row | None = None
+        self._ring = bytes(32)
+        self._one_commit = asyncio.Lock()
+        self._one_inquiry = asyncio.Lock()
+        self._under_way: _Candidate | None = None
+        self._settled = asyncio.Event()
+        self._candidates: list[_Candidate] = []
+        self._in_doubt = False
+        self._reading: list[list[frozenset[bytes]]] = []
+        """For each reading under way, the keys that commits have touched since it began."""
+
+    # --- start --------------------------------------------------------------------------------------------------
+
+    async def start(self, state: SealedState) -> None:
+        """Found the log, or take it up where the head row says; then write the first commit of this run.
+
+        Raises `Untrusted` ROLLED_BACK when parts of the database are of different times, and what a commit raises.
+        """
+        row = (await self._link.read([HEAD_KEY]))[0]
+        if state.found is not None:
+            await self._take_up(row, state.found)
+        elif row is not None:
+            raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
+        self._ring = row_digest(state.kept)
+        await self._commit([], [], state.puts, frozenset(), unticketed=0, starts=True)
+
+    async def _take_up(self, row: Row | None, ring: bytes) -> None:
+        if row is None:
+            raise Untrusted(Number.ROLLED_BACK, "the database has a key ring and no log")
+        head = parse_payload(self._sealer.open(HEAD_KEY, row), Head)
+        if row_digest(ring) != head.ring:
+            raise Untrusted(Number.ROLLED_BACK, "the sealed key ring is not the one that was there last")
+        self._clock.raise_floor(head.clock_floor)
+        self._index = Index.of(await self._buckets(head.buckets), head.listings)
+        if self._index.root != head.index_root:
+            raise Untrusted(Number.ROLLED_BACK, "the index is not the one that was there last")
+        self.log.frontier = Frontier(head.size, head.frontier)
+        self._head = row
+
+    async def _buckets(self, count: int) -> list[Row | None]:
+        rows: list[Row | None] = []
+        for at in range(0, count, READ_AT_ONCE):
+            rows += await self._link.read([bucket_key(number) for number in range(at, min(at + READ_AT_ONCE, count))])
+            if count > 8 * READ_AT_ONCE and (at // READ_AT_ONCE) % 16 == 15:
+                print(f"index: read {len(rows):,} of {count:,} buckets", file=sys.stderr, flush=True)
+        return rows
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def read(self, keys: Sequence[bytes]) -> list[Row | None]:
+        """Rows of one moment, each the last one written. Raises `Untrusted` for the first that is not; see
+        `read_each`."""
+        rows = []
+        for row in await self.read_each(keys):
+            if isinstance(row, Untrusted):
+                raise row
+            rows.append(row)
+        return rows
+
+    async def read_each(self, keys: Sequence[bytes]) -> list[Row | Untrusted | None]:
+        """As `read`; in the place of a row that is not the last one written why: ROLLED_BACK, or INTEGRITY when its
+        version is right and its bytes are not."""
+        self._witnessing.rest_on(keys)
+        for _ in range(MOVING):
+            await self._rest(keys)
+            moved: list[frozenset[bytes]] = []
+            self._reading.append(moved)
+            try:
+                found, excused = await self._read_once(keys, moved)
+            finally:
+                self._reading.remove(moved)
+            if not excused:
+                return found
+        raise Unavailable(Number.BUSY, "the rows keep changing")
+
+    async def listing(self, key: bytes) -> Listing:
+        """What the index knows of the row `key`: with the last entry of the log about it."""
+        for _ in range(MOVING):
+            await self._rest([key])
+            content = self._index.content(bucket_of(key, self._index.buckets))
+            if content is not None:
+                return find(content, key)
+            await self.read([key])  # brings its bucket along
+        raise Unavailable(Number.BUSY, "the index keeps changing")
+
+    async def _read_once(
+        self, keys: Sequence[bytes], moved: Sequence[frozenset[bytes]]
+    ) -> tuple[list[Row | Untrusted | None], bool]:
+        """What the host shows now; and whether something of it is wrong that a commit has changed meanwhile."""
+        index = self._index
+        numbers = [bucket_of(key, index.buckets) for key in keys]
+        unknown = list(dict.fromkeys(number for number in numbers if index.content(number) is None))
+        shown = {number: bucket_key(number) for number in unknown}
+        rows = await self._link.read([*keys, *shown.values()])
+        wrong: dict[int, Untrusted] = {}
+        for number, row in zip(unknown, rows[len(keys) :], strict=True):
+            try:
+                index.learn(number, row)
+            except Untrusted as error:
+                wrong[number] = error
+        found: list[Row | Untrusted | None] = []
+        excused = False
+        for key, then, row in zip(keys, numbers, rows, strict=False):
+            # By the index as it is now: what was at hand before may be from before a commit.
+            content = index.content(bucket_of(key, index.buckets))
+            if content is None:
+                one: Row | Untrusted | None = wrong.get(then) or Untrusted(Number.ROLLED_BACK, "the index has changed")
+            else:
+                one = _checked(row, find(content, key))
+            if isinstance(one, Untrusted):
+                excused |= any(key in touched or bucket_key(then) in touched for touched in moved)
+            found.append(one)
+        return found, excused
+
+    async def _rest(self, keys: Sequence[bytes]) -> None:
+        """Until no commit under way touches these rows, and it is known how the last one ended."""
+        while True:
+            if self._in_doubt:
+                await self._inquire()
+            candidate = self._under_way
+            if candidate is None or candidate.touched.isdisjoint(keys):
+                return
+            await self._settled.wait()
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    async def commit(
+        self,
+        puts: Sequence[Put],
+        entries: Sequence[LogEntry],
+        *,
+        unticketed: int = 0,
+        critical: frozenset[bytes] = frozenset(),
+    ) -> None:
+        """One transaction: rows, and entries of the access log; durable when this returns.
+
+        `critical` are keys of rows whose change must not be lost with a rollback: what rests on it waits for witnesses.
+        Raises `Unavailable` STORE_UNAVAILABLE (whether it was made is unknown, and found out before anything else is
+        read or written), STORE_FULL, or `Untrusted` when the database is not in the state that this Vault left it in.
+        """
+        await self._commit(puts, entries, (), critical, unticketed=unticketed, starts=False)
+
+    async def _commit(
+        self,
+        puts: Sequence[Put],
+        entries: Sequence[LogEntry],
+        unlisted: Sequence[Put],
+        critical: frozenset[bytes],
+        *,
+        unticketed: int,
+        starts: bool,
+    ) -> None:
+        async with self._one_commit:
+            if self._in_doubt:
+                await self._inquire()
+            draft = await self._draft([*(put.key for put in puts), *(entry.handle for entry in entries)])
+            for put in puts:
+                draft.put(put.key, put.version, row_digest(put.sealed))
+            leaves = self.log.entries(draft, entries)
+            buckets, root = draft.finish()
+            ring = self._ring
+            leaves.append(self.log.commit(draft, root, ring, len(puts), unticketed=unticketed, starts=starts))
+            written = [*puts, *buckets, *unlisted]
+            await self._write(written, self._candidate(draft, root, leaves, written, critical), leaves)
+
+    async def _draft(self, keys: Sequence[bytes]) -> Draft:
+        draft = self._index.draft()
+        wanted = draft.wanted(keys)
+        if wanted:
+            rows = await self._link.read([bucket_key(number) for number in wanted])
+            for number, row in zip(wanted, rows, strict=True):
+                draft.learn(number, row)
+        return draft
+
+    def _candidate(
+        self, draft: Draft, root: bytes, leaves: Sequence[bytes], puts: Sequence[Put], critical: frozenset[bytes]
+    ) -> _Candidate:
+        frontier = self.log.frontier.copy()
+        for leaf in leaves:
+            frontier.append(leaf_hash(leaf))
+        head = Head(
+            version=1,
+            size=frontier.size,
+            frontier=frontier.hashes,
+            buckets=draft.buckets,
+            listings=draft.listings,
+            index_root=root,
+            ring=self._ring,
+            clock_floor=self._clock.floor,
+        )
+        version = 1 if self._head is None else self._head.version + 1
+        row = Row(version, self._sealer.seal(HEAD_KEY, version, encode(head)))
+        return _Candidate(draft, frontier, row, frozenset(put.key for put in puts), critical)
+
+    async def _write(self, puts: list[Put], candidate: _Candidate, leaves: Sequence[bytes]) -> None:
+        head = candidate.head
+        puts.append(Put(HEAD_KEY, head.version - 1, head.version, head.sealed))
+        self._under_way = candidate
+        self._settled.clear()
+        for moved in self._reading:
+            moved.append(candidate.touched)
+        try:
+            await self._link.commit(puts, self.log.size, leaves)
+        except BaseException:
+            # Also when whoever waited was cancelled: the host may have made it all the same.
+            self._candidates = [*self._candidates, candidate][-MAX_CANDIDATES:]
+            self._in_doubt = True
+            raise
+        else:
+            self._adopt(candidate)
+        finally:
+            self._under_way = None
+            self._settled.set()
+
+    def _adopt(self, candidate: _Candidate) -> None:
+        candidate.draft.adopt()
+        self.log.frontier = candidate.frontier
+        self._head = candidate.head
+        self._candidates = []
+        self._in_doubt = False
+        self._witnessing.committed(self.log.size, candidate.critical)
+
+    async def _inquire(self) -> None:
+        """Find out by the head row how commits ended of which that is unknown.
+
+        One that was not made may still be made, late; so it stays a candidate until another one is durable.
+        """
+        async with self._one_inquiry:
+            if not self._in_doubt:
+                return
+            row = (await self._link.read([HEAD_KEY]))[0]
+            if row == self._head:
+                self._in_doubt = False
+                return
+            for candidate in self._candidates:
+                if row == candidate.head:
+                    self._adopt(candidate)
+                    return
+            raise Untrusted(Number.ROLLED_BACK, "the database is in a state that this Vault did not leave it in")
+
+
+def _checked(row: Row | None, listing: Listing) -> Row | Untrusted | None:
+    """The row, if it is what the index lists."""
+    if row is None:
+        return None if listing.version == ABSENT.version else Untrusted(Number.ROLLED_BACK, "a row is withheld")
+    if row.version != listing.version:
+        return Untrusted(Number.ROLLED_BACK, "another version of a row than the last one")
+    if row_digest(row.sealed) != listing.digest:
+        return Untrusted(Number.INTEGRITY, "a row was altered")
+    return row

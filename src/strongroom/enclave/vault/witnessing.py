@@ -1,0 +1,233 @@
+"""What witnesses vouch for: that the log is the only one, and what time it is (RULES 23, 24).
+
+A witness cosigns the largest checkpoint of a log that it has seen, and nothing that does not extend it. So a Vault that
+was started on last month's database, or beside another one, gets no cosignature, and this is what it does without:
+
+1. At the start: nothing at all, until enough witnesses have cosigned its first commit, which holds fresh randomness.
+2. A change that a rollback would undo (`critical`) is in the database, but no answer that rests on it leaves before the
+   checkpoint that covers it is cosigned.
+3. Once a checkpoint has waited for `WITNESS_PATIENCE`, no more changes are begun, and what was released stays in the
+   log; after `LEASE` seconds or `LEASE_RELEASES` releases nothing is released any more. Seconds are counted by the
+   host's clock and by what passes in the loop, whichever is more, and releases in case it stops both.
+
+Without witnesses in the genesis statement all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Final
+
+from strongroom.enclave.runtime.clock import Clock
+from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
+from strongroom.protocol.evidence import Genesis
+from strongroom.protocol.limits import LEASE, LEASE_RELEASES, WITNESS_PATIENCE
+from strongroom.protocol.notes import (
+    COSIGNATURE,
+    SignedCheckpoint,
+    cosignatures,
+    parse_signature_lines,
+    parse_verifier,
+)
+
+ANSWER_SECONDS: Final = 10.0
+"""For which an answer waits for cosignatures."""
+RETRY_SECONDS: Final = 0.5
+RENEWAL_SECONDS: Final = 3.0
+"""For which a request waits when the lease has ended, as it has after a machine slept."""
+CLOCK_AHEAD: Final = 300
+"""Seconds by which the host's clock may be ahead of the witnesses'."""
+
+
+class _Rest:
+    """What one answer rests on."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Of the log that has to be cosigned before it leaves."""
+
+
+_rest: ContextVar[_Rest | None] = ContextVar("rest", default=None)
+
+
+class Witnessing:
+    """The witnesses of this cluster, as far as the Vault relies on them."""
+
+    def __init__(self, clock: Clock, statement: Genesis, cosign: Callable[[bytes], Awaitable[bytes]]) -> None:
+        self._clock = clock
+        self._cosign = cosign
+        self._witnesses = [parse_verifier(text, COSIGNATURE) for text in statement.witnesses]
+        self._needed = statement.cosignatures
+        self._loop = asyncio.get_running_loop()
+        self._cosigned: SignedCheckpoint | None = None
+        self._time = 0
+        self._waiting: deque[tuple[int, float, int]] = deque()
+        """Commits that are not cosigned: size of the log with each, when it was made by the loop and by the clock."""
+        self._critical: dict[bytes, int] = {}
+        """Rows whose change is not cosigned, and the size of the log with it."""
+        self._progress: asyncio.Future[None] = self._loop.create_future()
+        self._wanted = asyncio.Event()
+        self._tired = asyncio.Event()
+        self._renewed: tuple[float, int] = (0.0, 0)
+        self._releases = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are witnesses."""
+        return bool(self._witnesses)
+
+    @property
+    def cosigned(self) -> SignedCheckpoint | None:
+        """The newest checkpoint that enough witnesses have cosigned, with their lines."""
+        return self._cosigned
+
+    @property
+    def time(self) -> int | None:
+        """Unix seconds that enough witnesses vouch for, at most as old as the lease; None when that has ended."""
+        return self._time if self.exists and not self._has_ended() else None
+
+    async def start(self, checkpoint: Callable[[], SignedCheckpoint], beat: Callable[[], Awaitable[None]]) -> None:
+        """Returns when the first commit of this run is cosigned, however long that takes.
+
+        `checkpoint` gives the newest one, `beat` makes an empty commit.
+        """
+        if not self.exists:
+            return
+        self._tasks = [
+            self._loop.create_task(self._have_cosigned(checkpoint)),
+            self._loop.create_task(self._keep_lease(beat)),
+        ]
+        size = checkpoint().checkpoint.size
+        while self._size < size:
+            await asyncio.shield(self._progress)
+
+    # --- commits --------------------------------------------------------------------------------------------------
+
+    def committed(self, size: int, critical: Iterable[bytes]) -> None:
+        """A commit is durable, with which the log has this size."""
+        if not self.exists:
+            return
+        self._waiting.append((size, self._loop.time(), self._clock.now()))
+        self._critical.update(dict.fromkeys(critical, size))
+        self._wanted.set()
+
+    def verify_may_write(self) -> None:
+        """Raises `Unavailable` WITNESSES_UNAVAILABLE when a checkpoint waits too long already."""
+        if self._waiting and self._loop.time() - self._waiting[0][1] > WITNESS_PATIENCE:
+            raise Unavailable(Number.WITNESSES_UNAVAILABLE)
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def resting(self) -> Iterator[_Rest]:
+        """Within this, what rows were read and written is noted: for `settle`."""
+        rest = _Rest()
+        token = _rest.set(rest)
+        try:
+            yield rest
+        finally:
+            _rest.reset(token)
+
+    def rest_on(self, keys: Iterable[bytes]) -> None:
+        """What is being answered rests on these rows."""
+        if not self._critical:
+            return
+        rest = _rest.get()
+        if rest is not None:
+            rest.size = max(rest.size, *(self._critical.get(key, 0) for key in keys), 0)
+
+    async def settle(self, rest: _Rest) -> None:
+        """Until all that an answer rests on is cosigned. Raises `Unavailable` WITNESSES_UNAVAILABLE."""
+        await self.until(rest.size)
+
+    async def until(self, size: int) -> None:
+        """Until the log of this size is cosigned. Raises `Unavailable` WITNESSES_UNAVAILABLE."""
+        if not self.exists or size <= self._size:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while self._size < size:
+                    await asyncio.shield(self._progress)
+        except TimeoutError:
+            raise Unavailable(Number.WITNESSES_UNAVAILABLE) from None
+
+    # --- the lease ------------------------------------------------------------------------------------------------
+
+    async def verify_lease(self) -> None:
+        """Raises `Unavailable` LEASE_ENDED, or `Untrusted` CLOCK when the host's clock is ahead of the witnesses'."""
+        if not self.exists:
+            return
+        if self._has_ended():
+            self._tired.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEWAL_SECONDS):
+                    while self._has_ended():
+                        await asyncio.shield(self._progress)
+        if self._has_ended():
+            raise Unavailable(Number.LEASE_ENDED)
+        if self._clock.now() - self._time > LEASE + CLOCK_AHEAD:
+            raise Untrusted(Number.CLOCK, "the host's clock is ahead of that of the witnesses")
+
+    def spend(self, releases: int) -> None:
+        """So many secrets are about to leave. Raises `Unavailable` LEASE_ENDED when they are too many for one lease."""
+        self._releases += releases
+        if self.exists and self._releases > LEASE_RELEASES:
+            raise Unavailable(Number.LEASE_ENDED)
+
+    def _has_ended(self) -> bool:
+        passed = max(self._loop.time() - self._renewed[0], self._clock.now() - self._renewed[1])
+        return passed > LEASE or self._releases > LEASE_RELEASES
+
+    async def _keep_lease(self, beat: Callable[[], Awaitable[None]]) -> None:
+        """Have something to cosign when nobody else writes."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEASE / 4):
+                    await self._tired.wait()
+            self._tired.clear()
+            if not self._waiting:
+                with suppress(StrongroomError):
+                    await beat()
+
+    # --- cosigning ------------------------------------------------------------------------------------------------
+
+    @property
+    def _size(self) -> int:
+        return 0 if self._cosigned is None else self._cosigned.checkpoint.size
+
+    async def _have_cosigned(self, checkpoint: Callable[[], SignedCheckpoint]) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._waiting:
+                if not await self._ask(checkpoint()):
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _ask(self, signed: SignedCheckpoint) -> bool:
+        """Whether enough witnesses have cosigned."""
+        try:
+            lines = parse_signature_lines(await self._cosign(signed.note))
+        except StrongroomError:
+            return False
+        good = cosignatures(signed.with_lines(lines), self._witnesses)
+        if len(good) < self._needed:
+            return False
+        times = sorted((one.time for one in good), reverse=True)
+        # The k-th highest: more than half of the witnesses are honest, so one of these k is.
+        self._time = max(self._time, times[self._needed - 1])
+        self._clock.raise_floor(self._time)
+        size = signed.checkpoint.size
+        while self._waiting and self._waiting[0][0] <= size:
+            _, made, at = self._waiting.popleft()
+            # From when the newest of its commits was made: the cosignature is over the randomness in that one.
+            self._renewed, self._releases = (made, at), 0
+        self._critical = {key: needed for key, needed in self._critical.items() if needed > size}
+        self._cosigned = signed.with_lines([one.line for one in good])
+        self._progress.set_result(None)
+        self._progress = self._loop.create_future()
+        return True
