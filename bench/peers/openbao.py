@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import uvloop
 
+from bench.database import postgresql
 from bench.http import Connection
 from bench.load import CLIENTS, load
 from bench.processes import cpu_of, resident_of
@@ -41,6 +43,7 @@ listener "tcp" {{
 {storage}
 {audit}
 """
+STORED_IN: Final = 'storage "postgresql" {{\n  connection_url = "{url}"\n}}'
 AUDIT: Final = """
 audit "file" "file" {{
   options {{
@@ -54,10 +57,6 @@ def raft(root: Path) -> str:
     """Its own storage, the one that its documentation recommends."""
     (root / "raft").mkdir()
     return f'storage "raft" {{\n  path = "{root / "raft"}"\n  node_id = "bench"\n}}'
-
-
-def postgresql(url: str) -> str:
-    return f'storage "postgresql" {{\n  connection_url = "{url}"\n}}'
 
 
 def free_port() -> int:
@@ -166,17 +165,20 @@ class Peer:
 
 
 async def main(storage: str, *options: str) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = {}
+        if storage == "raft":
+            stanza = raft(root)
+        else:
+            database = stack.enter_context(postgresql())
+            stanza = STORED_IN.format(url=database.url)
+            servers["postgresql"] = database.pid
         audit = AUDIT.format(path=root / "audit.log") if "audit" in options else ""
-        if storage != "raft":
-            raise SystemExit("only raft yet")
-        bao = OpenBao(root, raft(root), audit)
-        try:
-            peer = await Peer({"openbao": bao.pid}, bao).open()
-            await take_turns({"store": peer.store, "collect": peer.collect, "memory": peer.memory})
-        finally:
-            bao.stop()
+        bao = OpenBao(root, stanza, audit)
+        stack.callback(bao.stop)
+        peer = await Peer({"openbao": bao.pid, **servers}, bao).open()
+        await take_turns({"store": peer.store, "collect": peer.collect, "memory": peer.memory})
 
 
 if __name__ == "__main__":
