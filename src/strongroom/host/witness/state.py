@@ -95,8 +95,8 @@ class State:
                 origin, *after,
             )  # fmt: skip
         return self._changed(
-            "UPDATE logs SET (size, root, time, note) = (?, ?, ?, ?) WHERE origin = ? AND (size, root, time) = (?, ?, ?)",
-            *after, origin, before.size, before.root, before.time,
+            "UPDATE logs SET (size, root, time, note) = (?, ?, ?, ?) WHERE origin = ? AND (size, time) = (?, ?)",
+            *after, origin, before.size, before.time,
         )  # fmt: skip
 
     def _changed(self, statement: str, *values: object) -> bool:
