@@ -8,7 +8,7 @@ are refused, and so is a quorum of half or less: two histories could each have o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -53,6 +53,11 @@ class Policy:
         return [str(witness.verifier) for witness in self.witnesses]
 
 
+class _Group(NamedTuple):
+    count: int
+    members: tuple[str, ...]
+
+
 class _Line(NamedTuple):
     number: int
     words: list[str]
@@ -73,7 +78,7 @@ def parse_policy(data: bytes) -> Policy:
     if len(data) > _MAX_FILE:
         raise BadPolicy(f"it has more than {_MAX_FILE // 1024} KiB", "name a file by C2SP tlog-policy")
     witnesses: dict[str, WitnessAt] = {}
-    groups: dict[str, tuple[int, tuple[str, ...]]] = {}
+    groups: dict[str, _Group] = {}
     quorum: _Line | None = None
     for line in _lines(data):
         match line.words:
@@ -87,7 +92,9 @@ def parse_policy(data: bytes) -> Policy:
                 groups[name] = _group(line, threshold, members, witnesses, groups)
             case ["quorum", name] if quorum is None:
                 if name != "none" and name not in witnesses and name not in groups:
-                    raise _bad(line, f"{name} is no witness or group of the lines before", "define it above this line")
+                    raise _bad(
+                        line, f"{_shown(name)} is no witness or group of the lines before", "define it above this line"
+                    )
                 quorum = line
             case ["quorum", _]:
                 raise _bad(line, "there is a quorum already", "keep one of the quorum lines")
@@ -105,16 +112,13 @@ def parse_policy(data: bytes) -> Policy:
 def _lines(data: bytes) -> Iterator[_Line]:
     """Lines that say something. Raises `BadPolicy`."""
     for number, raw in enumerate(data.split(b"\n"), 1):
-        stripped = raw.strip(b" \t")
-        if not stripped or stripped.startswith(b"#"):
-            if _CONTROL.search(raw):
-                raise _bad_bytes(number)
-            continue
-        # Names are opaque bytes to the specification: what is no UTF-8 still has its one text here.
-        words = [word.decode("utf-8", "surrogateescape") for word in re.split(rb"[ \t]+", stripped)]
         if _CONTROL.search(raw):
-            raise _bad_bytes(number)
-        yield _Line(number, words)
+            hint = "end lines with a newline alone, part words with blanks and tabs"
+            raise BadPolicy(f"line {number}: it has a control character", hint)
+        stripped = raw.strip(b" \t")
+        if stripped and not stripped.startswith(b"#"):
+            # Names are opaque bytes to the specification: what is no UTF-8 still has its one text here.
+            yield _Line(number, [word.decode("utf-8", "surrogateescape") for word in re.split(rb"[ \t]+", stripped)])
 
 
 def _witness(line: _Line, name: str, vkey: str, url: Sequence[str], others: Iterable[WitnessAt]) -> WitnessAt:
@@ -125,34 +129,35 @@ def _witness(line: _Line, name: str, vkey: str, url: Sequence[str], others: Iter
         raise _bad(line, f"{_shown(name)}: {reason}", "copy the verifier key that the witness prints") from None
     if any(verifier.public == other.verifier.public for other in others):
         raise _bad(line, f"{_shown(name)} has the key of a witness above", "one witness counts once: remove a line")
-    if not url or not _URL.fullmatch(url[0]):
+    if not url or not _URL.fullmatch(url[0]) or not url[0].isascii():
         raise _bad(line, f"{_shown(name)} has no URL", "end the line with its submission prefix, https://…")
     return WitnessAt(name, verifier, url[0].rstrip("/"))
 
 
 def _group(
-    line: _Line, threshold: str, members: Sequence[str], witnesses: Iterable[str], groups: Iterable[str]
-) -> tuple[int, tuple[str, ...]]:
+    line: _Line, threshold: str, members: Sequence[str], witnesses: Iterable[str], groups: Mapping[str, _Group]
+) -> _Group:
     for member in members:
         if member in groups:
             raise _bad(line, f"{_shown(member)} is a group", "name witnesses: a Vault counts no groups of groups")
         if member not in witnesses:
             raise _bad(line, f"{_shown(member)} is no witness of the lines before", "define it above this line")
-    if len(set(members)) < len(members):
-        raise _bad(line, "a witness is named twice", "name each once")
+    named = [member for group in groups.values() for member in group.members] + list(members)
+    if len(set(named)) < len(named):
+        raise _bad(line, "a witness is named twice in groups", "name each once")
     count = {"any": 1, "all": len(members)}.get(threshold)
     if count is None:
         count = int(threshold) if _COUNT.fullmatch(threshold) else 0
     if not 1 <= count <= len(members):
         raise _bad(line, f"{_shown(threshold)} is not any, all, or 1 to {len(members)}", "write how many it takes")
-    return count, tuple(members)
+    return _Group(count, tuple(members))
 
 
-def _policy(quorum: _Line, witnesses: dict[str, WitnessAt], groups: dict[str, tuple[int, tuple[str, ...]]]) -> Policy:
+def _policy(quorum: _Line, witnesses: Mapping[str, WitnessAt], groups: Mapping[str, _Group]) -> Policy:
     name = quorum.words[1]
     if name == "none":
         raise _bad(quorum, "a quorum of none watches nothing", "name a group, or serve without witnesses")
-    count, members = groups.get(name, (1, (name,)))
+    count, members = groups.get(name, _Group(1, (name,)))
     if left_out := next((witness for witness in witnesses if witness not in members), None):
         raise _bad(quorum, f"{_shown(left_out)} is not in the quorum", "name all witnesses in one group, or remove it")
     if len(members) > MAX_WITNESSES:
@@ -174,12 +179,6 @@ def _verify_new(line: _Line, name: str, known: Iterable[str]) -> None:
 
 def _bad(line: _Line, reason: str, hint: str) -> BadPolicy:
     return BadPolicy(f"line {line.number}: {reason}", hint)
-
-
-def _bad_bytes(number: int) -> BadPolicy:
-    return BadPolicy(
-        f"line {number}: it has a control character", "end lines with a newline alone; use blanks and tabs"
-    )
 
 
 def _shown(name: str) -> str:
