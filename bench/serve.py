@@ -11,7 +11,7 @@ from strongroom.protocol.link import Start
 
 if __name__ == "__main__":
     role, data, platform, owner, listen = sys.argv[1:]
-    start = Start(True, bytes.fromhex(owner) or bytes(65), {})
+    start = Start(True, bytes.fromhex(owner) or bytes(65), {}, [], 0)
     serving = serve(
         role,  # type: ignore[arg-type]
         data=Path(data),
