@@ -54,7 +54,7 @@ class Policy:
 
 
 class _Group(NamedTuple):
-    count: int
+    threshold: int
     members: tuple[str, ...]
 
 
@@ -157,19 +157,19 @@ def _policy(quorum: _Line, witnesses: Mapping[str, WitnessAt], groups: Mapping[s
     name = quorum.words[1]
     if name == "none":
         raise _bad(quorum, "a quorum of none watches nothing", "name a group, or serve without witnesses")
-    count, members = groups.get(name, _Group(1, (name,)))
+    threshold, members = groups.get(name, _Group(1, (name,)))
     if left_out := next((witness for witness in witnesses if witness not in members), None):
         raise _bad(quorum, f"{_shown(left_out)} is not in the quorum", "name all witnesses in one group, or remove it")
     if len(members) > MAX_WITNESSES:
         raise _bad(quorum, f"a Vault has at most {MAX_WITNESSES} witnesses", "choose some of them")
-    if 2 * count <= len(members):
+    if 2 * threshold <= len(members):
         enough = len(members) // 2 + 1
         raise _bad(
             quorum,
-            f"{count} of {len(members)} is not more than half: two histories could each have as many",
+            f"{threshold} of {len(members)} is not more than half: two histories could each have as many",
             f"take {enough} or more",
         )
-    return Policy(tuple(witnesses.values()), count)
+    return Policy(tuple(witnesses.values()), threshold)
 
 
 def _verify_new(line: _Line, name: str, known: Iterable[str]) -> None:
