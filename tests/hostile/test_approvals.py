@@ -473,11 +473,11 @@ async def test_a_record_whose_rules_name_no_approvals_costs_no_row_more(world):
         read.extend(keys)
         return await honest(keys)
 
-    rows = len(host.rows)
+    rows = len(host.kept)
     world.vault.enclave._door._service._release._shelf._read = listen
     world.vault.enclave._door._service._release._gate._counters._read = listen
     assert await bob.collect(address) == [released(1, SECRET)]
-    assert (len(read), len(host.rows)) == (2, rows), "the record, and its attempts"
+    assert (len(read), len(host.kept)) == (2, rows), "the record, and its attempts"
     read.clear()
     await bob.collect(address, other)
     assert len(read) == 4, "two records, the attempts at the other one, and what stands open there"

@@ -78,7 +78,7 @@ async def test_a_stolen_token_does_nothing_at_all(world, doing):
     address, _ = await stored(world, ALL + permit("fill"))
     bob, thief = await marked(world, "bob"), await marked(world, "bob")
     await bob.collect(address)
-    before = dict(world.vault.host.rows)
+    before = world.vault.host.kept
     instructions = world.instructions(ALL)
     work = {
         "update": lambda: thief.update(address, 1, secret=b"x"),
@@ -92,7 +92,7 @@ async def test_a_stolen_token_does_nothing_at_all(world, doing):
     }
     number = await (collect_error(thief, address) if doing == "collect" else number_of(work[doing]()))
     assert number is Number.TOKEN_UNTRUSTED
-    assert world.vault.host.rows == before
+    assert world.vault.host.kept == before
 
 
 async def test_a_stolen_token_describes_no_named_record(world):
@@ -191,13 +191,13 @@ async def test_whoever_has_no_mark_costs_no_row(world):
     address, _ = await stored(world)
     bob = await world.client("bob")
     await bob.collect(address)
-    rows = set(world.vault.host.rows)
+    rows = set(world.vault.host.kept)
     commits = world.vault.host.commits
     await bob.collect(address)
-    assert (set(world.vault.host.rows), world.vault.host.commits) == (rows, commits + 1)
+    assert (set(world.vault.host.kept), world.vault.host.commits) == (rows, commits + 1)
     marks = await marked(world, "bob")
     await marks.collect(address)
-    assert len(set(world.vault.host.rows) - rows) == 3, "one for bob, and two that count such rows"
+    assert len(set(world.vault.host.kept) - rows) == 3, "one for bob, and two that count such rows"
     commits = world.vault.host.commits
     await marks.collect(address)
     assert world.vault.host.commits == commits + 1, "what is written already is not written again"
@@ -216,10 +216,10 @@ async def test_an_authenticator_that_knows_ever_new_people_fills_no_database(wor
     await asyncio.gather(*(client.collect(ours) for client in first))
     for n in range(1, 5):
         assert isinstance((await (await marked(world, f"bob{n}")).collect(ours))[0], Item)
-    rows, stranger = set(world.vault.host.rows), await marked(world, "bob5")
+    rows, stranger = set(world.vault.host.kept), await marked(world, "bob5")
     assert await collect_error(stranger, ours) is Number.QUOTA_EXCEEDED
     assert await number_of(stranger.update(ours, 1, secret=b"x")) is Number.QUOTA_EXCEEDED
-    assert set(world.vault.host.rows) == rows
+    assert set(world.vault.host.kept) == rows
     assert isinstance((await (await marked(world, "bob1", name=b"another")).collect(ours))[0], Item), "who is known"
     alice = await world.client("alice")
     await alice.store(fresh(), SECRET, world.instructions(ALL), namespace="small")
@@ -253,9 +253,9 @@ async def test_an_authenticator_that_says_marks_along_with_a_refusal_writes_noth
     judge.decide = lie
     mallory = await world.client("mallory")
     assert await collect_error(mallory, address) is Number.REFUSED
-    rows = set(world.vault.host.rows)
+    rows = set(world.vault.host.kept)
     assert await collect_error(mallory, address) is Number.REFUSED
-    assert set(world.vault.host.rows) == rows
+    assert set(world.vault.host.kept) == rows
 
 
 async def test_terms_and_marks_together(world):

@@ -184,13 +184,13 @@ async def test_what_terms_promised_can_not_be_changed_afterwards(world, before, 
 async def test_a_record_stored_without_terms_gets_none_and_has_no_journal(world):
     alice, address = await world.client("alice"), fresh()
     await alice.store(address, SECRET, world.instructions(for_bob()))
-    rows = set(world.vault.host.rows)
+    rows = set(world.vault.host.kept)
     await (await world.client("bob")).collect(address)
     await collect_error(await world.client("mallory"), address)
     assert await number_of(alice.update(address, 1, terms=terms())) is Number.UNSUPPORTED
     assert await number_of(alice.history(address)) is Number.UNSUPPORTED
     assert journal_row(world, address) not in world.vault.host.rows
-    assert len(set(world.vault.host.rows) - rows) == 1, "mallory's refused attempt alone"
+    assert len(set(world.vault.host.kept) - rows) == 1, "mallory's refused attempt alone"
 
 
 @pytest.mark.parametrize("bad", [{"blob_bytes": 1}, {"blob": BLOB, "blob_bytes": 1, "expires_at": 0}])
@@ -417,7 +417,7 @@ async def test_nobody_stores_under_somebody_elses_own_address(world):
     alice, mallory, rules = await world.client("alice"), await world.client("mallory"), world.instructions(OWN)
     await alice.store(desk("alice"), SECRET, rules)
     assert (await alice.collect(desk("alice")))[0].secret == SECRET
-    rows = set(world.vault.host.rows)
+    rows = set(world.vault.host.kept)
     items = [
         StoreItem(address=address, replaces=0, secret=b"", metadata=b"", instructions=rules, terms=None)
         for address in (desk("mallory"), desk("alice", "desk-2"))
@@ -425,7 +425,7 @@ async def test_nobody_stores_under_somebody_elses_own_address(world):
     with pytest.raises(Refused) as caught:
         await mallory.ask(Store(request_id=bytes(16), namespace="team", tickets=mallory.tickets, items=items))
     assert (caught.value.number, caught.value.index) == (Number.REFUSED, 1)
-    assert len(set(world.vault.host.rows) - rows) == 1, "mallory's refused attempt alone"
+    assert len(set(world.vault.host.kept) - rows) == 1, "mallory's refused attempt alone"
     assert await number_of(alice.store(changed(desk("alice"), namespace="x"), b"", rules)) is Number.MALFORMED
 
 
@@ -620,6 +620,6 @@ async def test_a_repeated_store_of_a_record_with_terms_writes_nothing(world):
     alice, address, request_id = await world.client("alice"), fresh(), os.urandom(16)
     rules, said = world.instructions(for_bob()), terms(blob=BLOB, blob_bytes=5)
     await alice.store(address, SECRET, rules, terms=said, request_id=request_id)
-    rows = dict(world.vault.host.rows)
+    rows = world.vault.host.kept
     assert (await alice.store(address, SECRET, rules, terms=said, request_id=request_id)).versions == [1]
-    assert world.vault.host.rows == rows
+    assert world.vault.host.kept == rows

@@ -82,11 +82,11 @@ async def test_rules_that_begin_to_ask_for_the_owners_absence_count_it_from_then
 
 
 async def test_a_standing_row_that_the_host_hides_lets_no_deputy_in(world):
-    before = set(world.vault.host.rows)
+    before = set(world.vault.host.kept)
     address, _ = await stored(world, DEPUTY)
     shelf = world.vault.enclave._door._service._release._shelf
     key = shelf.standing_key(shelf.handle(address))
-    assert key in set(world.vault.host.rows) - before
+    assert key in set(world.vault.host.kept) - before
     del world.vault.host.rows[key]
     await world.vault.start()
     (bob,) = await later(world, 4 * DAY, "bob")

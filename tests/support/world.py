@@ -20,6 +20,8 @@ from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.enclave import Enclave
 from strongroom.enclave.vault import build_vault
+from strongroom.enclave.vault.buckets import bucket_key
+from strongroom.enclave.vault.ledger import HEAD_KEY
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
@@ -34,6 +36,7 @@ from strongroom.protocol.instructions import (
     OidcSecret,
     method_digest,
 )
+from strongroom.protocol.leaves import Entry, EntryLeaf, parse_leaf
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Put, Row, Start
 from strongroom.protocol.link import encode as encode_link
@@ -97,6 +100,12 @@ class Host:
         self.witnesses: Callable[[bytes], Awaitable[bytes]] = self.no_witnesses
         self.routes: dict[str, Callable[[Operation, bytes], Awaitable[bytes]]] = {}
         self.carry: Callable[[str, bytes | None], Awaitable[bytes]] = self.post_honestly
+
+    @property
+    def kept(self) -> dict[bytes, Row]:
+        """The rows but those in which the Vault keeps account of the others."""
+        own = {HEAD_KEY, *map(bucket_key, range(len(self.rows)))}
+        return {key: row for key, row in self.rows.items() if key not in own}
 
     async def read(self, keys: Sequence[bytes]) -> list[Row | None]:
         await asyncio.sleep(0)
@@ -284,6 +293,18 @@ class World:
             "permanent": False,
         }
         return encode(Instructions(**(fields | changes)))
+
+    def handle(self, address: Any) -> bytes:
+        """Row key of a record of the Vault."""
+        service: Any = self.vault.enclave._door._service  # type: ignore[union-attr]
+        return service._release._shelf.handle(address)  # type: ignore[no-any-return]
+
+    def entries(self, since: int = 0) -> list[Entry]:
+        """Lines of the access log in leaves from `since` on, as only the Vault can read them."""
+        service: Any = self.vault.enclave._door._service  # type: ignore[union-attr]
+        log, leaves = service._ledger.log, self.vault.host.log
+        entries = (at for at in range(since, len(leaves)) if isinstance(parse_leaf(leaves[at]), EntryLeaf))
+        return [log.open(leaves[at], at)[1] for at in entries]
 
     async def client(self, person: str | None = None) -> Person:
         """A proved session to the Vault, with tickets of `person` if one is named."""
