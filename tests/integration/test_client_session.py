@@ -7,7 +7,9 @@ import time
 import pytest
 
 from strongroom.client import transport
+from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.errors import BadInput, Unreachable
+from strongroom.client.freshness import Watch
 from strongroom.client.session import IN_FLIGHT, AttestedServer
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.authenticator_messages import Validate
@@ -47,7 +49,9 @@ def make(served, **changes):
         "binding_key": SigningKey.generate(),
         "now": served.now,
     }
-    return AttestedServer(served.vault.url, **(fields | changes))
+    fields |= changes
+    watch = Watch(served.vault.url, served.trust, MemoryCheckpoints(), fields["now"])
+    return AttestedServer(served.vault.url, watch=watch, **fields)
 
 
 def flipped(data, at=-1):

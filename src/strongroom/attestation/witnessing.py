@@ -7,11 +7,16 @@ from elsewhere than from this host, which could otherwise found its cluster with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Genesis
-from strongroom.protocol.notes import COSIGNATURE, Verifier, parse_verifier
+from strongroom.protocol.limits import LEASE
+from strongroom.protocol.notes import COSIGNATURE, SignedCheckpoint, Verifier, cosignatures, parse_verifier
+
+MAX_CLOCK_ERROR: Final = 300
+"""Seconds by which the clocks of a client and of a witness may differ."""
 
 
 def parse_witnesses(keys: Sequence[str], cosignatures: int) -> list[Verifier]:
@@ -43,6 +48,29 @@ def accept_witnesses(genesis: Genesis, policy: TrustPolicy) -> None:
         raise _not_accepted(
             f"its cluster asks for {genesis.cosignatures} of {len(genesis.witnesses)} witnesses, the policy for "
             f"{policy.cosignatures} of {len(policy.witnesses)}"
+        )
+
+
+def verify_cosigned(signed: SignedCheckpoint, policy: TrustPolicy, now: int) -> None:
+    """As many of the policy's witnesses as it asks for have seen this checkpoint lately, by `now` (unix seconds).
+
+    Lately: within a Vault's lease, and what clocks may differ. Otherwise a host stops the time of its enclave, and
+    shows for ever a state that witnesses saw once. Raises `Untrusted`: INTEGRITY for too few cosignatures, CLOCK for
+    too old ones and for those of the future.
+    """
+    seen = cosignatures(signed, parse_witnesses(policy.witnesses, policy.cosignatures))
+    if len(seen) < policy.cosignatures:
+        raise Untrusted(
+            Number.INTEGRITY,
+            f"{len(seen)} of the {policy.cosignatures} witnesses that it takes have seen this checkpoint",
+        )
+    lately = [one for one in seen if now - LEASE - MAX_CLOCK_ERROR <= one.time <= now + MAX_CLOCK_ERROR]
+    if len(lately) < policy.cosignatures:
+        times = ", ".join(str(now - one.time) for one in seen)
+        raise Untrusted(
+            Number.CLOCK,
+            f"by the clock of this machine witnesses saw it {times} seconds ago, which is not lately: if this clock is "
+            "right, the host holds back the time, to show an older state for longer",
         )
 
 

@@ -7,13 +7,13 @@ since two Vaults that compare the keys they met would otherwise find that they h
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
 from pathlib import Path
 
 from strongroom.cli.terminal import Failure, say
 from strongroom.client.errors import BadInput
 from strongroom.client.keys import CantMake, load_or_make_key
+from strongroom.client.state import state_folder
 from strongroom.client.transport import origin_of, verify_url
 from strongroom.protocol.primitives import SigningKey
 
@@ -21,7 +21,7 @@ from strongroom.protocol.primitives import SigningKey
 def kept_file(vault: str) -> Path:
     """Where the key for the Vault at this URL is kept. Raises `BadInput` and `Failure`."""
     origin = origin_of(verify_url(vault))
-    return _state() / "strongroom" / "keys" / f"{sha256(origin.encode()).hexdigest()}.key"
+    return _state() / "keys" / f"{sha256(origin.encode()).hexdigest()}.key"
 
 
 def kept_key(vault: str) -> SigningKey:
@@ -39,11 +39,7 @@ def kept_key(vault: str) -> SigningKey:
 
 
 def _state() -> Path:
-    """`XDG_STATE_HOME` of the XDG Base Directory Specification 0.8, which says to ignore it when it is relative."""
-    named = os.environ.get("XDG_STATE_HOME", "")
-    if os.path.isabs(named):
-        return Path(named)
     try:
-        return Path.home() / ".local" / "state"
-    except RuntimeError:
+        return state_folder()
+    except BadInput:
         raise Failure("there is no home directory to keep a key in", "set HOME, or name a key with --key") from None

@@ -77,8 +77,9 @@ def explain_report(kind: PlatformKind, report: AnyReport) -> list[Step]:
         case NitroReport():
             steps.append(Step("PCR8", report.pcrs.get(8, b"").hex() or "none", "who signed the image"))
             steps.append(Step("module", report.module_id, "instance and enclave"))
-            steps.append(Step("signed at", _time(report.signed_at), "by the hypervisor's clock"))
-    steps.append(Step("valid until", _time(report.valid_until), "the first of the things that this rests on expires"))
+            steps.append(Step("signed at", shown_utc(report.signed_at), "by the hypervisor's clock"))
+    ends = "the first of the things that this rests on expires"
+    steps.append(Step("valid until", shown_utc(report.valid_until), ends))
     return steps
 
 
@@ -136,7 +137,7 @@ def _intel(state: IntelState) -> Iterator[Step]:
     yield Step("TCB status", state.tcb_status, "state of processor and microcode, as their maker sees it")
     yield Step("advisories", ", ".join(state.advisories) or "none", "known weaknesses of that state")
     yield Step("TCB evaluation", str(state.tcb_evaluation_number), "edition of the maker's assessment")
-    yield Step("TCB date", _time(state.tcb_date), "weaknesses known before this date are mended")
+    yield Step("TCB date", shown_utc(state.tcb_date), "weaknesses known before this date are mended")
     yield Step("PPID", state.platform_id.hex(), "which processor package")
     for name, value, meaning in (
         ("SMT", state.smt, "several threads share a core"),
@@ -169,5 +170,6 @@ def _snp(report: SnpReport) -> Iterator[Step]:
     yield Step("revocations", checked, "AMD's list of revoked certificates")
 
 
-def _time(at: int) -> str:
+def shown_utc(at: int) -> str:
+    """A time (unix seconds) for people, to the minute."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -67,6 +67,39 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One decision about a record, as the log of the Vault has it."""
+
+    number: int
+    """Among the entries about this record, from 1, without gaps."""
+    at: int
+    """Unix seconds, by the Vault's clock."""
+    version: int
+    """Of the record."""
+    action: str
+    principal: str
+    """Who asked, as rules name them: digest of the sign-in method, colon, subject."""
+    outcome: int
+    """0 for OK, else the error number that was answered."""
+    leaf: int
+    """Index in the log."""
+    previous: int
+    """Index + 1 of the leaf of the entry before this one; 0: this is the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Entries of the log about one record, each proven to be in it."""
+
+    version: int
+    """Of the record."""
+    size: int
+    """Leaves of the log in which all of them are, at least."""
+    entries: tuple[LogEntry, ...]
+    """Newest first, without gaps."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What the Vault says to the host about a record's blob (`spec/blobs.md`); it holds no secret."""
 

@@ -7,6 +7,8 @@ What a lying network can do here, and what stops it:
 3. Say that the session is lost: one new handshake, with evidence appraised anew; the second time it is an error.
 4. Say in clear what only an enclave may say, such as "refused": see `transport.Unsealed`.
 5. Lose an answer: the same bytes go out once more, under a new counter. Their request id makes that harmless.
+
+What whoever has the database of a Vault can do, and what stops that, stands in `client.freshness`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from strongroom.attestation.appraisal import Appraisal, appraise
 from strongroom.attestation.floors import EvaluationFloors
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.errors import Unreachable
+from strongroom.client.freshness import Watch, WatchedLog
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
@@ -80,21 +83,34 @@ class Session:
     channel: Channel
     appraisal: Appraisal
     until: float
+    log: WatchedLog | None = None
+    """Of a Vault."""
     window: Window = field(default_factory=Window)
     lost: bool = False
     """The server says that it does not know it."""
 
 
 class AttestedServer:
-    """The server at `url` in one role, reached only through sessions with an enclave that `policy` accepts."""
+    """The server at `url` in one role, reached only through sessions with an enclave that `policy` accepts.
+
+    A Vault needs a `watch` over its log, in which every answer of it comes.
+    """
 
     def __init__(
-        self, url: str, *, role: Role, policy: RolePolicy, binding_key: SigningKey, now: Callable[[], float]
+        self,
+        url: str,
+        *,
+        role: Role,
+        policy: RolePolicy,
+        binding_key: SigningKey,
+        now: Callable[[], float],
+        watch: Watch | None = None,
     ) -> None:
         self._role: Role = role
         self._policy = policy
         self._key = binding_key
         self._now = now
+        self._watch = watch
         self._floors = EvaluationFloors()
         self._transport = Transport(url)
         self._places = asyncio.Semaphore(IN_FLIGHT)
@@ -127,7 +143,11 @@ class AttestedServer:
     async def aclose(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
-        await self._transport.aclose()
+        try:
+            if self._watch is not None:
+                await self._watch.aclose()
+        finally:
+            await self._transport.aclose()
 
     # --- repeating --------------------------------------------------------------------------------------------
 
@@ -150,10 +170,11 @@ class AttestedServer:
     async def _exchange(self, message: bytes) -> Message:
         session = await self._current()
         try:
-            return await self._round_trip(session, message)
+            reply = await self._round_trip(session, message)
         except Unsealed as error:
             session.lost |= error.number in _LOST
             raise
+        return reply if session.log is None else await session.log.open(reply)
 
     # --- one session ------------------------------------------------------------------------------------------
 
@@ -174,7 +195,8 @@ class AttestedServer:
         return session.lost or session.until <= self._now()
 
     async def _open(self) -> Session:
-        appraisal = self._appraise(await self._fetch_evidence())
+        evidence = await self._fetch_evidence()
+        appraisal = self._appraise(evidence)
         opened_at = self._now()
         handshake = ClientHandshake(
             self._role,
@@ -198,6 +220,10 @@ class AttestedServer:
         if not isinstance(reply, Proved):
             raise Untrusted(Number.INTEGRITY, "the enclave did not take the proof")
         self._floors.note(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
+        if self._watch is not None:
+            session.log = await self._watch.begin(
+                evidence, appraisal.genuine, lambda request: self._round_trip(session, encode(request))
+            )
         return session
 
     async def _fetch_evidence(self) -> bytes:
@@ -209,6 +235,8 @@ class AttestedServer:
     def _appraise(self, evidence: bytes) -> Appraisal:
         appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
         self._floors.verify(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
+        if self._watch is not None:
+            self._watch.accept(appraisal.genuine.genesis)
         return appraisal
 
     async def _round_trip(self, session: Session, message: bytes) -> Message:

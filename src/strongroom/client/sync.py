@@ -18,6 +18,8 @@ from typing import Any, Self, TypeVar
 
 from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
+from strongroom.client.access import Anywhere
+from strongroom.client.checkpoints import Checkpoints
 from strongroom.client.errors import BadInput
 from strongroom.client.results import (
     Asked,
@@ -25,16 +27,19 @@ from strongroom.client.results import (
     Erased,
     Grant,
     Journal,
+    LogEntry,
     NewSecret,
     OpenQuestions,
     Person,
     Receipt,
     Released,
+    Trail,
 )
 from strongroom.client.sign_in import AnyWay, Approve
-from strongroom.client.vault import DAY, Anywhere, AsyncVault
+from strongroom.client.vault import DAY, AsyncVault
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.instructions import Action
+from strongroom.protocol.limits import MAX_TRAIL
 from strongroom.protocol.messages import Address, Terms
 from strongroom.protocol.primitives import SigningKey
 
@@ -54,6 +59,7 @@ class Vault:
         issuer: str | None = None,
         approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,
+        checkpoints: Checkpoints | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._vault = AsyncVault(
@@ -64,6 +70,7 @@ class Vault:
             issuer=issuer,
             approve=approve,
             signed_in=signed_in,
+            checkpoints=checkpoints,
             now=now,
         )
         self._lock = threading.Lock()
@@ -79,10 +86,15 @@ class Vault:
         self.close()
 
     def close(self) -> None:
-        """End calls that are under way in other threads, close all connections, end the background thread."""
+        """End calls that are under way in other threads, close all connections, end the background thread. Raises as
+        `AsyncVault.aclose`."""
         with self._lock:
             loop, self._loop, self._closed = self._loop, None, True
-        if loop is not None:
+        if loop is None:
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(_end(self._vault), loop).result()
+        finally:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
 
@@ -197,6 +209,9 @@ class Vault:
     def history(self, address: Address | str) -> Journal:
         return self._run(self._vault.history(address))
 
+    def trail(self, address: Address | str, *, before: LogEntry | None = None, limit: int | None = MAX_TRAIL) -> Trail:
+        return self._run(self._vault.trail(address, before=before, limit=limit))
+
     def grant_blob(self, address: Address | str) -> Grant:
         return self._run(self._vault.grant_blob(address))
 
@@ -251,16 +266,14 @@ class Vault:
             raise BadInput("this Vault is closed", "open a new one")
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            arguments = (self._loop, self._vault)
-            self._thread = threading.Thread(target=_run_loop, args=arguments, name="strongroom", daemon=True)
+            self._thread = threading.Thread(target=_run_loop, args=(self._loop,), name="strongroom", daemon=True)
             self._thread.start()
         return self._loop
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop, vault: AsyncVault) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
-    loop.run_until_complete(_end(vault))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from strongroom.attestation.appraisal import Appraisal
 from strongroom.attestation.policy import TrustPolicy
+from strongroom.client import results
+from strongroom.client.access import Access, Answer, Anywhere
 from strongroom.client.addresses import parse_address, verify_name
+from strongroom.client.checkpoints import Checkpoints, own_checkpoints
 from strongroom.client.errors import BadInput
+from strongroom.client.freshness import Watch
 from strongroom.client.lockout import verify_changeable
 from strongroom.client.requests import (
-    description_of,
     merged,
     question_id,
     request_id_or_new,
@@ -37,6 +39,7 @@ from strongroom.client.results import (
     Erased,
     Grant,
     Journal,
+    LogEntry,
     NewSecret,
     OpenQuestions,
     Person,
@@ -44,12 +47,13 @@ from strongroom.client.results import (
     Released,
 )
 from strongroom.client.session import AttestedServer
-from strongroom.client.sign_in import AnyWay, Approve, SignInDesk, Ways
+from strongroom.client.sign_in import AnyWay, Approve, SignInDesk
+from strongroom.client.trail import TrailReader
 from strongroom.protocol import vault_messages
-from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted, from_number
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted, from_number
 from strongroom.protocol.instructions import Action
-from strongroom.protocol.limits import MAX_APPROVAL_LIFE, MAX_BATCH
-from strongroom.protocol.messages import Address, ByName, ByPerson, OfNamespace, Terms, Ticket
+from strongroom.protocol.limits import MAX_APPROVAL_LIFE, MAX_BATCH, MAX_TRAIL
+from strongroom.protocol.messages import Address, ByPerson, OfNamespace, Terms, Ticket
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import (
     Approved,
@@ -60,8 +64,6 @@ from strongroom.protocol.vault_messages import (
     CreateNamespace,
     Delete,
     Deleted,
-    Describe,
-    Described,
     Fill,
     GrantBlob,
     History,
@@ -72,22 +74,17 @@ from strongroom.protocol.vault_messages import (
     QuestionsOf,
     Store,
     Stored,
+    Trail,
+    TrailOf,
     Update,
     Updated,
 )
 
 T = TypeVar("T")
-Answer = Coroutine[Any, Any, T]
 Result = Released | StrongroomError
-Anywhere = Address | OfNamespace
 
-REMEMBERED: Final = 4096
-"""Addresses whose ways to sign in are kept in mind."""
 DAY: Final = 24 * 3600
 MIN_APPROVAL_LIFE: Final = 60
-
-_BAD_TICKET: Final = (Number.TICKET_MISSING, Number.TICKET_EXPIRED, Number.TOKEN_UNTRUSTED)
-"""Of the last: it counted until a later sign-in, with the same passkey in another client perhaps, overtook it."""
 
 
 class AsyncVault:
@@ -100,10 +97,13 @@ class AsyncVault:
     for passwords perhaps. It raises what is to be raised then. Without it every provider will do, so that whoever takes
     addresses from strangers has to give `approve` or `issuer`; passwords and codes by e-mail are asked for by nobody
     without it, and a provider whose page to sign in is not on its issuer's origin then never is one. `signed_in` is
-    told of each new sign-in. `now` gives unix seconds.
+    told of each new sign-in. `checkpoints` is where the highest checkpoint that was seen of the Vault's log is kept, by
+    which an older state of it is noticed; by default a folder of this user's, for all their programs on this machine
+    (`docs/howto/freshness.md`). `now` gives unix seconds.
 
     All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
-    or the network lies, `Refused` for a no, `Misuse` for mistakes, `Unavailable` when it may work later.
+    or the network lies (ROLLED_BACK: the Vault shows another history than before), `Refused` for a no, `Misuse` for
+    mistakes, `Unavailable` when it may work later.
     """
 
     def __init__(
@@ -116,14 +116,16 @@ class AsyncVault:
         issuer: str | None = None,
         approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,
+        checkpoints: Checkpoints | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         key = binding_key or SigningKey.generate()
-        self._server = AttestedServer(url, role="vault", policy=trust.vault, binding_key=key, now=now)
+        watch = Watch(url, trust, checkpoints if checkpoints is not None else own_checkpoints(), now)
+        self._server = AttestedServer(url, role="vault", policy=trust.vault, binding_key=key, now=now, watch=watch)
         self._desk = SignInDesk(
             trust, key, sign_in=sign_in, issuer=issuer, approve=approve, signed_in=signed_in, now=now
         )
-        self._ways: OrderedDict[Anywhere, Ways] = OrderedDict()
+        self._access = Access(self._server, self._desk)
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,7 +136,10 @@ class AsyncVault:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections. Tickets and session keys are forgotten."""
+        """Close all connections, and keep what was seen of the log. Tickets and session keys are forgotten.
+
+        Raises `Untrusted` ROLLED_BACK where another program of this user was shown another history meanwhile.
+        """
         await self._desk.aclose()
         await self._server.aclose()
 
@@ -148,11 +153,7 @@ class AsyncVault:
         The provider is asked for a new sign-in, whatever its own session says; `issuer` names it if it is another
         one. What both may open together stays open for as long as the earlier sign-in counts.
         """
-        where = _address(address)
-        await self._tickets(where)
-        description = await self.describe(where)
-        vault = (await self._server.appraisal()).genuine.claims.cluster_id
-        await self._desk.sign_in_also(description, vault, issuer=issuer)
+        await self._access.sign_in_also(_address(address), issuer)
 
     # --- who is there -----------------------------------------------------------------------------------------
 
@@ -210,11 +211,11 @@ class AsyncVault:
                 verify_changeable(instructions, self._desk.holders(tickets))
             for item in parsed:
                 if item.replaces:  # who may re-create what was deleted, its own instructions say
-                    tickets = merged(tickets, await self._tickets(item.address))
+                    tickets = merged(tickets, await self._access.tickets(item.address))
             request = Store(request_id=request_id, namespace=namespace, tickets=tickets, items=parsed)
             return await self._server.ask(request, Stored)
 
-        stored = await self._with_tickets(OfNamespace(namespace=namespace), attempt)
+        stored = await self._access.with_tickets(OfNamespace(namespace=namespace), attempt)
         if len(stored.versions) != len(parsed):
             raise Untrusted(Number.INTEGRITY, "the enclave answered for other records")
         return [Receipt(item.address, version) for item, version in zip(parsed, stored.versions, strict=True)]
@@ -236,7 +237,7 @@ class AsyncVault:
                 raise result
             return result
 
-        return await self._with_tickets(where, attempt)
+        return await self._access.with_tickets(where, attempt)
 
     async def collect_many(self, addresses: Sequence[Address | str]) -> list[Released | StrongroomError]:
         """Secrets, or why not, in the order of the addresses; as few round trips as the sign-ins allow.
@@ -257,15 +258,19 @@ class AsyncVault:
         """
         results: dict[Address, Result] = {}
         own: list[Ticket] | StrongroomError = []
-        while addresses and isinstance(own := await self._tickets_or_refusal(addresses[0]), StrongroomError):
+        while addresses and isinstance(own := await self._access.tickets_or_refusal(addresses[0]), StrongroomError):
             results[addresses[0]] = own
             addresses = addresses[1:]
         if not addresses or isinstance(own, StrongroomError):
             return results
         presented = merged(own, self._desk.all())
         first = await self._collect(addresses, presented)
-        doubtful = [where for where, result in first.items() if self._is_doubtful(where, result)]
-        found = await asyncio.gather(*(self._tickets_or_refusal(where) for where in doubtful))
+        doubtful = [
+            where
+            for where, result in first.items()
+            if isinstance(result, StrongroomError) and self._access.is_doubtful(where, result)
+        ]
+        found = await asyncio.gather(*(self._access.tickets_or_refusal(where) for where in doubtful))
         again: dict[tuple[bytes, ...], tuple[list[Ticket], list[Address]]] = {}
         for where, tickets in zip(doubtful, found, strict=True):
             if isinstance(tickets, StrongroomError):
@@ -276,15 +281,6 @@ class AsyncVault:
         for tickets, group_addresses in again.values():
             first |= await self._collect(group_addresses, tickets)
         return results | first
-
-    def _is_doubtful(self, where: Address, result: Result) -> bool:
-        """Whether other tickets might change the answer; forgets what was known, and tickets that did not serve."""
-        if not isinstance(result, StrongroomError) or result.number not in (*_BAD_TICKET, Number.REFUSED):
-            return False
-        ways = self._ways.pop(where, None)
-        if ways is not None and result.number in _BAD_TICKET:
-            self._desk.discard(self._desk.find(ways))
-        return True
 
     async def _collect(
         self, addresses: list[Address], tickets: list[Ticket], request_id: bytes | None = None
@@ -345,7 +341,7 @@ class AsyncVault:
 
         updated = await self._replacing(where, replaces, write)
         if instructions is not None:
-            self._ways.pop(where, None)
+            self._access.forget(where)
         return Receipt(where, updated.version)
 
     async def fill(
@@ -397,12 +393,12 @@ class AsyncVault:
     ) -> T:
         """`write` over version `replaces`, or over the one that the Vault says is there."""
         try:
-            return await self._with_tickets(where, lambda tickets: write(replaces or 0, tickets))
+            return await self._access.with_tickets(where, lambda tickets: write(replaces or 0, tickets))
         except Misuse as error:
             if replaces is not None or error.number is not Number.CONFLICT or not error.version:
                 raise
             current = error.version
-        return await self._with_tickets(where, lambda tickets: write(current, tickets))
+        return await self._access.with_tickets(where, lambda tickets: write(current, tickets))
 
     # --- approvals --------------------------------------------------------------------------------------------
 
@@ -429,13 +425,13 @@ class AsyncVault:
             request = Ask(request_id=request_id, address=where, action=action, tickets=tickets, seconds=seconds)
             return self._server.ask(request, vault_messages.Asked)
 
-        asked = await self._with_tickets(where, send)
+        asked = await self._access.with_tickets(where, send)
         return Asked(where, asked.question, asked.version, asked.expires_at)
 
     async def questions(self, address: Address | str) -> OpenQuestions:
         """What waits for approvals at a record; needs the right to `approve`."""
         where = _address(address)
-        found = await self._with_tickets(
+        found = await self._access.with_tickets(
             where, lambda tickets: self._server.ask(Questions(address=where, tickets=tickets), QuestionsOf)
         )
         return OpenQuestions(found.version, tuple(found.questions))
@@ -452,17 +448,39 @@ class AsyncVault:
             request = vault_messages.Approve(request_id=request_id, address=where, question=number, tickets=tickets)
             return self._server.ask(request, Approved)
 
-        return (await self._with_tickets(where, send)).approvals
+        return (await self._access.with_tickets(where, send)).approvals
 
     # --- what the Vault says of a record ------------------------------------------------------------------------
 
     async def history(self, address: Address | str) -> Journal:
         """Who asked for a record that has terms, and what was answered; needs the right to `audit`."""
         where = _address(address)
-        found = await self._with_tickets(
+        found = await self._access.with_tickets(
             where, lambda tickets: self._server.ask(History(address=where, tickets=tickets), HistoryOf)
         )
         return Journal(found.version, found.opens, found.terms, tuple(found.visits))
+
+    async def trail(
+        self, address: Address | str, *, before: LogEntry | None = None, limit: int | None = MAX_TRAIL
+    ) -> results.Trail:
+        """Who asked for a record, and what was answered, from the Vault's log: the newest `limit` entries, None for all
+        of them; with `before` those that came before that one. Needs the right to `audit`, and is an entry itself.
+
+        Each entry is proven to be in the log, and none is left out: `Untrusted` LOG_OMITTED is raised otherwise.
+        """
+        where = _address(address)
+        if limit is not None and limit < 1:
+            raise BadInput("no entries are asked for", "give a limit of 1 or more, or None for all entries")
+        reader = TrailReader(before)
+        while not reader.is_complete and (limit is None or len(reader.entries) < limit):
+            wanted = MAX_TRAIL if limit is None else min(MAX_TRAIL, limit - len(reader.entries))
+
+            def ask(tickets: list[Ticket], wanted: int = wanted) -> Answer[TrailOf]:
+                request = Trail(address=where, tickets=tickets, place=reader.place, limit=wanted)
+                return self._server.ask(request, TrailOf)
+
+            reader.read(await self._access.with_tickets(where, ask), wanted)
+        return results.Trail(reader.version, reader.size, tuple(reader.entries))
 
     async def grant_blob(self, address: Address | str) -> Grant:
         """What to show to the host about the record's blob: to upload it, to prolong it, or to have it erased.
@@ -470,7 +488,7 @@ class AsyncVault:
         By who may `update` the record, or may still `fill` it. Raises `Misuse` UNSUPPORTED for a record without blob.
         """
         where = _address(address)
-        granted = await self._with_tickets(
+        granted = await self._access.with_tickets(
             where, lambda tickets: self._server.ask(GrantBlob(address=where, tickets=tickets), BlobGranted)
         )
         return Grant(granted.statement, granted.signature)
@@ -479,21 +497,7 @@ class AsyncVault:
 
     async def describe(self, address: Anywhere | str) -> Description:
         """How to sign in for a record or a namespace. A random id is enough; for a name you sign in first."""
-        where = _address(address) if isinstance(address, str) else address
-        if isinstance(where, ByName | ByPerson):
-            described = await self._with_tickets(
-                OfNamespace(namespace=where.namespace), lambda tickets: self._describe(where, tickets)
-            )
-        else:
-            described = await self._describe(where, [])
-        description = description_of(described)
-        if isinstance(where, OfNamespace):
-            self._desk.approved(description)
-        self._ways[where] = self._desk.ways(description)
-        self._ways.move_to_end(where)
-        if len(self._ways) > REMEMBERED:
-            self._ways.popitem(last=False)
-        return description
+        return await self._access.describe(_address(address) if isinstance(address, str) else address)
 
     async def create_namespace(
         self,
@@ -522,65 +526,14 @@ class AsyncVault:
             max_bytes_per_identity=max_bytes_per_identity,
         )
         created = await self._server.ask(request, NamespaceCreated)
-        self._ways.pop(OfNamespace(namespace=name), None)
+        self._access.forget(OfNamespace(namespace=name))
         return created.version
-
-    # --- tickets ----------------------------------------------------------------------------------------------
 
     async def sign_in(self, address: Anywhere | str) -> list[Person]:
         """Sign in for a record or a namespace, if need be; as whom."""
         where = _address(address) if isinstance(address, str) else address
-        await self._tickets(where)
-        return self._desk.people(self._ways[where])
-
-    async def _with_tickets(self, where: Anywhere, attempt: Callable[[list[Ticket]], Answer[T]]) -> T:
-        """`attempt` with tickets that fit `where`; once more if they had expired, or if others fit by now because
-        somebody changed the instructions."""
-        tickets = await self._tickets(where)
-        try:
-            return await attempt(tickets)
-        except (Misuse, Refused, Untrusted) as error:
-            if error.number in _BAD_TICKET:
-                self._desk.discard(tickets)
-            elif error.number is not Number.REFUSED:
-                raise
-            self._ways.pop(where, None)
-            others = await self._tickets(where)
-            if others == tickets:
-                raise
-        try:
-            return await attempt(others)
-        except Untrusted as error:
-            raise self._desk.explained(error, others) from None
-
-    async def _tickets(self, where: Anywhere) -> list[Ticket]:
-        """Tickets that fit `where`, after a sign-in if need be."""
-        ways = self._ways.get(where)
-        if ways is not None and (tickets := self._desk.find(ways)):
-            return tickets
-        try:
-            return await self._sign_in_for(where)
-        except Misuse as error:
-            if error.number is not Number.STALE_KEY:
-                raise
-        return await self._sign_in_for(where)  # the capsule has expired
-
-    async def _sign_in_for(self, where: Anywhere) -> list[Ticket]:
-        description = await self.describe(where)
-        vault = (await self._server.appraisal()).genuine.claims.cluster_id
-        return await self._desk.sign_in(description, vault)
-
-    async def _tickets_or_refusal(self, where: Address) -> list[Ticket] | StrongroomError:
-        """As `_tickets`; what concerns this one record only is returned, not raised."""
-        try:
-            return await self._tickets(where)
-        except Refused as error:
-            if error.number not in (Number.REFUSED, Number.THROTTLED):
-                raise
-            return error
-
-    def _describe(self, where: Anywhere, tickets: list[Ticket]) -> Answer[Described]:
-        return self._server.ask(Describe(address=where, tickets=tickets), Described)
+        await self._access.tickets(where)
+        return self._access.people(where)
 
 
 def _is_too_large(result: Result) -> bool:
