@@ -1,5 +1,8 @@
 export { type Appraisal, appraise } from "./attestation/appraisal.js";
+export { acceptWitnesses } from "./attestation/witnessing.js";
 export * from "./client/addresses.js";
+export { type Attack, type Finding, RolledBack } from "./client/attacks.js";
+export { Checkpoints, keptCheckpoints } from "./client/checkpoints.js";
 export * from "./client/errors.js";
 export * from "./client/explanation.js";
 export * from "./client/keys.js";

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 
 import { acceptWitnesses, parseWitnesses } from "../src/attestation/witnessing.js";
 import { Checkpoints } from "../src/client/checkpoints.js";
@@ -252,29 +252,33 @@ describe("witnesses", () => {
 });
 
 describe("what was seen of a log", () => {
-  const at = (size: bigint, fill = 1, origin = "log") => {
+  const at = (size: bigint, fill = 1, origin = "log"): Bytes => {
     const seen = { origin, size, root: new Uint8Array(32).fill(fill) };
-    return parseCheckpoint(utf8(`${bodyOf(seen)}\n\u2014 log AAAAAAAA\n`));
+    return utf8(`${bodyOf(seen)}\n\u2014 log AAAAAAAA\n`);
   };
 
-  it("is raised and never lowered, and each log has its own", async () => {
+  it("is replaced by whoever knew it, and never lowered by a tab that did not", async () => {
     const kept = new Checkpoints(new MemoryShelf());
     expect(await kept.highest("log")).toBeUndefined();
-    await Promise.all([kept.raise(at(7n)), kept.raise(at(9n)), kept.raise(at(8n)), kept.raise(at(3n, 1, "other"))]);
-    expect((await kept.highest("log"))?.checkpoint.size).toBe(9n);
-    expect((await kept.highest("other"))?.checkpoint.size).toBe(3n);
-    await kept.raise(at(9n, 2));
-    expect((await kept.highest("log"))?.checkpoint.root[0]).toBe(1);
+    expect(await kept.keep("log", at(7n), undefined)).toEqual(at(7n));
+    const [first, second] = await Promise.all([kept.keep("log", at(9n), at(7n)), kept.keep("log", at(8n), at(7n))]);
+    expect([first, second]).toEqual([at(9n), at(9n)]);
+    expect(await kept.keep("log", at(9n, 2), at(7n))).toEqual(at(9n));
+    expect(await kept.highest("log")).toEqual(at(9n));
+    expect(await kept.keep("other", at(3n, 1, "other"), undefined)).toEqual(at(3n, 1, "other"));
+    expect(await kept.highest("log")).toEqual(at(9n));
   });
 
-  it("of another version of the page is as nothing", async () => {
+  it("that is damaged is lost, and that is said", async () => {
+    const said = vi.spyOn(console, "warn").mockReturnValue();
     const shelf = new MemoryShelf();
     const kept = new Checkpoints(shelf);
-    for (const odd of ["text", 5, utf8("no checkpoint")]) {
+    for (const odd of ["text", 5, utf8("no checkpoint"), at(5n, 1, "other")]) {
       await shelf.put("log", odd);
       expect(await kept.highest("log")).toBeUndefined();
+      expect(await shelf.get("log")).toBeUndefined();
     }
-    await kept.raise(at(2n));
-    expect((await kept.highest("log"))?.checkpoint.size).toBe(2n);
+    expect(said).toHaveBeenCalledTimes(4);
+    said.mockRestore();
   });
 });

@@ -1,12 +1,12 @@
 /** Buttons, fields and notices: the pieces that every view is made of. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 
-import { Cross, Copy, Info, Offline, Share, Stop, Tick, Warning } from "../icons.js";
+import { Cross, Copy, Download, Info, Offline, Share, Stop, Tick, Warning } from "../icons.js";
 import { counted, t } from "../language.js";
 import { wordsIn } from "../service/checks.js";
-import type { Problem } from "../service/types.js";
+import type { Problem, TextFile } from "../service/types.js";
 
 interface ButtonProps {
   readonly children: ComponentChildren;
@@ -284,8 +284,23 @@ export function ProblemNotice({ problem, actions }: { readonly problem: Problem;
   return (
     <Notice tone={problem.remedy === "stop" ? "danger" : "caution"} title={problem.title} actions={actions}>
       <p>{problem.text}</p>
+      {problem.alarm?.evidence && <SaveLink file={problem.alarm.evidence} label={t("alarm.save")} />}
       {problem.detail !== "" && <More label={t("problem.detail")}>{<p class="mono small">{problem.detail}</p>}</More>}
     </Notice>
+  );
+}
+
+/** Looks like a button, and saves a text that the page holds: a blob URL stands nowhere but in such a link (RULES 26). */
+export function SaveLink({ file, label }: { readonly file: TextFile; readonly label: string }): JSX.Element {
+  const url = useMemo(() => URL.createObjectURL(new Blob([file.text], { type: "application/octet-stream" })), [file]);
+  useEffect(() => () => URL.revokeObjectURL(url), [url]);
+  return (
+    <p>
+      <a class="button button-primary" href={url} download={file.name}>
+        <Download />
+        <span>{label}</span>
+      </a>
+    </p>
   );
 }
 

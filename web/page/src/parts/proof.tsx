@@ -32,7 +32,7 @@ export function Badge(): JSX.Element {
 }
 
 /** What speaks against trusting it with a secret. */
-const DOUBTFUL: ReadonlySet<Point["name"]> = new Set(["software", "signer", "development"]);
+const DOUBTFUL: ReadonlySet<Point["name"]> = new Set(["software", "signer", "development", "unwitnessed"]);
 
 /** The proof as a card of its own, for people who are about to trust it. */
 export function ProofCard({ proof, open = false }: { readonly proof: Proof; readonly open?: boolean }): JSX.Element {

@@ -6,7 +6,8 @@ import { useCell } from "../cell.js";
 import { Stop } from "../icons.js";
 import { t } from "../language.js";
 import { acceptSite, connect, connection } from "../service/connection.js";
-import { Button, More, Notice, Skeleton } from "./basics.js";
+import type { Alarm, Problem } from "../service/types.js";
+import { Button, More, Notice, SaveLink, Skeleton } from "./basics.js";
 import { Digest } from "./proof.js";
 
 interface StandingProps {
@@ -52,6 +53,7 @@ export function Standing({ heading }: StandingProps): JSX.Element | null {
         </>
       );
     case "refused":
+      if (now.problem.alarm !== null) return <AlarmNotice problem={now.problem} alarm={now.problem.alarm} Title={Title} />;
       return (
         <section class="halt" role="alert">
           <span class="halt-icon">
@@ -85,3 +87,32 @@ export function Standing({ heading }: StandingProps): JSX.Element | null {
   }
 }
 
+interface AlarmNoticeProps {
+  readonly problem: Problem;
+  readonly alarm: Alarm;
+  readonly Title: "h1" | "h2";
+}
+
+/** The other end is what it must be, and its host was caught at showing it, or us, something old. */
+function AlarmNotice({ problem, alarm, Title }: AlarmNoticeProps): JSX.Element {
+  return (
+    <section class="halt" role="alert">
+      <span class="halt-icon">
+        <Stop />
+      </span>
+      <Title tabIndex={-1}>{problem.title}</Title>
+      <p>{problem.text}</p>
+      <h3>{t("alarm.advice")}</h3>
+      <ul>
+        <li>{t("alarm.advice.1")}</li>
+        {alarm.evidence !== null && <li>{t("alarm.advice.2")}</li>}
+        <li>{t("alarm.advice.3")}</li>
+        <li>{t("alarm.advice.4")}</li>
+      </ul>
+      {alarm.evidence !== null && <SaveLink file={alarm.evidence} label={t("alarm.save")} />}
+      <More label={t("problem.detail")}>
+        <p class="halt-reason">{problem.detail}</p>
+      </More>
+    </section>
+  );
+}

@@ -117,6 +117,7 @@ function pointsOf({ kind, acceptedBy, genesis, claims }: Appraisal, page: Proof[
     kind === "insecure-software" ? { name: "software", values: {} } : { name: "platform", values: { platform: PLATFORMS[kind] } },
     { name: acceptedBy === "signer" ? "signer" : "program", values: {} },
     genesis.development ? { name: "development", values: {} } : { name: "cluster", values: { threshold: genesis.threshold, count: genesis.custodians.length } },
+    genesis.witnesses.length === 0 ? { name: "unwitnessed", values: {} } : { name: "witnesses", values: { count: genesis.cosignatures, of: genesis.witnesses.length } },
     { name: "line", values: {} },
     ...(names ? [{ name: "page", values: {} } as const] : []),
   ];

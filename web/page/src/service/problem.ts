@@ -1,9 +1,9 @@
 /** What an error means to whoever reads it: what happened, and what to do. */
 
-import { BadInput, Cancelled, Damaged, ErrorNumber, HostFailed, Missing, NotReady, Refused, StrongroomError, Unavailable, Unreachable, Untrusted } from "@strongroom/sdk";
+import { BadInput, Cancelled, Damaged, ErrorNumber, HostFailed, Missing, NotReady, Refused, RolledBack, StrongroomError, Unavailable, Unreachable, Untrusted } from "@strongroom/sdk";
 
 import { t, type Key } from "../language.js";
-import type { Problem } from "./types.js";
+import type { Alarm, Problem } from "./types.js";
 
 type Name = { [K in Key]: K extends `problem.${infer N}.title` ? N : never }[Key];
 
@@ -29,12 +29,33 @@ const BY_NUMBER: Readonly<Partial<Record<ErrorNumber, readonly [Name, Problem["r
   [ErrorNumber.EXPIRED]: ["expired", "ask-sender"],
   [ErrorNumber.OPENED_OUT]: ["opened-out", "ask-sender"],
   [ErrorNumber.CLOCK]: ["clock", "retry"],
+  [ErrorNumber.ROLLED_BACK]: ["rolled-back", "stop"],
+  [ErrorNumber.LOG_OMITTED]: ["log-omitted", "stop"],
   [ErrorNumber.PROVIDER_UNAVAILABLE]: ["provider", "retry"],
   [ErrorNumber.PROVIDER_SLOW]: ["provider", "retry"],
   [ErrorNumber.AUTHENTICATOR_UNAVAILABLE]: ["provider", "retry"],
+  [ErrorNumber.WITNESSES_UNAVAILABLE]: ["witnesses", "retry"],
+  [ErrorNumber.LEASE_ENDED]: ["lease", "retry"],
 };
 
+const ALARMS: readonly ErrorNumber[] = [ErrorNumber.ROLLED_BACK, ErrorNumber.LOG_OMITTED];
+
+/** Who is told of what concerns the whole page, whichever view it came up in. */
+let onAlarm: (problem: Problem) => void = () => undefined;
+
+export function followAlarms(follower: (problem: Problem) => void): void {
+  onAlarm = follower;
+}
+
+
+/** The words for an error. One that is an attack on everybody raises the alarm, too. */
 export function problemOf(error: unknown): Problem {
+  const problem = wordsFor(error);
+  if (problem.alarm !== null) onAlarm(problem);
+  return problem;
+}
+
+function wordsFor(error: unknown): Problem {
   if (error instanceof Declined) return say("sign-in-cancelled", "retry", "");
   if (error instanceof Answered) return say("answered", "none", "");
   if (error instanceof NotForBrowsers) return say("programs", "none", "");
@@ -44,12 +65,17 @@ export function problemOf(error: unknown): Problem {
     return say("unknown", "none", String(error));
   }
   const [name, remedy] = nameOf(error);
-  return say(name, remedy, name === "cancelled" ? "" : `${error.message}. ${error.hint}`);
+  const problem = say(name, remedy, name === "cancelled" ? "" : `${error.message}. ${error.hint}`);
+  return ALARMS.includes(error.number) ? { ...problem, alarm: alarmOf(error) } : problem;
 }
+
+const alarmOf = (error: StrongroomError): Alarm => ({
+  evidence: error instanceof RolledBack ? { name: error.fileName, text: error.evidence } : null,
+});
 
 /** A problem that the page itself noticed. */
 export function say(name: Name, remedy: Problem["remedy"], detail: string): Problem {
-  return { title: t(`problem.${name}.title`), text: t(`problem.${name}.text`), remedy, detail };
+  return { title: t(`problem.${name}.title`), text: t(`problem.${name}.text`), remedy, detail, alarm: null };
 }
 
 function nameOf(error: StrongroomError): readonly [Name, Problem["remedy"]] {

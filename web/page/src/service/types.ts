@@ -15,7 +15,7 @@ export interface Line {
 
 /** One thing that was checked, in plain words: `proof.point.NAME.title` and `.text`. */
 export interface Point {
-  readonly name: "platform" | "software" | "program" | "signer" | "cluster" | "development" | "line" | "page";
+  readonly name: "platform" | "software" | "program" | "signer" | "cluster" | "development" | "witnesses" | "unwitnessed" | "line" | "page";
   readonly values: Readonly<Record<string, string | number>>;
 }
 
@@ -47,6 +47,19 @@ export interface Problem {
   readonly remedy: "retry" | "sign-in" | "ask-sender" | "stop" | "none";
   /** The exact words of the SDK, for a support call. */
   readonly detail: string;
+  /** The host was caught at an attack on everybody who uses it: the page stops, and says so in every view. */
+  readonly alarm: Alarm | null;
+}
+
+export interface Alarm {
+  /** What proves it, for whoever looks into it. Null: the Vault noticed it by itself, and shows nothing. */
+  readonly evidence: TextFile | null;
+}
+
+/** Something for the reader to save. */
+export interface TextFile {
+  readonly name: string;
+  readonly text: string;
 }
 
 export type Connection =

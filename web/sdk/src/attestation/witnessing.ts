@@ -6,10 +6,14 @@
  */
 
 import { hex } from "../protocol/bytes.js";
-import { ErrorNumber, Misuse } from "../protocol/errors.js";
+import { ErrorNumber, Misuse, Untrusted } from "../protocol/errors.js";
+import { LEASE } from "../protocol/limits.js";
 import type { Genesis, TrustPolicy } from "../protocol/messages.js";
-import { COSIGNATURE, type Verifier, parseVerifier } from "../protocol/notes.js";
+import { COSIGNATURE, type SignedCheckpoint, type Verifier, cosignatures, parseVerifier } from "../protocol/notes.js";
 import { notAccepted, visible } from "./refusal.js";
+
+/** Seconds by which the clocks of a client and of a witness may differ. */
+const MAX_CLOCK_ERROR = 300;
 
 /** What a genesis statement and a trust policy both say. */
 export type Witnessing = Pick<TrustPolicy, "witnesses" | "cosignatures">;
@@ -39,6 +43,27 @@ export function acceptWitnesses(genesis: Pick<Genesis, "witnesses" | "cosignatur
   if (genesis.cosignatures !== policy.cosignatures || genesis.witnesses.length !== shown.size) {
     const asked = (one: Witnessing): string => `${one.cosignatures} of ${one.witnesses.length}`;
     throw notAccepted(`its cluster asks for ${asked(genesis)} witnesses, the policy for ${asked(policy)}`);
+  }
+}
+
+/**
+ * As many of the policy's witnesses as it asks for have seen this checkpoint lately, by `now` (unix seconds).
+ *
+ * Lately: within a Vault's lease, and what clocks may differ. Otherwise a host stops the time of its enclave, and shows
+ * for ever a state that witnesses saw once. Throws `Untrusted`: INTEGRITY for too few cosignatures, CLOCK for too old
+ * ones and for those of the future.
+ */
+export async function verifyCosigned(signed: SignedCheckpoint, policy: Witnessing, now: number): Promise<void> {
+  const seen = await cosignatures(signed, await parseWitnesses(policy));
+  if (seen.length < policy.cosignatures) {
+    throw new Untrusted(ErrorNumber.INTEGRITY, `${seen.length} of the ${policy.cosignatures} witnesses that it takes have seen this checkpoint`);
+  }
+  const ages = seen.map(({ time }) => BigInt(now) - time);
+  if (ages.filter((age) => age <= LEASE + MAX_CLOCK_ERROR && age >= -MAX_CLOCK_ERROR).length < policy.cosignatures) {
+    throw new Untrusted(
+      ErrorNumber.CLOCK,
+      `by the clock of this machine witnesses saw it ${ages.join(", ")} seconds ago, which is not lately: if this clock is right, the host holds back the time, to show an older state for longer`,
+    );
   }
 }
 

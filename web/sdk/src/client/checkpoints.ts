@@ -1,15 +1,19 @@
 /**
- * The highest checkpoint of each Vault's log that was seen here: what a host has to hide from who rolls a database back.
+ * The highest checkpoint of each log that this browser has seen: an older state is recognised by it.
  *
- * It is kept for as long as the browser keeps anything for this origin, and never lowered, by however many tabs.
+ * A client that forgets is a client that can be shown last month's database. So what one page has seen is kept for the
+ * next, for as long as the browser keeps anything for this origin, and two tabs can't make it forget: each says over
+ * which checkpoint it puts its own, and is told when another one stands there by now. Whoever may run scripts of this
+ * origin, or clears its data, can make it forget.
  */
 
 import type { Bytes } from "../protocol/bytes.js";
 import { Untrusted } from "../protocol/errors.js";
-import { type SignedCheckpoint, parseCheckpoint } from "../protocol/notes.js";
+import { type Checkpoint, parseCheckpoint } from "../protocol/notes.js";
+import { equal } from "../protocol/primitives.js";
 import { IndexedShelf, MemoryShelf, type Shelf } from "./storage.js";
 
-/** Checkpoints by the origin of their log, as they were verified once. */
+/** Where a client keeps one signed checkpoint of each log, by the log's name. Throws `BadInput` as its shelf does. */
 export class Checkpoints {
   readonly #shelf: Shelf;
 
@@ -17,18 +21,31 @@ export class Checkpoints {
     this.#shelf = shelf;
   }
 
-  /** The highest that was seen, with its signature, or undefined. */
-  async highest(origin: string): Promise<SignedCheckpoint | undefined> {
-    return parsed(await this.#shelf.get(origin));
+  /** The note that is kept; undefined: this log was never seen. */
+  async highest(origin: string): Promise<Bytes | undefined> {
+    const kept = await this.#shelf.get(origin);
+    if (kept === undefined || isNoteOf(kept, origin)) return kept;
+    await this.setAside(origin);
+    return undefined;
   }
 
-  /** Keep a verified checkpoint, unless a higher one is kept. */
-  async raise(seen: SignedCheckpoint): Promise<void> {
-    const { origin, size } = seen.checkpoint;
+  /**
+   * Put `note` in the place of `over`, which it was shown to extend. What is kept then: another note than `note` where
+   * another tab has put it there meanwhile; nothing is changed in that case.
+   */
+  async keep(origin: string, note: Bytes, over: Bytes | undefined): Promise<Bytes> {
+    let standing = note;
     await this.#shelf.change(origin, (kept) => {
-      const highest = parsed(kept);
-      return highest !== undefined && highest.checkpoint.size >= size ? kept : seen.note;
+      standing = isNoteOf(kept, origin) && !mayReplace(kept, note, over) ? kept : note;
+      return standing;
     });
+    return standing;
+  }
+
+  /** Forget the note of a log, which turned out to be none that it signed, and say so. */
+  async setAside(origin: string): Promise<void> {
+    console.warn(`what was kept of ${origin} was damaged and is lost: an older state of it would not be noticed here this once`);
+    await this.#shelf.delete(origin);
   }
 }
 
@@ -36,13 +53,21 @@ export class Checkpoints {
 export const keptCheckpoints = (): Checkpoints =>
   new Checkpoints("indexedDB" in globalThis ? new IndexedShelf("checkpoints") : new MemoryShelf());
 
-/** Undefined for what another version of this page may have kept. */
-function parsed(kept: unknown): SignedCheckpoint | undefined {
-  if (!(kept instanceof Uint8Array)) return undefined;
+export const sameCheckpoint = (one: Checkpoint, other: Checkpoint): boolean =>
+  one.origin === other.origin && one.size === other.size && equal(one.root, other.root);
+
+/** Signature lines aside: one checkpoint may be cosigned by these witnesses or by those. */
+function mayReplace(kept: Bytes, note: Bytes, over: Bytes | undefined): boolean {
+  const found = parseCheckpoint(kept).checkpoint;
+  return [over, note].some((one) => one !== undefined && sameCheckpoint(found, parseCheckpoint(one).checkpoint));
+}
+
+function isNoteOf(kept: unknown, origin: string): kept is Bytes {
+  if (!(kept instanceof Uint8Array)) return false;
   try {
-    return parseCheckpoint(kept as Bytes);
+    return parseCheckpoint(kept as Bytes).checkpoint.origin === origin;
   } catch (error) {
     if (!(error instanceof Untrusted)) throw error;
-    return undefined;
+    return false;
   }
 }

@@ -8,19 +8,23 @@
  * 3. Say that the session is lost: one new handshake, with evidence appraised anew; the second time it is an error.
  * 4. Say in clear what only an enclave may say, such as "refused": see `Unsealed`.
  * 5. Lose an answer: the same bytes go out once more, under a new counter. Their request id makes that harmless.
+ *
+ * What a host can do with a genuine Vault and an old copy of its database, and what stops that, is told in `freshness`.
  */
 
 import { type Appraisal, appraise } from "../attestation/appraisal.js";
 import { EvaluationFloors } from "../attestation/floors.js";
 import type { Bytes } from "../protocol/bytes.js";
-import { type Kind, decode, encode } from "../protocol/codec.js";
+import { type Kind, encode } from "../protocol/codec.js";
 import { ErrorNumber, Misuse, Untrusted, fromNumber } from "../protocol/errors.js";
 import type { Role } from "../protocol/evidence.js";
 import { MAX_MESSAGE, MAX_SESSION_LIFE } from "../protocol/limits.js";
-import { AuthenticatorReply, AuthenticatorRequest, type RolePolicy, VaultReply, VaultRequest } from "../protocol/messages.js";
+import { AuthenticatorRequest, type RolePolicy, VaultRequest } from "../protocol/messages.js";
 import { Domain, type SigningKey } from "../protocol/primitives.js";
 import { type Channel, ClientHandshake, splitReply } from "../protocol/session.js";
 import { Unreachable } from "./errors.js";
+import type { Watch, WatchedLog } from "./freshness.js";
+import { type Reply, type ReplyOf, isOf, readReply } from "./replies.js";
 import { Transport, Unsealed } from "./transport.js";
 
 /** Seconds before its end at which a session is replaced. */
@@ -30,19 +34,22 @@ const IN_FLIGHT = 32;
 const LOST: ReadonlySet<number> = new Set([ErrorNumber.UNKNOWN_SESSION, ErrorNumber.STALE_KEY]);
 
 const REQUESTS = { vault: VaultRequest, authenticator: AuthenticatorRequest } as const;
-const REPLIES = { vault: VaultReply, authenticator: AuthenticatorReply } as const;
 
 /** Unix seconds. */
 export type Clock = () => number;
+
+/** Which enclave, and for a Vault what is remembered of its log. */
+export interface Peer<R extends Role> {
+  readonly role: R;
+  readonly policy: RolePolicy;
+  readonly watch: R extends "vault" ? Watch : null;
+}
 
 /** Whose sessions they are, and by which clock. */
 export interface Client {
   readonly bindingKey: SigningKey;
   readonly now: Clock;
 }
-
-type Reply = VaultReply | AuthenticatorReply;
-type ReplyOf<T extends Reply["type"]> = Extract<Reply, { readonly type: T }>;
 
 /**
  * Keeps frames that overtake each other within the receivers' windows, on both sides.
@@ -81,6 +88,8 @@ interface Session {
   /** Unix seconds. */
   readonly until: number;
   readonly turns: Turns;
+  /** Of a Vault, once it is shown to extend what was seen. */
+  log: WatchedLog | null;
   /** The server says that it does not know it. */
   lost: boolean;
 }
@@ -89,15 +98,17 @@ interface Session {
 export class AttestedServer<R extends Role> {
   readonly #role: R;
   readonly #policy: RolePolicy;
+  readonly #watch: Watch | null;
   readonly #client: Client;
   readonly #transport: Transport;
   readonly #floors = new EvaluationFloors();
   #opening: Promise<Session> | undefined;
   #session: Session | undefined;
 
-  constructor(url: string, who: { readonly role: R; readonly policy: RolePolicy }, client: Client) {
-    this.#role = who.role;
-    this.#policy = who.policy;
+  constructor(url: string, peer: Peer<R>, client: Client) {
+    this.#role = peer.role;
+    this.#policy = peer.policy;
+    this.#watch = peer.watch;
     this.#client = client;
     this.#transport = new Transport(url);
   }
@@ -152,7 +163,8 @@ export class AttestedServer<R extends Role> {
   async #exchange(message: Bytes): Promise<Reply> {
     const session = await this.#current();
     try {
-      return await this.#roundTrip(session, message);
+      const reply = await this.#roundTrip(session, message);
+      return session.log === null ? reply : await session.log.open(reply);
     } catch (error) {
       if (error instanceof Unsealed && LOST.has(error.number)) session.lost = true;
       throw error;
@@ -181,7 +193,8 @@ export class AttestedServer<R extends Role> {
 
   async #open(): Promise<Session> {
     const { bindingKey, now } = this.#client;
-    const appraisal = await this.#appraise(await this.#fetchEvidence());
+    const evidence = await this.#fetchEvidence();
+    const appraisal = await this.#appraise(evidence);
     const openedAt = now();
     const handshake = await ClientHandshake.begin({
       role: this.#role,
@@ -192,12 +205,15 @@ export class AttestedServer<R extends Role> {
     const answer = await this.#transport.hello(handshake.hello);
     const channel = await orAltered("the answer to the hello is not from the attested enclave", () => handshake.finish(answer));
     const until = Math.min(appraisal.claims.expires_at, openedAt + MAX_SESSION_LIFE) - MARGIN;
-    const session = { channel, appraisal, until, turns: new Turns(), lost: false };
+    const session: Session = { channel, appraisal, until, turns: new Turns(), log: null, lost: false };
     const signature = await bindingKey.sign(Domain.PROOF, channel.transcript);
     const reply = await this.#roundTrip(session, encode(VaultRequest, { type: "prove", signature, evidence: null }));
     if (reply.type === "error") throw fromNumber(reply.number);
     if (reply.type !== "proved") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave did not take the proof");
     this.#floors.note(appraisal.report, appraisal.claims.cluster_id);
+    if (this.#watch !== null) {
+      session.log = await this.#watch.begin(evidence, appraisal, (request) => this.#roundTrip(session, encode(VaultRequest, request)));
+    }
     return session;
   }
 
@@ -213,6 +229,7 @@ export class AttestedServer<R extends Role> {
   async #appraise(evidence: Bytes): Promise<Appraisal> {
     const now = Math.floor(this.#client.now());
     const appraisal = await appraise(evidence, { role: this.#role, policy: this.#policy, now });
+    this.#watch?.accept(appraisal.genesis);
     this.#floors.verify(appraisal.report, appraisal.claims.cluster_id);
     return appraisal;
   }
@@ -226,17 +243,8 @@ export class AttestedServer<R extends Role> {
     });
     const { request, message: reply } = splitReply(plaintext);
     if (request !== sent) throw new Untrusted(ErrorNumber.INTEGRITY, "the network gave the answer to another request");
-    try {
-      return decode(reply, REPLIES[this.#role] as Kind<Reply>, MAX_MESSAGE);
-    } catch (error) {
-      if (!(error instanceof Misuse) || error.number !== ErrorNumber.MALFORMED) throw error;
-      throw new Misuse(ErrorNumber.UNSUPPORTED, "the enclave's answer is none that this version knows");
-    }
+    return readReply(reply, this.#role);
   }
-}
-
-function isOf<T extends Reply["type"]>(reply: Reply, kind: T): reply is ReplyOf<T> {
-  return reply.type === kind;
 }
 
 /** Why another attempt may help. */

@@ -16,7 +16,9 @@ import { MAX_APPROVAL_LIFE, MAX_BATCH } from "../protocol/limits.js";
 import type { BlobGranted, Collected, Described, Item, Question, Terms, Ticket, TrustPolicy } from "../protocol/messages.js";
 import type { SigningKey } from "../protocol/primitives.js";
 import { type Address, type Anywhere, formatAddress, parseAddress } from "./addresses.js";
+import { type Checkpoints, keptCheckpoints } from "./checkpoints.js";
 import { BadInput } from "./errors.js";
+import { Watch } from "./freshness.js";
 import type { Passkeys } from "./passkeys.js";
 import { type SignIn, pendingShelf } from "./redirect.js";
 import { descriptionOf, merged, requestIdOrNew, storeItem, verifyNamespace, verifySizes } from "./requests.js";
@@ -62,6 +64,8 @@ export interface VaultOptions {
   readonly authenticatorAt?: (url: string) => string;
   /** Where sign-ins are kept that are under way: this origin's database, where there is one. */
   readonly shelf?: Shelf;
+  /** What was seen of the Vault's log, by which an older state is recognised: in this origin's database, too. */
+  readonly checkpoints?: Checkpoints;
   /** Unix seconds. */
   readonly now?: Clock;
 }
@@ -93,6 +97,7 @@ export interface Changes {
  * the network lies, `Refused` for a no, `Misuse` for mistakes, `Unavailable` when it may work later.
  */
 export class Vault {
+  readonly #watch: Watch;
   readonly #server: AttestedServer<"vault">;
   readonly #desk: SignInDesk;
   readonly #ways = new Map<string, Ways>();
@@ -102,7 +107,9 @@ export class Vault {
     const client = { bindingKey, now: options.now ?? ((): number => Date.now() / 1000) };
     const shelf = options.shelf ?? ("indexedDB" in globalThis ? pendingShelf() : new MemoryShelf());
     const authenticatorAt = options.authenticatorAt ?? ((url: string): string => url);
-    this.#server = new AttestedServer(options.url, { role: "vault", policy: policy.vault }, client);
+    const checkpoints = options.checkpoints ?? keptCheckpoints();
+    this.#watch = new Watch({ url: options.url, policy, checkpoints, now: client.now });
+    this.#server = new AttestedServer(options.url, { role: "vault", policy: policy.vault, watch: this.#watch }, client);
     this.#desk = new SignInDesk(policy, client, { ...options, authenticatorAt, shelf });
   }
 
@@ -116,6 +123,14 @@ export class Vault {
   /** Fetch evidence and appraise it; no session is opened. Throws `Untrusted` with the reason. */
   verify(): Promise<Appraisal> {
     return this.#server.verify();
+  }
+
+  /**
+   * Compare what the Vault shows with what was seen of it here before, if anything was; every request does so as well.
+   * Throws `RolledBack` with evidence for an older state, or for another one.
+   */
+  async verifyHistory(): Promise<void> {
+    if (await this.#watch.isKnown()) await this.#server.appraisal();
   }
 
   // --- who asks -------------------------------------------------------------------------------------------------

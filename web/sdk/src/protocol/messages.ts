@@ -1058,13 +1058,13 @@ export interface Trail {
   readonly type: "trail";
   readonly address: ById | ByName | ByPerson;
   readonly tickets: readonly Ticket[];
-  readonly before: number;
+  readonly place: number;
   readonly limit: number;
 }
 export const Trail: Kind<Trail> = map(["type", "trail"], [
   ["address", either<unknown>(ById, ByName, ByPerson)],
   ["tickets", list(Ticket, 0, 8)],
-  ["before", int(0, 2 ** 63)],
+  ["place", int(0, 2 ** 63)],
   ["limit", int(1, 128)],
 ]);
 

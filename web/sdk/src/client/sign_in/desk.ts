@@ -279,7 +279,7 @@ export class SignInDesk {
   async #appraised(place: Place): Promise<AttestedServer<"authenticator">> {
     let server = this.#servers.get(place.url);
     if (server === undefined) {
-      const who = { role: "authenticator", policy: this.#trust.authenticator } as const;
+      const who = { role: "authenticator", policy: this.#trust.authenticator, watch: null } as const;
       server = new AttestedServer(this.#entrances.authenticatorAt(place.url), who, this.#client);
       this.#servers.set(place.url, server);
     }
