@@ -1,0 +1,118 @@
+"""What came of an attack, and whether that is what the documents say."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from strongroom.attack.processes import DidNotStart
+from strongroom.attack.promises import Promise, When, Who
+from strongroom.protocol.errors import Number, StrongroomError, Untrusted
+
+
+class CannotRun(Exception):
+    """The attack can't be tried here; the text says why."""
+
+
+class SetUpFailed(Exception):
+    """The deployment did not do, before the attack, what it should; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of one attack."""
+
+    who: Who
+    when: When
+    said: str
+    """In whose words, or what happened instead."""
+    harmless: bool = False
+    """Nobody noticed, and nobody need have: see `Promise.harmless`."""
+
+
+def noticed(who: Who, when: When, said: str) -> Seen:
+    return Seen(who, when, said)
+
+
+def harmless(said: str) -> Seen:
+    return Seen(Who.NOBODY, When.NEVER, said, harmless=True)
+
+
+def unnoticed(said: str) -> Seen:
+    return Seen(Who.NOBODY, When.NEVER, said)
+
+
+class Verdict(StrEnum):
+    """Of what was seen, beside what is promised."""
+
+    OK = "ok"
+    FAIL = "FAIL"
+    NOT_PROMISED = "not promised"
+    NOT_RUN = "not run"
+
+
+def judge(promise: Promise, seen: Seen) -> Verdict:
+    """Strict: noticed by somebody else, or at another moment than is written, is FAIL, too: the documents are wrong."""
+    if promise.harmless:
+        return Verdict.OK if seen.harmless or seen.who is not Who.NOBODY else Verdict.FAIL
+    if promise.who is Who.NOBODY:
+        return Verdict.NOT_PROMISED if seen.who is Who.NOBODY else Verdict.OK
+    return Verdict.OK if (seen.who, seen.when) == (promise.who, promise.when) else Verdict.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table."""
+
+    attack: str
+    act: str
+    """What the host did, in words."""
+    promise: Promise
+    seen: Seen | None
+    """None: not run."""
+    reason: str
+    """Why it was not run."""
+    verdict: Verdict
+    seconds: float
+
+
+def in_words(error: StrongroomError) -> str:
+    return f"{error.error} [{int(error.number)}]"
+
+
+def not_started(error: DidNotStart) -> Seen:
+    """Of a Vault that refused to start: by itself, or because its witnesses refuse."""
+    said = str(error)
+    if error.by_witnesses:
+        return noticed(Who.WITNESS, When.AT_START, said)
+    if error.is_alarm:
+        return noticed(Who.VAULT, When.AT_START, said)
+    return unnoticed(f"it did not start: {said}")
+
+
+async def outcome(work: Awaitable[object], when: When, served: str) -> Seen:
+    """What a request comes to that rests on what was attacked; `served`: what it means if it is answered."""
+    try:
+        await work
+    except StrongroomError as error:
+        if is_alarm(error):
+            return noticed(teller(error), when, in_words(error))
+        if error.number is Number.WITNESSES_UNAVAILABLE:
+            return noticed(Who.WITNESS, when, in_words(error))
+        return unnoticed(f"it was not taken for an attack: {in_words(error)}")
+    return unnoticed(served)
+
+
+def teller(error: StrongroomError) -> Who:
+    """Who says this: the enclave, inside the session or as what only it can know, or the client's own checks.
+
+    What an enclave answers inside the session has a number alone; a client's own refusal has a reason, also where it
+    does not believe what the network says.
+    """
+    return Who.CLIENT if error.reason else Who.VAULT
+
+
+def is_alarm(error: StrongroomError) -> bool:
+    """Whether it says that somebody lied: not that something is down, missing or forbidden."""
+    return isinstance(error, Untrusted) and error.number is not Number.POLICY

@@ -1,0 +1,97 @@
+"""Runs attacks, and holds what came of each against what is promised."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+from strongroom.attack import (  # noqa: F401 (each enters its attacks into the table)
+    clock_attacks,
+    database_attacks,
+    instance_attacks,
+    network_attacks,
+)
+from strongroom.attack.local import Founded, Stage, local_play
+from strongroom.attack.outcomes import CannotRun, Line, Seen, SetUpFailed, Verdict, judge
+from strongroom.attack.play import Play
+from strongroom.attack.processes import DidNotStart
+from strongroom.attack.promises import PROMISES, Scenario
+from strongroom.attack.registry import ATTACKS, Attack, Reach
+from strongroom.protocol.errors import StrongroomError
+
+Tell = Callable[[Line], None]
+JOBS: Final = 2
+"""Attacks at once: most of their time they wait for a server to start."""
+
+
+def chosen(scenario: Scenario, only: Collection[str]) -> list[Attack]:
+    """Attacks that make sense in a scenario, in the order of the promises."""
+    return [
+        ATTACKS[name]
+        for name, promised in PROMISES.items()
+        if scenario in promised and name in ATTACKS and (not only or name in only)
+    ]
+
+
+async def attack_local(stage: Stage, scenario: Scenario, only: Collection[str], tell: Tell) -> list[Line]:
+    """All attacks of one scenario, on deployments of the kit's own. Raises `SetUpFailed` and `DidNotStart`."""
+    attacks = chosen(scenario, only)
+    founded = await stage.found(scenario)
+    places = asyncio.Semaphore(JOBS)
+    on_wire = [one for one in attacks if one.reach is Reach.NETWORK]
+    others = [one for one in attacks if one.reach is not Reach.NETWORK]
+
+    async def alone(one: Attack) -> Line:
+        async with places, AsyncExitStack() as opened:
+            began = time.monotonic()
+            try:
+                play = await opened.enter_async_context(local_play(stage, founded, one.name))
+            except DidNotStart as error:
+                raise SetUpFailed(f"a witness did not start: {error}") from None
+            line = await attempt(one, play, began)
+        tell(line)
+        return line
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(alone(one)) for one in others]
+        together = group.create_task(_one_after_the_other(stage, founded, on_wire, places, tell))
+    lines = [*together.result(), *(task.result() for task in running)]
+    order = list(PROMISES)
+    return sorted(lines, key=lambda line: order.index(line.attack))
+
+
+async def _one_after_the_other(
+    stage: Stage, founded: Founded, attacks: Sequence[Attack], places: asyncio.Semaphore, tell: Tell
+) -> list[Line]:
+    """Those that leave no trace share a Vault."""
+    if not attacks:
+        return []
+    lines = []
+    async with places, local_play(stage, founded, "network") as play:
+        await play.start()
+        for one in attacks:
+            lines.append(await attempt(one, play, time.monotonic()))
+            tell(lines[-1])
+    return lines
+
+
+async def attempt(one: Attack, play: Play, began: float) -> Line:
+    """One attack, judged."""
+    promise = PROMISES[one.name][play.scenario]
+    seen: Seen | None = None
+    reason = ""
+    try:
+        seen = await one.run(play)
+        verdict = judge(promise, seen)
+    except CannotRun as error:
+        reason, verdict = str(error), Verdict.NOT_RUN
+    except (SetUpFailed, StrongroomError, DidNotStart) as error:
+        reason, verdict = f"before the attack: {_said(error)}", Verdict.FAIL
+    return Line(one.name, one.act, promise, seen, reason, verdict, time.monotonic() - began)
+
+
+def _said(error: Exception) -> str:
+    return error.error if isinstance(error, StrongroomError) else str(error)
