@@ -9,8 +9,16 @@ from typing import Protocol
 from strongroom.protocol.link import Commit, Row
 
 
-class SchemaMismatch(Exception):
-    """It is not a database that this version can use; the text says why and what to do. Nothing was changed."""
+class CannotOpen(Exception):
+    """The database can't be used; the text says why, `hint` what to do. Nothing was changed in it."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        self.hint = hint
+        super().__init__(reason)
+
+
+class SchemaMismatch(CannotOpen):
+    """It is not a database that this version can use."""
 
 
 class Store(Protocol):

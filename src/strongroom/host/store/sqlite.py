@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from strongroom.host.log.growth import Growth
 from strongroom.host.log.tree import Span
+from strongroom.host.store.groups import Group, Waiting, settle
 from strongroom.host.store.sqlite_schema import migrate
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
 from strongroom.protocol.link import Commit, Row
@@ -29,18 +30,10 @@ _BUSY_SECONDS: Final = 2.0
 """How long the writer waits for another process's lock; readers of a WAL never wait for a writer."""
 _READ_BUSY_SECONDS: Final = 0.1
 """Reads run inline in the event loop."""
-_MAX_GROUP: Final = 512
-"""Commits in one transaction: bounds how long the first of them waits."""
-_MAX_GROUP_BYTES: Final = 32 * 1024 * 1024
 
 _log = logging.getLogger("strongroom.host.store")
 
 T = TypeVar("T")
-
-
-class _Waiting(NamedTuple):
-    commit: Commit
-    done: asyncio.Future[None]
 
 
 class SqliteStore:
@@ -48,7 +41,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         try:
             self._write = _open(path, _BUSY_SECONDS)
             migrate(self._write, path)
@@ -87,7 +80,7 @@ class SqliteStore:
 
     def commit(self, commit: Commit) -> asyncio.Future[None]:
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(_Waiting(commit, done))
+        self._queue.put(Waiting(commit, done))
         return done
 
     async def close(self) -> None:
@@ -112,17 +105,15 @@ class SqliteStore:
             group, closing = self._next_group()
             if group:
                 outcomes = self._commit_group([waiting.commit for waiting in group])
-                self._loop.call_soon_threadsafe(_settle, group, outcomes)
+                self._loop.call_soon_threadsafe(settle, group, outcomes)
 
-    def _next_group(self) -> tuple[list[_Waiting], bool]:
+    def _next_group(self) -> tuple[Group, bool]:
         """All that waits, and whether the store is to close after it."""
-        group: list[_Waiting] = []
-        size = 0
+        group = Group()
         waiting = self._queue.get()
         while waiting is not None:
-            group.append(waiting)
-            size += sum(len(put.sealed) for put in waiting.commit.puts)
-            if len(group) == _MAX_GROUP or size > _MAX_GROUP_BYTES:
+            group.add(waiting)
+            if group.full:
                 return group, False
             try:
                 waiting = self._queue.get_nowait()
@@ -172,16 +163,6 @@ class SqliteStore:
         self._write.executemany("INSERT INTO log_hashes VALUES (?, ?, ?)", growth.extend(commit.leaves))
         execute("RELEASE one")
         return None
-
-
-def _settle(group: list[_Waiting], outcomes: list[StrongroomError | None]) -> None:
-    for waiting, outcome in zip(group, outcomes, strict=True):
-        if waiting.done.done():
-            continue  # cancelled meanwhile
-        if outcome is None:
-            waiting.done.set_result(None)
-        else:
-            waiting.done.set_exception(outcome)
 
 
 def _size(connection: sqlite3.Connection) -> int:

@@ -59,7 +59,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         found = _version(connection)
         if found > SCHEMA_VERSION:
             raise SchemaMismatch(
-                f"{path.name} has schema version {found}, this program knows {SCHEMA_VERSION}: use a newer strongroom"
+                f"{path.name} has schema version {found}, this program knows {SCHEMA_VERSION}",
+                "use a newer strongroom; the database was not touched",
             )
         _verify_columns(connection, found, path)
         for step in STEPS[found:]:
@@ -82,4 +83,6 @@ def _verify_columns(connection: sqlite3.Connection, version: int, path: Path) ->
     )
     columns = {name for (name,) in found if not name.startswith("log_1.")}
     if columns != _COLUMNS[version]:
-        raise SchemaMismatch(f"{path.name} is another program's database: name another data directory")
+        raise SchemaMismatch(
+            f"{path.name} is another program's database", "name another data directory; the database was not touched"
+        )
