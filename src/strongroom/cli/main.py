@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "approval",
     "verify",
     "appraise",
+    "audit",
     "trust",
     "policy",
     "namespace",

@@ -25,6 +25,7 @@ CONNECTIONS: Final = 32
 EVIDENCE_PATH: Final = "/v1/evidence"
 SESSION_PATH: Final = "/v1/session"
 FRAME_PATH: Final = "/v1/frame"
+LOG_PREFIX: Final = "/v1/log/"
 
 _NETWORK: Final = "said by the network, not by the enclave"
 _PORTS: Final = {"http": 80, "https": 443}
@@ -127,6 +128,15 @@ class Transport:
     async def frame(self, frame: bytes) -> bytes:
         """POST a frame; the frame that answers it."""
         return await self._call("POST", FRAME_PATH, frame, MAX_FRAME)
+
+    async def log(self, path: str, limit: int) -> bytes | None:
+        """GET what stands at `path` of the log (C2SP tlog-tiles); None if it is not there. Public, and no session."""
+        try:
+            return await self._call("GET", LOG_PREFIX + path, None, limit)
+        except Unsealed as error:
+            if error.number == Number.MALFORMED:
+                return None
+            raise error.as_error() from None
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -1,0 +1,238 @@
+"""Audits a whole log: from its cluster's founding to its newest checkpoint, leaf by leaf, in bounded memory.
+
+What is believed is the cluster id alone, which the auditor has from elsewhere. It fixes the genesis statement, that the
+log's key and the witnesses, and their signatures everything else. Whoever keeps the log can withhold it, not change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
+
+from strongroom.client.audit.report import Check, Facts, Report
+from strongroom.client.audit.rules import Rules
+from strongroom.client.audit.sources import LogSource, stream
+from strongroom.client.audit.tiles import HashTile, HashTiles
+from strongroom.protocol.codec import decode
+from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.evidence import Genesis, cluster_id
+from strongroom.protocol.leaves import CommitLeaf, log_verifier
+from strongroom.protocol.limits import MAX_EVIDENCE
+from strongroom.protocol.notes import (
+    COSIGNATURE,
+    Checkpoint,
+    SignedCheckpoint,
+    Verifier,
+    cosignatures,
+    parse_verifier,
+    verify_checkpoint,
+)
+from strongroom.protocol.tlog import Frontier, leaf_hash
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, of how many."""
+
+_CLOCKS_DIFFER: Final = 300
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What a genesis statement fixes of its cluster's log."""
+
+    cluster: bytes
+    genesis: bytes
+    log: Verifier
+    witnesses: list[Verifier]
+    cosignatures: int
+
+
+class _Expected(NamedTuple):
+    """What the tree of the log must be at some size, and which check hears of it."""
+
+    checkpoint: Checkpoint
+    check: Check
+
+
+class Watcher(Protocol):
+    """Sees what an audit sees, once the leaves of a bundle were looked at."""
+
+    def leaves(self, first: int, leaves: list[bytes]) -> None: ...
+
+    async def hashes(self, tile: HashTile) -> None:
+        """A tile of hashes that those leaves completed; at the end also the partial ones."""
+
+
+def found(genesis: bytes, clusters: Collection[bytes]) -> Founding:
+    """Read a genesis statement. Raises `Untrusted` POLICY unless it is that of one of `clusters`, EVIDENCE if none."""
+    try:
+        statement = decode(genesis, Genesis, limit=MAX_EVIDENCE)
+        witnesses = [parse_verifier(key, COSIGNATURE) for key in statement.witnesses]
+    except Misuse:
+        raise Untrusted(Number.EVIDENCE, "the genesis statement does not parse") from None
+    cluster = cluster_id(genesis)
+    if cluster not in clusters:
+        raise Untrusted(Number.POLICY, f"the genesis statement is that of another cluster, {cluster.hex()}")
+    if statement.role != "vault":
+        raise Untrusted(Number.POLICY, f"the genesis statement is of an {statement.role}, which has no log")
+    return Founding(cluster, genesis, log_verifier(cluster, statement.log_key), witnesses, statement.cosignatures)
+
+
+class Audit:
+    """One audit of one log."""
+
+    def __init__(self, founding: Founding, *, now: int, progress: Progress = lambda done, of: None) -> None:
+        """`now`: unix seconds by the auditor's clock."""
+        self._founding = founding
+        self._now = now
+        self._progress = progress
+        self._facts = Facts()
+        self.rules = Rules(self._facts)
+        self._cluster = Check("cluster", "the genesis statement is that of the cluster")
+        self._checkpoint = Check("checkpoint", "the newest checkpoint is signed by the log")
+        self._cosigned = Check("cosignatures", "enough witnesses have seen it")
+        self._root = Check("root", "the leaves are exactly those that the checkpoint covers")
+        self._since = Check("since", "the log extends what was known before")
+        self._since.skip("no earlier checkpoint was named")
+        self._cluster.hold(founding.cluster.hex())
+
+    async def run(
+        self, source: LogSource, *, note: bytes | None, since: Sequence[bytes] = (), watchers: Sequence[Watcher] = ()
+    ) -> Report:
+        """Look at every leaf. `note`: the newest signed checkpoint, if there is one; `since`: earlier ones.
+
+        Raises `Unavailable`, and `Misuse` for files that are none; what is wrong with the log is in the report.
+        """
+        newest = self._verify_note(note)
+        expected = [_Expected(one, self._since) for one in map(self._verify_since, since) if one is not None]
+        if newest is not None:
+            expected.append(_Expected(newest, self._root))
+        had = await source.size()
+        size = (newest.size if newest is not None else 0) if had is None else had
+        frontier = await self._read(source, size, expected, watchers)
+        self._facts.root = frontier.root
+        if newest is not None and newest.size < size:
+            beyond = size - newest.size
+            self._root.notice(f"{beyond} leaves are newer than the checkpoint: nothing vouches for them yet")
+        return Report(self._founding.cluster, self._facts, self.checks)
+
+    @property
+    def checks(self) -> list[Check]:
+        return [self._cluster, self._checkpoint, self._cosigned, self._root, self._since, *self.rules.checks]
+
+    @property
+    def last(self) -> CommitLeaf | None:
+        """The last commit of the log."""
+        return self.rules.last
+
+    # --- what was signed ----------------------------------------------------------------------------------------
+
+    def _verify_note(self, note: bytes | None) -> Checkpoint | None:
+        if note is None:
+            why = (
+                "there is no checkpoint here: name one with --checkpoint, else nothing says that these leaves are true"
+            )
+            self._checkpoint.skip(why)
+            self._cosigned.skip("there is no checkpoint")
+            return None
+        try:
+            signed = verify_checkpoint(note, self._founding.log)
+        except Untrusted as error:
+            self._checkpoint.fail(error.reason)
+            self._cosigned.skip("the checkpoint is none of this log's")
+            self._root.skip("the checkpoint is none of this log's")
+            return None
+        self._checkpoint.hold(f"{signed.checkpoint.size} leaves")
+        self._verify_cosigned(signed)
+        return signed.checkpoint
+
+    def _verify_cosigned(self, signed: SignedCheckpoint) -> None:
+        founding, check = self._founding, self._cosigned
+        if not founding.witnesses:
+            check.skip(
+                "this cluster has no witnesses: a rollback of everything shows beside an earlier checkpoint only"
+            )
+            return
+        valid = cosignatures(signed, founding.witnesses)
+        for witness in founding.witnesses:
+            for line in signed.lines:
+                alone = SignedCheckpoint(signed.checkpoint, (line,))
+                if line.startswith(f"\N{EM DASH} {witness.name} ") and not cosignatures(alone, [witness]):
+                    check.fail(f"a cosignature in the name of {witness.name} is not one of this checkpoint")
+        for one in valid:
+            if one.time > self._now + _CLOCKS_DIFFER:
+                check.fail(f"{one.witness.name} dates its cosignature into the future: {shown_time(one.time)}")
+        needed = founding.cosignatures
+        if len(valid) < needed:
+            check.fail(f"{len(valid)} of {len(founding.witnesses)} witnesses have cosigned, and it takes {needed}")
+            return
+        witnessed = sorted((one.time for one in valid), reverse=True)[needed - 1]
+        check.hold(f"{len(valid)} of {len(founding.witnesses)}, it takes {needed}; seen at {shown_time(witnessed)}")
+
+    def _verify_since(self, note: bytes) -> Checkpoint | None:
+        try:
+            return verify_checkpoint(note, self._founding.log).checkpoint
+        except Untrusted as error:
+            self._since.fail(f"the earlier checkpoint is none of this log's: {error.reason}")
+            return None
+
+    # --- what is there ------------------------------------------------------------------------------------------
+
+    async def _read(
+        self, source: LogSource, size: int, expected: Sequence[_Expected], watchers: Sequence[Watcher]
+    ) -> Frontier:
+        frontier, tiles = Frontier(), HashTiles()
+        self._compare(frontier, expected)
+        try:
+            async with aclosing(stream(source, 0, size)) as streaming:
+                async for first, leaves in streaming:
+                    full: list[HashTile] = []
+                    for index, leaf in enumerate(leaves, first):
+                        node = leaf_hash(leaf)
+                        self.rules.take(index, leaf)
+                        frontier.append(node)
+                        full += tiles.append(node)
+                        self._compare(frontier, expected)
+                    await _watched(watchers, first, leaves, full)
+                    self._progress(frontier.size, size)
+        except Untrusted as error:
+            self._root.fail(error.reason)
+        else:
+            self.rules.end(size, "the log")
+            await _watched(watchers, size, [], list(tiles.partial()))
+        for checkpoint, check in expected:
+            if checkpoint.size > frontier.size:
+                check.fail(
+                    f"a checkpoint covers {checkpoint.size} leaves, and there are {frontier.size}: the log is cut off, "
+                    "or was rolled back"
+                )
+        return frontier
+
+    def _compare(self, frontier: Frontier, expected: Sequence[_Expected]) -> None:
+        for checkpoint, check in expected:
+            if checkpoint.size != frontier.size:
+                continue
+            if checkpoint.root != frontier.root:
+                check.fail(
+                    f"the first {frontier.size} leaves have the root {frontier.root.hex()}, and the checkpoint says "
+                    f"{checkpoint.root.hex()}: leaves were altered, left out or put in another order"
+                )
+                continue
+            check.hold(f"{frontier.size} leaves, root {frontier.root.hex()}", count=max(1, frontier.size))
+            self.rules.end(frontier.size, f"the checkpoint of {frontier.size} leaves")
+
+
+async def _watched(watchers: Sequence[Watcher], first: int, leaves: list[bytes], full: Sequence[HashTile]) -> None:
+    for watcher in watchers:
+        if leaves:
+            watcher.leaves(first, leaves)
+        for tile in full:
+            await watcher.hashes(tile)
+
+
+def shown_time(at: int) -> str:
+    """UTC, as RFC 3339 has it."""
+    return datetime.fromtimestamp(min(at, 253402300799), UTC).isoformat().replace("+00:00", "Z")

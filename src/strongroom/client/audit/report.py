@@ -1,0 +1,88 @@
+"""What an audit found: a list of checks, each with what it looked at and what it found wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+State = Literal["holds", "fails", "noticed", "not checked"]
+"""`noticed`: an honest Vault can do that, and its operator should know."""
+
+SHOWN: Final = 5
+"""Findings of one check that are kept in words; the rest are counted."""
+
+
+@dataclass(slots=True)
+class Check:
+    """One promise, and whether the log keeps it."""
+
+    name: str
+    """For programs."""
+    promise: str
+    """For people."""
+    count: int = 0
+    """Things looked at."""
+    failures: int = 0
+    notices: int = 0
+    findings: list[str] = field(default_factory=list)
+    detail: str = ""
+    """What was found where it holds, or why it was not checked."""
+
+    def hold(self, detail: str = "", *, count: int = 1) -> None:
+        """So much more was looked at and is as it should be."""
+        self.count += count
+        self.detail = detail or self.detail
+
+    def fail(self, finding: str) -> None:
+        self.count += 1
+        self.failures += 1
+        self._find(finding, self.failures)
+
+    def notice(self, finding: str) -> None:
+        self.notices += 1
+        self._find(finding, self.notices)
+
+    def skip(self, why: str) -> None:
+        """It was not looked at."""
+        self.detail = why
+
+    @property
+    def state(self) -> State:
+        if self.failures:
+            return "fails"
+        if self.notices:
+            return "noticed"
+        return "holds" if self.count else "not checked"
+
+    def _find(self, finding: str, number: int) -> None:
+        if number <= SHOWN:
+            self.findings.append(finding)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the log says of itself."""
+
+    size: int = 0
+    commits: int = 0
+    entries: int = 0
+    starts: int = 0
+    changes: int = 0
+    unticketed: int = 0
+    first: int = 0
+    last: int = 0
+    """Unix seconds of the first and of the last commit, by the Vault's clock."""
+    root: bytes = b""
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcome of an audit."""
+
+    cluster: bytes
+    facts: Facts
+    checks: list[Check]
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if check.state == "fails"]
