@@ -92,7 +92,7 @@ async def measure(name, body, seconds):
         await front.drain(1)
         await enclave.stop()
         courier.close()
-        store.close()
+        await store.close()
 
 
 async def main(seconds):

@@ -49,12 +49,28 @@ def _stat(pid: int) -> list[str]:
 class Server:
     """One `serve` process with its enclave process."""
 
-    def __init__(self, role: str, data: Path, platform: Path, owner: str = "", port: int = 0) -> None:
+    def __init__(
+        self,
+        role: str,
+        data: Path,
+        platform: Path,
+        owner: str = "",
+        port: int = 0,
+        *,
+        database: str = "",
+        witnesses: Path | None = None,
+    ) -> None:
+        """`database` is a URL; without one the rows are in `data`. `witnesses` is a policy file."""
         self.role = role
         self._arguments = (data, platform, owner)
+        self._database = database
+        self._witnesses = witnesses
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.serve", role, str(data), str(platform), owner, str(port)],
+            [
+                *(sys.executable, "-m", "bench.serve", role, data, platform, owner, str(port)),
+                *(database, "" if witnesses is None else witnesses),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -80,7 +96,7 @@ class Server:
     def again(self) -> "Server":
         """The same data served anew at the same address, once this process has ended."""
         data, platform, owner = self._arguments
-        return Server(self.role, data, platform, owner, self.port)
+        return Server(self.role, data, platform, owner, self.port, database=self._database, witnesses=self._witnesses)
 
     def ended(self) -> int:
         """Exit status, waited for."""

@@ -3,11 +3,12 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Server
+from bench.database import postgresql
+from bench.processes import Server, cpu_of
 from bench.wire import Wire, fetch_evidence
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.methods import oidc_method
@@ -45,6 +46,8 @@ class Scene:
         self.platform = platform
         self.owner = owner
         self.clusters: dict[str, bytes] = {}
+        self.others: dict[str, int] = {}
+        """Pids of what else works for them, by name."""
         self.use(issuer)
 
     def use(self, issuer: Issuer) -> None:
@@ -71,6 +74,10 @@ class Scene:
 
     def restart_authenticator(self) -> None:
         self.authenticator = self.authenticator.again()
+
+    def others_cpu(self) -> dict[str, float]:
+        """CPU seconds of each of the others, with its children."""
+        return {name: cpu_of(pid) for name, pid in self.others.items()}
 
     def policy(self, role: Role) -> RolePolicy:
         program = policies.software(roots=list(self.platform.roots), measurements=[measure(role)])
@@ -142,18 +149,24 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
+async def scene(store: str = "sqlite") -> AsyncIterator[Scene]:
+    """`store`: where the Vault keeps its rows, "sqlite" or "postgresql"; the Authenticator always has a file."""
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         owner = SigningKey.generate()
         platform = InsecureSoftware("vault", root / "platform")
+        database = stack.enter_context(postgresql()) if store == "postgresql" else None
+        url = "" if database is None else database.url
         servers = [
-            Server(role, root / role, root / "platform", owner.public.hex()) for role in ("vault", "authenticator")
+            Server("vault", root / "vault", root / "platform", owner.public.hex(), database=url),
+            Server("authenticator", root / "authenticator", root / "platform", owner.public.hex()),
         ]
         found: Scene | None = None
         try:
             async with Issuer(Clock(platform)).serving() as issuer:
                 found = Scene(servers[0], servers[1], issuer, platform, owner)
+                if database is not None:
+                    found.others["postgresql"] = database.pid
                 for role, server in zip(("vault", "authenticator"), servers, strict=True):
                     found.clusters[role] = await cluster_of(server.url)
                 wire = await found.wire("vault", owner)

@@ -17,6 +17,7 @@ import uvloop
 from bench.load import CLIENTS, load
 from bench.scene import RULES, Scene, scene
 from bench.turns import take_turns
+from bench.wire import Wire
 from strongroom.protocol.messages import ById, Ticket
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import Collect, Item, Store, Update
@@ -40,7 +41,7 @@ class Ours:
     async def open(self) -> "Ours":
         """Sessions and a ticket, anew after a restart or when they grow old."""
         self._binding = SigningKey.generate()
-        self._wires = [await self._it.wire("vault", self._binding) for _ in range(CLIENTS)]
+        self._wires = [await self.wire() for _ in range(CLIENTS)]
         self._ticket: Ticket = await self._it.ticket(self._binding, self._wires[0])
         self._since = time.monotonic()
         return self
@@ -54,8 +55,7 @@ class Ours:
         """Records of 1 KiB, durable; by as many clients."""
 
         async def store(client: int) -> None:
-            name = os.urandom(16)
-            await self._stored(client, [name], SECRET)
+            await self._stored(client, [os.urandom(16)], SECRET)
 
         return await self._load(seconds, store, clients)
 
@@ -63,11 +63,7 @@ class Ours:
         """Any of the records that there are, with a decision on each."""
 
         async def collect(client: int) -> None:
-            address = ById(id=random.choice(self._ids))
-            request = Collect(request_id=os.urandom(16), tickets=[self._ticket], addresses=[address])
-            (result,) = (await self._wires[client].ask(request)).results
-            if not isinstance(result, Item):
-                raise RuntimeError(f"not collected: {result}")
+            await self.collected(self._wires[client])
 
         return await self._load(seconds, collect, clients)
 
@@ -120,6 +116,18 @@ class Ours:
         """Bytes in memory."""
         host, enclave = self._it.vault.resident_bytes()
         return {"vault host": host, "vault enclave": enclave}
+
+    async def wire(self) -> Wire:
+        """A new session."""
+        return await self._it.wire("vault", self._binding)
+
+    async def collected(self, wire: Wire) -> None:
+        """Have one of the records."""
+        address = ById(id=random.choice(self._ids))
+        request = Collect(request_id=os.urandom(16), tickets=[self._ticket], addresses=[address])
+        (result,) = (await wire.ask(request)).results
+        if not isinstance(result, Item):
+            raise RuntimeError(f"not collected: {result}")
 
     async def _load(self, seconds: float, request: Callable[[int], Any], clients: int) -> dict[str, Any]:
         await self._renew()
