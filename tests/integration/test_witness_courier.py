@@ -1,0 +1,293 @@
+"""A Vault's host asks its witnesses, real ones and ones that misbehave, and says what is wrong."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+import pytest
+
+from strongroom.host.witness.courier import CALL_SECONDS, EXCHANGE_SECONDS, GRACE_SECONDS, Witnesses
+from strongroom.host.witness.policy import Policy, WitnessAt
+from strongroom.protocol.errors import Untrusted
+from strongroom.protocol.notes import (
+    COSIGNATURE,
+    Verifier,
+    cosignatures,
+    parse_checkpoint,
+    parse_signature_lines,
+    parse_verifier,
+)
+from tests.support.served import listening
+from tests.support.witnesses import GrowingLog, witness_here, witness_process
+
+LOGGER = "strongroom.host.witness"
+
+
+@pytest.fixture
+def log():
+    return GrowingLog().grow_to(600)
+
+
+def policy(*places, enough=None):
+    """Of (verifier, url)."""
+    witnesses = tuple(WitnessAt(f"w{at}", verifier, url) for at, (verifier, url) in enumerate(places))
+    return Policy(witnesses, enough or len(witnesses) // 2 + 1)
+
+
+@contextlib.asynccontextmanager
+async def asking(log, *places, enough=None):
+    witnesses = Witnesses(policy(*places, enough=enough), log)
+    try:
+        yield witnesses
+    finally:
+        await witnesses.close()
+
+
+@contextlib.asynccontextmanager
+async def three(tmp_path, *logs):
+    async with contextlib.AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(witness_here(tmp_path / f"w{n}", *logs, name=f"witness.example/w{n}"))
+            for n in range(3)
+        ]
+
+
+def place(witness):
+    return witness.witness.verifier, witness.url
+
+
+def counted(note, lines, *witnesses):
+    """How many of these hold, as the enclave finds out."""
+    signed = parse_checkpoint(note).with_lines(parse_signature_lines(lines) if lines else [])
+    return len(cosignatures(signed, [witness.witness.verifier for witness in witnesses]))
+
+
+@contextlib.asynccontextmanager
+async def answering(answer):
+    """URL of a server that answers each request by `answer(body)`: raw bytes; None: never."""
+
+    async def serve(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                body = await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
+                said = await answer(body)
+                if said is None:
+                    await asyncio.Event().wait()
+                writer.write(said)
+                await writer.drain()
+
+    async with listening(serve) as url:
+        yield url
+
+
+def said(status, body, more=""):
+    return f"HTTP/1.1 {status} X\r\ncontent-length: {len(body.encode())}\r\n{more}\r\n{body}".encode()
+
+
+STRANGER = Verifier("witness.example/stranger", COSIGNATURE, bytes(32))
+
+
+async def test_all_cosign_and_are_given_proofs_as_the_log_grows(tmp_path, log):
+    async with three(tmp_path, log) as each, asking(log, *map(place, each)) as witnesses:
+        for size in (1, 2, 2, 255, 256, 257, 600):
+            note = log.note(size)
+            assert counted(note, await witnesses.cosign(note), *each) == 3
+        assert witnesses.problems() == []
+        assert all(witness.state.latest(log.origin).size == 600 for witness in each)
+
+
+async def test_after_a_restart_it_learns_what_each_witness_has(tmp_path, log):
+    async with three(tmp_path, log) as each:
+        for witness, size in zip(each, (0, 100, 600), strict=True):
+            assert not size or (await witness.add(log, 0, size)).status_code == 200
+        async with asking(log, *map(place, each)) as witnesses:
+            assert counted(log.note(), await witnesses.cosign(log.note()), *each) == 3
+
+
+async def test_connections_stay_open_between_checkpoints(tmp_path, log):
+    async with three(tmp_path, log) as each, asking(log, *map(place, each)) as witnesses:
+        await witnesses.cosign(log.note(5))
+        before = [set(witness.server.connections) for witness in each]
+        await witnesses.cosign(log.note(9))
+        assert [set(witness.server.connections) for witness in each] == before
+        assert [len(connections) for connections in before] == [1, 1, 1]
+
+
+async def test_a_connection_that_the_witness_closed_is_made_anew(tmp_path, log):
+    async with three(tmp_path, log) as each, asking(log, *map(place, each)) as witnesses:
+        await witnesses.cosign(log.note(5))
+        for witness in each:
+            for connection in list(witness.server.connections):
+                connection.abort()
+        assert counted(log.note(9), await witnesses.cosign(log.note(9)), *each) == 3
+
+
+async def test_a_rolled_back_database_is_told_with_both_sizes_and_once(tmp_path, log, caplog):
+    async with three(tmp_path, log) as each:
+        async with asking(log, *map(place, each)) as witnesses:
+            await witnesses.cosign(log.note(600))
+        older = log.fork(100, 100)
+        async with asking(older, *map(place, each)) as witnesses:
+            with caplog.at_level(logging.INFO, LOGGER):
+                assert await witnesses.cosign(older.note()) == b""
+                assert await witnesses.cosign(older.note()) == b""
+            for problem in witnesses.problems():
+                assert "600 entries, not 100" in problem
+                assert "rolled back" in problem
+            assert len(caplog.records) == len(witnesses.problems()) == 3
+
+
+async def test_a_rolled_back_database_that_was_written_to_is_told_as_another_history(tmp_path, log):
+    async with three(tmp_path, log) as each:
+        async with asking(log, *map(place, each)) as witnesses:
+            await witnesses.cosign(log.note(200))
+        for fork in (log.fork(100, 300), log.fork(100, 200)):
+            async with asking(fork, *map(place, each)) as witnesses:
+                assert await witnesses.cosign(fork.note()) == b""
+                assert all("another history" in problem for problem in witnesses.problems())
+                assert len(witnesses.problems()) == 3
+
+
+async def test_a_witness_that_does_not_know_the_log_says_what_to_configure(tmp_path, log):
+    other = GrowingLog("example.com/another")
+    same_name = GrowingLog()
+    for known, words in ((other, "does not know this log"), (same_name, "with another key")):
+        async with (
+            witness_here(tmp_path / known.origin.replace("/", "-"), known) as witness,
+            asking(log, place(witness)) as witnesses,
+        ):
+            witnesses.log = str(log.verifier)
+            assert await witnesses.cosign(log.note()) == b""
+            (problem,) = witnesses.problems()
+            assert words in problem
+            assert f"--log {log.verifier}" in problem
+
+
+async def test_one_of_three_that_is_gone_holds_nobody_up(tmp_path, log, caplog):
+    async with three(tmp_path, log) as each:
+        places = [*map(place, each[:2]), (STRANGER, "http://127.0.0.1:1")]
+        async with asking(log, *places) as witnesses:
+            with caplog.at_level(logging.INFO, LOGGER):
+                for size in (5, 6, 7):
+                    assert counted(log.note(size), await witnesses.cosign(log.note(size)), *each) == 2
+            (problem,) = witnesses.problems()
+            assert problem.startswith("witness.example/stranger does not answer")
+            assert len(caplog.records) == 1
+
+
+async def test_nobody_waits_for_one_that_is_slow_and_it_is_still_heard(tmp_path, log):
+    """A witness that takes longer than the grace is cut off from nothing: its answer is heard, and nobody queues."""
+    asked = []
+
+    async def slowly(body):
+        asked.append(body)
+        await asyncio.sleep(0.4)
+        return said(404, "")
+
+    async with (
+        three(tmp_path, log) as each,
+        answering(slowly) as url,
+        asking(log, *map(place, each[:2]), (STRANGER, url)) as witnesses,
+    ):
+        begun = time.monotonic()
+        for size in range(1, 40):
+            assert counted(log.note(size), await witnesses.cosign(log.note(size)), *each) == 2
+        took = time.monotonic() - begun
+        assert took < 40 * GRACE_SECONDS + 1
+        await asyncio.sleep(1)
+        assert "does not know this log" in witnesses.problems()[0]
+        assert len(asked) <= 2 + took / 0.4
+        assert b"\n39\n" in asked[-1], "the newest is asked, what waited before it is not"
+        begun = time.monotonic()
+        await witnesses.cosign(log.note(50))
+        assert time.monotonic() - begun < GRACE_SECONDS
+
+
+async def test_one_that_never_answers_is_given_up(log):
+    async def never(body):
+        return None
+
+    async with answering(never) as url, asking(log, (STRANGER, url)) as witnesses:
+        begun = time.monotonic()
+        assert await witnesses.cosign(log.note()) == b""
+        assert EXCHANGE_SECONDS <= time.monotonic() - begun < CALL_SECONDS
+        assert witnesses.problems() == ["witness.example/stranger does not answer within 2 s"]
+
+
+async def test_answers_that_are_none_are_told_and_never_passed_on(log):
+    line = "— witness.example/stranger " + "A" * 104
+    for answer, words in (
+        (said(200, ""), "no cosignature"),
+        (said(200, "hello\n"), "no cosignature"),
+        (said(200, line + "\n"), "no cosignature"),
+        (said(200, line + "\n" * 70_000), "too long"),
+        (said(302, "", "location: http://127.0.0.1:1/\r\n"), "status 302"),
+        (said(500, ""), "status 500"),
+        (said(409, "5\n"), "proof from 5"),
+        (said(409, "five\n"), "another history"),
+        (said(409, "05\n"), "another history"),
+        (said(409, "601\n"), "601 entries, not 600"),
+        (b"what is this\r\n\r\n", "closed the connection"),
+    ):
+
+        async def give(body, answer=answer):
+            return answer
+
+        async with answering(give) as url, asking(log, (STRANGER, url)) as witnesses:
+            assert await witnesses.cosign(log.note()) == b""
+            (problem,) = witnesses.problems()
+            assert words in problem, problem
+
+
+async def test_lines_of_others_are_not_passed_on(tmp_path, log):
+    """A witness may add lines of keys that are nobody's here, of post-quantum size too: the enclave gets one."""
+    async with witness_here(tmp_path / "w", log) as real:
+
+        async def more(body):
+            answer = await real.post("/add-checkpoint", content=body)
+            return said(200, "— another.example/pq " + "A" * 3244 + "\n" + answer.text)
+
+        async with answering(more) as url, asking(log, (real.witness.verifier, url)) as witnesses:
+            lines = await witnesses.cosign(log.note())
+            assert lines.count(b"\n") == 1
+            assert counted(log.note(), lines, real) == 1
+
+
+async def test_a_database_that_has_not_the_log_is_told(tmp_path, log):
+    async with witness_here(tmp_path / "w", log) as witness:
+        await witness.add(log, 0, 300)
+        async with asking(log.fork(10, 10), place(witness)) as witnesses:
+            assert await witnesses.cosign(log.note()) == b""
+            assert "no proof" in witnesses.problems()[0]
+
+
+async def test_one_that_comes_back_is_told_too(tmp_path, log, caplog):
+    with witness_process(tmp_path / "w", log) as running:
+        verifier, url = parse_verifier(running.vkey, COSIGNATURE), running.url
+        async with asking(log, (verifier, url)) as witnesses:
+            with caplog.at_level(logging.INFO, LOGGER):
+                assert await witnesses.cosign(log.note(5))
+                running.kill()
+                assert await witnesses.cosign(log.note(6)) == b""
+                with witness_process(tmp_path / "w", log, port=int(url.rsplit(":", 1)[1])):
+                    assert await witnesses.cosign(log.note(7))
+            assert witnesses.problems() == []
+            assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_what_is_no_checkpoint_is_sent_to_nobody(tmp_path, log):
+    async with witness_here(tmp_path / "w", log) as witness, asking(log, place(witness)) as witnesses:
+        with pytest.raises(Untrusted):
+            await witnesses.cosign(b"hello")
+        assert not witness.server.connections
+
+
+async def test_https_is_verified(log):
+    async def never(body):
+        raise AssertionError("asked without TLS")
+
+    async with answering(never) as url, asking(log, (STRANGER, url.replace("http:", "https:"))) as witnesses:
+        assert await witnesses.cosign(log.note()) == b""
+        assert "does not answer" in witnesses.problems()[0]
