@@ -25,6 +25,8 @@ from tests.support.served import Cut, ServedWorld, listening
 from tests.support.world import World
 
 TEAM = OfNamespace(namespace="team")
+OPENING = 2
+"""Frames of a session before any question: the proof of the key, and whether the log is the one that is known."""
 QUESTION = Describe(address=TEAM, tickets=[])
 
 
@@ -86,7 +88,7 @@ async def test_one_handshake_serves_many_requests_at_once(served, client):
     answers = await asyncio.gather(*(client.ask(QUESTION, Described) for _ in range(200)))
     assert {answer.quorum for answer in answers} == {1}
     assert served.vault.count(Operation.EVIDENCE) == served.vault.count(Operation.SESSION) == 1
-    assert served.vault.count(Operation.FRAME) == 201
+    assert served.vault.count(Operation.FRAME) == OPENING + 200
 
 
 async def test_no_more_is_in_flight_than_the_window_bears(served, client):
@@ -132,7 +134,7 @@ async def test_an_answer_that_is_held_up_is_still_good_when_it_comes(served, cli
     others.set()
     assert (await first).quorum == 1
     await asyncio.gather(*more)
-    assert served.vault.count(Operation.FRAME) == 152  # the proof, and each question once
+    assert served.vault.count(Operation.FRAME) == OPENING + 151
 
 
 # --- nothing is sent before the evidence was accepted ---------------------------------------------------------
@@ -325,7 +327,7 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes(served, clie
 
     served.vault.carry = carry
     assert (await client.ask(QUESTION, Described)).quorum == 1
-    assert served.vault.count(Operation.FRAME) == 3  # the proof, and twice the question
+    assert served.vault.count(Operation.FRAME) == OPENING + 2
 
 
 async def test_a_network_that_loses_every_answer_is_not_indulged(served, client):
@@ -337,7 +339,7 @@ async def test_a_network_that_loses_every_answer_is_not_indulged(served, client)
     served.vault.carry = carry
     with pytest.raises(Unreachable):
         await client.ask(QUESTION, Described)
-    assert served.vault.count(Operation.FRAME) == 3
+    assert served.vault.count(Operation.FRAME) == OPENING + 2
 
 
 async def test_a_frame_that_the_network_duplicates_is_asked_again(served, client):
@@ -359,7 +361,7 @@ async def test_a_session_is_replaced_before_its_keys_turn(served, client):
     await client.ask(QUESTION, Described)
     second = await client.appraisal()
     assert second.genuine.claims.kem_key != first.genuine.claims.kem_key
-    assert served.vault.count(Operation.FRAME) == 3
+    assert served.vault.count(Operation.FRAME) == 2 * OPENING + 1
 
 
 async def test_one_impatient_caller_does_not_tear_the_handshake_from_the_others(served, client):

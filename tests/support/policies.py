@@ -119,9 +119,19 @@ def honestly_named(policy: TrustPolicy) -> TrustPolicy:
     )
 
 
+def witness_seed(at: int) -> NoteKey:
+    """Key of a witness of this number."""
+    return NoteKey(bytes([at]) * 32)
+
+
 def witness_key(at: int) -> str:
-    """Verifier key of a witness of this number."""
-    return str(Verifier(f"witness-{at}.example", COSIGNATURE, NoteKey(bytes([at]) * 32).public))
+    """Its verifier key, as policies name it."""
+    return str(Verifier(f"witness-{at}.example", COSIGNATURE, witness_seed(at).public))
+
+
+def trust(vault: RolePolicy, authenticator: RolePolicy | None = None) -> TrustPolicy:
+    """A client's policy for the software platform."""
+    return TrustPolicy(1, "insecure test", vault, authenticator or role(), [], 0)
 
 
 TRUST_POLICIES = any_of(shape.type_info(TrustPolicy)).map(honestly_named)

@@ -133,7 +133,7 @@ class WatchedLog:
         self._log = log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key)
         self._first: SignedCheckpoint | None = None
         self._highest: SignedCheckpoint | None = None
-        self._last_note = b""
+        self._last_note: bytes | None = None
         self._kept: SignedCheckpoint | None = None
         """What was kept when last looked at; this session was shown to extend it."""
         self._keeping = asyncio.Lock()

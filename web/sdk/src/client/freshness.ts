@@ -97,7 +97,7 @@ export class WatchedLog {
   readonly #session: Session;
   #first: SignedCheckpoint | undefined;
   #highest: SignedCheckpoint | undefined;
-  #lastNote = "";
+  #lastNote: string | undefined;
   /** What was kept when last looked at; this session was shown to extend it. */
   #kept: SignedCheckpoint | undefined;
   #keeping: Promise<boolean> | undefined;
