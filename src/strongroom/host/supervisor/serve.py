@@ -94,7 +94,7 @@ async def serve(
         async with origin as enclave:
             if enclave is None or not await _start(enclave, start, role, stop, seconds, closed_ring):
                 return
-            front = Front(enclave.ask)
+            front = Front(enclave.ask, log=store if role == "vault" else None)
             try:
                 on_ready(await front.listen(host, port))
             except OSError as error:
