@@ -186,9 +186,8 @@ async def _look(
         say(f"saved to {save}")
     if kept is not None and there.snapshot is not None:
         report.checks.append(kept.check)
-        if looking.last is not None:
-            with _progress("rows") as progress:
-                report.checks += await audit_rows(there.snapshot, looking.last, report.facts.size, progress)
+        with _progress("rows") as progress:
+            report.checks += await audit_rows(there.snapshot, looking.last, report.facts.size, progress)
     return report
 
 

@@ -24,7 +24,7 @@ from strongroom.client.files import load_trust
 from strongroom.client.session import fetch_evidence
 from strongroom.client.transport import Transport
 from strongroom.host.audit.sqlite import SqliteSnapshot
-from strongroom.host.store.port import SchemaMismatch
+from strongroom.host.store.port import CannotOpen
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.limits import MAX_CHECKPOINT
@@ -209,13 +209,15 @@ async def _genesis_in(snapshot: Snapshot) -> bytes | None:
 
 
 async def _open_database(name: str) -> _Database:
-    if re.match("postgres(ql)?://", name):
-        raise Failure("audits of PostgreSQL are not there yet", "give --url")
     try:
+        if re.match("postgres(ql)?://", name):
+            from strongroom.host.audit.postgres import PostgresSnapshot  # a driver that SQLite does not need
+
+            return await PostgresSnapshot.open(name)
         return SqliteSnapshot(Path(name))
     except OSError as error:
         raise Failure(
             f"can't open the database {name}: {error.strerror}", "name a file, a data directory or postgresql://…"
         ) from None
-    except SchemaMismatch as error:
+    except CannotOpen as error:
         raise Failure(str(error), error.hint, status=EXIT_UNAVAILABLE) from None

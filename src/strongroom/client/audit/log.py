@@ -97,6 +97,7 @@ class Audit:
         self._root = Check("root", "the leaves are exactly those that the checkpoint covers")
         self._since = Check("since", "the log extends what was known before")
         self._since.skip("no earlier checkpoint was named")
+        self._whole = False
         self._cluster.hold(founding.cluster.hex())
 
     async def run(
@@ -125,8 +126,8 @@ class Audit:
 
     @property
     def last(self) -> CommitLeaf | None:
-        """The last commit of the log."""
-        return self.rules.last
+        """The last commit of the log; None if the log was not whole."""
+        return self.rules.last if self._whole else None
 
     # --- what was signed ----------------------------------------------------------------------------------------
 
@@ -201,6 +202,7 @@ class Audit:
         except Untrusted as error:
             self._root.fail(error.reason)
         else:
+            self._whole = True
             self.rules.end(size, "the log")
             await _watched(watchers, size, [], list(tiles.partial()))
         for checkpoint, check in expected:
