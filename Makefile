@@ -10,13 +10,15 @@ help: ## this list
 demo: ready page ## store a key as one user, collect it as another, see what the host sees, share a document in the browser
 	@$(BIN)/strongroom demo
 
+# A test run starts hundreds of processes: where they may not keep what they compiled, each compiles all that it imports.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint page ## everything: lint, vectors, all tests; says what it could not run
 	@$(BIN)/python -m tools.node tests/idp web
 	@$(BIN)/python -m tools.chromium
 	@$(BIN)/python -m tools.directories
 	@$(BIN)/python -m tools.openssh
 	@$(BIN)/python spec/vectors/generate.py --check
-	@$(BIN)/pytest -n 2 --dist loadfile --durations 15
+	@$(BIN)/pytest -n 2 --durations 15
 
 check: lint ## the daily loop: lint, types, import contracts, unit tests
 	@$(BIN)/pytest tests/unit

@@ -1,4 +1,7 @@
-"""What every test gets: sockets off in tests/unit, asyncio for async tests, an account of what was skipped."""
+"""What every test gets: sockets off in tests/unit, asyncio for async tests, an account of what was skipped.
+
+And how two workers share the work (`make test`).
+"""
 
 import os
 import shutil
@@ -6,9 +9,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.hardware import machine
 from tests.idp import provider, samba, slapd
+from tests.support import postgres
 from tests.support.command import STATE
 from tests.support.site import page_missing
 from tools import openssh
@@ -18,6 +23,7 @@ from tools.node import commands
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 NOTHING_SKIPPED = "STRONGROOM_NOTHING_SKIPPED"
+BROWSER = "tests/browser/"
 
 
 def web_missing(package):
@@ -34,6 +40,7 @@ NEEDS = {
     "oidc": provider.missing,
     "samba": samba.missing,
     "slapd": slapd.missing,
+    "postgres": postgres.missing,
     "web": lambda: web_missing("age-encryption"),
     "cctv": lambda: web_missing("cctv-age"),
     "page": page_missing,
@@ -50,6 +57,13 @@ MAY_BE_SKIPPED = {"shared", *machine.NEEDS}  # no part of the repository, and ha
 @pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """One PostgreSQL server for all tests that neither stop nor set it up in another way: each has its own database."""
+    with postgres.server() as running:
+        yield running
 
 
 class UnixSocketsOnly(socket.socket):
@@ -79,6 +93,23 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=f"group {name}: skipped because {found[name]}"))
                 if name in MAY_BE_SKIPPED:
                     item.user_properties.append((NOTHING_SKIPPED, "excused"))
+
+
+class OneBrowser(LoadFileScheduling):  # type: ignore[misc] # pytest-xdist brings no types
+    """A file at a time to each worker; but what drives a browser is one piece of work.
+
+    So one worker has the only Chromium and the only site for it, while the others do the rest: two browsers at once
+    would share the processors with each other. Files go out in the order of the folders: what takes long comes
+    before the many small ones of tests/unit, so that all workers end together.
+    """
+
+    def _split_scope(self, nodeid):
+        return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False  # it would put files of few tests last, whatever each of those takes
+    return OneBrowser(config, log)
 
 
 def skipped(config):

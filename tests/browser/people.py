@@ -132,6 +132,7 @@ class Person:
     def open_again(self, link):
         """The same, signed in as before."""
         self.turn_to("#/verify")
+        expect(self.page.locator("#trust-title")).to_be_visible()  # else the page sees both turns as none
         self.page.goto(link)
         self.click(f"Open as {self.user}@example.com")
 
