@@ -5,11 +5,13 @@ import { render } from "preact";
 import { App } from "./app.js";
 import { dressDocument } from "./appearance.js";
 import { followLocation } from "./routes.js";
-import { connect } from "./service/connection.js";
+import { connect, halt } from "./service/connection.js";
 import { followKept } from "./service/keeping.js";
+import { followAlarms } from "./service/problem.js";
 
 dressDocument();
 followLocation();
+followAlarms(halt);
 void connect();
 void followKept();
 

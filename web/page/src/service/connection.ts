@@ -1,6 +1,6 @@
 /** From nothing to a verified Vault: the site's statement, was it the same before, is the Vault what it names. */
 
-import { appraise, explain, fetchEvidence, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, Untrusted, Vault, type Appraisal, type SigningKey, type Site } from "@strongroom/sdk";
+import { acceptWitnesses, appraise, explain, fetchEvidence, hex, IndexedShelf, loadOrMakeKey, loadSite, StrongroomError, Untrusted, Vault, type Appraisal, type SigningKey, type Site } from "@strongroom/sdk";
 
 import { nowSeconds } from "../amounts.js";
 import { Cell } from "../cell.js";
@@ -8,7 +8,7 @@ import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
 import { directoriesOf, doorway, passkeys, providersOf, resumeSignIn, typing } from "./people.js";
 import { problemOf, say } from "./problem.js";
-import type { Connection, Point, Proof } from "./types.js";
+import type { Connection, Point, Problem, Proof } from "./types.js";
 
 export const connection = new Cell<Connection>({ state: "checking" });
 
@@ -77,6 +77,7 @@ async function verify(statement: Uint8Array<ArrayBuffer>, early: Early): Promise
   // before the key: browsers take their time to open a database
   const evidence = (await early.evidence) ?? (await fetchEvidence(VAULT));
   const appraisal = await appraise(evidence, { role: "vault", policy: site.policy.vault, now: nowSeconds() });
+  acceptWitnesses(appraisal.genesis, site.policy);
   const places = new Map(site.authenticators.map(({ url }, at) => [url, `/authenticator/${at}/`]));
   const vault = new Vault({
     url: VAULT,
@@ -101,12 +102,23 @@ async function enter({ site, vault, appraisal }: Verified): Promise<void> {
   connection.value = shown;
   await Promise.all([
     resumeSignIn(),
+    compareHistory(vault),
     fetchPageList()
       .catch(() => null)
       .then((list) => {
         if (connection.value === shown) connection.value = verified(list?.digest ?? null);
       }),
   ]);
+}
+
+/** Whether the Vault has forgotten what this browser knows of it is found out before the reader types anything. */
+async function compareHistory(vault: Vault): Promise<void> {
+  try {
+    await vault.verifyHistory();
+  } catch (error) {
+    if (!(error instanceof StrongroomError)) throw error;
+    problemOf(error); // raises the alarm if it is one; whatever else is wrong is said when the Vault is used
+  }
 }
 
 const PLATFORMS: Readonly<Record<Appraisal["kind"], string>> = { sgx: "Intel SGX", tdx: "Intel TDX", snp: "AMD SEV-SNP", nitro: "AWS Nitro", "insecure-software": "" };
@@ -144,12 +156,15 @@ async function fetchStatement(): Promise<Uint8Array<ArrayBuffer>> {
   return bytes;
 }
 
-function refuse(error: unknown): void {
+/** The host was caught at an attack: nothing more is asked of it, in no view. */
+export function halt(problem: Problem): void {
   setLink(null);
-  if (error instanceof Untrusted) {
-    connection.value = { state: "refused", problem: problemOf(error) };
-    return;
-  }
+  connection.value = { state: "refused", problem };
+}
+
+function refuse(error: unknown): void {
+  if (error instanceof Untrusted) return halt(problemOf(error));
+  setLink(null);
   // fetch says TypeError for every failure of the network
   const problem = error instanceof StrongroomError ? problemOf(error) : say("unreachable", "retry", error instanceof TypeError ? "" : String(error));
   connection.value = { state: "unreachable", problem };

@@ -4,7 +4,7 @@ import { BrowserPasskeys, ErrorNumber, StrongroomError, Untrusted, hex, type Any
 
 import { Cell } from "../cell.js";
 import { Doorway, redirectPassage, windowPassage, type Passage } from "./doorway.js";
-import { linked } from "./link.js";
+import { currentLink, linked } from "./link.js";
 import { Declined, NotForBrowsers, problemOf, say } from "./problem.js";
 import { Typing } from "./typing.js";
 import type { Form, Person, Problem, SignInQuestion, Way } from "./types.js";
@@ -20,7 +20,7 @@ type Purpose = SignInQuestion["purpose"];
 export type Leaving = "allowed" | "never";
 
 export function showPeople(): void {
-  people.value = linked().vault.signedIn.map((person) => ({ name: person.email || person.subject, provider: providerName(person.provider) }));
+  people.value = (currentLink()?.vault.signedIn ?? []).map((person) => ({ name: person.email || person.subject, provider: providerName(person.provider) }));
 }
 
 /** What became of a sign-in that left the page, if it did not work. */
