@@ -18,6 +18,7 @@ from strongroom.cli.providers import Providers
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.signing_in import explained
 from strongroom.cli.terminal import Failure, say
+from strongroom.client.checkpoints import own_checkpoints
 from strongroom.client.files import load_instructions, load_trust
 from strongroom.client.keys import load_or_make_key
 from strongroom.client.policy import People, Policy
@@ -75,6 +76,7 @@ def run_with_vault(
             issuer=issuer,
             approve=providers.approve,
             signed_in=_say_who,
+            checkpoints=own_checkpoints(say),
         ) as opened:
             return await work(opened)
 

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "update",
     "delete",
     "describe",
+    "history",
     "approval",
     "verify",
     "appraise",

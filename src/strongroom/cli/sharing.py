@@ -30,6 +30,7 @@ from strongroom.cli.terminal import (
     stderr,
     stdout,
 )
+from strongroom.client.results import LogEntry
 from strongroom.client.share.access import Recipients, recipients_of
 from strongroom.client.share.format import MAX_CARD, DeskEntry, parse_card
 from strongroom.client.share.shares import DAY
@@ -235,10 +236,15 @@ def shown_time(at: int) -> str:
 
 def shown_person(person: Person) -> str:
     """Verified address, or what the provider calls them."""
-    return person.email or person.principal.partition(":")[2] or "nobody known"
+    return person.email or shown_principal(person.principal)
 
 
-def shown_outcome(visit: Visit) -> str:
+def shown_principal(principal: str) -> str:
+    """What the provider calls somebody of whom no address is known."""
+    return principal.partition(":")[2] or "nobody known"
+
+
+def shown_outcome(visit: Visit | LogEntry) -> str:
     """What the Vault answered."""
     if not visit.outcome:
         return "OK"

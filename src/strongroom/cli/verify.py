@@ -14,6 +14,7 @@ from strongroom.attestation.appraisal import Genuine, appraise
 from strongroom.attestation.default_policy import accept_platform_by_default
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.attestation.reports import AnyReport
+from strongroom.attestation.witnessing import accept_witnesses
 from strongroom.cli import options
 from strongroom.cli.evidence import (
     claimed_role,
@@ -126,7 +127,10 @@ def look(
         if policy is not None:
             found.by = f"the trust policy {policy.name}"
             accepted = policy.vault if role == "vault" else policy.authenticator
-            found.steps += explain_acceptance(appraise(untrusted_evidence, role=role, policy=accepted, now=now))
+            appraisal = appraise(untrusted_evidence, role=role, policy=accepted, now=now)
+            if role == "vault":
+                accept_witnesses(appraisal.genuine.genesis, policy)
+            found.steps += explain_acceptance(appraisal)
         elif release is not None:
             found.by = "the default rules"
             accept_platform_by_default(genuine.kind, genuine.report, now)

@@ -8,6 +8,7 @@ from pathlib import Path
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli.connection import namespace_instructions
 from strongroom.cli.demo.stage import Stage
+from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.keys import load_key
 from strongroom.client.vault import AsyncVault
 
@@ -28,7 +29,7 @@ def open_namespace(
 
     async def create() -> int:
         owner = load_key(stage.servers / "vault" / "owner.key")
-        async with AsyncVault(stage.vault["url"], trust, binding_key=owner) as vault:
+        async with AsyncVault(stage.vault["url"], trust, binding_key=owner, checkpoints=MemoryCheckpoints()) as vault:
             return await vault.create_namespace(
                 name,
                 instructions=encoded,

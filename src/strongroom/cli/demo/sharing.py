@@ -16,6 +16,7 @@ from strongroom.cli.demo.sign_in import SignInByItself
 from strongroom.cli.demo.stage import Stage, is_page_built, page_digest
 from strongroom.cli.demo.teller import Teller, short
 from strongroom.cli.files import write_new
+from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.files import load_instructions
 from strongroom.client.share.access import recipients_of
 from strongroom.client.share.folders import find_sources
@@ -108,7 +109,9 @@ async def _send(stage: Stage, trust: TrustPolicy, statement: bytes, folder: Path
         recipients=recipients_of([email_of("bob")]),
         expires_at=int(time.time()) + DAYS * 86_400,
     )
-    async with AsyncVault(stage.vault["url"], trust, sign_in=SignInByItself("alice")) as vault:
+    async with AsyncVault(
+        stage.vault["url"], trust, sign_in=SignInByItself("alice"), checkpoints=MemoryCheckpoints()
+    ) as vault:
         return (await Shares(vault, trust, site).send(find_sources([folder]), draft)).link
 
 

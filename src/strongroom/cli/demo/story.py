@@ -27,6 +27,7 @@ from strongroom.cli.files import write_new
 from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_REFUSED, Failure
 from strongroom.cli.trust import look_at
+from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.share.site import Link
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.instructions import parse_instructions
@@ -145,7 +146,9 @@ def _alice_stores(stage: Stage, teller: Teller, trust: TrustPolicy) -> str:
     teller.output(line for line in rules.splitlines() if line)
 
     async def store() -> int:
-        async with AsyncVault(stage.vault["url"], trust, sign_in=SignInByItself("alice")) as vault:
+        async with AsyncVault(
+            stage.vault["url"], trust, sign_in=SignInByItself("alice"), checkpoints=MemoryCheckpoints()
+        ) as vault:
             receipt = await vault.store(str(identity).encode(), namespace=NAMESPACE, name=NAME, instructions=encoded)
             return receipt.version
 
