@@ -192,7 +192,7 @@ def _serve(
         with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = load_or_make_key(owner_key or data / "owner.key")
-        start = Start(genesis=False, owner_key=owner.public, config=config)
+        start = Start(genesis=False, owner_key=owner.public, config=config, witnesses=[], cosignatures=0)
         serving = _run(role, data, host, port, start, platform, sockets, collateral_sources, until_eof, as_json)
         try:
             if enclave == "vsock":
