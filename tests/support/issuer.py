@@ -11,7 +11,7 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Method, bound_nonce, method_digest
+from strongroom.protocol.link import Put
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.sign_in_messages import Begin, Redeem, SignedIn
 from tests.support.world import Platform
@@ -159,6 +160,11 @@ async def desk_at_issuer(platform: Platform) -> AsyncIterator[tuple[Desk, Issuer
         yield Desk(platform, issuer), issuer
 
 
+async def no_database(puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -> None:
+    """An Authenticator keeps nothing after its start."""
+    raise AssertionError("an Authenticator wrote something")
+
+
 class Desk:
     """An Authenticator and one client of it."""
 
@@ -167,7 +173,8 @@ class Desk:
         self.issuer = issuer
         self.clock = Clock(platform)
         self.ticket_key = b"t" * 32
-        self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key, Egress(platform))
+        egress = Egress(platform)
+        self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key, egress, no_database)
         self.sealer = Sealer(platform, AUTHENTICATOR, self.ticket_key)
         self.binding_key = SigningKey.generate().public
         self.salt = b"s" * 32

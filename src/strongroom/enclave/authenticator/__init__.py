@@ -24,4 +24,4 @@ def build_authenticator(
     # in use.
     ticket_key = expand_key(ring.epochs[ring.epoch], Domain.TICKET)
     egress = Egress(platform, reach=parse_egress(config.get(EGRESS, "")))
-    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key, egress, link)
+    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key, egress, link.commit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from strongroom.enclave.authenticator.decisions import Judge, verify_vault
@@ -12,7 +13,6 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.events import Events
-from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import SealedState
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.authenticator_messages import (
@@ -26,9 +26,13 @@ from strongroom.protocol.authenticator_messages import (
 )
 from strongroom.protocol.errors import Misuse, Number, StrongroomError
 from strongroom.protocol.instructions import parse_instructions, parse_method
+from strongroom.protocol.link import Put
 from strongroom.protocol.messages import Prove
 from strongroom.protocol.rules import verify_rules
 from strongroom.protocol.sign_in_messages import SignInReply, SignInRequest
+
+Commit = Callable[[Sequence[Put], int, Sequence[bytes]], Awaitable[None]]
+"""As `HostLink.commit`."""
 
 
 class AuthenticatorService:
@@ -37,10 +41,10 @@ class AuthenticatorService:
     requests: Any = AuthenticatorRequest
 
     def __init__(
-        self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes, egress: Egress, link: HostLink
+        self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes, egress: Egress, commit: Commit
     ) -> None:
         self._clock = clock
-        self._link = link
+        self._commit = commit
         self._egress = egress
         self._sealer = Sealer(platform, cluster_id, ticket_key)
         self._judge = Judge(clock, self._sealer)
@@ -50,7 +54,7 @@ class AuthenticatorService:
     async def start(self, state: SealedState) -> None:
         """An Authenticator keeps its ring and nothing else."""
         if state.puts:
-            await self._link.commit(state.puts, 0, [])
+            await self._commit(state.puts, 0, [])
 
     def checkpoint(self) -> bytes:
         """It has no log either."""

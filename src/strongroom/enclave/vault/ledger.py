@@ -193,27 +193,31 @@ class Ledger:
     ) -> tuple[list[Row | Untrusted | None], bool]:
         """What the host shows now; and whether something of it is wrong that a commit has changed meanwhile."""
         index = self._index
-        numbers = [bucket_of(key, index.buckets) for key in keys]
-        unknown = list(dict.fromkeys(number for number in numbers if index.content(number) is None))
-        shown = {number: bucket_key(number) for number in unknown}
-        rows = await self._link.read([*keys, *shown.values()])
+        numbers = {key: bucket_of(key, index.buckets) for key in keys}
+        unknown = [number for number in dict.fromkeys(numbers.values()) if index.content(number) is None]
+        # What is listed as absent nobody needs to be asked for.
+        asked = [key for key, number in numbers.items() if _may_exist(key, index.content(number))]
+        rows = await self._link.read([*asked, *map(bucket_key, unknown)]) if asked or unknown else []
         wrong: dict[int, Untrusted] = {}
-        for number, row in zip(unknown, rows[len(keys) :], strict=True):
+        for number, row in zip(unknown, rows[len(asked) :], strict=True):
             try:
                 index.learn(number, row)
             except Untrusted as error:
                 wrong[number] = error
+        shown = dict(zip(asked, rows, strict=False))
         found: list[Row | Untrusted | None] = []
         excused = False
-        for key, then, row in zip(keys, numbers, rows, strict=False):
+        for key in keys:
             # By the index as it is now: what was at hand before may be from before a commit.
-            content = index.content(bucket_of(key, index.buckets))
+            number, content = numbers[key], index.content(bucket_of(key, index.buckets))
             if content is None:
-                one: Row | Untrusted | None = wrong.get(then) or Untrusted(Number.ROLLED_BACK, "the index has changed")
+                # Not at hand any more, for want of room, or never: then it was wrong.
+                excused |= number not in wrong
+                one: Row | Untrusted | None = wrong.get(number)
             else:
-                one = _checked(row, find(content, key))
+                one = _checked(shown.get(key), find(content, key))
             if isinstance(one, Untrusted):
-                excused |= any(key in touched or bucket_key(then) in touched for touched in moved)
+                excused |= any(key in touched or bucket_key(number) in touched for touched in moved)
             found.append(one)
         return found, excused
 
@@ -342,6 +346,10 @@ class Ledger:
                     self._adopt(candidate)
                     return
             raise Untrusted(Number.ROLLED_BACK, "the database is in a state that this Vault did not leave it in")
+
+
+def _may_exist(key: bytes, content: bytes | None) -> bool:
+    return content is None or find(content, key).version != ABSENT.version
 
 
 def _checked(row: Row | None, listing: Listing) -> Row | Untrusted | None:
