@@ -153,8 +153,12 @@ class ServedWorld:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, state: Path) -> AsyncIterator[ServedWorld]:
-        world = await World(state).start()
+    async def open(
+        cls, state: Path, prepare: Callable[[World], None] = lambda world: None
+    ) -> AsyncIterator[ServedWorld]:
+        world = World(state)
+        prepare(world)
+        await world.start()
         issuer = Issuer(Clock(world.authenticator.platform))
         served = cls(world, issuer)
         async with (
@@ -174,8 +178,8 @@ class ServedWorld:
             name="insecure test",
             vault=self.world.policy("vault"),
             authenticator=self.world.policy(),
-            witnesses=[],
-            cosignatures=0,
+            witnesses=self.world.vault.witnesses,
+            cosignatures=self.world.vault.cosignatures,
         )
 
     def now(self) -> float:
