@@ -112,7 +112,7 @@ async def start(world, config):
     instance = world.authenticator
     instance.enclave = Enclave(instance.platform, instance.role, instance.build, instance.host)
     genesis = not instance.host.rows
-    await instance.enclave.handle(Operation.START, encode_link(Start(genesis, instance.owner_key, config)))
+    await instance.enclave.handle(Operation.START, encode_link(Start(genesis, instance.owner_key, config, [], 0)))
 
 
 async def test_the_claim_shows_the_list_and_a_policy_that_does_not_expect_it_refuses(tmp_path):

@@ -14,7 +14,7 @@ def ready(url: str) -> None:
 
 
 if __name__ == "__main__":
-    start = Start(genesis=False, owner_key=b"", config={})
+    start = Start(genesis=False, owner_key=b"", config={}, witnesses=[], cosignatures=0)
     entry = sys.argv[2] if len(sys.argv) > 2 else "tests.support.echo_enclave"
     try:
         asyncio.run(

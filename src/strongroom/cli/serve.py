@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -23,9 +23,13 @@ from strongroom.cli.serve_witness import witness
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
 from strongroom.host.instance import CannotServe
+from strongroom.host.store.port import Store
 from strongroom.host.supervisor.enclave import listen_for_enclave
+from strongroom.host.supervisor.link import Cosigners
 from strongroom.host.supervisor.serve import Hardware, Role, serve
+from strongroom.host.witness.policy import BadPolicy, Policy, read_policy
 from strongroom.protocol.errors import Misuse, StrongroomError
+from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
 from strongroom.protocol.reach import EGRESS, format_egress, parse_reach
 
@@ -95,6 +99,15 @@ Reaches = Annotated[
         "may be repeated. Becomes a claim of the evidence, which every policy must expect.",
     ),
 ]
+WitnessFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--witnesses",
+        metavar="FILE",
+        help="Who watches that this Vault's database is never rolled back or cloned: their keys, URLs and quorum, as "
+        "C2SP tlog-policy writes them. Fixed at the first start; later starts name the same keys.",
+    ),
+]
 
 
 @app.command("vault")
@@ -106,12 +119,15 @@ def vault(
     platform: Machine = None,
     collateral_source: CollateralSources = None,
     page: Page = None,
+    witnesses: WitnessFile = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve a Vault: it keeps sealed records and releases them on the word of Authenticators."""
     config = {} if page is None else {"page": _page_digest(page)}
-    _serve("vault", data, listen, enclave, owner_key, platform, collateral_source or [], config, until_eof, as_json)
+    policy = None if witnesses is None else _witnesses(witnesses)
+    sources = collateral_source or []
+    _serve("vault", data, listen, enclave, owner_key, platform, sources, config, policy, until_eof, as_json)
 
 
 @app.command("authenticator")
@@ -129,7 +145,7 @@ def authenticator(
     """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
     config = {EGRESS: _egress(reach)} if reach else {}
     sources = collateral_source or []
-    _serve("authenticator", data, listen, enclave, owner_key, platform, sources, config, until_eof, as_json)
+    _serve("authenticator", data, listen, enclave, owner_key, platform, sources, config, None, until_eof, as_json)
 
 
 app.command("share")(share)
@@ -148,6 +164,13 @@ def _page_digest(text: str) -> str:
             f"{printable(text)} is not the digest of a page", "give the 64 hex digits that verify-page prints"
         )
     return text
+
+
+def _witnesses(path: Path) -> Policy:
+    try:
+        return read_policy(path)
+    except BadPolicy as error:
+        raise Failure(f"--witnesses {printable(str(path))}: {error}", error.hint) from None
 
 
 def _egress(entries: Sequence[str]) -> str:
@@ -174,6 +197,7 @@ def _serve(
     platform: Path | None,
     collateral_sources: Sequence[str],
     config: dict[str, str],
+    witnesses: Policy | None,
     until_eof: bool,
     as_json: bool,
 ) -> None:
@@ -192,8 +216,16 @@ def _serve(
         with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = load_or_make_key(owner_key or data / "owner.key")
-        start = Start(genesis=False, owner_key=owner.public, config=config, witnesses=[], cosignatures=0)
-        serving = _run(role, data, host, port, start, platform, sockets, collateral_sources, until_eof, as_json)
+        start = Start(
+            genesis=False,
+            owner_key=owner.public,
+            config=config,
+            witnesses=[] if witnesses is None else witnesses.vkeys,
+            cosignatures=0 if witnesses is None else witnesses.cosignatures,
+        )
+        serving = _run(
+            role, data, host, port, start, platform, sockets, collateral_sources, witnesses, until_eof, as_json
+        )
         try:
             if enclave == "vsock":
                 asyncio.run(serving)  # uvloop opens TCP and Unix sockets only
@@ -225,6 +257,7 @@ async def _run(
     platform: Path | None,
     sockets: Sockets | None,
     collateral_sources: Sequence[str],
+    witnesses: Policy | None,
     until_eof: bool,
     as_json: bool,
 ) -> None:
@@ -241,13 +274,27 @@ async def _run(
         if sockets is not None:
             say(f"waiting for the {role} enclave on {sockets.place}", "dim")
         await serve(
-            role, data=data, host=host, port=port, start=start, on_ready=ready, platform=platform, hardware=hardware
+            role,
+            data=data,
+            host=host,
+            port=port,
+            start=start,
+            on_ready=ready,
+            platform=platform,
+            hardware=hardware,
+            witnesses=None if witnesses is None else _courier(witnesses),
         )
     for task in announcing:
         if task.done():
             task.result()
         task.cancel()
     say(f"{role} stopped", "dim")
+
+
+def _courier(policy: Policy) -> Callable[[Store], Cosigners]:
+    from strongroom.host.witness.courier import Witnesses
+
+    return lambda store: Witnesses(policy, store)
 
 
 class Sockets(NamedTuple):
@@ -324,13 +371,21 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
         genuine = verify_any_cluster(await fetch_evidence(url), role)
     except StrongroomError as error:
         raise Failure(f"clients would refuse this {role}: {error.error}", error.hint, status=EXIT_FAILED) from None
-    measurement, cluster = genuine.report.measurement.hex(), genuine.claims.cluster_id.hex()
+    shown = {
+        "url": url,
+        "cluster_id": genuine.claims.cluster_id.hex(),
+        "measurement": genuine.report.measurement.hex(),
+    }
+    if role == "vault":
+        shown["log"] = str(log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key))
+        named = len(genuine.genesis.witnesses)
+        shown["witnesses"] = f"{genuine.genesis.cosignatures} of {named}" if named else "none"
     if as_json:
-        terminal.result_json({"role": role, "url": url, "cluster_id": cluster, "measurement": measurement})
+        terminal.result_json({"role": role, **shown})
         sys.stdout.flush()
         return
     out = terminal.stdout()
     out.print(f"{role} ready", style="bold green")
-    for name, value in (("url", url), ("cluster", cluster), ("measurement", measurement)):
-        out.print(f"  {name:<12} {printable(value)}")
+    for name, value in shown.items():
+        out.print(f"  {name.removesuffix('_id'):<12} {printable(value)}", soft_wrap=True)
     say("Ctrl-C stops it", "dim")

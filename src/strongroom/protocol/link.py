@@ -62,7 +62,7 @@ class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
     config: dict[str, str]
     """Configuration values that differ from the default; they become claims."""
     witnesses: list[str]
-    """Verifier keys of the witnesses, and how many of them it takes; only read at genesis."""
+    """Verifier keys of the witnesses, and how many of them it takes: fixed at genesis, and later the same."""
     cosignatures: Annotated[int, Meta(ge=0, le=64)]
 
 

@@ -66,6 +66,9 @@ class Enclave:
             # The number alone crosses the link; the operator needs to know what changed.
             print(f"strongroom: {error.reason}", file=sys.stderr, flush=True)
             raise
+        if (set(start.witnesses), start.cosignatures) != (set(ring.statement.witnesses), ring.statement.cosignatures):
+            # They count as they were founded; a host that names others has made a mistake, and should hear of it.
+            raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
         if rewrap is None:
             return ring, SealedState(row.sealed, row.sealed, [])
         print(f"key ring sealed anew: {rewrap}", file=sys.stderr)

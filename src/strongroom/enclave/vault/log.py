@@ -18,7 +18,7 @@ from strongroom.enclave.vault.records import LogEntry, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment, log_origin, parse_leaf
+from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment, log_verifier, parse_leaf
 from strongroom.protocol.link import Row
 from strongroom.protocol.notes import Checkpoint, SignedCheckpoint, sign_checkpoint
 from strongroom.protocol.primitives import Domain, digest
@@ -35,7 +35,7 @@ class Log:
         self._platform = platform
         self._clock = clock
         self._sealer = sealer
-        self._origin: Final = log_origin(ring.cluster_id)
+        self.verifier: Final = log_verifier(ring.cluster_id, ring.log_key.public)
         self._log_key = ring.log_key
         self._owner: Final = platform.random(16)
         self._signed: SignedCheckpoint | None = None
@@ -51,7 +51,7 @@ class Log:
     def checkpoint(self) -> SignedCheckpoint:
         """Of all that is durable, signed by the log; without cosignatures."""
         if self._signed is None or self._signed.checkpoint.size != self.size:
-            self._signed = sign_checkpoint(self._log_key, Checkpoint(self._origin, self.size, self.frontier.root))
+            self._signed = sign_checkpoint(self._log_key, Checkpoint(self.verifier.name, self.size, self.frontier.root))
         return self._signed
 
     def entries(self, draft: Draft, entries: Sequence[LogEntry]) -> list[bytes]:

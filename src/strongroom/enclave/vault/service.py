@@ -7,6 +7,8 @@ are any, have seen what a rollback would undo of that: a no as well, since it co
 
 from __future__ import annotations
 
+import sys
+
 from strongroom.enclave.runtime.ring import SealedState
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.approvals import Approvals
@@ -68,6 +70,9 @@ class VaultService:
 
     async def start(self, state: SealedState) -> None:
         await self._ledger.start(state)
+        if self._witnessing.exists:
+            # Before anybody can ask for evidence: the witnesses may have to be told of this log.
+            print(f"the log's verifier key is {self._ledger.log.verifier}", file=sys.stderr, flush=True)
         await self._witnessing.start(lambda: self._ledger.log.checkpoint, lambda: self._ledger.commit([], []))
 
     def checkpoint(self) -> bytes:

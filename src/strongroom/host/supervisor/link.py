@@ -64,6 +64,9 @@ class Cosigners(Protocol):
     async def cosign(self, note: bytes) -> bytes:
         """Their signature lines under a signed checkpoint, as many as came in time; none is no error."""
 
+    def overtaken(self) -> str | None:
+        """Why there will never be enough cosignatures again, if so: the witnesses have seen another history."""
+
 
 class EnclaveLink(asyncio.Protocol):
     """Many calls at once over one stream. Call-backs rather than futures: this is on the path of every request."""

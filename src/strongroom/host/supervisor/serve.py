@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +31,14 @@ from strongroom.protocol.link import Operation, Start, encode
 
 Role = Literal["vault", "authenticator"]
 
-START_SECONDS: Final = 30.0
-"""For the enclave to unseal or found its key ring."""
+START_SECONDS: Final = 120.0
+"""For the enclave to unseal or found its key ring, and to read its index: 20 s for a million records."""
 _log: Final = logging.getLogger("strongroom.host.serve")
 
-CONNECTED_START_SECONDS: Final = 120.0
+CONNECTED_START_SECONDS: Final = 240.0
 """The same for an enclave on hardware: its machine makes a quote, and collateral is fetched."""
 DRAIN_SECONDS: Final = 5.0
+_WATCH_SECONDS: Final = 0.5
 _SEE: Final = "see the lines above"
 
 
@@ -91,8 +92,9 @@ async def serve(
             f"the key ring in {data} does not open on this platform",
             f"{whose} If it is, the database may have been altered",
         )
-        async with origin as enclave:
-            if enclave is None or not await _start(enclave, start, role, stop, seconds, closed_ring):
+        async with origin as enclave, _watched(carried) as overtaken:
+            waited = None if carried is not None else seconds  # witnesses may have to hear of a new log first
+            if enclave is None or not await _start(enclave, start, role, stop, waited, closed_ring, overtaken):
                 return
             front = Front(enclave.ask, log=store if role == "vault" else None)
             try:
@@ -100,7 +102,7 @@ async def serve(
             except OSError as error:
                 raise cannot_listen(host, port, error) from None
             try:
-                await _until_either_ends(stop, enclave, role)
+                await _until_any_ends(stop, enclave, role, overtaken)
             finally:
                 await front.drain(DRAIN_SECONDS)
 
@@ -162,7 +164,7 @@ async def _connected(
                     witnesses=witnesses,
                 )
             )
-            await _first_of(accepting, stop, None)
+            await _first_of((accepting,), stop, None)
             if not accepting.done():
                 accepting.cancel()
                 await asyncio.wait({accepting})
@@ -191,15 +193,41 @@ async def _egress(listening: socket.socket | None) -> AsyncIterator[None]:
         await asyncio.wait({proxy})
 
 
+@asynccontextmanager
+async def _watched(witnesses: Cosigners | None) -> AsyncIterator[asyncio.Future[str]]:
+    """Done with the reason when the witnesses have seen another history than this database holds."""
+
+    async def watch() -> str:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            reason = None if witnesses is None else witnesses.overtaken()
+            if reason is not None:
+                return reason
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield watching
+    finally:
+        watching.cancel()
+
+
 async def _start(
-    enclave: Enclave, start: Start, role: Role, stop: asyncio.Event, seconds: float, closed_ring: tuple[str, str]
+    enclave: Enclave,
+    start: Start,
+    role: Role,
+    stop: asyncio.Event,
+    seconds: float | None,
+    closed_ring: tuple[str, str],
+    overtaken: asyncio.Future[str],
 ) -> bool:
     """Whether the enclave is ready; not if `stop` came first. `closed_ring`: what to say if its ring does not open."""
     starting = asyncio.ensure_future(enclave.call(Operation.START, encode(start)))
     try:
-        await _first_of(starting, stop, seconds)
+        await _first_of((starting, overtaken), stop, seconds)
         if starting.done():
             starting.result()
+        elif overtaken.done():
+            raise _overtaken(overtaken)
         elif not stop.is_set():
             raise CannotServe(f"the {role} enclave did not start within {seconds:.0f} s", _SEE)
         return starting.done()
@@ -214,29 +242,47 @@ async def _start(
                 f"the {role} enclave can't found a cluster on this platform",
                 "a cluster on hardware needs named custodians, which this version does not have",
             ) from None
+        if error.number is Number.POLICY:
+            raise CannotServe(
+                "this cluster was founded with other witnesses", "name the file with the ones of its first start"
+            ) from None
+        if error.number is Number.ROLLED_BACK:
+            raise CannotServe(
+                "parts of the database are of different times",
+                "restore a whole backup of one moment; to go on from an older one, see docs/howto/freshness.md",
+            ) from None
         raise CannotServe(f"the {role} enclave did not start: {error.error}", error.hint) from None
     finally:
         starting.cancel()
 
 
-async def _until_either_ends(stop: asyncio.Event, enclave: Enclave, role: Role) -> None:
+async def _until_any_ends(stop: asyncio.Event, enclave: Enclave, role: Role, overtaken: asyncio.Future[str]) -> None:
     ended = asyncio.ensure_future(enclave.wait())
     try:
-        await _first_of(ended, stop, None)
+        await _first_of((ended, overtaken), stop, None)
         if ended.done():
             raise CannotServe(f"the {role} enclave ended by itself{_status(ended.result())}", f"{_SEE}, start again")
+        if overtaken.done():
+            raise _overtaken(overtaken)
     finally:
         ended.cancel()
+
+
+def _overtaken(reason: asyncio.Future[str]) -> CannotServe:
+    return CannotServe(
+        f"witness {reason.result()}",
+        "stop the other instance, or restore the newest database; what clients were told since is not in this one",
+    )
 
 
 def _status(status: int | None) -> str:
     return "" if status is None else f" (exit status {status})"
 
 
-async def _first_of(work: asyncio.Future[Any], stop: asyncio.Event, seconds: float | None) -> None:
-    """Return when `work` is done, `stop` is set, or the time is up."""
+async def _first_of(work: Sequence[asyncio.Future[Any]], stop: asyncio.Event, seconds: float | None) -> None:
+    """Return when some `work` is done, `stop` is set, or the time is up."""
     stopped = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait({work, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*work, stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()

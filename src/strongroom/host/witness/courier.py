@@ -96,6 +96,12 @@ class Witnesses:
                 break
         return "".join(f"{line}\n" for line in lines).encode()
 
+    def overtaken(self) -> str | None:
+        """What a witness says that has seen another history than this database holds, once so many do that the others
+        are too few: waiting does not help then."""
+        seen = [one for one in self._witnesses if one.trouble in (Trouble.LATER, Trouble.FORKED)]
+        return f"{seen[0].name} {seen[0].problem}" if len(self._witnesses) - len(seen) < self._enough else None
+
     def problems(self) -> list[str]:
         """A line for each witness that did not cosign when last asked: what is wrong, and what to do."""
         return [f"{witness.name} {witness.problem}" for witness in self._witnesses if witness.problem]
@@ -124,7 +130,7 @@ class _Asked:
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[str | None] | None = None
         self._size = 0
-        self._trouble: Trouble | None = None
+        self.trouble: Trouble | None = None
 
     def close(self) -> None:
         self._line.close()
@@ -189,9 +195,9 @@ class _Asked:
     def _found(self, trouble: Trouble | None, text: str) -> None:
         self.problem = text
         self.seconds = inf
-        if trouble is self._trouble:
+        if trouble is self.trouble:
             return
-        self._trouble = trouble
+        self.trouble = trouble
         if trouble is None:
             _log.info("witness %s cosigns again", self.name)
         else:
