@@ -73,7 +73,7 @@ async def connected(data, collateral=None):
             process.kill()
         await process.wait()
         courier.close()
-        store.close()
+        await store.close()
 
 
 # --- one enclave --------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class Serving:
                 data=data,
                 host="127.0.0.1",
                 port=0,
-                start=Start(genesis=False, owner_key=bytes(65), config={}),
+                start=Start(genesis=False, owner_key=bytes(65), config={}, witnesses=[], cosignatures=0),
                 on_ready=self.ready.set_result,
                 hardware=Hardware(listening=self.listening, egress=None, collateral=Collateral()),
             )

@@ -66,7 +66,7 @@ async def enclave(data, entry=ENTRY):
     finally:
         await process.stop()
         courier.close()
-        store.close()
+        await store.close()
 
 
 # --- a host that lies -------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ async def test_unknown_and_repeated_answers_touch_no_other_call():
 )
 async def test_the_host_can_put_no_refusal_into_the_enclaves_mouth(body, read, commit):
     async with lying_host() as (link, reader, writer):
-        for call, expected in [(link.read([KEY]), read), (link.commit([Put(KEY, 0, 1, b"")], []), commit)]:
+        for call, expected in [(link.read([KEY]), read), (link.commit([Put(KEY, 0, 1, b"")], 0, []), commit)]:
             task = asyncio.create_task(call)
             writer.write(pack((await next_frame(reader)).call, Operation.ERROR, body))
             with pytest.raises(StrongroomError) as refused:
@@ -161,7 +161,7 @@ async def test_what_exceeds_the_link_is_refused_before_it_breaks_the_framing():
         assert await next_frame(reader) == Frame(1, Operation.OK, b"still there")
 
 
-@pytest.mark.parametrize("operation", [Operation.READ, Operation.COMMIT, Operation.POST, 6, 255])
+@pytest.mark.parametrize("operation", [Operation.READ, Operation.COMMIT, Operation.POST, 7, 255])
 async def test_a_call_that_is_not_the_hosts_closes_the_link(operation):
     async with lying_host() as (link, _, writer):
         writer.write(pack(1, operation, b""))

@@ -21,7 +21,7 @@ class Echo:
                 (row,) = await self.link.read([body[5:37]])
                 return b"none" if row is None else b"%d " % row.version + row.sealed
             case b"make ":
-                await self.link.commit([Put(body[5:37], 0, 1, body[37:])], [b"made"])
+                await self.link.commit([Put(body[5:37], 0, 1, body[37:])], 0, [])
             case b"post ":
                 return await self.link.post(body[5:].decode(), b"carried")
             case b"coll ":

@@ -1,6 +1,7 @@
 """A real PostgreSQL server for tests: private, durable as in service, killed and started again at will."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -76,13 +77,22 @@ class Server:
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)  # fast: sessions are ended
+            self._process.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
             self._process.wait(_SECONDS)
 
-    def url(self, database: str, *more: "Server", query: str = "") -> str:
-        """By TCP; `more` servers are tried after this one."""
+    def url(self, database: str, *more: "Server") -> str:
+        """By TCP, where it takes PASSWORD; `more` servers are tried after this one."""
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in (self, *more))
-        return f"postgresql://strongroom@{hosts}/{database}{query}"
+        return f"postgresql://strongroom@{hosts}/{database}"
+
+    def local_url(self, database: str) -> str:
+        return f"postgresql://strongroom@/{database}?host={self.sockets}&port={self.port}"
+
+    def database(self) -> str:
+        """Name of a new one."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return name
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """What psql prints, a line for a row."""

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -43,10 +43,12 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         try:
-            self._write = _open(path, _BUSY_SECONDS)
-            migrate(self._write, path)
-            self._growth = _growth(self._write)
-            self._read = _open(path, _READ_BUSY_SECONDS)
+            with ExitStack() as opened:
+                self._write = opened.enter_context(closing(_open(path, _BUSY_SECONDS)))
+                migrate(self._write, path)
+                self._growth = _growth(self._write)
+                self._read = opened.enter_context(closing(_open(path, _READ_BUSY_SECONDS)))
+                opened.pop_all()
         except sqlite3.Error as error:
             raise _declared(error) from None
         self._writer = Thread(target=self._write_groups, name="store-writer", daemon=True)
