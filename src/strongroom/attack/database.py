@@ -6,19 +6,24 @@ Only what any host can do with a client of its database; the Vault's own store i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from strongroom.attack.outcomes import SetUpFailed
 from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.tlog import Frontier, leaf_hash
 
 SHARD: Final = (0).to_bytes(8, "big")
 RING: Final = digest(Domain.RING_HANDLE)
 HEAD: Final = digest(Domain.HEAD_HANDLE, SHARD)
+SQLITE_FILE: Final = "strongroom.sqlite3"
+"""In the data directory of a Vault."""
 _BUSY_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 10.0
+_TILE: Final = 256
 _MAX_BUCKETS: Final = 4096
 """Of those whose keys are known here: enough for 65,000 rows."""
 
@@ -41,25 +46,39 @@ class Copy:
     """A whole database, as it was at one moment."""
 
     rows: Rows
-    leaves: tuple[bytes, ...]
+    leaves: tuple[bytes | None, ...]
+    """None: a gap."""
     hashes: Mapping[tuple[int, int], bytes]
-    """Of the log's tree, by level and number."""
+    """Of the log's tree, by level and number: `spec/log.md`."""
 
     def with_rows(self, rows: Mapping[bytes, Row | None]) -> Copy:
         """With these rows put in; None: taken out."""
         kept = {key: row for key, row in self.rows.items() if key not in rows}
         return replace(self, rows=kept | {key: row for key, row in rows.items() if row is not None})
 
-    def with_leaves(self, leaves: Mapping[int, bytes]) -> Copy:
+    def with_leaves(self, leaves: Mapping[int, bytes | None]) -> Copy:
         """With these leaves in the places of others; hashes stay as they are."""
         return replace(self, leaves=tuple(leaves.get(at, leaf) for at, leaf in enumerate(self.leaves)))
 
-    def cut_log(self, size: int) -> Copy:
-        """With the log ending after `size` leaves, as if the others had never been."""
-        hashes = {
-            (level, number): kept for (level, number), kept in self.hashes.items() if (number + 1) * 256**level <= size
-        }
-        return replace(self, leaves=self.leaves[:size], hashes=hashes)
+    def with_log(self, leaves: tuple[bytes | None, ...]) -> Copy:
+        """With this log, and hashes that fit it."""
+        return replace(self, leaves=leaves, hashes=_hashes([leaf_hash(leaf or b"") for leaf in leaves]))
+
+
+def _hashes(level: list[bytes]) -> dict[tuple[int, int], bytes]:
+    """As a store keeps them: of the leaves, and of each complete subtree of 256, of 65,536, and so on."""
+    kept: dict[tuple[int, int], bytes] = {}
+    number = 0
+    while level:
+        kept |= {(number, at): node for at, node in enumerate(level)}
+        above = []
+        for at in range(0, len(level) // _TILE * _TILE, _TILE):
+            tree = Frontier()
+            for node in level[at : at + _TILE]:
+                tree.append(node)
+            above.append(tree.root)
+        level, number = above, number + 1
+    return kept
 
 
 def payload_rows(before: Rows, after: Rows) -> list[bytes]:
@@ -78,9 +97,6 @@ class Database(Protocol):
     async def restore(self, copy: Copy) -> None:
         """Make it exactly this again."""
 
-    async def drop_leaf(self, index: int) -> None:
-        """Take one leaf out of the log, and leave a gap."""
-
     async def put(self, key: bytes, row: Row | None) -> None:
         """Write one row, or take it out."""
 
@@ -95,10 +111,10 @@ class SqliteDatabase:
         with self._open() as connection:
             connection.execute("BEGIN")
             rows = {key: Row(version, sealed) for key, version, sealed in connection.execute(_ROWS)}
-            leaves = tuple(leaf for (leaf,) in connection.execute("SELECT leaf FROM log ORDER BY seq"))
+            leaves = dict(connection.execute(_LEAVES))
             hashes = {(level, number): kept for level, number, kept in connection.execute(_HASHES)}
             connection.execute("COMMIT")
-        return Copy(rows, leaves, hashes)
+        return Copy(rows, _in_order(leaves), hashes)
 
     async def restore(self, copy: Copy) -> None:
         with self._open() as connection:
@@ -109,16 +125,12 @@ class SqliteDatabase:
                 "INSERT INTO rows(key, version, sealed) VALUES (?, ?, ?)",
                 ((key, row.version, row.sealed) for key, row in copy.rows.items()),
             )
-            connection.executemany("INSERT INTO log(seq, leaf) VALUES (?, ?)", enumerate(copy.leaves))
+            connection.executemany("INSERT INTO log(seq, leaf) VALUES (?, ?)", _kept(copy))
             connection.executemany(
                 "INSERT INTO log_hashes(level, idx, hash) VALUES (?, ?, ?)",
                 ((level, number, kept) for (level, number), kept in copy.hashes.items()),
             )
             connection.execute("COMMIT")
-
-    async def drop_leaf(self, index: int) -> None:
-        with self._open() as connection:
-            connection.execute("DELETE FROM log WHERE seq = ?", (index,))
 
     async def put(self, key: bytes, row: Row | None) -> None:
         with self._open() as connection:
@@ -144,5 +156,71 @@ class SqliteDatabase:
             connection.close()
 
 
+class PostgresDatabase:
+    """`Database` in a PostgreSQL server. Rows and log are replaced in one transaction."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def copy(self) -> Copy:
+        async with self._open() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            rows = {key: Row(version, sealed) for key, version, sealed in await connection.fetch(_ROWS)}
+            leaves = {int(at): bytes(leaf) for at, leaf in await connection.fetch(_LEAVES)}
+            hashes = {(level, number): kept for level, number, kept in await connection.fetch(_HASHES)}
+        return Copy(rows, _in_order(leaves), hashes)
+
+    async def restore(self, copy: Copy) -> None:
+        async with self._open() as connection, connection.transaction():
+            for table in ("rows", "log", "log_hashes"):
+                await connection.execute(f"DELETE FROM {table}")  # noqa: S608 (of three names)
+            await connection.executemany(
+                "INSERT INTO rows(key, version, sealed) VALUES ($1, $2, $3)",
+                [(key, row.version, row.sealed) for key, row in copy.rows.items()],
+            )
+            await connection.executemany("INSERT INTO log(seq, leaf) VALUES ($1, $2)", list(_kept(copy)))
+            await connection.executemany(
+                "INSERT INTO log_hashes(level, idx, hash) VALUES ($1, $2, $3)",
+                [(level, number, kept) for (level, number), kept in copy.hashes.items()],
+            )
+
+    async def put(self, key: bytes, row: Row | None) -> None:
+        async with self._open() as connection, connection.transaction():
+            await connection.execute("DELETE FROM rows WHERE key = $1", key)
+            if row is not None:
+                await connection.execute("INSERT INTO rows(key, version, sealed) VALUES ($1, $2, $3)", key, *row)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Any]:
+        import asyncpg  # only where there is such a server
+
+        try:
+            connection = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            raise SetUpFailed(f"can't open the database: {type(error).__name__}") from None
+        try:
+            yield connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise SetUpFailed(f"the database failed: {type(error).__name__}") from None
+        finally:
+            await connection.close()
+
+
+def database_at(named: str) -> Database:
+    """In a file, a Vault's data directory, or at `postgresql://…`."""
+    if named.startswith(("postgresql://", "postgres://")):
+        return PostgresDatabase(named)
+    path = Path(named)
+    return SqliteDatabase(path / SQLITE_FILE if path.is_dir() else path)
+
+
+def _in_order(leaves: Mapping[int, bytes]) -> tuple[bytes | None, ...]:
+    return tuple(leaves.get(at) for at in range(max(leaves, default=-1) + 1))
+
+
+def _kept(copy: Copy) -> Iterator[tuple[int, bytes]]:
+    return ((at, leaf) for at, leaf in enumerate(copy.leaves) if leaf is not None)
+
+
 _ROWS: Final = "SELECT key, version, sealed FROM rows"
+_LEAVES: Final = "SELECT seq, leaf FROM log"
 _HASHES: Final = "SELECT level, idx, hash FROM log_hashes"

@@ -7,13 +7,13 @@ from typing import Any
 
 from strongroom.attack.database import BUCKETS, HEAD, Copy, Row
 from strongroom.attack.network import flipped
-from strongroom.attack.outcomes import Seen, SetUpFailed, not_started, noticed, outcome, unnoticed
+from strongroom.attack.outcomes import Seen, SetUpFailed, judged, not_started, noticed, outcome, unnoticed
 from strongroom.attack.people import DEPOSITOR, OUTSIDER, RECIPIENT, TOUCHER
 from strongroom.attack.play import Memory, Play
 from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import When, Who
 from strongroom.attack.registry import Reach, attack
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import StrongroomError, Unavailable
 
 Look = Coroutine[Any, Any, object]
 """A request that rests on what was attacked."""
@@ -268,16 +268,16 @@ async def old_head_running(play: Play) -> Seen:
     await play.start()
     async with play.client(DEPOSITOR) as alice:
         await alice.collect(play.history.address("updated"))
-        await play.database.put(HEAD, play.history.before.rows[HEAD])
-        try:
-            await _store(play)
-        except StrongroomError as error:
-            return await outcome(_raise(error), When.NEXT_WRITE, "")
-    return unnoticed("a change was made over a head that the Vault did not write")
-
-
-async def _raise(error: StrongroomError) -> None:
-    raise error
+    await play.database.put(HEAD, play.history.before.rows[HEAD])
+    served = "a change was made over a head that the Vault did not write"
+    try:
+        await _store(play)
+    except Unavailable:
+        # Whether it was made it does not know, says the Vault: whoever asks again has it find out.
+        return await outcome(_store(play), When.NEXT_WRITE, served)
+    except StrongroomError as error:
+        return judged(error, When.NEXT_WRITE)
+    return unnoticed(served)
 
 
 # --- the log --------------------------------------------------------------------------------------------------------
@@ -285,22 +285,36 @@ async def _raise(error: StrongroomError) -> None:
 
 @attack("drop-leaf", "one entry of the log is taken out", Reach.DATABASE)
 async def drop_leaf(play: Play) -> Seen:
-    await play.database.restore(play.history.now)
-    await play.database.drop_leaf(play.history.leaves["record"])
+    await play.database.restore(play.history.now.with_leaves({play.history.leaves["record"]: None}))
     return await _audited(play, "an entry that is gone was missed by nobody")
 
 
 @attack("altered-leaf", "one entry of the log is written anew", Reach.DATABASE)
 async def altered_leaf(play: Play) -> Seen:
     at = play.history.leaves["record"]
-    leaf = flipped(play.history.now.leaves[at])
-    await play.database.restore(play.history.now.with_leaves({at: leaf}))
+    await play.database.restore(play.history.now.with_leaves({at: flipped(play.history.now.leaves[at] or b"\0")}))
     return await _audited(play, "an entry that was altered was believed")
+
+
+@attack("drop-leaf-audit", "the same, and somebody audits the whole log", Reach.DATABASE)
+async def drop_leaf_audit(play: Play) -> Seen:
+    await play.database.restore(play.history.now.with_leaves({play.history.leaves["record"]: None}))
+    await play.start()
+    return await play.audit()
+
+
+@attack("altered-leaf-audit", "an entry is written anew, and somebody audits the whole log", Reach.DATABASE)
+async def altered_leaf_audit(play: Play) -> Seen:
+    at = play.history.leaves["record"]
+    await play.database.restore(play.history.now.with_leaves({at: flipped(play.history.now.leaves[at] or b"\0")}))
+    await play.start()
+    return await play.audit()
 
 
 @attack("truncate-log", "the log is cut off behind an earlier entry", Reach.DATABASE)
 async def truncate_log(play: Play) -> Seen:
-    await play.database.restore(play.history.now.cut_log(play.history.leaves["record"]))
+    now = play.history.now
+    await play.database.restore(now.with_log(now.leaves[: play.history.leaves["record"]]))
     return await _started_with(play, _store(play), "the log goes on from where it was cut off")
 
 
@@ -313,3 +327,56 @@ async def _audited(play: Play, served: str) -> Seen:
     async with play.client(DEPOSITOR) as alice:
         seen = await outcome(alice.trail(play.history.address("updated")), When.NEXT_AUDIT, served)
     return noticed(Who.AUDITOR, When.NEXT_AUDIT, seen.said) if seen.who is not Who.NOBODY else seen
+
+
+# --- commits --------------------------------------------------------------------------------------------------------
+
+
+@attack("lost-commit", "a change is acknowledged, and the database put back to just before it", Reach.DATABASE)
+async def lost_commit(play: Play) -> Seen:
+    await play.start()
+    where = play.history.address("kept")
+    async with play.client(DEPOSITOR) as alice:
+        before = await play.database.copy()
+        await alice.update(where, secret=b"acknowledged")
+    await play.stop()
+    await play.database.restore(before)
+    try:
+        await play.start()
+    except DidNotStart as error:
+        return not_started(error)
+    async with play.client(reader(play)) as bob:
+        return await outcome(bob.collect(where), When.NEXT_CONTACT, "an acknowledged change is gone")
+
+
+@attack("reorder-commits", "two changes stand in the database as if they had come the other way round", Reach.DATABASE)
+async def reorder_commits(play: Play) -> Seen:
+    first, between, last = await _two_commits(play)
+    earlier = {key: row for key, row in between.rows.items() if first.rows.get(key) != row}
+    one, two = between.leaves[len(first.leaves) :], last.leaves[len(between.leaves) :]
+    await play.database.restore(last.with_rows(earlier).with_log((*first.leaves, *two, *one)))
+    return await _started_with(play, _collect(play, reader(play), "kept"), "the order of changes was changed")
+
+
+@attack("replay-commit", "an earlier change is made once more, over a later one", Reach.DATABASE)
+async def replay_commit(play: Play) -> Seen:
+    first, between, last = await _two_commits(play)
+    again = {key: row for key, row in between.rows.items() if first.rows.get(key) != row}
+    leaves = (*last.leaves, *between.leaves[len(first.leaves) :])
+    await play.database.restore(last.with_rows(again).with_log(leaves))
+    return await _started_with(play, _collect(play, reader(play), "kept"), "an earlier change undid a later one")
+
+
+async def _two_commits(play: Play) -> tuple[Copy, Copy, Copy]:
+    """The database before, between and after two changes; the Vault is stopped then."""
+    where = play.history.address("kept")
+    await play.start()
+    async with play.client(DEPOSITOR) as alice:
+        await alice.describe(where)
+        first = await play.database.copy()
+        await alice.update(where, secret=b"the one")
+        between = await play.database.copy()
+        await alice.update(where, secret=b"the other")
+        last = await play.database.copy()
+    await play.stop()
+    return first, between, last

@@ -6,10 +6,11 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import strongroom
 from strongroom.attack.clock import Clock
-from strongroom.attack.database import SqliteDatabase
+from strongroom.attack.database import RING, SQLITE_FILE, SqliteDatabase
 from strongroom.attack.liar import lying_witness
-from strongroom.attack.local import DATABASE, LocalPlay
+from strongroom.attack.local import LocalPlay
 from strongroom.attack.outcomes import (
     CannotRun,
     Seen,
@@ -40,7 +41,7 @@ async def _copy_of(play: LocalPlay, name: str) -> Path:
     """A data directory with a copy of the database as it is now."""
     data = play.directory / name
     await asyncio.to_thread(shutil.copytree, play.founded.directory / "vault", data)
-    await SqliteDatabase(data / DATABASE).restore(await play.database.copy())
+    await SqliteDatabase(data / SQLITE_FILE).restore(await play.database.copy())
     return data
 
 
@@ -112,6 +113,35 @@ async def fork(play: Play) -> Seen:
     async with here.client(DEPOSITOR) as alice:
         where = here.history.address("kept")
         return await outcome(alice.collect(where), When.NEXT_CONTACT, "two histories were taken for one")
+
+
+@attack("old-ring", "the sealed key ring as it was before a changed program sealed it anew", Reach.MACHINE)
+async def old_ring(play: Play) -> Seen:
+    """A changed program opens the ring by the custodian of development clusters, and seals it for itself."""
+    here = _local(play)
+    program = await asyncio.to_thread(_changed_program, here.directory)
+    environment = {"PYTHONPATH": str(program)}
+    before = await here.database.copy()
+    await here.start(environment)
+    await here.stop()
+    if (await here.database.copy()).rows[RING] == before.rows[RING]:
+        raise SetUpFailed("the key ring was not sealed anew")
+    await here.database.put(RING, before.rows[RING])
+    try:
+        await here.start(environment)
+    except DidNotStart as error:
+        return not_started(error)
+    return unnoticed("an old key ring was opened and used")
+
+
+def _changed_program(directory: Path) -> Path:
+    """Where a copy of this program stands that differs in one measured file."""
+    program = directory / "program"
+    here = Path(strongroom.__file__).parent
+    shutil.copytree(here, program / here.name, ignore=shutil.ignore_patterns("__pycache__", "page_dist"))
+    measured = program / here.name / "enclave" / "vault" / "__init__.py"
+    measured.write_text(f"{measured.read_text()}\n# Another program, to whoever measures it.\n")
+    return program
 
 
 # --- witnesses ------------------------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from strongroom.attack.database import SqliteDatabase
+from strongroom.attack.audit import audited
+from strongroom.attack.database import SQLITE_FILE, SqliteDatabase
 from strongroom.attack.history import History, make_history
 from strongroom.attack.network import Network, network
-from strongroom.attack.outcomes import SetUpFailed
+from strongroom.attack.outcomes import Seen, SetUpFailed
 from strongroom.attack.people import DEPOSITOR, TOUCHER, SecurityKey
 from strongroom.attack.people import People as Keys
 from strongroom.attack.play import HONEST, Memory
@@ -41,7 +42,6 @@ from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.primitives import SigningKey
 
 NAMESPACE: Final = "attacked"
-DATABASE: Final = "strongroom.sqlite3"
 LOOPBACK: Final = "127.0.0.1"
 WITNESSES: Final[Mapping[Scenario, tuple[int, int]]] = {
     Scenario.ALONE: (0, 0),
@@ -200,7 +200,7 @@ class Stage:
         cast.url = vault.url
         try:
             await cast.open_namespace(load_key(directory / "vault" / "owner.key"))
-            history = await make_history(cast, SqliteDatabase(directory / "vault" / DATABASE))
+            history = await make_history(cast, SqliteDatabase(directory / "vault" / SQLITE_FILE))
         except StrongroomError as error:
             raise SetUpFailed(f"before any attack: {error.error}") from None
         checkpoint = cast.checkpoints.highest(log_origin(seen[0].claims.cluster_id))
@@ -240,12 +240,13 @@ class LocalPlay:
         self.history = founded.history
         self.cast = founded.cast
         self.network = lying
-        self.database = SqliteDatabase(directory / "vault" / DATABASE)
+        self.database = SqliteDatabase(directory / "vault" / SQLITE_FILE)
         self.running = AsyncExitStack()
         self.witnesses: dict[str, Server] = {}
         self.witness_policy: Path | None = None
         self.checkpoints = MemoryCheckpoints()
         self.vault: Server | None = None
+        self._stranger = ""
         if founded.checkpoint is not None:
             self.checkpoints.keep(founded.origin, founded.checkpoint, None)
 
@@ -277,9 +278,15 @@ class LocalPlay:
         return self.stage.authenticator
 
     async def stranger(self) -> str:
-        vault = await self.stage.start_vault(self.directory / "stranger")
-        self.running.push_async_callback(vault.stop)
-        return vault.url
+        if not self._stranger:
+            vault = await self.stage.start_vault(self.directory / "stranger")
+            self.running.push_async_callback(vault.stop)
+            self._stranger = vault.url
+        return self._stranger
+
+    async def audit(self) -> Seen:
+        (cluster,) = self.cast.trust.vault.clusters
+        return await audited(self.network.upstream, cluster)
 
     async def visit(self, client: AsyncVault) -> None:
         described = await client.describe(self.history.address("kept"))

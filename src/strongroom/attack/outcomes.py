@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import Promise, When, Who
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
+
+IN_CLEAR: Final = "said by the network, not by the enclave"
+"""The client's words for what anybody on the way could have said."""
 
 
 class CannotRun(Exception):
@@ -96,21 +100,26 @@ async def outcome(work: Awaitable[object], when: When, served: str) -> Seen:
     try:
         await work
     except StrongroomError as error:
-        if is_alarm(error):
-            return noticed(teller(error), when, in_words(error))
-        if error.number is Number.WITNESSES_UNAVAILABLE:
-            return noticed(Who.WITNESS, when, in_words(error))
-        return unnoticed(f"it was not taken for an attack: {in_words(error)}")
+        return judged(error, when)
     return unnoticed(served)
 
 
-def teller(error: StrongroomError) -> Who:
-    """Who says this: the enclave, inside the session or as what only it can know, or the client's own checks.
+def judged(error: StrongroomError, when: When) -> Seen:
+    """Whether an error says that somebody lied, and who says so."""
+    if is_alarm(error):
+        return noticed(teller(error), when, in_words(error))
+    if error.number is Number.WITNESSES_UNAVAILABLE:
+        return noticed(Who.WITNESS, when, in_words(error))
+    return unnoticed(f"it was not taken for an attack: {in_words(error)}")
 
-    What an enclave answers inside the session has a number alone; a client's own refusal has a reason, also where it
-    does not believe what the network says.
+
+def teller(error: StrongroomError) -> Who:
+    """Who says this: the enclave, or the client's own checks.
+
+    What an enclave answers has a number alone, or comes in clear from its door; a client's own refusal has a reason.
+    Only for attacks in which the network is honest: else anybody may have said it in clear.
     """
-    return Who.CLIENT if error.reason else Who.VAULT
+    return Who.VAULT if error.reason in ("", IN_CLEAR) else Who.CLIENT
 
 
 def is_alarm(error: StrongroomError) -> bool:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from strongroom.attack.database import Database
 from strongroom.attack.history import Cast, History
 from strongroom.attack.network import Network
+from strongroom.attack.outcomes import Seen
 from strongroom.attack.promises import Scenario
 from strongroom.client.vault import AsyncVault
 
@@ -52,6 +53,9 @@ class Play(Protocol):
 
     async def stranger(self) -> str:
         """URL of a genuine Vault of another cluster."""
+
+    async def audit(self) -> Seen:
+        """What `strongroom audit` says of the log that the running Vault's host shows."""
 
     async def visit(self, client: AsyncVault) -> None:
         """One request whose true answer is known. Raises what the client raises, `SetUpFailed` for another answer."""

@@ -121,3 +121,24 @@ class Server:
 def read_log(path: Path) -> str:
     """What a server wrote to standard error so far."""
     return path.read_text(errors="replace") if path.exists() else ""
+
+
+async def command(*arguments: str) -> tuple[int, str]:
+    """`strongroom ARGUMENTS`: its exit status, and what it wrote to standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "strongroom.cli", *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "4096", "NO_COLOR": "1"},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        return -1, "it did not end in time"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, errors.decode(errors="replace")

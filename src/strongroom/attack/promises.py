@@ -115,7 +115,6 @@ PROMISES: Final[Mapping[str, Mapping[Scenario, Promise]]] = {
     "old-usage": _always(_AT_READ),
     "altered-row": _always(_AT_READ),
     "absent-row": _always(_AT_READ),
-    "absent-answer": _always(_AT_READ),
     "absent-row-running": _always(_AT_READ),
     "old-record-running": _always(_AT_READ),
     "old-bucket": _always(_AT_START),
@@ -126,14 +125,17 @@ PROMISES: Final[Mapping[str, Mapping[Scenario, Promise]]] = {
     "old-ring": _always(_AT_START),
     # The log, and the order of commits.
     "drop-leaf": _always(_AUDITED),
+    "drop-leaf-audit": _always(_AUDITED),
     "altered-leaf": _always(_AUDITED),
+    "altered-leaf-audit": _always(_AUDITED),
     "truncate-log": _always(_AT_START),
     "reorder-commits": _always(_AT_START),
     "replay-commit": _always(_AT_START),
     # Time.
     "clock-back": _always(_AT_START),
+    "clock-back-running": _always(_AT_READ),
     "clock-forward": _always(_CLIENT),
-    "clock-forward-a-little": _by_witnesses(_NO_CLOCK, _AT_READ),
+    "clock-forward-running": _by_witnesses(_NO_CLOCK, _AT_READ),
     # The network.
     "replay-hello": _always(HARMLESS),
     "replay-frame": _always(_AT_ONCE),

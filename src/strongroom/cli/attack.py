@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from strongroom.attack.outcomes import Line, SetUpFailed, Verdict
 from strongroom.attack.processes import DidNotStart
@@ -84,7 +85,8 @@ def _print(name: str, lines: Sequence[Line]) -> None:
     for heading in ("attack", "what the host did", "noticed", "as documented"):
         table.add_column(heading, overflow="fold")
     for line in lines:
-        table.add_row(line.attack, line.act, printable(_noticed(line)), f"[{_STYLES[line.verdict]}]{_judged(line)}[/]")
+        verdict = Text(printable(_judged(line)), style=_STYLES[line.verdict])
+        table.add_row(line.attack, line.act, printable(_noticed(line)), verdict)
     out = stdout()
     out.print(table)
     out.print()
