@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -203,6 +203,28 @@ class PostgresDatabase:
             raise SetUpFailed(f"the database failed: {type(error).__name__}") from None
         finally:
             await connection.close()
+
+
+def save_copy(copy: Copy, path: Path) -> None:
+    """Into a new SQLite file with the tables of a Vault's: for its owner, should the kit be stopped half-way. Raises
+    `SetUpFailed`."""
+    try:
+        with path.open("xb"):
+            pass
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE rows(key BLOB, version INTEGER, sealed BLOB)")
+            connection.execute("CREATE TABLE log(seq INTEGER PRIMARY KEY, leaf BLOB)")
+            connection.execute("CREATE TABLE log_hashes(level INTEGER, idx INTEGER, hash BLOB)")
+            connection.executemany(
+                "INSERT INTO rows VALUES (?, ?, ?)", ((key, row.version, row.sealed) for key, row in copy.rows.items())
+            )
+            connection.executemany("INSERT INTO log VALUES (?, ?)", _kept(copy))
+            connection.executemany(
+                "INSERT INTO log_hashes VALUES (?, ?, ?)",
+                ((level, number, kept) for (level, number), kept in copy.hashes.items()),
+            )
+    except (OSError, sqlite3.Error) as error:
+        raise SetUpFailed(f"can't save a copy of the database as {path}: {error}") from None
 
 
 def database_at(named: str) -> Database:

@@ -101,12 +101,12 @@ def reader(play: Play) -> str:
 
 async def _with_rows(play: Play, rows: Mapping[bytes, Row | None], look: Look, served: str) -> Seen:
     """Put in `rows`, start, and `look` at what rests on them."""
-    await play.database.restore(play.history.now.with_rows(rows))
-    return await _started_with(play, look, served)
+    return await _with_copy(play, play.history.now.with_rows(rows), look, served)
 
 
-async def _started_with(play: Play, look: Look, served: str) -> Seen:
+async def _with_copy(play: Play, copy: Copy, look: Look, served: str) -> Seen:
     try:
+        await play.database.restore(copy)
         await play.start()
         return await outcome(look, When.NEXT_READ, served)
     except DidNotStart as error:
@@ -314,8 +314,8 @@ async def altered_leaf_audit(play: Play) -> Seen:
 @attack("truncate-log", "the log is cut off behind an earlier entry", Reach.DATABASE)
 async def truncate_log(play: Play) -> Seen:
     now = play.history.now
-    await play.database.restore(now.with_log(now.leaves[: play.history.leaves["record"]]))
-    return await _started_with(play, _store(play), "the log goes on from where it was cut off")
+    cut = now.with_log(now.leaves[: play.history.leaves["record"]])
+    return await _with_copy(play, cut, _store(play), "the log goes on from where it was cut off")
 
 
 async def _audited(play: Play, served: str) -> Seen:
@@ -354,8 +354,8 @@ async def reorder_commits(play: Play) -> Seen:
     first, between, last = await _two_commits(play)
     earlier = {key: row for key, row in between.rows.items() if first.rows.get(key) != row}
     one, two = between.leaves[len(first.leaves) :], last.leaves[len(between.leaves) :]
-    await play.database.restore(last.with_rows(earlier).with_log((*first.leaves, *two, *one)))
-    return await _started_with(play, _collect(play, reader(play), "kept"), "the order of changes was changed")
+    turned = last.with_rows(earlier).with_log((*first.leaves, *two, *one))
+    return await _with_copy(play, turned, _collect(play, reader(play), "kept"), "the order of changes was changed")
 
 
 @attack("replay-commit", "an earlier change is made once more, over a later one", Reach.DATABASE)
@@ -363,8 +363,8 @@ async def replay_commit(play: Play) -> Seen:
     first, between, last = await _two_commits(play)
     again = {key: row for key, row in between.rows.items() if first.rows.get(key) != row}
     leaves = (*last.leaves, *between.leaves[len(first.leaves) :])
-    await play.database.restore(last.with_rows(again).with_log(leaves))
-    return await _started_with(play, _collect(play, reader(play), "kept"), "an earlier change undid a later one")
+    repeated = last.with_rows(again).with_log(leaves)
+    return await _with_copy(play, repeated, _collect(play, reader(play), "kept"), "an earlier change undid a later one")
 
 
 async def _two_commits(play: Play) -> tuple[Copy, Copy, Copy]:

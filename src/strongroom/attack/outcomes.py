@@ -33,6 +33,8 @@ class Seen:
     """In whose words, or what happened instead."""
     harmless: bool = False
     """Nobody noticed, and nobody need have: see `Promise.harmless`."""
+    in_its_own_words: bool = True
+    """False: a Vault does not start, and why is in a log that the kit can't read."""
 
 
 def noticed(who: Who, when: When, said: str) -> Seen:
@@ -62,6 +64,8 @@ def judge(promise: Promise, seen: Seen) -> Verdict:
         return Verdict.OK if seen.harmless or seen.who is not Who.NOBODY else Verdict.FAIL
     if promise.who is Who.NOBODY:
         return Verdict.NOT_PROMISED if seen.who is Who.NOBODY else Verdict.OK
+    if not seen.in_its_own_words:
+        return Verdict.OK if promise.when is When.AT_START else Verdict.FAIL
     return Verdict.OK if (seen.who, seen.when) == (promise.who, promise.when) else Verdict.FAIL
 
 
@@ -88,6 +92,8 @@ def in_words(error: StrongroomError) -> str:
 def not_started(error: DidNotStart) -> Seen:
     """Of a Vault that refused to start: by itself, or because its witnesses refuse."""
     said = str(error)
+    if error.log is None:
+        return Seen(Who.VAULT, When.AT_START, f"{said}; its own log says why", in_its_own_words=False)
     if error.by_witnesses:
         return noticed(Who.WITNESS, When.AT_START, said)
     if error.is_alarm:

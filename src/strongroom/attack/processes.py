@@ -15,31 +15,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from strongroom.host.witness.courier import Trouble
 from strongroom.protocol.errors import WORDS, Number
 
 READY_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 10.0
 _ALARMS: Final = tuple(WORDS[number][0] for number in (Number.INTEGRITY, Number.ROLLED_BACK, Number.CLOCK))
-_REFUSED_BY_WITNESSES: Final = ("refuses",)
+_REFUSED_BY_WITNESSES: Final = (Trouble.LATER.value, Trouble.FORKED.value)
 _ERROR: Final = re.compile(r"^error: (.*)$", re.MULTILINE)
 
 
 class DidNotStart(Exception):
     """A server ended, or hung, instead of serving; the text is its own last error."""
 
-    def __init__(self, said: str, log: str) -> None:
+    def __init__(self, said: str, log: str | None) -> None:
         self.log = log
+        """None: somebody else has it."""
         super().__init__(said)
 
     @property
     def is_alarm(self) -> bool:
         """Whether its log says that it was lied to, and not that something is down."""
-        return any(words in self.log for words in _ALARMS)
+        return any(words in (self.log or "") for words in _ALARMS)
 
     @property
     def by_witnesses(self) -> bool:
         """Whether it would have started, had its witnesses not refused."""
-        return any(words in self.log for words in _REFUSED_BY_WITNESSES)
+        return any(words in (self.log or "") for words in _REFUSED_BY_WITNESSES)
 
 
 class Server:

@@ -20,6 +20,7 @@ from strongroom.attack.play import Play
 from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import PROMISES, Scenario
 from strongroom.attack.registry import ATTACKS, Attack, Reach
+from strongroom.attack.remote import RemotePlay
 from strongroom.protocol.errors import StrongroomError
 
 Tell = Callable[[Line], None]
@@ -75,6 +76,22 @@ async def _one_after_the_other(
         for one in attacks:
             lines.append(await attempt(one, play, time.monotonic()))
             tell(lines[-1])
+    return lines
+
+
+async def attack_remote(play: RemotePlay, only: Collection[str], tell: Tell) -> list[Line]:
+    """All attacks that reach this deployment. Raises `SetUpFailed` when it can't be put back as it was."""
+    lines = []
+    for one in chosen(play.scenario, only):
+        began = time.monotonic()
+        try:
+            if one.reach is Reach.DATABASE and play.is_held:
+                await play.begin()
+            lines.append(await attempt(one, play, began))
+        finally:
+            if one.reach is Reach.DATABASE and play.is_held:
+                await play.put_back()
+        tell(lines[-1])
     return lines
 
 

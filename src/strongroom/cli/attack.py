@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from strongroom.attack.database import database_at, save_copy
 from strongroom.attack.outcomes import Line, SetUpFailed, Verdict
 from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import PROMISES, Scenario
+from strongroom.attestation.policy import RolePolicy, TrustPolicy
 from strongroom.cli import options
+from strongroom.cli.evidence import verify_any_cluster
+from strongroom.cli.pinning import pin_exactly
 from strongroom.cli.terminal import EXIT_FAILED, Failure, printable, result_json, say, stdout
+from strongroom.client.files import load_instructions, load_trust
+from strongroom.client.session import fetch_evidence
+from strongroom.client.sign_in.keys import KeySignIn
 
+SAVED: Final = "strongroom-before-attack.sqlite3"
 _STYLES: Final = {
     Verdict.OK: "green",
     Verdict.FAIL: "bold red",
@@ -26,18 +35,46 @@ _STYLES: Final = {
     Verdict.NOT_RUN: "dim",
 }
 
+UrlArgument = Annotated[
+    str | None, typer.Argument(metavar="URL", help="A Vault that runs already. With no more than this: the network.")
+]
 Local = Annotated[bool, typer.Option("--local", help="Attack a deployment of the kit's own, on this machine.")]
 Scenarios = Annotated[
     list[Scenario] | None,
-    typer.Option("--scenario", help="Who else sees the log; may be repeated. [default: all three]"),
+    typer.Option("--scenario", help="With --local: who else sees the log; may be repeated. [default: all three]"),
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This attack alone; may be repeated.")]
+SshKey = Annotated[
+    Path | None, typer.Option("--ssh-key", metavar="FILE", help="Key of somebody who may store in --namespace.")
+]
+Database = Annotated[
+    str | None,
+    typer.Option("--database", metavar="PATH|URL", help="The Vault's database: a file, a directory, postgresql://…"),
+]
+Stop = Annotated[str | None, typer.Option("--stop", metavar="COMMAND", help="Stops the Vault.")]
+Start = Annotated[str | None, typer.Option("--start", metavar="COMMAND", help="Starts the Vault.")]
+Mine = Annotated[
+    bool,
+    typer.Option(
+        "--yes-this-deployment-is-mine",
+        help="Tamper with --database. Whoever uses the Vault meanwhile may see alarms, and rightly.",
+    ),
+]
 
 
 def attack(
+    url: UrlArgument = None,
     local: Local = False,
     scenario: Scenarios = None,
     only: Only = None,
+    trust: options.Trust = None,
+    namespace: options.Namespace = None,
+    instructions: options.InstructionsFile = None,
+    ssh_key: SshKey = None,
+    database: Database = None,
+    stop: Stop = None,
+    start: Start = None,
+    mine: Mine = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Do what a hostile host would do to your deployment, and see who notices.
@@ -47,7 +84,24 @@ def attack(
     unknown = sorted(set(only or []) - set(PROMISES))
     if unknown:
         raise Failure(f"there is no attack {unknown[0]!r}", f"there are: {', '.join(PROMISES)}")
-    found = _local(scenario or list(Scenario), only or [])
+    if local == (url is not None):
+        raise Failure("name one thing to attack", "give --local, or the URL of a Vault")
+    if local:
+        found = _local(scenario or list(Scenario), only or [])
+    else:
+        who = (namespace, instructions, ssh_key) if trust is not None else (None, None, None)
+        hold = (database, stop, start)
+        if any(hold) and not (all(hold) and all(who)):
+            raise Failure(
+                "the database can't be attacked with so little",
+                "give --database, --stop and --start, and --trust, --namespace, --instructions and --ssh-key",
+            )
+        if any(hold) and not mine:
+            raise Failure(
+                "this writes over the database, and whoever uses the Vault may see alarms",
+                "say --yes-this-deployment-is-mine if it is",
+            )
+        found = _remote(str(url), only or [], trust, who, hold)
     if as_json:
         result_json({name: [_json(line) for line in lines] for name, lines in found.items()})
     else:
@@ -68,12 +122,57 @@ def _local(scenarios: Sequence[Scenario], only: Sequence[str]) -> dict[str, list
     with tempfile.TemporaryDirectory(prefix="strongroom-attack-") as root:
         # What its clients find they save here, not among what the user's own clients found.
         os.environ["XDG_STATE_HOME"] = root
-        try:
-            return asyncio.run(run(Path(root)))
-        except DidNotStart as error:
-            raise Failure(f"a server did not start: {error}", "see its own words above", status=EXIT_FAILED) from None
-        except SetUpFailed as error:
-            raise Failure(str(error), "nothing was attacked", status=EXIT_FAILED) from None
+        return _run(run(Path(root)))
+
+
+def _remote(
+    url: str,
+    only: Sequence[str],
+    trust_file: Path | None,
+    who: tuple[str | None, Path | None, Path | None],
+    hold: tuple[str | None, str | None, str | None],
+) -> dict[str, list[Line]]:
+    from strongroom.attack.remote import Depositor, Hold, remote_play
+    from strongroom.attack.run import attack_remote
+
+    trust = load_trust(trust_file) if trust_file is not None else _seen(url)
+    namespace, instructions, ssh_key = who
+    database, stop, start = hold
+    held = Hold(database_at(database), stop, start) if database and stop and start else None
+
+    async def run(root: Path) -> dict[str, list[Line]]:
+        async with remote_play(url, trust, held, root) as play:
+            if held is not None and namespace and instructions and ssh_key:
+                save_copy(await held.database.copy(), Path(SAVED))
+                say(f"the database as it was is saved as {SAVED}")
+                read = lambda rules: load_instructions(instructions, trust, rules)  # noqa: E731
+                await play.use(Depositor(namespace, KeySignIn(ssh_key), read))
+            return {url: await attack_remote(play, only, _tell)}
+
+    with tempfile.TemporaryDirectory(prefix="strongroom-attack-") as root:
+        os.environ["XDG_STATE_HOME"] = root
+        return _run(run(Path(root)))
+
+
+def _seen(url: str) -> TrustPolicy:
+    """Exactly what answers now: for attacks on the network, nobody need have pinned it before."""
+    vault = verify_any_cluster(asyncio.run(fetch_evidence(url)), "vault")
+    nobody = RolePolicy(clusters=[], config=[], sgx=None, tdx=None, snp=None, nitro=None, insecure_software=None)
+    return msgspec.structs.replace(pin_exactly(vault, vault), authenticator=nobody)
+
+
+def _run(work: Coroutine[Any, Any, dict[str, list[Line]]]) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    failed: list[str] = []
+    try:
+        found = asyncio.run(work)
+    except* SetUpFailed as group:
+        failed += map(str, group.exceptions)
+    except* DidNotStart as group:
+        failed += (f"a server did not start: {error}" for error in group.exceptions)
+    if failed:
+        raise Failure(failed[0], "this is no verdict: the attacks could not be made", status=EXIT_FAILED)
+    return found
 
 
 def _tell(line: Line) -> None:
@@ -101,8 +200,11 @@ def _noticed(line: Line) -> str:
 
 
 def _judged(line: Line) -> str:
-    if line.verdict is Verdict.FAIL:
-        return f"FAIL: {line.promise} ({line.seen.said if line.seen else line.reason})"
+    match line.verdict:
+        case Verdict.FAIL:
+            return f"FAIL: {line.promise} ({line.seen.said if line.seen else line.reason})"
+        case Verdict.NOT_PROMISED:
+            return f"not promised: {line.promise.why}"
     return str(line.verdict)
 
 
