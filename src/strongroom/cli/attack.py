@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -145,7 +146,7 @@ def _remote(
             if held is not None and namespace and instructions and ssh_key:
                 save_copy(await held.database.copy(), Path(SAVED))
                 say(f"the database as it was is saved as {SAVED}")
-                read = lambda rules: load_instructions(instructions, trust, rules)  # noqa: E731
+                read = partial(load_instructions, instructions, trust)
                 await play.use(Depositor(namespace, KeySignIn(ssh_key), read))
             return {url: await attack_remote(play, only, _tell)}
 

@@ -33,6 +33,7 @@ COMMANDS: Final = (
     "share",
     "verify-page",
     "serve",
+    "attack",
 )
 """In the order of the help. Each is a module of this package (with _ for -), with a function of its name, or `app` for
 a group."""
