@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint vectors tcb page measure bench fuzz lock clean ready
+.PHONY: help demo test check lint vectors tcb page measure bench fuzz soak lock clean ready
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: ready ## measure; needs a quiet machine
 
 fuzz: ready ## bend evidence by coverage, FUZZ_SECONDS (20) for each parser; Linux on x86-64
 	@$(BIN)/python -m tests.fuzz
+
+soak: ready ## kill -9 under load, KILLS (500) times, DATABASE sqlite or postgresql
+	@$(BIN)/python -m tests.soak --kills $(or $(KILLS),500) --database $(or $(DATABASE),sqlite)
 
 lock: ready ## newest versions of everything into uv.lock
 	@$(BIN)/python -m tools.lock
