@@ -71,6 +71,8 @@ describe("Merkle trees", () => {
 
   it("a tree never extends a larger one, and an empty one has one root", async () => {
     expect(await numberOf(async () => verifyConsistency(await log.tree(9), await log.tree(8), []))).toBe(ErrorNumber.INTEGRITY);
+    const { root } = await log.tree(2);
+    expect(await numberOf(() => verifyConsistency({ size: 2n, root }, { size: 1n, root }, []))).toBe(ErrorNumber.INTEGRITY);
     const empty = { size: 0n, root: new Uint8Array(32) };
     expect(await numberOf(async () => verifyConsistency(empty, await log.tree(8), []))).toBe(ErrorNumber.INTEGRITY);
   });
@@ -127,7 +129,6 @@ describe("checkpoints", () => {
     ["no origin", (text) => text.slice(text.indexOf("\n"))],
     ["line breaks of two characters", (text) => text.replaceAll("\n", "\r\n")],
     ["a mark of byte order", (text) => `\ufeff${text}`],
-    ["a size above 2^63 − 1", (text) => text.replace("\n5\n", "\n9223372036854775808\n")],
     ["an extension line without text", (text) => text.replace("\n\n", "\n\n\n")],
     ["a terminal code in a further signature", (text) => `${text}\u2014 a\u001b[2K AAAAAAAA\n`],
     ["a signature without name", (text) => `${text}\u2014 AAAAAAAA\n`],
@@ -138,6 +139,24 @@ describe("checkpoints", () => {
     const bent = bend(new TextDecoder().decode(signed));
     expect(bent).not.toBe(new TextDecoder().decode(signed));
     expect(await numberOf(() => verifyCheckpoint(utf8(bent), log.verifier))).toBe(ErrorNumber.INTEGRITY);
+  });
+
+  it("are of no more than 2^63 − 1 leaves", async () => {
+    const sized = async (size: bigint) => note({ ...checkpoint, size }, [await log.line({ ...checkpoint, size })]);
+    await verifyCheckpoint(await sized(2n ** 63n - 1n), log.verifier);
+    expect(await numberOf(async () => verifyCheckpoint(await sized(2n ** 63n), log.verifier))).toBe(ErrorNumber.INTEGRITY);
+  });
+
+  it("hold no control characters, whatever log they are of", async () => {
+    for (const odd of ["\t", "\r", "\u001b[2K"]) {
+      const seen = { ...checkpoint, origin: `a${odd}b` };
+      expect(await numberOf(async () => parseCheckpoint(note(seen, [await log.line(seen)])))).toBe(ErrorNumber.INTEGRITY);
+    }
+  });
+
+  it("of another generation of a log, signed by its key under its name, are another log's", async () => {
+    const seen = { ...checkpoint, origin: logOrigin(cluster, 0, 1) };
+    expect(await numberOf(async () => verifyCheckpoint(note(seen, [await log.line(seen)]), log.verifier))).toBe(ErrorNumber.INTEGRITY);
   });
 
   it("that are no text are none", async () => {

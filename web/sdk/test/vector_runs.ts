@@ -17,6 +17,7 @@ import * as messages from "../src/protocol/messages.js";
 import * as primitives from "../src/protocol/primitives.js";
 import { Channel, ClientHandshake, type Direction, answerKey, keyId, sealHello, splitReply, transcriptDigest } from "../src/protocol/session.js";
 import { ATTESTATION } from "./attestation_runs.js";
+import { LOG } from "./log_runs.js";
 
 export const SPEC = fileURLToPath(new URL("../../../spec", import.meta.url));
 const FOLDER = join(SPEC, "vectors");
@@ -134,6 +135,7 @@ const RUN: Record<string, (given: Given) => Outputs | Promise<Outputs>> = {
     return {};
   },
   ...ATTESTATION,
+  ...LOG,
 };
 
 function decoded(given: Given): Outputs {

@@ -1,6 +1,7 @@
 /** What the page says while there is no verified connection, and when there must not be one. */
 
 import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 
 import { useCell } from "../cell.js";
 import { Stop } from "../icons.js";
@@ -95,20 +96,24 @@ interface AlarmNoticeProps {
 
 /** The other end is what it must be, and its host was caught at showing it, or us, something old. */
 function AlarmNotice({ problem, alarm, Title }: AlarmNoticeProps): JSX.Element {
+  const section = useRef<HTMLElement>(null);
+  // it may come up while the reader is far below
+  useEffect(() => section.current?.querySelector<HTMLElement>("h1, h2")?.focus(), []);
   return (
-    <section class="halt" role="alert">
+    <section class="halt" role="alert" ref={section}>
       <span class="halt-icon">
         <Stop />
       </span>
       <Title tabIndex={-1}>{problem.title}</Title>
       <p>{problem.text}</p>
-      <h3>{t("alarm.advice")}</h3>
-      <ul>
-        <li>{t("alarm.advice.1")}</li>
-        {alarm.evidence !== null && <li>{t("alarm.advice.2")}</li>}
-        <li>{t("alarm.advice.3")}</li>
-        <li>{t("alarm.advice.4")}</li>
-      </ul>
+      <More label={t("alarm.advice")} open>
+        <ul class="halt-advice">
+          <li>{t("alarm.advice.1")}</li>
+          {alarm.evidence !== null && <li>{t("alarm.advice.2")}</li>}
+          <li>{t("alarm.advice.3")}</li>
+          <li>{t("alarm.advice.4")}</li>
+        </ul>
+      </More>
       {alarm.evidence !== null && <SaveLink file={alarm.evidence} label={t("alarm.save")} />}
       <More label={t("problem.detail")}>
         <p class="halt-reason">{problem.detail}</p>
