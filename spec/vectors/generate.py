@@ -16,6 +16,7 @@ import attestation_intel
 import attestation_nitro
 import attestation_snp
 import basics
+import checkpoints
 import codings
 import domains
 import evidences
@@ -42,7 +43,7 @@ def wanted() -> dict[Path, str]:
     files |= {path: tables.filled(text) for path, text in prose.items()}
     if missing := tables.undocumented(list(prose.values())):
         raise SystemExit(f"error: no page of spec/ has a table of {', '.join(missing)}")
-    kinds = (basics, codings, evidences, sessions, statements, texts)
+    kinds = (basics, checkpoints, codings, evidences, sessions, statements, texts)
     for module in (attestation_intel, attestation_nitro, attestation_snp, *kinds):
         for case in module.every():
             path = VECTORS / f"{case.name}.json"

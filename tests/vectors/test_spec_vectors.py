@@ -37,10 +37,12 @@ from strongroom.protocol import (
     evidence,
     instructions,
     messages,
+    notes,
     primitives,
     rules,
     session,
     sign_in_messages,
+    tlog,
     vault_messages,
 )
 from strongroom.protocol.codec import Message, decode, encode
@@ -72,6 +74,7 @@ LAYERS = {
     "AES-GCM",
     "HPKE",
     "answer",
+    "checkpoint",
     "encoding",
     "evidence",
     "evidence digest",
@@ -418,6 +421,38 @@ def verify_rules(given: Inputs) -> Inputs:
     return {"permitted": rules.verify_rules(given["rules"]).permitted}
 
 
+def verifier_key(given: Inputs) -> Inputs:
+    verifier = notes.parse_verifier(given["vkey"], given["type"])
+    assert str(verifier) == given["vkey"]
+    return {"key_name": verifier.name, "key_id": verifier.key_id, "public": verifier.public}
+
+
+def checkpoint(given: Inputs) -> Inputs:
+    signed = notes.verify_checkpoint(unhex(given["note"]), notes.parse_verifier(given["log"], notes.ED25519))
+    assert signed.note == unhex(given["note"])
+    found = signed.checkpoint
+    return {"origin": found.origin, "size": found.size, "root": found.root}
+
+
+def cosignatures(given: Inputs) -> Inputs:
+    witnesses = [notes.parse_verifier(vkey, notes.COSIGNATURE) for vkey in given["witnesses"]]
+    found = notes.cosignatures(notes.parse_checkpoint(unhex(given["note"])), witnesses)
+    return {"cosignatures": [{"name": one.witness.name, "time": one.time} for one in found]}
+
+
+def inclusion(given: Inputs) -> Inputs:
+    proof = [unhex(node) for node in given["proof"]]
+    tlog.verify_inclusion(given["index"], unhex(given["leaf"]), given["size"], unhex(given["root"]), proof)
+    return {}
+
+
+def consistency(given: Inputs) -> Inputs:
+    proof = [unhex(node) for node in given["proof"]]
+    old_root, root = unhex(given["old_root"]), unhex(given["root"])
+    tlog.verify_consistency(given["old"], old_root, given["size"], root, proof)
+    return {}
+
+
 def code_challenge(given: Inputs) -> Inputs:
     return {"digest": hashlib.sha256(given["verifier"].encode()).digest()}
 
@@ -451,6 +486,11 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "reply": reply,
     "parse instructions": parse_instructions,
     "verify rules": verify_rules,
+    "verifier key": verifier_key,
+    "checkpoint": checkpoint,
+    "cosignatures": cosignatures,
+    "inclusion": inclusion,
+    "consistency": consistency,
 }
 SIGNED = {"proof", "prove_message", "first_frame", "reply_frame"}
 """Outputs of a handshake that `test_the_complete_run_is_proved` looks at."""
