@@ -76,8 +76,10 @@ class Sessions:
             self._proven.move_to_end(session.channel.session_id)
 
     def prove(self, session: Session, caller: Caller) -> None:
-        """The binding key has signed: the session serves from now on."""
+        """The binding key has signed: the session serves from now on. What only a proof needs is not kept: a session is
+        proved once, and thousands of them lie idle."""
         session.caller = caller
+        session.kem_key = session.evidence = b""
         session_id = session.channel.session_id
         if session_id not in self._unproven:
             return
