@@ -50,7 +50,7 @@ class Server:
     def start(self) -> None:
         """Returns when it answers."""
         command = [_program("postgres"), "-D", str(self.data), "-k", str(self.sockets), "-p", str(self.port)]
-        settings = ["listen_addresses=127.0.0.1", "fsync=on", "max_connections=40", *self._settings]
+        settings = ["listen_addresses=127.0.0.1", "max_connections=40", *self._settings]
         deadline = time.monotonic() + _SECONDS
         while True:  # what remains of a killed server takes a moment to be gone
             with self.log.open("ab") as log:
@@ -100,6 +100,16 @@ class Server:
             "psql", "-h", str(self.sockets), "-p", str(self.port), "-U", "strongroom", "-d", database,
             "-v", "ON_ERROR_STOP=1", "-qAtc", text,
         ).strip()  # fmt: skip
+
+    def set(self, name: str, value: str) -> None:
+        """A setting that needs no restart, for sessions from now on."""
+        self.sql(f"ALTER SYSTEM SET {name} = {value}")
+        self.sql("SELECT pg_reload_conf()")
+        for _ in range(200):
+            if self.sql(f"SHOW {name}") == value:
+                return
+            time.sleep(0.05)
+        raise TimeoutError(self.log.read_text())
 
     def run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(

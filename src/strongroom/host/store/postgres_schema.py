@@ -47,6 +47,8 @@ async def migrate(session: Session) -> None:
     found = await _columns(session)
     if found and _VERSION not in found:
         raise _another_programs()
+    if found:
+        await _verify_rights(session)
     async with session.transaction():
         version = (await session.fetch("SELECT schema_version FROM strongroom FOR UPDATE"))[0][0] if found else 0
         if version > len(STEPS):
@@ -58,7 +60,6 @@ async def migrate(session: Session) -> None:
             await _step_up(session, version)
         if await _columns(session) != COLUMNS:
             raise _another_programs()
-    await _verify_rights(session)
 
 
 async def _step_up(session: Session, version: int) -> None:

@@ -7,6 +7,7 @@ what may be done about them, and who asked decides.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -152,8 +153,10 @@ def servers(url: str) -> list[str]:
             "that is no URL of a PostgreSQL database",
             "write postgresql://USER@HOST/DATABASE; special characters in a name as %XX",
         )
+    if parts.path == "/":
+        parts = parts._replace(path="")  # else asyncpg takes it for a database without a name
     if "," not in hosts or "host" in query:
-        return [url]
+        return [urlunsplit(parts)]
     return [urlunsplit(parts._replace(netloc=credentials + at + host)) for host in hosts.split(",")]
 
 
@@ -241,8 +244,10 @@ def _refused(error: asyncpg.PostgresError) -> CannotOpen:
 
 
 def _plain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, socket.gaierror):
+        return "its host has no address"
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno else "no server answers"
     return type(error).__name__
 
 
