@@ -96,7 +96,6 @@ class Export:
             "index": place,
             "run": commit.owner.hex(),
             "start": commit.start,
-            "entries": len(entries),
             "changes": commit.changes,
             "unticketed": commit.unticketed,
             "clock_floor": commit.clock_floor,

@@ -94,6 +94,8 @@ def _open(path: Path) -> sqlite3.Connection:
         beside = path.with_name(path.name + "-wal")
         if beside.exists() and beside.stat().st_size:
             raise Unavailable(Number.STORE_UNAVAILABLE, f"{error}; copy {path.name} with its -wal file") from None
+    except sqlite3.Error as error:
+        raise Unavailable(Number.STORE_UNAVAILABLE, str(error)) from None
     try:
         return _begun(f"{address}&immutable=1")
     except sqlite3.Error as error:
