@@ -28,7 +28,9 @@ from strongroom.attestation.policy import (
     sections_of,
 )
 from strongroom.attestation.reports import IntelState, NitroReport, SgxReport, SnpReport, TdxReport
-from strongroom.cli.terminal import EXIT_REFUSED, Failure
+from strongroom.attestation.witnessing import parse_witnesses
+from strongroom.cli.terminal import EXIT_REFUSED, EXIT_UNTRUSTED, Failure
+from strongroom.protocol.errors import Misuse
 from strongroom.protocol.evidence import Role
 
 Weakness = Literal["insecure", "milan"]
@@ -41,6 +43,14 @@ _PARTS: Final = ("bootloader", "tee", "snp", "microcode", "fmc")
 
 def verify_pinnable(url: str, genuine: Genuine, allowed: Collection[Weakness]) -> None:
     """Raises `Failure` for machines that nobody should pin unaware: what they protect can leave them."""
+    try:
+        parse_witnesses(genuine.genesis.witnesses, genuine.genesis.cosignatures)
+    except Misuse as error:
+        raise Failure(
+            f"{url} names witnesses that nobody could count: {error.reason}",
+            "don't use this server; tell its operator",
+            status=EXIT_UNTRUSTED,
+        ) from None
     report = genuine.report
     if not isinstance(report, SnpReport):
         return

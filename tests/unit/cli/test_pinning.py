@@ -17,9 +17,11 @@ from strongroom.attestation.acceptance import (
 from strongroom.attestation.policy import sections_of
 from strongroom.attestation.trust_file import format_trust_policy, parse_trust_policy
 from strongroom.cli.pinning import pin_exactly, verify_floors, verify_pinnable
-from strongroom.cli.terminal import EXIT_REFUSED, Failure
+from strongroom.cli.terminal import EXIT_REFUSED, EXIT_UNTRUSTED, Failure
+from strongroom.client.policy_explanation import explain_witnesses
 from strongroom.protocol.errors import Untrusted
-from tests.support.evidence import NOW
+from tests.support import policies
+from tests.support.evidence import NOW, changed
 from tests.support.seen import REPORTS, SNP, genuine, intel
 
 KINDS = list(REPORTS)
@@ -185,3 +187,29 @@ def test_rules_written_by_hand_are_not_replaced_unsaid(kind):
     assert "vault: allow_smt was false, becomes true" in said
     assert "vault: tcb_statuses was UpToDate, becomes UpToDate, OutOfDate" in said
     assert any(change.startswith("vault: platform_ids was ") and change.endswith(", becomes any") for change in said)
+
+
+def watched(count, cosignatures, **fields):
+    seen = genuine("sgx", **fields)
+    keys = [policies.witness_key(at) for at in range(count)]
+    return replace(seen, genesis=changed(seen.genesis, witnesses=keys, cosignatures=cosignatures))
+
+
+def test_the_witnesses_of_the_vault_are_pinned():
+    policy, _ = pin(watched(3, 2))
+    assert (policy.witnesses, policy.cosignatures) == ([policies.witness_key(at) for at in range(3)], 2)
+    assert any(step.value == policies.witness_key(2) for step in explain_witnesses(policy))
+
+
+def test_witnesses_that_are_lost_are_said():
+    before, after = pin(watched(3, 2))[0], pin(watched(0, 0))[0]
+    names = ", ".join(f"witness-{at}.example" for at in range(3))
+    assert verify_floors(before, after, "trust.toml") == [f"vault: witnesses were 2 of {names}, become none"]
+    assert verify_floors(before, changed(before, witnesses=before.witnesses[::-1]), "trust.toml") == []
+
+
+@pytest.mark.parametrize(("count", "cosignatures"), [(3, 1), (3, 4), (0, 1), (2, 0)])
+def test_witnesses_of_whom_too_few_are_asked_are_not_pinned(count, cosignatures):
+    with pytest.raises(Failure, match="nobody could count") as caught:
+        verify_pinnable("https://vault.example.com", watched(count, cosignatures), [])
+    assert caught.value.status == EXIT_UNTRUSTED
