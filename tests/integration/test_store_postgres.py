@@ -11,7 +11,7 @@ import pytest
 from strongroom.host.store import postgres_schema
 from strongroom.host.store.port import CannotOpen, SchemaMismatch
 from strongroom.host.store.postgres import PostgresStore
-from strongroom.host.store.postgres_session import names_password, servers
+from strongroom.host.store.postgres_url import names_password, servers
 from strongroom.protocol.errors import Number
 from strongroom.protocol.link import Commit, Put, Row
 from tests.integration.test_store import key, log_of, make, outcome, verify_whole

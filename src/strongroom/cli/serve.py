@@ -24,6 +24,7 @@ from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printab
 from strongroom.client.keys import load_or_make_key
 from strongroom.host.instance import CannotServe
 from strongroom.host.store.port import Store
+from strongroom.host.store.postgres_url import names_password
 from strongroom.host.supervisor.enclave import listen_for_enclave
 from strongroom.host.supervisor.link import Cosigners
 from strongroom.host.supervisor.serve import Hardware, Role, serve
@@ -44,7 +45,7 @@ BANNER = (
 _ANOTHER_PLATFORM = "name another directory with --platform; one that is absent is made"
 
 Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="Database of this instance; made at the first start.")
+    Path, typer.Option("--data", metavar="DIR", help="Database and keys of this instance; made at the first start.")
 ]
 OwnerKey = Annotated[
     Path | None,
@@ -52,6 +53,16 @@ OwnerKey = Annotated[
         "--owner-key",
         metavar="FILE",
         help="Key of who makes namespaces, fixed at the first start; made if absent. [default: DIR/owner.key]",
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="Keep the rows in PostgreSQL instead: postgresql://USER@HOST/DATABASE, without the password, which "
+        "PGPASSWORD or ~/.pgpass holds. A URL with a password may stand in the variable STRONGROOM_DATABASE. "
+        "[default: a file in DIR]",
     ),
 ]
 Where = Literal["software", "tcp", "vsock"]
@@ -114,6 +125,7 @@ WitnessFile = Annotated[
 def vault(
     data: Data,
     listen: Listen = "127.0.0.1:8400",
+    database: Database = None,
     enclave: EnclaveOption = "software",
     owner_key: OwnerKey = None,
     platform: Machine = None,
@@ -127,13 +139,14 @@ def vault(
     config = {} if page is None else {"page": _page_digest(page)}
     policy = None if witnesses is None else _witnesses(witnesses)
     sources = collateral_source or []
-    _serve("vault", data, listen, enclave, owner_key, platform, sources, config, policy, until_eof, as_json)
+    _serve("vault", data, listen, database, enclave, owner_key, platform, sources, config, policy, until_eof, as_json)
 
 
 @app.command("authenticator")
 def authenticator(
     data: Data,
     listen: Listen = "127.0.0.1:8401",
+    database: Database = None,
     enclave: EnclaveOption = "software",
     owner_key: OwnerKey = None,
     platform: Machine = None,
@@ -145,7 +158,9 @@ def authenticator(
     """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
     config = {EGRESS: _egress(reach)} if reach else {}
     sources = collateral_source or []
-    _serve("authenticator", data, listen, enclave, owner_key, platform, sources, config, None, until_eof, as_json)
+    _serve(
+        "authenticator", data, listen, database, enclave, owner_key, platform, sources, config, None, until_eof, as_json
+    )
 
 
 app.command("share")(share)
@@ -173,6 +188,17 @@ def _witnesses(path: Path) -> Policy:
         raise Failure(f"--witnesses {printable(str(path))}: {error}", error.hint) from None
 
 
+def _database(url: str | None) -> str | None:
+    if url is None:
+        return os.environ.get("STRONGROOM_DATABASE") or None
+    if names_password(url):
+        raise Failure(
+            "--database: whoever lists the processes of this machine would read the password",
+            "leave it out, and have it in PGPASSWORD or ~/.pgpass; or name the whole URL in STRONGROOM_DATABASE",
+        )
+    return url
+
+
 def _egress(entries: Sequence[str]) -> str:
     for entry in entries:
         try:
@@ -192,6 +218,7 @@ def _serve(
     role: Role,
     data: Path,
     listen: str,
+    database: str | None,
     enclave: Where,
     owner_key: Path | None,
     platform: Path | None,
@@ -202,6 +229,7 @@ def _serve(
     as_json: bool,
 ) -> None:
     host, port = parse_listen(listen)
+    database = _database(database)
     if enclave == "software":
         if collateral_sources:
             raise Failure("--collateral-source is for enclaves on hardware", "leave it out, or name --enclave")
@@ -224,7 +252,18 @@ def _serve(
             cosignatures=0 if witnesses is None else witnesses.cosignatures,
         )
         serving = _run(
-            role, data, host, port, start, platform, sockets, collateral_sources, witnesses, until_eof, as_json
+            role,
+            data,
+            host,
+            port,
+            database,
+            start,
+            platform,
+            sockets,
+            collateral_sources,
+            witnesses,
+            until_eof,
+            as_json,
         )
         try:
             if enclave == "vsock":
@@ -253,6 +292,7 @@ async def _run(
     data: Path,
     host: str,
     port: int,
+    database: str | None,
     start: Start,
     platform: Path | None,
     sockets: Sockets | None,
@@ -283,6 +323,7 @@ async def _run(
             platform=platform,
             hardware=hardware,
             witnesses=None if witnesses is None else _courier(witnesses),
+            database=database,
         )
     for task in announcing:
         if task.done():

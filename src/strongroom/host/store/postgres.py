@@ -25,7 +25,8 @@ from strongroom.host.log.growth import Growth
 from strongroom.host.store.groups import Group, Waiting, merge, settle
 from strongroom.host.store.port import CannotOpen
 from strongroom.host.store.postgres_schema import migrate, verify_schema
-from strongroom.host.store.postgres_session import CONFLICT_TEXT, Conflict, Fault, Means, Session, connect, servers
+from strongroom.host.store.postgres_session import CONFLICT_TEXT, Conflict, Fault, Means, Session, connect
+from strongroom.host.store.postgres_url import servers
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable
 from strongroom.protocol.link import Commit, Row
 

@@ -20,8 +20,8 @@ import msgspec
 
 from strongroom.host.front.http import Front
 from strongroom.host.instance import CannotServe, cannot_listen, locked, raise_file_limit, stop_signals
-from strongroom.host.store.port import SchemaMismatch, Store
-from strongroom.host.store.sqlite import SqliteStore
+from strongroom.host.store.opening import open_store
+from strongroom.host.store.port import CannotOpen, Store
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
 from strongroom.host.supervisor.egress_proxy import serve_egress
 from strongroom.host.supervisor.enclave import ConnectedEnclave, Enclave, EnclaveProcess
@@ -65,6 +65,7 @@ async def serve(
     entry: str | None = None,
     hardware: Hardware | None = None,
     witnesses: Callable[[Store], Cosigners] | None = None,
+    database: str | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight (at most 5 s) and end.
 
@@ -72,12 +73,12 @@ async def serve(
     the front's URL. `start.genesis` is replaced by whether the database is new. With `hardware`, wait for its enclave
     to connect. Else start the software one: `platform` is the machine's state directory, which the enclaves of one
     machine share, by default `data`/platform; `entry` is the measured entry module, by default the insecure software
-    platform's for `role`. `witnesses` gives what carries checkpoints to them; it makes proofs from the store. Raises
-    `CannotServe`.
+    platform's for `role`. `witnesses` gives what carries checkpoints to them; it makes proofs from the store.
+    `database` is the URL of the database that has the rows, by default a file in `data`. Raises `CannotServe`.
     """
     stop = stop_signals()
     raise_file_limit()
-    async with _opened(data) as (store, new):
+    async with _opened(role, data, database) as (store, new):
         start = msgspec.structs.replace(start, genesis=new)
         carried = None if witnesses is None else witnesses(store)
         origin: AbstractAsyncContextManager[Enclave | None]
@@ -108,29 +109,23 @@ async def serve(
 
 
 @asynccontextmanager
-async def _opened(data: Path) -> AsyncIterator[tuple[Store, bool]]:
+async def _opened(role: Role, data: Path, database: str | None) -> AsyncIterator[tuple[Store, bool]]:
     """The store, for this process alone, and whether it is new."""
     # Without witnesses a cluster has exactly one instance (RULES 23): two would fork its state.
     hint = "a cluster has exactly one instance; stop the other one or name another directory"
     with locked(data, what="instance", hint=hint):
         try:
-            store = SqliteStore(data / "strongroom.sqlite3")
-        except SchemaMismatch as error:
-            raise CannotServe(str(error), "the database was not touched") from None
-        except StrongroomError as error:
-            raise _cannot_open(data, error) from None
+            store = await open_store(data, database, f"strongroom {role}")
+        except CannotOpen as error:
+            raise CannotServe(str(error), error.hint) from None
         try:
             try:
                 new = await store.empty()
             except StrongroomError as error:
-                raise _cannot_open(data, error) from None
+                raise CannotServe("the database can't be read", error.hint) from None
             yield store, new
         finally:
             await store.close()
-
-
-def _cannot_open(data: Path, error: StrongroomError) -> CannotServe:
-    return CannotServe(f"the database in {data} can't be opened", error.hint)
 
 
 @asynccontextmanager
