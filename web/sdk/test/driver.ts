@@ -9,6 +9,8 @@
 
 import { createInterface } from "node:readline";
 
+import { RolledBack } from "../src/client/attacks.js";
+import { Checkpoints } from "../src/client/checkpoints.js";
 import { forgetKey, loadOrMakeKey } from "../src/client/keys.js";
 import type { Assertion } from "../src/client/passkeys.js";
 import type { CodeAnswer } from "../src/client/sign_in/code.js";
@@ -54,7 +56,10 @@ async function askUser<T>(event: object): Promise<T> {
 
 const shelf = new MemoryShelf();
 const keys = new MemoryShelf();
+const checkpoints = new Checkpoints(new MemoryShelf());
 let vault: Vault;
+/** What a page would offer to save. */
+let attack: RolledBack | null = null;
 
 /** A page that the user leaves for the provider: nothing of it goes on. */
 async function leave(url: string): Promise<RedirectResult> {
@@ -80,8 +85,10 @@ const OTHER: Record<string, Call> = {
       },
       directories: new Set(directories),
       shelf,
+      checkpoints,
     });
   },
+  evidence: () => attack?.evidence ?? null,
   /** What the callback page does. */
   deliver: (query: string) => deliverRedirect(query, shelf),
   forgetKey: () => forgetKey(keys),
@@ -125,6 +132,7 @@ async function run(call: string, args: readonly never[]): Promise<unknown> {
 }
 
 function shown(error: unknown): object {
+  if (error instanceof RolledBack) attack = error;
   if (!(error instanceof StrongroomError)) return { number: 0, family: "crash", message: String(error instanceof Error ? error.stack : error) };
   return { number: error.number, family: error.constructor.name, message: error.message, version: error.version };
 }

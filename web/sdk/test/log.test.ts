@@ -262,6 +262,16 @@ describe("witnesses", () => {
     expect(await numberOf(() => acceptWitnesses(policy, { witnesses: [], cosignatures: 0 }))).toBe(ErrorNumber.POLICY);
   });
 
+  it("are counted only where more than half of them are needed, and no more than there are", async () => {
+    const keys = (await Promise.all(["a.example", "b.example", "c.example"].map(witness))).map((one) => one.text);
+    for (const [count, cosignatures] of [[0, 0], [1, 1], [2, 2], [3, 2], [3, 3]] as const) {
+      expect(await parseWitnesses({ witnesses: keys.slice(0, count), cosignatures })).toHaveLength(count);
+    }
+    for (const [count, cosignatures] of [[0, 1], [1, 0], [2, 1], [3, 1], [3, 4]] as const) {
+      expect(await numberOf(() => parseWitnesses({ witnesses: keys.slice(0, count), cosignatures }))).toBe(ErrorNumber.MALFORMED);
+    }
+  });
+
   it("one key under two names is one witness", async () => {
     const one = (await witness("a.example")).verifier;
     const other = await verifierOf("b.example", COSIGNATURE, one.public);

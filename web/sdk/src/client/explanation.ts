@@ -78,6 +78,9 @@ export function explainClaims({ claims, genesis, appraisedAt }: Appraisal): read
       hex(claims.cluster_id),
       explainCluster(genesis),
     ),
+    ...(claims.role === "vault"
+      ? [line("witnesses", "witnesses", oneLine(explainWitnesses(genesis)), "who notices if an older state is shown to a client that was never here")]
+      : []),
     line("build", "build", oneLine(claims.build), "version as the program names itself"),
     line("expires", "expires", `in ${claims.expires_at - appraisedAt} s`, "its keys turn over hourly"),
   ];
@@ -88,6 +91,12 @@ export const explainCluster = (genesis: Genesis): string =>
   genesis.development
     ? "a DEVELOPMENT cluster: its operator can read everything"
     : `${genesis.threshold} of ${genesis.custodians.length} custodians can recover its keys`;
+
+/** Who watches the log of a cluster, by name. */
+export function explainWitnesses({ witnesses, cosignatures }: Genesis): string {
+  if (witnesses.length === 0) return "none";
+  return `${cosignatures} of ${witnesses.length}: ${witnesses.map((key) => key.split("+")[0]).join(", ")}`;
+}
 
 /** What the hardware vouches for. */
 export function explainReport(kind: PlatformKind, report: Report): readonly Line[] {
