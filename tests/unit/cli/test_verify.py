@@ -11,7 +11,8 @@ from strongroom.cli.verify import look
 from strongroom.client.explanation import explain_acceptance
 from strongroom.client.release import REGISTERS, Release
 from strongroom.protocol.errors import Number, Untrusted
-from tests.support.evidence import NOW
+from tests.support import policies
+from tests.support.evidence import NOW, Cluster
 from tests.support.seen import REPORTS, cluster, genuine, intel
 
 BEST = {"intel": intel(tcb_status="UpToDate")}
@@ -124,3 +125,16 @@ def test_genuine_evidence_by_a_policy_that_names_it_is_accepted():
     other = look(vault.evidence(), "authenticator", policy, None, NOW)
     assert other.refusal is not None
     assert "authenticator was expected" in other.refusal.reason
+
+
+def test_a_vault_with_other_witnesses_than_the_policy_names_is_refused():
+    keys = [policies.witness_key(at) for at in range(2)]
+    vault = Cluster("vault", witnesses=keys, cosignatures=2)
+    authenticator = cluster("authenticator")
+    named = TrustPolicy(1, "insecure", vault.policy(), authenticator.policy(), keys, 2)
+    assert look(vault.evidence(), None, named, None, NOW).refusal is None
+    assert look(authenticator.evidence(), None, named, None, NOW).refusal is None
+    unnamed = TrustPolicy(1, "insecure", vault.policy(), authenticator.policy(), [], 0)
+    found = look(vault.evidence(), None, unnamed, None, NOW)
+    assert found.refusal is not None
+    assert "a witness that the policy does not name" in found.refusal.reason
