@@ -7,15 +7,18 @@ import sqlite3
 import pytest
 
 from strongroom.cli.audit_sources import Named, opened
+from strongroom.cli.terminal import Failure
 from strongroom.client.audit import rows
 from strongroom.client.audit.log import Audit, found
 from strongroom.client.audit.rows import KeptHashes, audit_rows
 from strongroom.enclave.runtime.ring import RING_KEY
 from strongroom.enclave.vault import buckets
 from strongroom.enclave.vault.ledger import HEAD_KEY
+from strongroom.host.store.postgres import PostgresStore
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.link import Commit, Put
+from tests.support import postgres
 from tests.support.logs import findings, states
 from tests.support.vault import SECRET, fresh, stored
 from tests.support.world import for_bob
@@ -34,6 +37,7 @@ async def audit(world, path, note=None):
     genesis = parse_evidence(await world.vault.evidence())[0].genesis
     async with opened(Named(None, str(path), None)) as there:
         assert there.genesis == genesis
+        assert there.snapshot is not None
         kept = KeptHashes(there.snapshot)
         looking = Audit(found(genesis, {world.vault_cluster}), now=2**33)
         report = await looking.run(there.log, note=note, watchers=[kept])
@@ -199,6 +203,28 @@ async def test_an_audit_changes_nothing_and_takes_a_copy_that_can_not_be_written
     finally:
         folder.chmod(0o700)
     assert (folder / "strongroom.sqlite3").read_bytes() == before
+
+
+@pytest.mark.needs("postgres")
+async def test_postgresql_is_audited_by_the_same_checks(world, postgres_server):
+    _, key = await stored(world)
+    server = postgres_server
+    server.sql("CREATE DATABASE audited")
+    url = server.url("audited").replace("strongroom@", f"strongroom:{postgres.PASSWORD}@")
+    store = await PostgresStore.open(url)
+    puts = [Put(key, 0, row.version, row.sealed) for key, row in world.vault.host.rows.items()]
+    await store.commit(Commit(puts, 0, world.vault.host.log))
+    await store.close()
+    report = await audit(world, url, world.vault.enclave._door._service.checkpoint())
+    assert set(states(report).values()) <= {"holds", "not checked"}, states(report)
+    server.sql(f"UPDATE rows SET version = 7 WHERE key = '\\x{key.hex()}'", "audited")
+    report = await audit(world, url)
+    assert f"row {key.hex()} is a newer one: version 7, and the index lists 1" in findings(report, "rows")
+    server.sql("UPDATE strongroom SET schema_version = 99", "audited")
+    with pytest.raises(Failure, match="schema version 99"):
+        await audit(world, url)
+    with pytest.raises(Failure, match="not one of a Vault"):
+        await audit(world, url.replace("/audited", "/postgres"))
 
 
 def test_the_auditor_finds_rows_where_the_vault_puts_them():

@@ -56,8 +56,7 @@ class Scenery:
         for _ in range(stores):
             name = os.urandom(16)
             await wire.ask(self.it.store(ticket, [name], instructions, size=64))
-            addresses = [ById(id=name)]
-            await wire.ask(Collect(request_id=os.urandom(16), tickets=[ticket], addresses=addresses))
+            await wire.ask(Collect(request_id=os.urandom(16), tickets=[ticket], addresses=[ById(id=name)]))
         wire.close()
 
     async def run(self, *arguments):

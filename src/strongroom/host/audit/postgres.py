@@ -10,7 +10,8 @@ import asyncpg
 
 from strongroom.host.store.port import CannotOpen, SchemaMismatch
 from strongroom.host.store.postgres_schema import STEPS
-from strongroom.host.store.postgres_session import CONNECT_SECONDS, servers
+from strongroom.host.store.postgres_session import CONNECT_SECONDS
+from strongroom.host.store.postgres_url import servers
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.link import Row
 
