@@ -130,14 +130,19 @@ async def test_a_proof_that_is_left_out_or_made_up_is_noticed(vault, monkeypatch
         assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
 
 
-async def test_a_session_that_replaces_another_is_asked_too(vault, monkeypatch):
-    client = vault.client(monkeypatch)
+@pytest.mark.parametrize("forget", [False, True])
+async def test_a_session_that_replaces_another_is_asked_too(vault, monkeypatch, forget):
+    """A program that runs remembers by itself, whatever became of its file."""
+    checkpoints = MemoryCheckpoints()
+    client = vault.client(monkeypatch, checkpoints)
     await client.ask(QUESTION, Described)
     vault.now += 3600
     vault.cluster.evidence = lambda genuine=vault.cluster.evidence: genuine(
         vault.cluster.claims(expires_at=vault.now + 3600), issued_at=vault.now
     )
     vault.log = vault.log.fork(3, 9)
+    if forget:
+        checkpoints.set_aside(vault.log.origin)
     assert (await refusal(client)).number is Number.ROLLED_BACK
 
 
