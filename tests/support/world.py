@@ -19,6 +19,7 @@ from strongroom.enclave.authenticator import build_authenticator
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.enclave import Enclave
+from strongroom.enclave.runtime.ring import RING_KEY, Ring, open_ring
 from strongroom.enclave.vault import build_vault
 from strongroom.enclave.vault.buckets import bucket_key
 from strongroom.enclave.vault.ledger import HEAD_KEY
@@ -36,7 +37,7 @@ from strongroom.protocol.instructions import (
     OidcSecret,
     method_digest,
 )
-from strongroom.protocol.leaves import Entry, EntryLeaf, parse_leaf
+from strongroom.protocol.leaves import Entry, EntryLeaf, log_origin, parse_leaf
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Put, Row, Start
 from strongroom.protocol.link import encode as encode_link
@@ -178,6 +179,15 @@ class Instance:
 
     async def evidence(self) -> bytes:
         return await self.enclave.handle(Operation.EVIDENCE, b"")
+
+    @property
+    def ring(self) -> Ring:
+        """The open ring, also before anything is served."""
+        return open_ring(self.platform, self.host.rows[RING_KEY].sealed, self.role)[0]
+
+    @property
+    def ring_origin(self) -> str:
+        return log_origin(self.ring.cluster_id)
 
 
 class RawClient:

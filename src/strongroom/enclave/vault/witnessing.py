@@ -180,8 +180,11 @@ class Witnessing:
             raise Unavailable(Number.LEASE_ENDED)
 
     def _has_ended(self) -> bool:
-        passed = max(self._loop.time() - self._renewed[0], self._clock.now() - self._renewed[1])
-        return passed > LEASE or self._releases > LEASE_RELEASES
+        return self._since(*self._renewed) > LEASE or self._releases > LEASE_RELEASES
+
+    def _since(self, made: float, at: int) -> float:
+        """Seconds since a moment by the loop and by the clock, whichever are more."""
+        return max(self._loop.time() - made, self._clock.now() - at)
 
     async def _keep_lease(self, beat: Callable[[], Awaitable[None]]) -> None:
         """Have something to cosign when nobody else writes."""
@@ -190,7 +193,8 @@ class Witnessing:
                 async with asyncio.timeout(LEASE / 4):
                     await self._tired.wait()
             self._tired.clear()
-            if not self._waiting:
+            # One that has waited for long does not renew a lease when it is cosigned at last.
+            if not self._waiting or self._since(*self._waiting[-1][1:]) > LEASE / 4:
                 with suppress(StrongroomError):
                     await beat()
 
