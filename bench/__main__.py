@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from bench import appraisal, before, beside, decisions, million, page, vault
+from bench import appraisal, before, beside, decisions, million, page, vault, witnesses
 from bench.calibration import slowness
 from bench.figures import SECONDS
 
@@ -27,8 +27,9 @@ PARTS: Final[dict[str, Callable[[], int | None]]] = {
     "beside": beside.main,
     "before": before.main,
     "million": million.main,
+    "witnesses": witnesses.main,
 }
-ALL: Final = ("appraisal", "vault", "decisions", "page", "beside")
+ALL: Final = ("appraisal", "vault", "decisions", "page", "beside", "witnesses")
 """The others take long, or ask for the history of the source."""
 
 

@@ -20,7 +20,10 @@ class Connection:
         self._writer.close()
 
     async def request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer."""
+        """Status and body of the answer. On a new connection, where the server has closed this one as idle."""
+        if self._reader.at_eof():
+            self.close()
+            await self.open()
         head = f"{method} {path} HTTP/1.1\r\n{self._head}content-length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -59,12 +61,18 @@ class Server:
         *,
         database: str = "",
         witnesses: Path | None = None,
+        founded: Callable[[str], None] | None = None,
     ) -> None:
-        """`database` is a URL; without one the rows are in `data`. `witnesses` is a policy file."""
+        """`database` is a URL; without one the rows are in `data`.
+
+        `witnesses` is a policy file; with it comes what to do with the verifier key of a new Vault's log, which does
+        not serve before the witnesses have heard of it.
+        """
         self.role = role
         self._arguments = (data, platform, owner)
         self._database = database
         self._witnesses = witnesses
+        messages = data.with_suffix(".stderr")
         began = time.perf_counter()
         self._process = subprocess.Popen(
             [
@@ -72,8 +80,11 @@ class Server:
                 *(database, "" if witnesses is None else witnesses),
             ],
             stdout=subprocess.PIPE,
+            stderr=messages.open("w") if founded else None,
             text=True,
         )
+        if founded is not None:
+            founded(self._log_of(messages))
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -81,6 +92,14 @@ class Server:
         self.url: str = json.loads(line)["url"]
         self.start_seconds = time.perf_counter() - began
         self.pids = [self._process.pid, *children(self._process.pid)]
+
+    def _log_of(self, messages: Path) -> str:
+        """Verifier key of the log of a new Vault, as it tells its operator."""
+        while not (found := re.search(r"the log's verifier key is (\S+)\n", messages.read_text())):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the {self.role} did not start: {messages.read_text()}")
+            time.sleep(0.05)
+        return found[1]
 
     def cpu_seconds(self) -> list[float]:
         """User and system time of the host process and of the enclave process."""

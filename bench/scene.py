@@ -4,11 +4,13 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.database import postgresql
 from bench.processes import Server, cpu_of
+from bench.watchers import policy_of, tell, watchers
 from bench.wire import Wire, fetch_evidence
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.methods import oidc_method
@@ -149,22 +151,32 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(store: str = "sqlite") -> AsyncIterator[Scene]:
-    """`store`: where the Vault keeps its rows, "sqlite" or "postgresql"; the Authenticator always has a file."""
+async def scene(store: str = "sqlite", witnesses: str = "0", cosignatures: str = "0") -> AsyncIterator[Scene]:
+    """`store`: where the Vault keeps its rows, "sqlite" or "postgresql"; the Authenticator always has a file.
+
+    So many `witnesses` run, and so many `cosignatures` it takes.
+    """
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         owner = SigningKey.generate()
         platform = InsecureSoftware("vault", root / "platform")
         database = stack.enter_context(postgresql()) if store == "postgresql" else None
         url = "" if database is None else database.url
+        watched = stack.enter_context(watchers(root, int(witnesses)))
+        watching: dict[str, Any] = {}
+        if watched:
+            policy = root / "witnesses"
+            policy.write_text(policy_of(watched, int(cosignatures)))
+            watching = {"witnesses": policy, "founded": partial(tell, watched)}
         servers = [
-            Server("vault", root / "vault", root / "platform", owner.public.hex(), database=url),
+            Server("vault", root / "vault", root / "platform", owner.public.hex(), database=url, **watching),
             Server("authenticator", root / "authenticator", root / "platform", owner.public.hex()),
         ]
         found: Scene | None = None
         try:
             async with Issuer(Clock(platform)).serving() as issuer:
                 found = Scene(servers[0], servers[1], issuer, platform, owner)
+                found.others = {f"witness {number}": one.pid for number, one in enumerate(watched)}
                 if database is not None:
                     found.others["postgresql"] = database.pid
                 for role, server in zip(("vault", "authenticator"), servers, strict=True):

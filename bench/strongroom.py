@@ -88,6 +88,10 @@ class Ours:
 
         return await self._load(seconds, update, clients)
 
+    async def alone(self, seconds: float) -> dict[str, Any]:
+        """Updates by one client."""
+        return await self.update(seconds, clients=1)
+
     async def fill(self, count: int) -> dict[str, Any]:
         """Store records until there are `count`: by the front door, many in a message."""
         began = time.monotonic()
@@ -149,7 +153,7 @@ class Ours:
 async def main(options: dict[str, str]) -> None:
     async with scene(**options) as it:
         ours = await Ours(it).open()
-        names = ("store", "collect", "update", "fill", "restart", "memory")
+        names = ("store", "collect", "update", "alone", "fill", "restart", "memory")
         await take_turns({name: getattr(ours, name) for name in names})
 
 
