@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,7 +21,14 @@ from strongroom.protocol.errors import WORDS, Number
 
 READY_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 10.0
-_ALARMS: Final = tuple(WORDS[number][0] for number in (Number.INTEGRITY, Number.ROLLED_BACK, Number.CLOCK))
+_END_SECONDS: Final = 5.0
+_ALARMS: Final = (
+    *(WORDS[number][0] for number in (Number.INTEGRITY, Number.ROLLED_BACK, Number.CLOCK, Number.CONFLICT)),
+    "parts of the database are of different times",
+    "does not open on this platform",
+)
+"""What a Vault, and the host that starts it, say of a database that was tampered with. A conflict: at its start nobody
+else writes, so the log is not as long as the head row says."""
 _REFUSED_BY_WITNESSES: Final = (Trouble.LATER.value, Trouble.FORKED.value)
 _ERROR: Final = re.compile(r"^error: (.*)$", re.MULTILINE)
 
@@ -41,7 +49,12 @@ class DidNotStart(Exception):
     @property
     def by_witnesses(self) -> bool:
         """Whether it would have started, had its witnesses not refused."""
-        return any(words in (self.log or "") for words in _REFUSED_BY_WITNESSES)
+        return names_witnesses(self.log or "")
+
+
+def names_witnesses(log: str) -> bool:
+    """Whether a Vault's log says that a witness refuses: it has seen more than this Vault, or something else."""
+    return any(words in log for words in _REFUSED_BY_WITNESSES)
 
 
 class Server:
@@ -85,9 +98,12 @@ class Server:
     def log(self) -> str:
         return read_log(self._log)
 
-    @property
-    def ended(self) -> bool:
-        return self._process.returncode is not None
+    async def ended_by_witnesses(self) -> bool:
+        """Whether it has ended, or does so in a moment, because a witness refuses."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
+        return self._process.returncode is not None and names_witnesses(self.log)
 
     async def stop(self) -> None:
         """In order, as an operator would."""

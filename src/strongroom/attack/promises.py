@@ -132,7 +132,7 @@ PROMISES: Final[Mapping[str, Mapping[Scenario, Promise]]] = {
     "reorder-commits": _always(_AT_START),
     "replay-commit": _always(_AT_START),
     # Time.
-    "clock-back": _always(_AT_START),
+    "clock-back": _always(_CLIENT),
     "clock-back-running": _always(_AT_READ),
     "clock-forward": _always(_CLIENT),
     "clock-forward-running": _by_witnesses(_NO_CLOCK, _AT_READ),

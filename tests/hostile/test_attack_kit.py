@@ -1,0 +1,95 @@
+"""The kit that attacks a deployment, run on this machine: what is promised of each attack holds, and the kit can tell.
+
+Servers are real processes. What the kit says of a Vault without a defence was tried by hand with each defence taken out
+of a copy; here it is held to what it makes of outcomes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from strongroom.attack.outcomes import Verdict, harmless, judge, noticed, unnoticed
+from strongroom.attack.promises import HARMLESS, PROMISES, Promise, Scenario, When, Who
+from strongroom.attack.run import ATTACKS, chosen
+from tests.support.command import environment, strongroom
+
+SECONDS = 600
+
+AT_START = Promise(Who.VAULT, When.AT_START)
+NOT_PROMISED = Promise(Who.NOBODY, When.NEVER, why="for a reason")
+
+
+def attacked(tmp_path, *arguments):
+    """Exit status of `strongroom attack …`, and what it found, by attack."""
+    done = subprocess.run(
+        [sys.executable, "-m", "strongroom.cli", "attack", *arguments, "--json"],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    (lines,) = json.loads(done.stdout).values()
+    return done.returncode, {line["attack"]: line for line in lines}
+
+
+def failures(lines):
+    return {name: line["said"] for name, line in lines.items() if line["verdict"] == Verdict.FAIL}
+
+
+def test_every_attack_without_witnesses_is_noticed_as_documented(tmp_path):
+    status, lines = attacked(tmp_path, "--local", "--scenario", "no-witness")
+    assert failures(lines) == {}
+    assert status == 0
+    assert set(lines) == {one.name for one in chosen(Scenario.ALONE, ())}
+    assert {name for name, line in lines.items() if line["verdict"] == Verdict.NOT_RUN} == set()
+    # What is not promised is said, with the reason.
+    assert lines["old-database-newcomer"]["verdict"] == Verdict.NOT_PROMISED
+    assert lines["old-database-newcomer"]["why_not"]
+
+
+def test_two_of_three_witnesses_notice_what_a_vault_alone_can_not(tmp_path):
+    only = ["old-database-newcomer", "clone", "lying-witness", "cut-off", "old-record"]
+    status, lines = attacked(
+        tmp_path, "--local", "--scenario", "two-of-three", *(part for name in only for part in ("--only", name))
+    )
+    assert failures(lines) == {}
+    assert status == 0
+    assert set(lines) == set(only)
+    assert lines["old-database-newcomer"]["noticed_by"] == Who.WITNESS
+
+
+def test_there_is_an_attack_for_every_promise_and_a_promise_for_every_attack():
+    assert set(PROMISES) == set(ATTACKS)
+    assert all(promised for promised in PROMISES.values())
+    for name, promised in PROMISES.items():
+        for scenario, promise in promised.items():
+            assert promise.who is not Who.NOBODY or promise.harmless or promise.why, (name, scenario)
+
+
+@pytest.mark.parametrize(
+    ("promise", "seen", "verdict"),
+    [
+        (AT_START, noticed(Who.VAULT, When.AT_START, "…"), Verdict.OK),
+        (AT_START, unnoticed("it was served"), Verdict.FAIL),
+        (AT_START, harmless("nothing came of it"), Verdict.FAIL),
+        (AT_START, noticed(Who.CLIENT, When.AT_START, "…"), Verdict.FAIL),
+        (AT_START, noticed(Who.VAULT, When.NEXT_READ, "…"), Verdict.FAIL),
+        (HARMLESS, harmless("the true answer"), Verdict.OK),
+        (HARMLESS, noticed(Who.VAULT, When.AT_ONCE, "…"), Verdict.OK),
+        (HARMLESS, unnoticed("two sessions with the same keys"), Verdict.FAIL),
+        (NOT_PROMISED, unnoticed("it was served"), Verdict.NOT_PROMISED),
+        (NOT_PROMISED, noticed(Who.CLIENT, When.AT_START, "…"), Verdict.OK),
+    ],
+)
+def test_what_went_unnoticed_otherwise_than_promised_fails(promise, seen, verdict):
+    assert judge(promise, seen) is verdict
+
+
+def test_a_database_is_attacked_only_by_who_says_that_it_is_theirs(tmp_path):
+    ran = strongroom(
+        "attack", "http://127.0.0.1:1", "--trust", "t", "--namespace", "n", "--instructions", "i", "--ssh-key", "k",
+        "--database", "d", "--stop", "true", "--start", "true", cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.status == 2
+    assert "--yes-this-deployment-is-mine" in ran.err
