@@ -20,6 +20,7 @@ import pytest
 
 from bench.scene import RULES, scene
 from strongroom.cli.main import run
+from strongroom.client.attacks import Attack, save_attack
 from strongroom.client.audit.syslog import message_of
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.leaves import log_verifier
@@ -348,3 +349,36 @@ def test_a_directory_that_was_never_a_log_and_files_that_are_none(tmp_path):
     assert run("--evidence", tmp_path / "text").status == 2
     (tmp_path / "checkpoint").write_bytes(b"hello")
     assert run("--dir", tmp_path).status == 11
+
+
+def test_evidence_that_a_client_saved_is_verified_and_explained(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    made = MadeLog().grow()
+    known = made.signed()
+    made.leaves = made.leaves[:-1]
+    made.commit()
+    attack = Attack(
+        finding="forked",
+        known=known,
+        shown=made.signed(),
+        proof=(),
+        evidence=made.cluster.evidence(),
+        url="https://vault.example.com",
+        noticed_at=made.at,
+        version="strongroom test",
+    )
+    save_attack(attack)
+    (file,) = (tmp_path / "strongroom" / "attacks").iterdir()
+    ran = audit("--evidence", file)
+    assert ran.status == 0, ran.err
+    assert b"PROVEN: the key of this log signed two histories" in b" ".join(ran.out.split())
+    steps = json.loads(audit("--evidence", file, "--json").out)["steps"]
+    assert steps[0]["value"] == "forked"
+    file.write_text(file.read_text().replace('"forked"', '"shorter"'))
+    assert audit("--evidence", file).status == 11
+
+
+def test_a_password_is_not_taken_where_others_read_it():
+    ran = audit("--database", "postgresql://a:secret@127.0.0.1/b", "--cluster", "00" * 32)
+    assert ran.status == 2
+    assert "secret" not in ran.err

@@ -38,6 +38,7 @@ from strongroom.client.audit.tiles import HashTile
 from strongroom.client.checkpoints import KeptCheckpoints
 from strongroom.client.freshness import explain_attack
 from strongroom.client.state import state_folder
+from strongroom.host.store.postgres_url import names_password
 from strongroom.protocol.errors import Untrusted
 
 _STYLES: Final[dict[State, str]] = {
@@ -118,6 +119,11 @@ def audit(
         _explain(evidence, as_json)
         return
     settings = load_settings(config)
+    if database is not None and names_password(database):
+        raise Failure(
+            "--database: whoever lists the processes of this machine would read the password",
+            "leave it out, and have it in PGPASSWORD or ~/.pgpass",
+        )
     source = Named(url, database, directory).or_configured(settings)
     clusters = accepted_clusters(cluster, trust, settings)
     report = asyncio.run(
