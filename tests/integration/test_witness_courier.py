@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from strongroom.host.witness.courier import CALL_SECONDS, EXCHANGE_SECONDS, GRACE_SECONDS, Witnesses
+from strongroom.host.witness import courier
+from strongroom.host.witness.courier import CALL_SECONDS, EXCHANGE_SECONDS, Witnesses
 from strongroom.host.witness.policy import Policy, WitnessAt
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.notes import (
@@ -158,11 +159,10 @@ async def test_a_witness_that_does_not_know_the_log_says_what_to_configure(tmp_p
             witness_here(tmp_path / known.origin.replace("/", "-"), known) as witness,
             asking(log, place(witness)) as witnesses,
         ):
-            witnesses.log = str(log.verifier)
             assert await witnesses.cosign(log.note()) == b""
             (problem,) = witnesses.problems()
             assert words in problem
-            assert f"--log {log.verifier}" in problem
+            assert "--log VKEY" in problem
 
 
 async def test_one_of_three_that_is_gone_holds_nobody_up(tmp_path, log, caplog):
@@ -177,32 +177,56 @@ async def test_one_of_three_that_is_gone_holds_nobody_up(tmp_path, log, caplog):
             assert len(caplog.records) == 1
 
 
-async def test_nobody_waits_for_one_that_is_slow_and_it_is_still_heard(tmp_path, log):
-    """A witness that takes longer than the grace is cut off from nothing: its answer is heard, and nobody queues."""
+SLOW = 1.5
+"""Seconds: within the time that an exchange may take, and far more than the others take on a busy machine."""
+
+
+@contextlib.asynccontextmanager
+async def slow():
+    """URL of a witness that takes its time, and what it was asked."""
     asked = []
 
     async def slowly(body):
         asked.append(body)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(SLOW)
         return said(404, "")
 
+    async with answering(slowly) as url:
+        yield url, asked
+
+
+async def seconds_of(witnesses, note):
+    begun = time.monotonic()
+    await witnesses.cosign(note)
+    return time.monotonic() - begun
+
+
+async def test_nobody_waits_for_one_that_is_slow_and_it_is_still_heard(tmp_path, log):
     async with (
         three(tmp_path, log) as each,
-        answering(slowly) as url,
+        slow() as (url, asked),
         asking(log, *map(place, each[:2]), (STRANGER, url)) as witnesses,
     ):
         begun = time.monotonic()
-        for size in range(1, 40):
+        for size in range(1, 11):
             assert counted(log.note(size), await witnesses.cosign(log.note(size)), *each) == 2
-        took = time.monotonic() - begun
-        assert took < 40 * GRACE_SECONDS + 1
-        await asyncio.sleep(1)
+        assert time.monotonic() - begun < 10 * SLOW / 2
+        await asyncio.sleep(2 * SLOW)
         assert "does not know this log" in witnesses.problems()[0]
-        assert len(asked) <= 2 + took / 0.4
-        assert b"\n39\n" in asked[-1], "the newest is asked, what waited before it is not"
-        begun = time.monotonic()
-        await witnesses.cosign(log.note(50))
-        assert time.monotonic() - begun < GRACE_SECONDS
+        assert b"\n10\n" in asked[-1], "the newest is asked, what waited before it is not"
+        assert len(asked) < 10
+
+
+async def test_the_rest_are_given_a_moment_but_one_known_to_be_slow_is_not(tmp_path, log, monkeypatch):
+    monkeypatch.setattr(courier, "GRACE_SECONDS", 2 * SLOW)
+    async with (
+        three(tmp_path, log) as each,
+        slow() as (url, _),
+        asking(log, *map(place, each), (STRANGER, url), enough=2) as witnesses,
+    ):
+        assert await seconds_of(witnesses, log.note(5)) >= SLOW
+        assert await seconds_of(witnesses, log.note(6)) < SLOW
+        assert counted(log.note(7), await witnesses.cosign(log.note(7)), *each) == 3
 
 
 async def test_one_that_never_answers_is_given_up(log):
@@ -274,7 +298,9 @@ async def test_one_that_comes_back_is_told_too(tmp_path, log, caplog):
                 with witness_process(tmp_path / "w", log, port=int(url.rsplit(":", 1)[1])):
                     assert await witnesses.cosign(log.note(7))
             assert witnesses.problems() == []
-            assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+            (gone, back) = (record.getMessage() for record in caplog.records)
+            assert "connect" in gone
+            assert back == "witness witness.example/w1 cosigns again"
 
 
 async def test_what_is_no_checkpoint_is_sent_to_nobody(tmp_path, log):

@@ -37,6 +37,7 @@ IDLE_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 3
 """The size that we remember, the one that the witness tells, and one more if that changes meanwhile."""
 _MAX_ANSWER: Final = 64 * 1024
+_CONFIGURE: Final = ": configure it with --log VKEY, the verifier key that this Vault tells when it starts"
 _SIZE: Final = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 _log: Final = logging.getLogger("strongroom.host.witness")
 
@@ -68,8 +69,6 @@ class Witnesses:
         tls = ssl.create_default_context() if any(at.url.startswith("https:") for at in policy.witnesses) else None
         self._witnesses = [_Asked(at, store, tls) for at in policy.witnesses]
         self._tasks: set[asyncio.Task[str | None]] = set()
-        self.log = "VKEY"
-        """Verifier key of the log, for what operators are told; whoever learns it says it here."""
 
     async def cosign(self, note: bytes) -> bytes:
         """Signature lines under this signed checkpoint: of all who answer until enough have, and a moment longer.
@@ -78,7 +77,7 @@ class Witnesses:
         """
         signed = parse_checkpoint(note)
         loop = asyncio.get_running_loop()
-        tasks = {loop.create_task(witness.ask(signed, self.log)): witness for witness in self._witnesses}
+        tasks = {loop.create_task(witness.ask(signed)): witness for witness in self._witnesses}
         for task in tasks:  # who is too late is still heard: next time it is known what it has
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -135,7 +134,7 @@ class _Asked:
     def close(self) -> None:
         self._line.close()
 
-    async def ask(self, signed: SignedCheckpoint, log: str) -> str | None:
+    async def ask(self, signed: SignedCheckpoint) -> str | None:
         """Its signature line; None when it gives none, or when a newer checkpoint came while this one waited."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         begun = loop.time()
@@ -147,7 +146,7 @@ class _Asked:
                 self._next = None
             try:
                 async with asyncio.timeout(CALL_SECONDS):
-                    line = await self._ask(signed, log)
+                    line = await self._ask(signed)
             except _Failed as failed:
                 self._found(failed.trouble, failed.text)
             except StrongroomError as error:
@@ -160,7 +159,7 @@ class _Asked:
                 return line
         return None
 
-    async def _ask(self, signed: SignedCheckpoint, log: str) -> str:
+    async def _ask(self, signed: SignedCheckpoint) -> str:
         """Raises `_Failed`, `StrongroomError` from the database."""
         size = signed.checkpoint.size
         old = min(self._size, size)
@@ -173,7 +172,7 @@ class _Asked:
                 return line
             told = _SIZE.fullmatch(answer.body) if answer.status == 409 else None
             if told is None:
-                raise _failed(answer.status, log)
+                raise _failed(answer.status)
             self._size = old = int(told[1])
             if old > size:
                 more = f": {old} entries, not {size}. The database was rolled back, or another instance runs"
@@ -199,7 +198,7 @@ class _Asked:
             return
         self.trouble = trouble
         if trouble is None:
-            _log.info("witness %s cosigns again", self.name)
+            _log.warning("witness %s cosigns again", self.name)  # as loud as the trouble was
         else:
             _log.warning("witness %s %s", self.name, text)
 
@@ -231,8 +230,10 @@ class _Line:
                 return await self._exchange(request)
         except TimeoutError:
             raise _Failed(Trouble.UNREACHABLE, f" within {EXCHANGE_SECONDS:.0f} s") from None
-        except (OSError, ValueError) as error:  # ValueError: no host's name
-            raise _Failed(Trouble.UNREACHABLE, f": {error}") from None
+        except OSError as error:
+            raise _Failed(Trouble.UNREACHABLE, f": {(error.strerror or str(error)).lower()}") from None
+        except ValueError:
+            raise _Failed(Trouble.UNREACHABLE, ": its URL names no host") from None
         except ConnectionLost:
             raise _Failed(Trouble.UNREACHABLE, ": it closed the connection") from None
 
@@ -290,13 +291,13 @@ def _request(old: int, proof: Sequence[bytes], signed: SignedCheckpoint) -> byte
     return f"old {old}\n{hashes}\n".encode() + signed.note
 
 
-def _failed(status: int, log: str) -> _Failed:
+def _failed(status: int) -> _Failed:
     """What an answer means that is neither a cosignature nor a size."""
     match status:
         case 404:
-            return _Failed(Trouble.UNKNOWN_LOG, f": configure it with --log {log}")
+            return _Failed(Trouble.UNKNOWN_LOG, _CONFIGURE)
         case 403:
-            return _Failed(Trouble.OTHER_KEY, f": configure it with --log {log}")
+            return _Failed(Trouble.OTHER_KEY, _CONFIGURE)
         case 409 | 422:
             return _Failed(Trouble.FORKED, ": the database was restored and written to, or another instance runs")
         case _:
