@@ -108,8 +108,25 @@ USES: tuple[Use, ...] = (
             ("version (8, big-endian)", bytes(7) + b"\x02"),
         ),
     ),
-    Use(Domain.LOG_RUN, "digest: row key that a log batch is sealed under", (("run (16)", _of(0x60, 16)),)),
-    Use(Domain.LOG_ENTRY, "digest: chain of log batches", _exact("log batch")),
+    Use(Domain.LOG_KEY, "derive: seed of the key that signs checkpoints of the log; key material is the handle key"),
+    Use(Domain.LOG_ENTRY, "digest: stands for the row key where an entry of the log is sealed"),
+    Use(Domain.LOG_COMMITMENT, "digest: what a leaf says of its entry in public", _exact("entry")),
+    Use(Domain.HEAD_HANDLE, "digest: row of the head of a shard", (("shard (8)", bytes(8)),)),
+    Use(
+        Domain.BUCKET_HANDLE,
+        "digest: row of a bucket of the index",
+        (("shard (8)", bytes(8)), ("number (8)", (5).to_bytes(8, "big"))),
+    ),
+    Use(
+        Domain.BUCKET,
+        "digest: a leaf of the index's tree",
+        (
+            ("number (8)", (5).to_bytes(8, "big")),
+            ("row version (8)", (2).to_bytes(8, "big")),
+            ("listings (88 each)", _of(0xC0, 88)),
+        ),
+    ),
+    Use(Domain.ROW, "digest: a row as the index lists it", (("sealed row, exact bytes", _of(0xD0, 64)),)),
     Use(Domain.PAYLOAD, "digest: payload of `store`", (NAMESPACE, ("item, exact bytes", SMALL_MAP))),
     Use(
         Domain.PAYLOAD,

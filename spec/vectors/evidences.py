@@ -28,7 +28,7 @@ from strongroom.protocol.evidence import (
     report_data,
 )
 from strongroom.protocol.limits import MAX_EVIDENCE, MAX_EVIDENCE_AHEAD
-from strongroom.protocol.primitives import Domain, KemKey, SigningKey, fingerprint
+from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, fingerprint
 
 NOW = 1_790_000_000
 HERE = "evidence/"
@@ -48,6 +48,7 @@ def genesis(**fields: Any) -> bytes:
         "threshold": 1,
         "approvers": [],
         "approvals": 0,
+        "log_key": NoteKey(fixed("log seed")).public,
         "witnesses": [],
         "cosignatures": 0,
         "development": True,
