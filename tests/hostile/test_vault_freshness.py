@@ -46,7 +46,9 @@ async def test_an_older_row_in_its_own_place_with_its_own_version_is_refused(wor
     address, key = await stored(world)
     old = world.vault.host.rows[key]
     alice = await world.client("alice")
-    await alice.update(address, 1, instructions=world.instructions(permit("update", "delete", email="alice@example.com")))
+    await alice.update(
+        address, 1, instructions=world.instructions(permit("update", "delete", email="alice@example.com"))
+    )
     world.vault.host.rows[key] = old
     if restarted:
         await world.vault.start()
@@ -345,6 +347,7 @@ async def test_commits_say_what_the_database_must_hold(world):
     assert sum(leaf.unticketed for leaf in commits) == 1
     await world.vault.start()
     last = parse_leaf(world.vault.host.log[-1])
+    assert isinstance(last, CommitLeaf)
     assert (last.start, last.owner == commits[-1].owner) == (True, False)
 
 
@@ -371,7 +374,9 @@ async def test_an_owner_sees_every_collect_and_every_denial_each_proven_to_be_in
     signed = verify_checkpoint(answer.checkpoint, the_verifier(world)).checkpoint
     for one in answer.entries:
         verify_inclusion(one.index, leaf_hash(one.leaf), signed.size, signed.root, one.proof)
-        assert parse_leaf(one.leaf).commitment == commitment(one.opened)
+        leaf = parse_leaf(one.leaf)
+        assert isinstance(leaf, EntryLeaf)
+        assert leaf.commitment == commitment(one.opened)
     older = await trail(alice, address, place=entries[1].previous, limit=1)
     assert [decode(one.opened, Entry, limit=4096).number for one in older.entries] == [2]
 
