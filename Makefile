@@ -16,6 +16,7 @@ test: lint page ## everything: lint, vectors, all tests; says what it could not 
 	@$(BIN)/python -m tools.node tests/idp web
 	@$(BIN)/python -m tools.chromium
 	@$(BIN)/python -m tools.directories
+	@$(BIN)/python -m tools.postgres
 	@$(BIN)/python -m tools.openssh
 	@$(BIN)/python spec/vectors/generate.py --check
 	@$(BIN)/pytest -n 2 --durations 15
