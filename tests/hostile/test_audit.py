@@ -1,15 +1,21 @@
 """Logs that were bent, and whether an audit names what was done to them."""
 
+import os
+
 import pytest
 
+from strongroom.client.audit import rows
 from strongroom.client.audit.log import Audit, found
+from strongroom.client.audit.report import Facts, Report
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import cluster_id
 from strongroom.protocol.leaves import EntryLeaf, parse_leaf
+from strongroom.protocol.link import Row
 from strongroom.protocol.notes import SignedCheckpoint, sign_checkpoint
-from strongroom.protocol.primitives import NoteKey
-from tests.support.evidence import changed
+from strongroom.protocol.primitives import Domain, NoteKey, digest
+from strongroom.protocol.tlog import Frontier
+from tests.support.evidence import Cluster, changed
 from tests.support.logs import MadeLog, Shown, Witness, audited, findings, states
 
 
@@ -265,3 +271,111 @@ async def test_without_a_checkpoint_nothing_vouches_for_the_leaves():
     assert states(report)["leaves"] == "holds"
     newer = await Audit(made.founding, now=made.at).run(Kept(made.leaves), note=made.note(4))
     assert states(newer)["root"] == "noticed"
+
+
+async def test_a_log_without_a_checkpoint_must_end_with_a_commit():
+    made = MadeLog().grow()
+    made.leaves.append(encode(EntryLeaf(commitment=bytes(32), sealed=b"")))
+
+    class Kept(Shown):
+        async def size(self):
+            return len(self.shown)
+
+    report = await Audit(made.founding, now=made.at).run(Kept(made.leaves), note=None)
+    assert "the log ends with 1 entries" in findings(report, "leaves")
+
+
+async def test_a_commit_of_another_shard_is_noticed():
+    made = MadeLog().grow()
+    made.commit(shard=1)
+    assert "shard goes from 0 to 1" in findings(await audited(made), "serials")
+
+
+def test_an_authenticators_genesis_statement_has_no_log():
+    cluster = Cluster("authenticator")
+    with pytest.raises(Untrusted, match="authenticator, which has no log"):
+        found(cluster.genesis, {cluster.id})
+
+
+# --- indexes that only who signs commits could have written, and databases that lie about them -------------------
+
+
+class MadeRows:
+    """A database of one bucket, or of as many as are written."""
+
+    def __init__(self):
+        self.rows = {rows.RING_KEY: Row(1, b"ring"), rows._HEAD_KEY: Row(1, b"head")}
+        self.kept = sorted(os.urandom(32) for _ in range(5))
+        for key in self.kept:
+            self.rows[key] = Row(3, b"sealed" + key)
+        self.buckets = [b"".join(map(self.listed, self.kept))]
+
+    def listed(self, key, last=0):
+        row = self.rows[key]
+        found = digest(Domain.ROW, row.sealed)
+        return key + row.version.to_bytes(8, "big") + found + bytes(8) + last.to_bytes(8, "big")
+
+    async def count(self):
+        return len(self.rows)
+
+    async def read(self, keys):
+        return [self.rows.get(key) for key in keys]
+
+    async def audit(self, size=10, **fields):
+        """Of what the last commit says to be so."""
+        tree = Frontier()
+        for number, content in enumerate(self.buckets):
+            self.rows[rows.bucket_key(number)] = Row(1, content)
+            tree.append(digest(Domain.BUCKET, number.to_bytes(8, "big"), (1).to_bytes(8, "big"), content))
+        made = MadeLog()
+        said = {"index_root": tree.root, "buckets": len(self.buckets), "ring": digest(Domain.ROW, b"ring")}
+        made.commit(**said | fields)
+        return Report(b"", Facts(), await rows.audit_rows(self, parse_leaf(made.leaves[0]), size))
+
+
+async def test_an_honest_index_holds():
+    assert set(states(await MadeRows().audit()).values()) == {"holds"}
+
+
+async def test_a_bucket_that_lists_rows_in_another_order_or_twice_is_named():
+    for order in ([1, 0, 2, 3, 4], [0, 0, 1, 2, 3, 4]):
+        made = MadeRows()
+        made.buckets = [b"".join(made.listed(made.kept[at]) for at in order)]
+        assert "twice, in another order" in findings(await made.audit(), "buckets")
+
+
+async def test_a_bucket_that_lists_rows_of_another_one_is_named():
+    made = MadeRows()
+    made.buckets = [*made.buckets, b""]
+    while {rows.bucket_of(key, 2) for key in made.kept} == {0}:
+        made = MadeRows()
+        made.buckets = [*made.buckets, b""]
+    assert "of another bucket" in findings(await made.audit(), "buckets")
+
+
+async def test_a_bucket_with_half_a_listing_is_named():
+    made = MadeRows()
+    made.buckets[0] += b"x"
+    assert "not made of listings" in findings(await made.audit(), "buckets")
+
+
+async def test_a_bucket_that_is_newer_than_the_log_is_named():
+    made = MadeRows()
+    made.buckets = [b"".join(made.listed(key, last=11) for key in made.kept)]
+    assert "newer than the log" in findings(await made.audit(size=10), "buckets")
+    assert states(await made.audit(size=11))["buckets"] == "holds"
+
+
+@pytest.mark.parametrize("buckets", [0, 9, 2**63 - 1])
+async def test_a_number_of_buckets_that_can_not_be_is_named_and_costs_nothing(buckets):
+    assert states(await MadeRows().audit(buckets=buckets))["index"] == "fails"
+
+
+async def test_buckets_that_are_gone_are_named():
+    made = MadeRows()
+    assert "bucket 1 is gone" in findings(await made.audit(buckets=2), "buckets")
+
+
+async def test_rows_of_a_log_that_is_not_whole_are_not_judged():
+    checks = await rows.audit_rows(MadeRows(), None, 0)
+    assert [check.state for check in checks] == ["not checked"]
