@@ -20,6 +20,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["trust", "show"],
     ["verify"],
     ["appraise"],
+    ["audit"],
+    ["audit", "export"],
     ["namespace"],
     ["namespace", "create"],
     ["store"],

@@ -48,7 +48,7 @@ _STYLES: Final[dict[State, str]] = {
     "not checked": "dim",
 }
 
-app = typer.Typer(help="Check a Vault's whole log, and a database against it.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 app.command("export")(export)
 
 Url = Annotated[
