@@ -147,14 +147,59 @@ def test_what_is_nearly_a_proof_is_none():
                 refused(verify_consistency, old, root(0, old), size, root(0, size), proof)
 
 
-def test_a_proof_for_other_sizes_is_refused_unless_the_roots_say_the_same():
-    """No proof says how large the newer tree is: its signed checkpoint does. The rest is bound."""
-    for old in range(1, 20):
-        for size in range(old + 1, 20):
+def sides(index, size):
+    """On which side each sibling of a leaf stands, deepest first."""
+    found: list[str] = []
+    first, end = 0, size
+    while end - first > 1:
+        middle = first + split(end - first)
+        if index < middle:
+            found, end = ["right", *found], middle
+        else:
+            found, first = ["left", *found], middle
+    return found
+
+
+def shape(old, size):
+    """The same of a proof of consistency, and whether it begins with a hash of its own."""
+    found: list[str] = []
+    first, end = 0, size
+    while old != end:
+        middle = first + split(end - first)
+        if old <= middle:
+            found, end = ["right", *found], middle
+        else:
+            found, first = ["left", *found], middle
+    return found, first > 0
+
+
+FEW = 10
+
+
+def test_a_proof_is_none_for_a_place_or_size_where_it_would_look_otherwise():
+    """No proof says how large a tree is, its signed checkpoint does; but no size passes with another shape of proof."""
+    for size in range(1, FEW):
+        for index in range(size):
+            proof = path(index, 0, size)
+            for claimed in range(1, 2 * FEW):
+                for place in range(claimed):
+                    if sides(place, claimed) != sides(index, size):
+                        refused(verify_inclusion, place, LEAVES[index], claimed, root(0, size), proof)
+
+
+def test_a_proof_of_consistency_is_none_for_sizes_where_it_would_look_otherwise():
+    for size in range(2, FEW):
+        for old in range(1, size):
             proof = consistency(old, size)
-            for other in range(size):
-                if other != old:
-                    refused(verify_consistency, other, root(0, other), size, root(0, size), proof)
-            for other in range(old, 20):
-                if other != size:
-                    refused(verify_consistency, old, root(0, old), other, root(0, other), proof)
+            for claimed in range(1, 2 * FEW):
+                for older in range(1, claimed):
+                    if shape(older, claimed) != shape(old, size):
+                        refused(verify_consistency, older, root(0, old), claimed, root(0, size), proof)
+
+
+def test_no_tree_extends_a_larger_one_also_where_both_have_one_root():
+    for old in range(1, FEW):
+        for size in range(old):
+            for proof in ([], [LEAVES[0]]):
+                refused(verify_consistency, old, LEAVES[0], size, LEAVES[0], proof)
+    refused(verify_consistency, -1, LEAVES[0], 0, EMPTY_ROOT, [])
