@@ -41,7 +41,7 @@ def cosigning(world, *witnesses):
 
     async def cosign_all(note):
         checkpoint, now = parse_checkpoint(note).checkpoint, int(world.vault.platform.now())
-        lines = [cosign(policies.witness_seed(at), f"witness-{at}.example", checkpoint, now) for at in witnesses]
+        lines = [cosign(policies.witness_signer(at), f"witness-{at}.example", checkpoint, now) for at in witnesses]
         return "".join(f"{line}\n" for line in lines).encode()
 
     return cosign_all

@@ -38,7 +38,7 @@ class FakeVault:
     def __init__(self, *, witnesses=(), cosignatures=0, size=5):
         self.cluster = Cluster("vault", witnesses=witnesses, cosignatures=cosignatures)
         self.log = GrowingLog(log_origin(self.cluster.id), self.cluster.log_key).grow_to(size)
-        self.signers = [policies.witness_seed(at) for at in range(len(witnesses))]
+        self.signers = [policies.witness_signer(at) for at in range(len(witnesses))]
         self.cosigned_at = NOW
         self.now = NOW
         self.trust = changed(

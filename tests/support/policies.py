@@ -119,14 +119,14 @@ def honestly_named(policy: TrustPolicy) -> TrustPolicy:
     )
 
 
-def witness_seed(at: int) -> NoteKey:
+def witness_signer(at: int) -> NoteKey:
     """Key of a witness of this number."""
     return NoteKey(bytes([at]) * 32)
 
 
 def witness_key(at: int) -> str:
     """Its verifier key, as policies name it."""
-    return str(Verifier(f"witness-{at}.example", COSIGNATURE, witness_seed(at).public))
+    return str(Verifier(f"witness-{at}.example", COSIGNATURE, witness_signer(at).public))
 
 
 def trust(vault: RolePolicy, authenticator: RolePolicy | None = None) -> TrustPolicy:
