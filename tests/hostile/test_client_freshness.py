@@ -471,8 +471,11 @@ async def test_what_is_found_while_nobody_waits_is_told_to_who_asks_next(vault, 
     vault.log.grow_to(6)
     checkpoints.keep(vault.log.origin, vault.log.fork(3, 8).note(), seen)
     await client.ask(QUESTION, Described)
-    await asyncio.sleep(0.1)
-    assert (await refusal(client)).number is Number.ROLLED_BACK
+    await asyncio.sleep(0.5)
+    for told in (client.ask(QUESTION, Described), client.aclose()):
+        with pytest.raises(Untrusted) as caught:
+            await told
+        assert caught.value.number is Number.ROLLED_BACK
 
 
 async def test_closing_does_not_wait_for_a_vault_that_is_gone(vault, monkeypatch):
