@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import log2
 
 from strongroom.client.checkpoints import Checkpoints
 from strongroom.client.policy import Policy
@@ -22,7 +21,7 @@ from strongroom.client.results import NewSecret, Receipt, Released
 from strongroom.client.sign_in import KeySignIn
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Unavailable
-from strongroom.protocol.limits import FREE_ATTEMPTS
+from strongroom.protocol.limits import FREE_ATTEMPTS, MAX_ATTEMPT_DELAY
 from strongroom.protocol.messages import ById, Terms
 from tests.soak.cluster import Cluster, Identity
 from tests.soak.ledger import Batch, Ledger, Record, Violation, Write
@@ -228,8 +227,9 @@ class Stranger:
         self._vault = world.sdk(world.cluster.mallory)
         self._counted: Record | None = None
         self._guessed: Record | None = None
-        self._began = 0.0
-        self._turned_away = 0
+        self._guesses = 0
+        """That were answered with a refusal."""
+        self._last_guess = 0.0
 
     async def prepare(self) -> None:
         """Alice stores the records that mallory asks for."""
@@ -237,14 +237,13 @@ class Stranger:
             self._counted, self._guessed = (self._world.ledger.new(self._world.chance.randbytes(16)) for _ in range(2))
             for record, text, terms in (
                 (self._counted, self._world.counted, COUNTED),
-                (self._guessed, self._world.private, None),
+                (self._guessed, self._world.counted, None),
             ):
                 secret = self._world.secret()
                 write = record.begin(secret)
                 item = NewSecret(secret, text, record_id=record.id, terms=terms)
                 (receipt,) = await alice.store_many([item], namespace=NAMESPACE)
                 record.acknowledged(write, receipt.version)
-        self._began = time.monotonic()
 
     async def work(self) -> None:
         while not self._world.stopped:
@@ -263,13 +262,28 @@ class Stranger:
             await self._ask(record)
 
     async def _guess(self) -> None:
-        """Each refusal after the first five costs twice the wait of the one before: no crash takes that back."""
-        assert self._guessed is not None
-        if await self._ask(self._guessed) is Number.REFUSED:
-            self._turned_away += 1
-        allowed = FREE_ATTEMPTS + 1 + log2(time.monotonic() - self._began + 1)
-        if self._turned_away > allowed:
-            raise Violation(f"{self._turned_away} guesses were answered in a time for {allowed:.1f}")
+        """Mallory may collect this record, and not delete it. From the fifth try to delete it on, each costs twice the
+        wait of the one before, in which nothing is permitted: no crash takes that back."""
+        record = self._guessed
+        assert record is not None
+        if self._world.chance.random() < 0.3:
+            try:
+                await self._vault.delete(ById(id=record.id), replaces=record.version)
+            except Refused:
+                self._guesses, self._last_guess = self._guesses + 1, time.monotonic()
+                return
+            raise Violation(f"{record.name} was deleted by mallory")
+        record.asked += 1
+        wait = 0 if self._guesses < FREE_ATTEMPTS else min(2 ** (self._guesses - FREE_ATTEMPTS), MAX_ATTEMPT_DELAY)
+        try:
+            await self._vault.collect(ById(id=record.id))
+        except Refused as error:
+            if error.number is Number.THROTTLED:
+                return
+            raise
+        waited = time.monotonic() - self._last_guess
+        if waited + 1 < wait:  # the Vault counts whole seconds
+            raise Violation(f"{record.name} was given to mallory {waited:.1f} s after guess {self._guesses}")
 
     async def _ask(self, record: Record) -> Number:
         record.asked += 1
