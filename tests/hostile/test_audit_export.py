@@ -5,7 +5,7 @@ import pytest
 from strongroom.cli.audit_sources import is_cosigned
 from strongroom.client.audit.export import Export
 from strongroom.client.audit.tiles import HashTiles
-from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.errors import Number, Unavailable, Untrusted
 from strongroom.protocol.tlog import leaf_hash
 from tests.support.logs import MadeLog, Shown, Witness
 
@@ -81,6 +81,34 @@ async def test_leaves_that_change_between_two_looks_are_not_exported():
 
     with pytest.raises(Untrusted, match="other leaves than a moment ago"):
         await anext(Export(made.founding, Changing(made.leaves), 0).up_to(made.note()))
+
+
+async def test_a_source_that_fails_on_the_way_is_gone_on_with():
+    made = a_log(200)
+
+    class Failing(Tiled):
+        fails = 0
+
+        async def bundle(self, wanted):
+            self.fails -= 1
+            if self.fails == 0:
+                raise Unavailable(Number.BUSY)
+            return await super().bundle(wanted)
+
+    source = Failing(made.leaves)
+    going = Export(made.founding, source, 0)
+    found: list = []
+
+    async def go_on():
+        async for record in going.up_to(made.note()):
+            found.append(record["index"])
+
+    source.fails = 4  # two bundles are looked at, then handed out
+    with pytest.raises(Unavailable):
+        await go_on()
+    assert 0 < going.next < len(made.leaves)
+    await go_on()
+    assert sorted(set(found)) == list(range(len(made.leaves)))
 
 
 async def test_a_log_that_grows_is_gone_on_with_and_one_that_shrinks_or_forks_is_refused():

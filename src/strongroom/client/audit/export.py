@@ -38,7 +38,8 @@ class Export:
     def __init__(self, founding: Founding, source: TiledLog, first: int) -> None:
         self._founding = founding
         self._source = source
-        self._frontier: Frontier | None = Frontier() if first == 0 else None
+        self._frontier: Frontier | None = None
+        """Of the leaves before `next`, where it is known."""
         self.next = first
         """Index of the first leaf that was not handed out: where to go on."""
 
@@ -62,6 +63,7 @@ class Export:
             raise Untrusted(
                 Number.INTEGRITY, f"leaves {self.next} to {checkpoint.size - 1} are not those of the checkpoint"
             )
+        self._frontier = None  # until all is handed out: what fails on the way leaves `next` somewhere between
         waiting: list[tuple[int, EntryLeaf]] = []
         async with aclosing(stream(self._source, self.next, checkpoint.size)) as streaming:
             async for first, leaves in streaming:
