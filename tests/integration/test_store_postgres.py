@@ -215,27 +215,27 @@ class Cut:
     """Between a store and its server, on a port of its own: lets a statement through and loses its answer."""
 
     def __init__(self, server):
-        self._server = server
+        self.server = server
         self.lose_next_write = False
         self.lost = 0
 
     async def __aenter__(self):
         self._listening = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         self.port = self._listening.sockets[0].getsockname()[1]
-        self._writers = []
+        self.ends = []
         return self
 
     async def __aexit__(self, *_):
         self._listening.close()
-        for writer in self._writers:
-            writer.close()
+        for end in self.ends:
+            end.close()
 
     def url(self, database):
         return f"postgresql://strongroom@127.0.0.1:{self.port}/{database}"
 
     async def _carry(self, reader, writer):
-        inward, outward = await asyncio.open_connection("127.0.0.1", self._server.port)
-        self._writers += [writer, outward]
+        inward, outward = await asyncio.open_connection("127.0.0.1", self.server.port)
+        self.ends += [writer, outward]
         losing = False
 
         async def forth():
@@ -290,13 +290,33 @@ async def test_what_was_cut_off_and_is_made_late_is_the_same_commit(server, data
             cut.lose_next_write = True
             commit = store.commit(Commit([Put(key(2), 0, 1, b"a sealed row")], 0, [b"leaf"]))
             await waits_for_lock(server, database, 1)
-            for writer in cut._writers:
-                writer.close()
+            for end in cut.ends:
+                end.close()
             await waits_for_lock(server, database, 2)
         await commit
         assert await store.read([key(2)]) == [Row(1, b"a sealed row")]
         assert await log_of(store) == [b"leaf"]
         await store.close()
+
+
+async def test_after_a_fail_over_nobody_reads_from_the_server_before(server, database, password):
+    """An old primary that was cut off from its successor goes on answering, with old rows: an alarm for nothing."""
+    with postgres.server() as successor:
+        successor.sql(f"CREATE DATABASE {database}")
+        for one in (server, successor):
+            store = await PostgresStore.open(one.local_url(database))
+            await store.commit(make(1, 0))
+            await store.close()
+        async with Cut(server) as cut:
+            store = await PostgresStore.open(cut.url(database))
+            assert await asyncio.gather(*(store.size() for _ in range(20))) == [0] * 20  # all readers have a connection
+            cut.server = successor
+            for end in cut.ends[:2]:  # the first connection is the writer's
+                end.close()
+            await store.commit(Commit([Put(key(1), 1, 2, b"new")], 0, []))
+            for _ in range(20):
+                assert await store.read([key(1)]) == [Row(2, b"new")]
+            await store.close()
 
 
 async def waits_for_lock(server, database, count):
