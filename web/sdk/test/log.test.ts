@@ -160,7 +160,9 @@ describe("checkpoints", () => {
   });
 
   it("that are no text are none", async () => {
-    expect(await numberOf(() => parseCheckpoint(Uint8Array.of(...signed.slice(0, -1), 0xff)))).toBe(ErrorNumber.INTEGRITY);
+    const odd = [...utf8("\u2014 a"), 0xff, ...utf8(" AAAAAAAA\n")];
+    expect(await numberOf(() => parseCheckpoint(Uint8Array.of(...signed, ...odd)))).toBe(ErrorNumber.INTEGRITY);
+    expect(parseCheckpoint(Uint8Array.of(...signed, ...odd.filter((byte) => byte !== 0xff))).lines).toHaveLength(2);
   });
 
   it("of another log, another key, another size or another root are refused", async () => {
