@@ -13,6 +13,7 @@ import pytest
 
 from strongroom.host.witness.policy import parse_policy
 from strongroom.protocol.errors import WORDS, Number
+from strongroom.protocol.notes import ED25519, Verifier
 from tests.support.command import ROOT, environment, strongroom
 
 PAGE = (ROOT / "docs" / "howto" / "witnesses.md").read_text()
@@ -133,6 +134,8 @@ def test_what_it_says_of_troubles_is_what_is_said():
     ("arguments", "words"),
     [
         (["--log", "hello"], "a verifier key is NAME+HASH+KEY"),
+        (["--log", "\udcff" + str(Verifier("", ED25519, bytes(32)))], "a verifier key is NAME+HASH+KEY"),
+        (["--name", "\udcff"], "is text"),
         (["--log", "example.com/log+00000000+AQAA"], "is not a log's"),
         (["--name", "https://w.example"], "without its scheme"),
         (["--name", "w example"], "NAME+HASH+KEY"),

@@ -35,7 +35,7 @@ COSIGNATURE: Final = 0x04
 MAX_FOREIGN_NOTE: Final = 128 * 1024
 """Bytes of a signed checkpoint of anybody's log: room for the 16 signatures that signed-note wants read."""
 
-_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]{1,255}")
+_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 _MAX_WITNESS_NAME: Final = 128
 """Bytes: with MAX_WITNESSES of them a checkpoint fits into MAX_CHECKPOINT."""
 _SIZE: Final = re.compile("0|[1-9][0-9]{0,18}")

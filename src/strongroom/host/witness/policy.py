@@ -124,9 +124,8 @@ def _lines(data: bytes) -> Iterator[_Line]:
 def _witness(line: _Line, name: str, vkey: str, url: Sequence[str], others: Iterable[WitnessAt]) -> WitnessAt:
     try:
         verifier = parse_verifier(vkey, COSIGNATURE)
-    except (Misuse, UnicodeEncodeError) as error:
-        reason = error.reason if isinstance(error, Misuse) else "its key is not UTF-8"
-        raise _bad(line, f"{_shown(name)}: {reason}", "copy the verifier key that the witness prints") from None
+    except Misuse as error:
+        raise _bad(line, f"{_shown(name)}: {error.reason}", "copy the verifier key that the witness prints") from None
     if any(verifier.public == other.verifier.public for other in others):
         raise _bad(line, f"{_shown(name)} has the key of a witness above", "one witness counts once: remove a line")
     if not url or not _URL.fullmatch(url[0]) or not url[0].isascii():

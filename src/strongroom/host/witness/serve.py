@@ -96,7 +96,10 @@ def verify_name(name: str) -> None:
     """Raises `Misuse` MALFORMED for what is no schema-less URL."""
     if "://" in name:
         raise Misuse(Number.MALFORMED, "the name of a witness is a URL without its scheme")
-    parse_verifier(str(Verifier(name, COSIGNATURE, bytes(32))), COSIGNATURE)
+    try:
+        parse_verifier(str(Verifier(name, COSIGNATURE, bytes(32))), COSIGNATURE)
+    except UnicodeEncodeError:  # what the shell was given is no UTF-8
+        raise Misuse(Number.MALFORMED, "the name of a witness is text") from None
 
 
 def _witness(settings: Settings, state: State) -> Witness:
