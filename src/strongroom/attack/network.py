@@ -113,7 +113,8 @@ async def listening(
         assert task is not None  # noqa: S101 (a coroutine runs in a task)
         tasks.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):  # the client hung up
+            # The client hung up, or the network ends: asyncio would print who was cancelled as if that were a fault.
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await serve(reader, writer)
         finally:
             writer.close()

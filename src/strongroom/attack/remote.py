@@ -32,6 +32,7 @@ from strongroom.client.session import fetch_evidence
 from strongroom.client.sign_in import AnyWay
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.errors import Refused, StrongroomError
+from strongroom.protocol.instructions import parse_instructions
 from strongroom.protocol.messages import ById
 from strongroom.protocol.primitives import SigningKey
 
@@ -153,6 +154,8 @@ class RemotePlay:
     async def use(self, depositor: Depositor) -> None:
         """Make records, and changes that can be undone. Raises `SetUpFailed`."""
         cast = RemoteCast(self._url, self._trust, depositor)
+        named = parse_instructions(depositor.instructions(Policy.depositor_may("update", "delete")))
+        self.authenticator = named.authenticators[0].url
         if self._hold is None:
             return
         try:

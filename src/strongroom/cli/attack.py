@@ -33,7 +33,6 @@ _STYLES: Final = {
     Verdict.OK: "green",
     Verdict.FAIL: "bold red",
     Verdict.NOT_PROMISED: "yellow",
-    Verdict.NOT_RUN: "dim",
 }
 
 UrlArgument = Annotated[
@@ -143,9 +142,10 @@ def _remote(
 
     async def run(root: Path) -> dict[str, list[Line]]:
         async with remote_play(url, trust, held, root) as play:
-            if held is not None and namespace and instructions and ssh_key:
-                save_copy(await held.database.copy(), Path(SAVED))
-                say(f"the database as it was is saved as {SAVED}")
+            if namespace and instructions and ssh_key:
+                if held is not None:
+                    save_copy(await held.database.copy(), Path(SAVED))
+                    say(f"the database as it was is saved as {SAVED}")
                 read = partial(load_instructions, instructions, trust)
                 await play.use(Depositor(namespace, KeySignIn(ssh_key), read))
             return {url: await attack_remote(play, only, _tell)}
@@ -184,17 +184,23 @@ def _print(name: str, lines: Sequence[Line]) -> None:
     table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for heading in ("attack", "what the host did", "noticed", "as documented"):
         table.add_column(heading, overflow="fold")
+    not_run: dict[str, list[str]] = {}
     for line in lines:
+        if line.verdict is Verdict.NOT_RUN:
+            not_run.setdefault(line.reason, []).append(line.attack)
+            continue
         verdict = Text(printable(_judged(line)), style=_STYLES[line.verdict])
-        table.add_row(line.attack, line.act, printable(_noticed(line)), verdict)
+        table.add_row(line.attack, line.act, _noticed(line), verdict)
     out = stdout()
     out.print(table)
+    for reason, names in not_run.items():
+        out.print(Text(printable(f"not run: {', '.join(names)}: {reason}"), style="dim"), soft_wrap=False)
     out.print()
 
 
 def _noticed(line: Line) -> str:
     if line.seen is None:
-        return line.reason
+        return ""
     if line.seen.harmless:
         return f"no effect: {line.seen.said}"
     return f"{line.seen.who}, {line.seen.when}"
