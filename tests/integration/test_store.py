@@ -253,6 +253,15 @@ async def test_hashes_grow_with_the_log_across_tiles_and_starts(database):
     await store.close()
 
 
+async def test_numbers_that_no_database_has_fail_at_once_and_harm_nothing(store):
+    await store.commit(make(1, 0, b"leaf"))
+    began = time.monotonic()
+    for asked in (store.leaves([2**64]), store.hashes(0, 2**63 - 1, 256), store.commit(Commit([], 2**64, [b"x"]))):
+        assert await outcome(asked) in (Number.STORE_UNAVAILABLE, Number.CONFLICT)
+    assert time.monotonic() - began < 10
+    assert await store.leaves([0]) == [b"leaf"]
+
+
 # --- the end of a process -----------------------------------------------------------------------------------------
 
 

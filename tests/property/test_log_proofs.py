@@ -113,11 +113,8 @@ def test_proofs_of_consistency_are_those_of_the_standard(place):
 def test_a_log_goes_on_where_it_stopped_and_in_groups_of_any_size(place, cuts):
     bits, size, first = place
     levels: dict[int, list[bytes]] = {}
-    for start, end in zip(
-        [0, *sorted({min(cut, size) for cut in [first, *cuts]})],
-        [*sorted({min(cut, size) for cut in [first, *cuts]}), size],
-        strict=True,
-    ):
+    starts = sorted({0, *(min(cut, size) for cut in [first, *cuts])})
+    for start, end in zip(starts, [*starts[1:], size], strict=True):
         spans = Growth.spans(start, bits)
         found = [levels[level][at : at + width] for level, at, width in spans]
         growth = Growth(start, found, bits)
@@ -180,6 +177,16 @@ def test_tiles_are_cut_from_levels_and_never_longer_than_the_log():
     assert asyncio.run(tile_hashes(kept(8), 0, 1, 256)) == [leaf_hash(leaf) for leaf in LEAVES[256:512]]
     assert asyncio.run(tile_hashes(kept(8), 0, 2, 88)) == [leaf_hash(leaf) for leaf in LEAVES[512:]]
     assert asyncio.run(tile_hashes(kept(8), 1, 0, 2)) == [mth(0, 256), mth(256, 512)]
-    for level, index, width in [(0, 2, 89), (1, 0, 3), (2, 0, 1), (0, 0, 0), (0, 0, 257), (0, -1, 1), (-1, 0, 1)]:
+    for level, index, width in [
+        (0, 2, 89),
+        (1, 0, 3),
+        (2, 0, 1),
+        (0, 0, 0),
+        (0, 0, 257),
+        (0, -1, 1),
+        (-1, 0, 1),
+        (0, 2**60, 1),
+        (99, 0, 1),
+    ]:
         with pytest.raises(Misuse):
             asyncio.run(tile_hashes(kept(8), level, index, width))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from strongroom.host.log.tree import TILE_BITS, Span, complete_subtrees, root, span
 from strongroom.protocol.errors import Misuse, Number, Unavailable
 from strongroom.protocol.tlog import node_hash
+
+_LEVELS: Final = 64 // TILE_BITS
 
 
 class Hashes(Protocol):
@@ -56,8 +58,8 @@ async def consistency(store: Hashes, old: int, size: int, bits: int = TILE_BITS)
 async def tile_hashes(store: Hashes, level: int, index: int, width: int) -> list[bytes]:
     """The first `width` hashes of a tile (C2SP tlog-tiles). Raises `Misuse` MALFORMED unless the log has as many."""
     tile = 1 << TILE_BITS
-    if not (0 < width <= tile and level >= 0 and index >= 0):
-        raise Misuse(Number.MALFORMED, "a tile has up to 256 hashes")
+    if not (0 < width <= tile and 0 <= level < _LEVELS and 0 <= index < 1 << 48):
+        raise Misuse(Number.MALFORMED, "the log has no such tile")
     found = await store.hashes(level, index * tile, width)
     if len(found) != width:
         raise Misuse(Number.MALFORMED, "the log has no such tile")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum, auto
@@ -210,6 +211,8 @@ def _refused(error: asyncpg.PostgresError) -> CannotOpen:
 
 
 def _plain(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or 'no reason given'})"
     if isinstance(error, socket.gaierror):
         return "its host has no address"
     if isinstance(error, OSError):
