@@ -229,6 +229,21 @@ async def test_the_rest_are_given_a_moment_but_one_known_to_be_slow_is_not(tmp_p
         assert counted(log.note(7), await witnesses.cosign(log.note(7)), *each) == 3
 
 
+async def test_one_that_never_answers_costs_the_others_a_moment_only(tmp_path, log, monkeypatch):
+    monkeypatch.setattr(courier, "EXCHANGE_SECONDS", 20.0)
+    monkeypatch.setattr(courier, "CALL_SECONDS", 20.0)
+
+    async def never(body):
+        return None
+
+    async with (
+        three(tmp_path, log) as each,
+        answering(never) as url,
+        asking(log, *map(place, each[:2]), (STRANGER, url)) as witnesses,
+    ):
+        assert await seconds_of(witnesses, log.note(5)) < 10
+
+
 async def test_one_that_never_answers_is_given_up(log):
     async def never(body):
         return None
