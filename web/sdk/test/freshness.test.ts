@@ -230,6 +230,8 @@ describe("every reply", () => {
     for (const bare of [COLLECTED, { type: "proved" } as const, await host.answer({ type: "freshen", size: 3 })]) {
       expect((await failure(log.open(bare))).number).toBe(ErrorNumber.INTEGRITY);
     }
+    const empty = { ...(await host.replies(COLLECTED)), checkpoint: new Uint8Array() } as Reply;
+    expect((await failure(log.open(empty))).number).toBe(ErrorNumber.INTEGRITY);
     host.signer = stranger;
     expect((await failure(log.open(await host.replies(COLLECTED)))).number).toBe(ErrorNumber.INTEGRITY);
   });

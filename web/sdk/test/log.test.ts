@@ -197,6 +197,7 @@ describe("checkpoints", () => {
     ["a hash in capitals", () => TEXT.replace("552c61d5", "552C61D5")],
     ["a space in the name", async (nines) => formatVerifier(await verifierOf("a example", COSIGNATURE, nines))],
     ["an invisible space in the name", async (nines) => formatVerifier(await verifierOf("a\u2003example", COSIGNATURE, nines))],
+    ["half a character in the name", async (nines) => formatVerifier(await verifierOf("a\ud800", COSIGNATURE, nines))],
     ["no name", async (nines) => formatVerifier(await verifierOf("", COSIGNATURE, nines))],
     ["a log's type", async (nines) => formatVerifier(await verifierOf("a.example", ED25519, nines))],
     ["a name of 129 bytes", async (nines) => formatVerifier(await verifierOf("a".repeat(129), COSIGNATURE, nines))],

@@ -22,7 +22,7 @@ export const ED25519 = 0x01;
 export const COSIGNATURE = 0x04;
 export type KeyType = typeof ED25519 | typeof COSIGNATURE;
 
-const NAME = /^[^\p{White_Space}+\x00-\x1f\x7f]{1,255}$/u;
+const NAME = /^[^\p{White_Space}\p{Surrogate}+\x00-\x1f\x7f]{1,255}$/u;
 /** Bytes: with MAX_WITNESSES of them a checkpoint fits into MAX_CHECKPOINT. */
 const MAX_WITNESS_NAME = 128;
 const SIZE = /^(?:0|[1-9][0-9]{0,18})$/;
