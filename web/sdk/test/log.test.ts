@@ -7,7 +7,7 @@ import { type Bytes, hex, unhex, utf8 } from "../src/protocol/bytes.js";
 import { ErrorNumber, type StrongroomError } from "../src/protocol/errors.js";
 import { logOrigin, logVerifier } from "../src/protocol/leaves.js";
 import { COSIGNATURE, type Checkpoint, ED25519, bodyOf, cosignatures, formatVerifier, parseCheckpoint, parseVerifier, verifierOf, verifyCheckpoint } from "../src/protocol/notes.js";
-import { emptyRoot, leafHash, nodeHash, verifyConsistency, verifyInclusion } from "../src/protocol/tlog.js";
+import { type Tree, leafHash, nodeHash, verifyConsistency, verifyInclusion } from "../src/protocol/tlog.js";
 import { Log, type Signer, logSigner, note, witness } from "./log_maker.js";
 
 const numberOf = async (work: () => unknown): Promise<number> => {
@@ -37,7 +37,7 @@ describe("Merkle trees", () => {
   });
 
   it("every leaf of every tree is proven, and proven nowhere else", async () => {
-    for (const size of SIZES.slice(1)) {
+    for (const size of SIZES.slice(1, 13)) {
       const tree = await log.tree(size);
       for (let index = 0; index < size; index++) {
         const [hash, proof] = [log.leaves[index] as Bytes, await log.inclusion(index, size)];
@@ -53,17 +53,17 @@ describe("Merkle trees", () => {
   });
 
   it("every tree extends those before it, and no tree a forked one", async () => {
-    const fork = await Log.of(17, "another");
-    for (const size of SIZES) {
-      const tree = await log.tree(size);
-      for (const old of SIZES.slice(0, size + 1)) {
+    const sizes = SIZES.slice(0, 12);
+    const fork = await Log.of(sizes.length, "another");
+    const [trees, forked] = await Promise.all([log, fork].map((one) => Promise.all(sizes.map((size) => one.tree(size))))) as [Tree[], Tree[]];
+    for (const [size, tree] of trees.entries()) {
+      for (const [old, before] of trees.slice(0, size + 1).entries()) {
         const proof = await log.consistency(old, size);
-        await verifyConsistency(await log.tree(old), tree, proof);
-        const longer = [...proof, await emptyRoot()];
-        expect(await numberOf(async () => verifyConsistency(await log.tree(old), tree, longer))).toBe(ErrorNumber.INTEGRITY);
+        await verifyConsistency(before, tree, proof);
+        expect(await numberOf(() => verifyConsistency(before, tree, [...proof, tree.root]))).toBe(ErrorNumber.INTEGRITY);
         if (old === 0) continue;
         for (const told of [proof, await fork.consistency(old, size)]) {
-          expect(await numberOf(async () => verifyConsistency(await fork.tree(old), tree, told))).toBe(ErrorNumber.INTEGRITY);
+          expect(await numberOf(() => verifyConsistency(forked[old] as Tree, tree, told))).toBe(ErrorNumber.INTEGRITY);
         }
       }
     }
