@@ -166,6 +166,36 @@ async def witness_that_lies(play: Play) -> Seen:
             return await outcome(look, When.NEXT_CONTACT, "whose right was revoked got the old secret")
 
 
+@attack(
+    "unheard-witness", "the old database is put back by a host that does not listen to its witnesses", Reach.MACHINE
+)
+async def unheard_witness(play: Play) -> Seen:
+    """Nobody but the enclave insists on cosignatures then."""
+    here = _local(play)
+    await here.mute_witnesses()
+    await here.start()  # so the way to the witnesses is good
+    await here.stop()
+    await here.database.restore(here.history.before)
+    try:
+        await here.start()
+    except DidNotStart as error:
+        return noticed(Who.WITNESS, When.AT_START, f"it waits for cosignatures that it does not get: {error}")
+    async with here.client(RECIPIENT, Memory.NEWCOMER) as bob:
+        look = bob.collect(here.history.address("updated"))
+        return await outcome(look, When.NEXT_CONTACT, "whose right was revoked got the old secret")
+
+
+@attack("unheard-witness-clone", "two instances run, on a host that does not listen to its witnesses", Reach.MACHINE)
+async def unheard_witness_clone(play: Play) -> Seen:
+    here = _local(play)
+    await here.mute_witnesses()
+    await here.start()
+    async with here.client(DEPOSITOR) as alice:
+        await alice.describe(here.history.address("kept"))
+        second = await here.another_vault(await _copy_of(here, "copy"))
+        return await _both_change(here, alice, second)
+
+
 @attack("cut-off", "the Vault is cut off from its witnesses", Reach.MACHINE)
 async def cut_off(play: Play) -> Seen:
     here = _local(play)

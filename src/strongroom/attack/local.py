@@ -20,6 +20,7 @@ from typing import Final
 from strongroom.attack.audit import audited
 from strongroom.attack.database import SQLITE_FILE, SqliteDatabase
 from strongroom.attack.history import History, make_history
+from strongroom.attack.liar import LOOPBACK, muted_witness
 from strongroom.attack.network import Network, network
 from strongroom.attack.outcomes import Seen, SetUpFailed
 from strongroom.attack.people import DEPOSITOR, TOUCHER, SecurityKey
@@ -42,7 +43,6 @@ from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.primitives import SigningKey
 
 NAMESPACE: Final = "attacked"
-LOOPBACK: Final = "127.0.0.1"
 WITNESSES: Final[Mapping[Scenario, tuple[int, int]]] = {
     Scenario.ALONE: (0, 0),
     Scenario.ONE: (1, 1),
@@ -262,6 +262,15 @@ class LocalPlay:
         )
         self.witnesses = {key.name: server for key, server in zip(keys, started, strict=True)}
         self.witness_policy = write_witness_policy(self.directory / "witnesses", self.scenario, keys, ports)
+
+    async def mute_witnesses(self) -> None:
+        """From the next start on, this host hears of its witnesses only what it likes to hear."""
+        ports = []
+        for witness in self.witnesses.values():
+            muted = await self.running.enter_async_context(muted_witness(witness.url))
+            ports.append(int(muted.rpartition(":")[2]))
+        path = self.directory / "witnesses"
+        self.witness_policy = write_witness_policy(path, self.scenario, self.founded.witnesses, ports)
 
     async def start(self, environment: Mapping[str, str] = HONEST) -> None:
         self.vault = await self.another_vault(self.directory / "vault", environment)

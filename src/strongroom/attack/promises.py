@@ -100,6 +100,8 @@ PROMISES: Final[Mapping[str, Mapping[Scenario, Promise]]] = {
     "clone-older": _by_witnesses(_ELSEWHERE, _WITNESSED),
     "fork": _by_witnesses(_CLIENT, _OUTRUN),
     "lying-witness": {Scenario.ONE: _CLIENT, Scenario.TWO_OF_THREE: _WITNESSED},
+    "unheard-witness": {Scenario.ONE: _WITNESSED, Scenario.TWO_OF_THREE: _WITNESSED},
+    "unheard-witness-clone": {Scenario.ONE: _OUTRUN, Scenario.TWO_OF_THREE: _OUTRUN},
     "cut-off": {Scenario.ONE: _AT_WRITE, Scenario.TWO_OF_THREE: _AT_WRITE},
     "lease": {
         Scenario.ONE: Promise(Who.VAULT, When.LEASE_END),

@@ -18,7 +18,7 @@ from typing import Final
 from strongroom.attack.audit import audited
 from strongroom.attack.database import Copy, Database, Row
 from strongroom.attack.history import Cast, History, make_history
-from strongroom.attack.local import LOOPBACK
+from strongroom.attack.liar import LOOPBACK
 from strongroom.attack.network import Network, network
 from strongroom.attack.outcomes import CannotRun, Seen, SetUpFailed
 from strongroom.attack.people import DEPOSITOR, SecurityKey
@@ -91,7 +91,7 @@ class RemoteCast:
         return self._depositor.instructions(rules)
 
 
-class _Guarded:
+class Guarded:
     """A database that remembers what it was before it was tampered with."""
 
     def __init__(self, database: Database) -> None:
@@ -145,7 +145,7 @@ class RemotePlay:
         self._url = url
         self._trust = trust
         self._hold = hold
-        self._guarded = None if hold is None else _Guarded(hold.database)
+        self._guarded = None if hold is None else Guarded(hold.database)
         self._directory = directory
         self._cast: RemoteCast | None = None
         self._history: History | None = None
