@@ -42,8 +42,8 @@ async def lying_witness(data: Path, name: str, url: str) -> AsyncIterator[None]:
 async def muted_witness(url: str) -> AsyncIterator[str]:
     """URL of what passes on to the witness at `url`, and of its answers all but those that say no.
 
-    An honest host that hears a witness refuse ends its Vault. A hostile one does not listen, and all depends on what the
-    Vault does without cosignatures.
+    An honest host that hears a witness refuse ends its Vault. A hostile one does not listen: then all depends on
+    what the Vault does without cosignatures.
     """
     async with httpx.AsyncClient(trust_env=False) as client:
 

@@ -106,7 +106,7 @@ async def attempt(one: Attack, play: Play, began: float) -> Line:
     except CannotRun as error:
         reason, verdict = str(error), Verdict.NOT_RUN
     except (SetUpFailed, StrongroomError, DidNotStart) as error:
-        reason, verdict = f"before the attack: {_said(error)}", Verdict.FAIL
+        reason, verdict = f"it could not be carried through: {_said(error)}", Verdict.FAIL
     return Line(one.name, one.act, promise, seen, reason, verdict, time.monotonic() - began)
 
 
