@@ -116,6 +116,20 @@ async def test_connections_stay_open_between_checkpoints(tmp_path, log):
         assert [len(connections) for connections in before] == [1, 1, 1]
 
 
+async def test_what_a_witness_has_is_remembered_so_that_one_question_is_enough(tmp_path, log):
+    asked = []
+    async with witness_here(tmp_path / "w", log) as real:
+
+        async def carried(body):
+            asked.append(body)
+            return said(200, (await real.post("/add-checkpoint", content=body)).text)
+
+        async with answering(carried) as url, asking(log, (real.witness.verifier, url)) as witnesses:
+            for size in (5, 9, 300):
+                assert await witnesses.cosign(log.note(size))
+    assert [body.split(b"\n")[0] for body in asked] == [b"old 0", b"old 5", b"old 9"]
+
+
 async def test_a_connection_that_the_witness_closed_is_made_anew(tmp_path, log):
     async with three(tmp_path, log) as each, asking(log, *map(place, each)) as witnesses:
         await witnesses.cosign(log.note(5))
