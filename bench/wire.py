@@ -17,11 +17,12 @@ from strongroom.protocol.errors import from_number
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import MAX_MESSAGE
+from strongroom.protocol.log_messages import Freshen, Logged
 from strongroom.protocol.messages import Error, Prove
 from strongroom.protocol.notes import verify_checkpoint
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
-from strongroom.protocol.vault_messages import Freshen, Logged, VaultReply
+from strongroom.protocol.vault_messages import VaultReply
 
 VERIFIED: Final = 64
 """One of so many checkpoints is verified, to show that they are what they should be. A client verifies each; here that

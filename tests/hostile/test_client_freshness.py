@@ -21,10 +21,11 @@ from strongroom.client.errors import BadInput
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.limits import LEASE
+from strongroom.protocol.log_messages import Freshen, Freshness, Logged
 from strongroom.protocol.messages import ById, Error, OfNamespace
 from strongroom.protocol.notes import cosign, parse_checkpoint
 from strongroom.protocol.primitives import NoteKey
-from strongroom.protocol.vault_messages import Delete, Deleted, Describe, Described, Freshen, Freshness, Logged, Prove
+from strongroom.protocol.vault_messages import Delete, Deleted, Describe, Described, Prove
 from tests.support import policies
 from tests.support.command import environment
 from tests.support.evidence import NOW

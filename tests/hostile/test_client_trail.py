@@ -9,8 +9,8 @@ from strongroom.client.trail import TrailReader
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment
+from strongroom.protocol.log_messages import TrailEntry, TrailOf
 from strongroom.protocol.tlog import leaf_hash
-from strongroom.protocol.vault_messages import TrailEntry, TrailOf
 from tests.support import trees
 from tests.support.evidence import changed
 from tests.support.witnesses import GrowingLog

@@ -13,11 +13,11 @@ from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment, log_verifier, parse_leaf
 from strongroom.protocol.link import Row
+from strongroom.protocol.log_messages import Freshen, Trail
 from strongroom.protocol.messages import OfNamespace
 from strongroom.protocol.notes import verify_checkpoint
 from strongroom.protocol.primitives import verify_note_signature
 from strongroom.protocol.tlog import leaf_hash, verify_consistency, verify_inclusion
-from strongroom.protocol.vault_messages import Freshen, Trail
 from tests.support import trees
 from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import for_bob, permit

@@ -17,8 +17,8 @@ from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import LEASE, LEASE_RELEASES, WITNESS_PATIENCE
 from strongroom.protocol.link import Operation, Start
 from strongroom.protocol.link import encode as encode_link
+from strongroom.protocol.log_messages import Freshen
 from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
-from strongroom.protocol.vault_messages import Freshen
 from tests.support.vault import SECRET, ask, collect_error, fresh, number_of, released, stored
 from tests.support.watch import Watch
 from tests.support.world import Instance, World, for_bob, permit

@@ -11,22 +11,12 @@ from strongroom.client.session import AttestedServer
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.messages import Proved
+from strongroom.protocol.log_messages import Freshen, Freshness, Logged, Trail, TrailOf
+from strongroom.protocol.messages import Prove, Proved
 from strongroom.protocol.notes import cosign, parse_checkpoint
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.session import answer_hello, open_hello, reply_message
-from strongroom.protocol.vault_messages import (
-    Delete,
-    Deleted,
-    Described,
-    Freshen,
-    Freshness,
-    Logged,
-    Prove,
-    Trail,
-    TrailOf,
-    VaultRequest,
-)
+from strongroom.protocol.vault_messages import Delete, Deleted, Described, VaultRequest
 from tests.support import policies
 from tests.support.evidence import NOW, Cluster, changed
 from tests.support.witnesses import GrowingLog

@@ -67,7 +67,7 @@ class Watch:
             answer = self.witnesses[at].add_checkpoint(f"old {old}\n{lines}\n".encode() + note)
         except Problem:
             return b""
-        return bytes(answer.body) if answer.status == 200 else b""
+        return answer.body if answer.status == 200 and isinstance(answer.body, bytes) else b""
 
     def close(self) -> None:
         for state in self.states:

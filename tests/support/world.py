@@ -41,6 +41,7 @@ from strongroom.protocol.leaves import Entry, EntryLeaf, log_origin, parse_leaf
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Put, Row, Start
 from strongroom.protocol.link import encode as encode_link
+from strongroom.protocol.log_messages import Logged
 from strongroom.protocol.messages import Error, Prove, Ticket
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake, split_reply
@@ -53,7 +54,6 @@ from strongroom.protocol.vault_messages import (
     Fill,
     GrantBlob,
     History,
-    Logged,
     Store,
     StoreItem,
     Update,
@@ -307,7 +307,7 @@ class World:
     def handle(self, address: Any) -> bytes:
         """Row key of a record of the Vault."""
         service: Any = self.vault.enclave._door._service  # type: ignore[union-attr]
-        return service._release._shelf.handle(address)  # type: ignore[no-any-return]
+        return service._release._shelf.handle(address)
 
     def entries(self, since: int = 0) -> list[Entry]:
         """Lines of the access log in leaves from `since` on, as only the Vault can read them."""

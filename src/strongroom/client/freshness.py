@@ -42,18 +42,15 @@ from strongroom.protocol.errors import Number, StrongroomError, Untrusted, from_
 from strongroom.protocol.evidence import Genesis
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import MAX_MESSAGE
+from strongroom.protocol.log_messages import Freshen, Freshness, Logged, TrailOf
 from strongroom.protocol.messages import Error
 from strongroom.protocol.notes import SignedCheckpoint, verify_checkpoint
 from strongroom.protocol.vault_messages import (
     Approved,
     Asked,
     Deleted,
-    Freshen,
-    Freshness,
-    Logged,
     NamespaceCreated,
     Stored,
-    TrailOf,
     Updated,
     VaultReply,
 )

@@ -14,9 +14,9 @@ from strongroom.client.results import LogEntry
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.leaves import MAX_LEAF, Entry, EntryLeaf, commitment, parse_leaf
+from strongroom.protocol.log_messages import TrailEntry, TrailOf
 from strongroom.protocol.notes import parse_checkpoint
 from strongroom.protocol.tlog import leaf_hash, verify_inclusion
-from strongroom.protocol.vault_messages import TrailEntry, TrailOf
 
 
 class TrailReader:

@@ -53,6 +53,7 @@ from strongroom.protocol import vault_messages
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted, from_number
 from strongroom.protocol.instructions import Action
 from strongroom.protocol.limits import MAX_APPROVAL_LIFE, MAX_BATCH, MAX_TRAIL
+from strongroom.protocol.log_messages import Trail, TrailOf
 from strongroom.protocol.messages import Address, ByPerson, OfNamespace, Terms, Ticket
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import (
@@ -74,8 +75,6 @@ from strongroom.protocol.vault_messages import (
     QuestionsOf,
     Store,
     Stored,
-    Trail,
-    TrailOf,
     Update,
     Updated,
 )

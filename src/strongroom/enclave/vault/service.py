@@ -21,6 +21,7 @@ from strongroom.enclave.vault.trails import Trails
 from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.log_messages import Freshen, Logged, Trail
 from strongroom.protocol.vault_messages import (
     Approve,
     Ask,
@@ -30,14 +31,11 @@ from strongroom.protocol.vault_messages import (
     Delete,
     Describe,
     Fill,
-    Freshen,
     GrantBlob,
     History,
     Item,
-    Logged,
     Questions,
     Store,
-    Trail,
     Update,
     VaultRequest,
 )
@@ -76,7 +74,7 @@ class VaultService:
         await self._witnessing.start(lambda: self._ledger.log.checkpoint, lambda: self._ledger.commit([], []))
 
     def checkpoint(self) -> bytes:
-        return self._trails.checkpoint
+        return self._trails.shown
 
     async def handle(self, caller: Caller, request: Message) -> Message:
         if isinstance(request, Freshen):

@@ -16,7 +16,7 @@ from strongroom.enclave.vault.shelf import Shelf
 from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.enclave.vault.writer import Writer
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.vault_messages import Freshen, Freshness, Trail, TrailEntry, TrailOf
+from strongroom.protocol.log_messages import Freshen, Freshness, Trail, TrailEntry, TrailOf
 
 
 class Trails:
@@ -37,6 +37,11 @@ class Trails:
         """The newest one, signed, with cosignatures as soon as there are."""
         newest, cosigned = self._ledger.log.checkpoint, self._witnessing.cosigned
         return (cosigned if cosigned is not None and cosigned.checkpoint == newest.checkpoint else newest).note
+
+    @property
+    def shown(self) -> bytes:
+        """For anybody: the newest that is cosigned, where there are witnesses."""
+        return (self._witnessing.cosigned or self._ledger.log.checkpoint).note
 
     async def freshen(self, request: Freshen) -> Freshness:
         log = self._ledger.log

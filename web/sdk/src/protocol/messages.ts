@@ -655,6 +655,71 @@ export interface Ticket {
 }
 export const Ticket: Kind<Ticket> = map(null, [["authenticator", bytes(32)], ["sealed", bytes(0, 4096)]]);
 
+export interface Freshen {
+  readonly type: "freshen";
+  readonly size: number;
+}
+export const Freshen: Kind<Freshen> = map(["type", "freshen"], [["size", int(0, 2 ** 63)]]);
+
+export interface Freshness {
+  readonly type: "freshness";
+  readonly checkpoint: Bytes;
+  readonly proof: readonly Bytes[];
+}
+export const Freshness: Kind<Freshness> = map(["type", "freshness"], [
+  ["checkpoint", bytes(0, 4096)],
+  ["proof", list(bytes(32), 0, 63)],
+]);
+
+export interface Logged {
+  readonly type: "logged";
+  readonly checkpoint: Bytes;
+  readonly reply: Bytes;
+}
+export const Logged: Kind<Logged> = map(["type", "logged"], [
+  ["checkpoint", bytes(0, 4096)],
+  ["reply", bytes(0, 1048576)],
+]);
+
+export interface Trail {
+  readonly type: "trail";
+  readonly address: ById | ByName | ByPerson;
+  readonly tickets: readonly Ticket[];
+  readonly place: number;
+  readonly limit: number;
+}
+export const Trail: Kind<Trail> = map(["type", "trail"], [
+  ["address", either<unknown>(ById, ByName, ByPerson)],
+  ["tickets", list(Ticket, 0, 8)],
+  ["place", int(0, 2 ** 63)],
+  ["limit", int(1, 128)],
+]);
+
+export interface TrailEntry {
+  readonly index: number;
+  readonly leaf: Bytes;
+  readonly opened: Bytes;
+  readonly proof: readonly Bytes[];
+}
+export const TrailEntry: Kind<TrailEntry> = map(null, [
+  ["index", int(0, 2 ** 63)],
+  ["leaf", bytes(0, 4096)],
+  ["opened", bytes(0, 4096)],
+  ["proof", list(bytes(32), 0, 63)],
+]);
+
+export interface TrailOf {
+  readonly type: "trail-of";
+  readonly version: number;
+  readonly entries: readonly TrailEntry[];
+  readonly checkpoint: Bytes;
+}
+export const TrailOf: Kind<TrailOf> = map(["type", "trail-of"], [
+  ["version", int(0, 2 ** 63)],
+  ["entries", list(TrailEntry, 0, 128)],
+  ["checkpoint", bytes(0, 4096)],
+]);
+
 export interface StoreItem {
   readonly address: ById | ByName | ByPerson;
   readonly replaces: number;
@@ -1026,71 +1091,6 @@ export interface NamespaceCreated {
 }
 export const NamespaceCreated: Kind<NamespaceCreated> = map(["type", "namespace-created"], [
   ["version", int(0, 2 ** 63)],
-]);
-
-export interface Freshen {
-  readonly type: "freshen";
-  readonly size: number;
-}
-export const Freshen: Kind<Freshen> = map(["type", "freshen"], [["size", int(0, 2 ** 63)]]);
-
-export interface Freshness {
-  readonly type: "freshness";
-  readonly checkpoint: Bytes;
-  readonly proof: readonly Bytes[];
-}
-export const Freshness: Kind<Freshness> = map(["type", "freshness"], [
-  ["checkpoint", bytes(0, 4096)],
-  ["proof", list(bytes(32), 0, 63)],
-]);
-
-export interface Logged {
-  readonly type: "logged";
-  readonly checkpoint: Bytes;
-  readonly reply: Bytes;
-}
-export const Logged: Kind<Logged> = map(["type", "logged"], [
-  ["checkpoint", bytes(0, 4096)],
-  ["reply", bytes(0, 1048576)],
-]);
-
-export interface Trail {
-  readonly type: "trail";
-  readonly address: ById | ByName | ByPerson;
-  readonly tickets: readonly Ticket[];
-  readonly place: number;
-  readonly limit: number;
-}
-export const Trail: Kind<Trail> = map(["type", "trail"], [
-  ["address", either<unknown>(ById, ByName, ByPerson)],
-  ["tickets", list(Ticket, 0, 8)],
-  ["place", int(0, 2 ** 63)],
-  ["limit", int(1, 128)],
-]);
-
-export interface TrailEntry {
-  readonly index: number;
-  readonly leaf: Bytes;
-  readonly opened: Bytes;
-  readonly proof: readonly Bytes[];
-}
-export const TrailEntry: Kind<TrailEntry> = map(null, [
-  ["index", int(0, 2 ** 63)],
-  ["leaf", bytes(0, 4096)],
-  ["opened", bytes(0, 4096)],
-  ["proof", list(bytes(32), 0, 63)],
-]);
-
-export interface TrailOf {
-  readonly type: "trail-of";
-  readonly version: number;
-  readonly entries: readonly TrailEntry[];
-  readonly checkpoint: Bytes;
-}
-export const TrailOf: Kind<TrailOf> = map(["type", "trail-of"], [
-  ["version", int(0, 2 ** 63)],
-  ["entries", list(TrailEntry, 0, 128)],
-  ["checkpoint", bytes(0, 4096)],
 ]);
 
 export interface Begin {
