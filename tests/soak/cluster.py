@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +50,14 @@ class Process:
         self.url = f"http://127.0.0.1:{port}"
         self._command = [sys.executable, "-m", "bench.serve", role, str(data), str(platform), owner.hex(), str(port)]
         self._command += [database, ""]
-        self._environment = environment(PYTHONDONTWRITEBYTECODE="")  # what is compiled is kept: it starts so often
+        self.environment = environment(PYTHONDONTWRITEBYTECODE="")  # what is compiled is kept: it starts so often
         self.log = data.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> subprocess.Popen[bytes]:
         """Start, and do not wait for it."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, env=self._environment)
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, env=self.environment)
         return self._process
 
     def start(self) -> None:
@@ -93,6 +93,10 @@ class Process:
         for enclave in enclaves:
             _wait_for_end(enclave)
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
@@ -113,11 +117,13 @@ class Cluster:
 
     def __init__(self, root: Path, kind: Database, server: postgres.Server | None, stack: ExitStack) -> None:
         self.kind = kind
+        self.closing = stack
         self.root = root
         self.owner = SigningKey.generate()
         self.server = server
         self.platform = InsecureSoftware("vault", root / "platform")
         self.data = root / "vault"
+        self.data.mkdir()
         self.database = "" if server is None else server.local_url(server.database())
         common = (root / "platform", self.owner.public)
         self.vault = Process("vault", self.data, *common, free_port(), self.database)
@@ -163,12 +169,13 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(kind: Database) -> AsyncIterator[Cluster]:
-    """A new one, with empty databases."""
+async def cluster(kind: Database, *, before: Callable[[Cluster], None] = lambda made: None) -> AsyncIterator[Cluster]:
+    """A new one, with empty databases. `before` is told before anything is started."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="strongroom-soak-")))
         server = stack.enter_context(postgres.server()) if kind == "postgresql" else None
         made = Cluster(root, kind, server, stack)
+        before(made)
         await made.found()
         yield made
 
