@@ -31,6 +31,8 @@ LONGEST = 2000
 """Bytes of a secret."""
 KEPT = 150
 """Records of one person that still live; then they store no more."""
+SOON_GUESSED = FREE_ATTEMPTS + 5
+"""Guesses that mallory makes one after another; then there is half a minute to wait."""
 COUNTED = Terms(expires_at=0, max_opens=2**30, closed=False, fillable=False, blob=None, blob_bytes=0)
 
 
@@ -248,7 +250,7 @@ class Stranger:
     async def work(self) -> None:
         while not self._world.stopped:
             try:
-                await self._world.chance.choice([self._refused, self._open, self._guess])()
+                await self._world.chance.choice([self._refused, self._open, self._guess, self._guess])()
             except Unavailable:
                 return
 
@@ -266,7 +268,7 @@ class Stranger:
         wait of the one before, in which nothing is permitted: no crash takes that back."""
         record = self._guessed
         assert record is not None
-        if self._world.chance.random() < 0.3:
+        if self._guesses < SOON_GUESSED or self._world.chance.random() < 0.1:
             try:
                 await self._vault.delete(ById(id=record.id), replaces=record.version)
             except Refused:
