@@ -14,8 +14,9 @@ import pytest
 
 from strongroom.attack.outcomes import Verdict, harmless, judge, noticed, unnoticed
 from strongroom.attack.promises import HARMLESS, PROMISES, Promise, Scenario, When, Who
-from strongroom.attack.run import ATTACKS, chosen
-from tests.support.command import environment, strongroom
+from strongroom.attack.registry import ATTACKS
+from strongroom.attack.run import chosen
+from tests.support.command import ROOT, environment, strongroom
 
 SECONDS = 600
 
@@ -49,7 +50,7 @@ def test_every_attack_without_witnesses_is_noticed_as_documented(tmp_path):
 
 
 def test_two_of_three_witnesses_notice_what_a_vault_alone_can_not(tmp_path):
-    only = ["old-database-newcomer", "clone", "lying-witness", "cut-off", "old-record"]
+    only = ["old-database-newcomer", "clone", "lying-witness", "unheard-witness-clone", "cut-off", "lease"]
     status, lines = attacked(
         tmp_path, "--local", "--scenario", "two-of-three", *(part for name in only for part in ("--only", name))
     )
@@ -65,6 +66,23 @@ def test_there_is_an_attack_for_every_promise_and_a_promise_for_every_attack():
     for name, promised in PROMISES.items():
         for scenario, promise in promised.items():
             assert promise.who is not Who.NOBODY or promise.harmless or promise.why, (name, scenario)
+
+
+def promised_table():
+    """As it stands in the page: attack, what the host does, and for each scenario who notices and when."""
+    head = ("attack", "the host …", *(scenario.replace("-", " ") for scenario in Scenario))
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, promised in PROMISES.items():
+        cells = [str(promised[scenario]) if scenario in promised else "" for scenario in Scenario]
+        if len(set(cells)) == 1:
+            cells = [cells[0], "〃", "〃"]
+        lines.append(f"| `{name}` | {ATTACKS[name].act} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_page_promises_what_the_kit_holds_a_vault_to():
+    page = (ROOT / "docs" / "howto" / "attack.md").read_text()
+    assert page.partition("<!-- promises -->\n")[2].partition("\n<!-- /promises -->")[0] == promised_table()
 
 
 @pytest.mark.parametrize(
