@@ -78,11 +78,13 @@ class Figures:
                     taken = contender.turn(operation, seconds=SECONDS)
                     self.turns.setdefault((contender.name, operation), []).append(taken)
 
-    def ratio(self, of: str, to: str, operation: str, reading: Reading) -> Ratio:
-        pairs = zip(self.turns[of, operation], self.turns[to, operation], strict=True)
-        ratios = [reading(one) / reading(other) for one, other in pairs]
+    def ratio(self, of: str, to: str, operation: str | tuple[str, str], reading: Reading) -> Ratio:
+        """`operation` of both, or of each its own."""
+        one, other = (operation, operation) if isinstance(operation, str) else operation
+        pairs = zip(self.turns[of, one], self.turns[to, other], strict=True)
+        ratios = [reading(mine) / reading(yours) for mine, yours in pairs]
         what = reading.__name__.replace("_", " ")
-        return Ratio(of, to, operation, what, statistics.median(ratios), min(ratios), max(ratios))
+        return Ratio(of, to, one, what, statistics.median(ratios), min(ratios), max(ratios))
 
     def promise(self, promised: str, found: Ratio | float, reached: bool) -> None:
         """Say what became of a promise; `found` is the figure that it is about."""

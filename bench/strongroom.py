@@ -23,6 +23,8 @@ from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import Collect, Item, Store, Update
 
 SECRET: Final = 1024
+MANY: Final = 32
+"""Records of a message, where a client stores many."""
 BATCH: Final = 128
 FILLERS: Final = 8
 TICKET_SECONDS: Final = 480
@@ -58,6 +60,15 @@ class Ours:
             await self._stored(client, [os.urandom(16)], SECRET)
 
         return await self._load(seconds, store, clients)
+
+    async def batches(self, seconds: float) -> dict[str, Any]:
+        """The same records, many in a message; what is counted is records."""
+
+        async def batch(client: int) -> None:
+            await self._stored(client, [os.urandom(16) for _ in range(MANY)], SECRET)
+
+        turn = await self._load(seconds, batch, CLIENTS)
+        return turn | {"count": turn["count"] * MANY}
 
     async def collect(self, seconds: float, clients: int = CLIENTS) -> dict[str, Any]:
         """Any of the records that there are, with a decision on each."""
@@ -153,7 +164,7 @@ class Ours:
 async def main(options: dict[str, str]) -> None:
     async with scene(**options) as it:
         ours = await Ours(it).open()
-        names = ("store", "collect", "update", "alone", "fill", "restart", "memory")
+        names = ("store", "batches", "collect", "update", "alone", "fill", "restart", "memory")
         await take_turns({name: getattr(ours, name) for name in names})
 
 
