@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,8 +10,10 @@ from typing import Final
 
 from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import Promise, When, Who
+from strongroom.client.freshness import verify_evidence
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 
+_SAVED: Final = re.compile(r"the evidence is in (.+)$")
 IN_CLEAR: Final = "said by the network, not by the enclave"
 """The client's words for what anybody on the way could have said."""
 
@@ -113,12 +116,23 @@ async def outcome(work: Awaitable[object], when: When, served: str) -> Seen:
 
 
 def judged(error: StrongroomError, when: When) -> Seen:
-    """Whether an error says that somebody lied, and who says so."""
+    """Whether an error says that somebody lied, and who says so; a client that saw an older state proves it, too."""
     if is_alarm(error):
+        if error.number is Number.ROLLED_BACK and teller(error) is Who.CLIENT and not _is_proven(error.reason):
+            return unnoticed(f"a client noticed, and saved no evidence that holds: {in_words(error)}")
         return noticed(teller(error), when, in_words(error))
     if error.number is Number.WITNESSES_UNAVAILABLE:
         return noticed(Who.WITNESS, when, in_words(error))
     return unnoticed(f"it was not taken for an attack: {in_words(error)}")
+
+
+def _is_proven(reason: str) -> bool:
+    """Whether the file that a client's error names convinces whoever reads it."""
+    saved = _SAVED.search(reason)
+    try:
+        return saved is not None and verify_evidence(saved[1]) is not None
+    except StrongroomError:
+        return False
 
 
 def teller(error: StrongroomError) -> Who:
