@@ -129,7 +129,7 @@ class Soak:
         before = time.monotonic()
         await asyncio.to_thread(vault.start)
         self.outcome.slowest_restart = max(self.outcome.slowest_restart, time.monotonic() - before)
-        await asyncio.gather(*(person.insist() for person in self._people))
+        await self._insist_or_let_be()
 
     async def _writes(self, count: int) -> None:
         """Wait until so many more are acknowledged, or as long as one waits for them."""
@@ -151,6 +151,13 @@ class Soak:
         await asyncio.sleep(self._chance.uniform(0.0, 0.5))
         self._world.stopped = True
         await working
+        await self._insist_or_let_be()
+
+    async def _insist_or_let_be(self) -> None:
+        if self._chance.random() < 0.5:
+            await asyncio.gather(*(person.insist() for person in self._people))
+        for person in self._people:
+            person.let_be()
 
     async def _look(self, records: list[Record]) -> None:
         if len(records) < len(self._world.ledger.records):

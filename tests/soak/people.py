@@ -114,12 +114,15 @@ class Person:
                 return
 
     async def insist(self) -> None:
-        """Send some of what is unknown once more, word for word: it is done once, whether it was done before or not."""
+        """Send what is unknown once more, word for word: it is done once, whether it was done before or not."""
         again, self._again = self._again, []
         for one in again:
-            if self._chance.random() < 0.5:
-                with suppress(Unavailable):
-                    await self._outcome(one, later=False)
+            with suppress(Unavailable):
+                await self._outcome(one, later=False)
+
+    def let_be(self) -> None:
+        """Send nothing of it again: what was done is seen as it is."""
+        self._again.clear()
 
     async def aclose(self) -> None:
         await self._vault.aclose()
