@@ -22,10 +22,10 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.limits import LEASE
 from strongroom.protocol.log_messages import Freshen, Freshness, Logged
-from strongroom.protocol.messages import ById, Error, OfNamespace
+from strongroom.protocol.messages import ById, Error, OfNamespace, Prove
 from strongroom.protocol.notes import cosign, parse_checkpoint
 from strongroom.protocol.primitives import NoteKey
-from strongroom.protocol.vault_messages import Delete, Deleted, Describe, Described, Prove
+from strongroom.protocol.vault_messages import Delete, Deleted, Describe, Described
 from tests.support import policies
 from tests.support.command import environment
 from tests.support.evidence import NOW
@@ -127,7 +127,9 @@ async def test_a_proof_that_is_left_out_or_made_up_is_noticed(vault, monkeypatch
     await ask(vault.client(monkeypatch, checkpoints))
     vault.log.grow_to(9)
     for proof in ([], [bytes(32)] * 3):
-        vault.freshness = lambda _, proof=proof: always(Freshness(checkpoint=vault.note(), proof=proof), _)
+        vault.freshness = lambda _, proof=proof: always(
+            Freshness(checkpoint=vault.note(), proof=proof, cosigned=None), _
+        )
         assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
 
 
@@ -187,7 +189,7 @@ async def test_a_checkpoint_that_this_log_did_not_sign_is_refused(vault, monkeyp
     other = GrowingLog(vault.log.origin, NoteKey(os.urandom(32))).grow_to(5)
     elsewhere = GrowingLog("strongroom/elsewhere/0/0", vault.log.key).grow_to(5)
     for note in (other.note(), elsewhere.note(), b"", vault.log.note()[:-8]):
-        vault.freshness = lambda _, note=note: always(Freshness(checkpoint=note, proof=[]), _)
+        vault.freshness = lambda _, note=note: always(Freshness(checkpoint=note, proof=[], cosigned=None), _)
         assert (await refusal(vault.client(monkeypatch))).number is Number.INTEGRITY
         vault.freshness = vault.honest_freshness
         vault.logged = lambda reply, note=note: always(Logged(checkpoint=note, reply=encode(reply)), reply)
@@ -292,8 +294,27 @@ async def test_one_witness_counts_once(watched, monkeypatch):
     signed = parse_checkpoint(watched.log.note())
     lines = [cosign(watched.signers[0], "witness-0.example", signed.checkpoint, NOW - at) for at in range(3)]
     note = signed.with_lines(lines).note
-    watched.freshness = lambda _: always(Freshness(checkpoint=note, proof=[]), _)
+    watched.freshness = lambda _: always(Freshness(checkpoint=note, proof=[], cosigned=None), _)
     assert (await refusal(watched.client(monkeypatch))).number is Number.INTEGRITY
+
+
+async def test_in_an_outage_an_older_checkpoint_that_witnesses_saw_will_do(watched, monkeypatch):
+    """While the Vault's lease lasts it answers, and what it answers they have not seen."""
+    older = watched.note()
+    watched.log.grow_to(9)
+    newest = watched.log.note()
+    watched.freshness = lambda _: always(Freshness(checkpoint=newest, proof=[], cosigned=older), _)
+    await ask(watched.client(monkeypatch, witnesses=KEYS, cosignatures=2))
+
+
+async def test_a_checkpoint_that_witnesses_saw_of_a_longer_log_is_refused(watched, monkeypatch):
+    older = watched.log.note()
+    watched.log.grow_to(9)
+    cosigned = watched.note()
+    watched.freshness = lambda _: always(Freshness(checkpoint=older, proof=[], cosigned=cosigned), _)
+    with pytest.raises(Untrusted) as caught:
+        await ask(watched.client(monkeypatch, witnesses=KEYS, cosignatures=2))
+    assert caught.value.number is Number.INTEGRITY
 
 
 async def test_cosignatures_of_strangers_count_for_nothing(watched, monkeypatch):
@@ -305,7 +326,7 @@ async def test_cosignatures_of_another_checkpoint_count_for_nothing(watched, mon
     lines = parse_checkpoint(watched.note()).lines[1:]
     watched.log.grow_to(6)
     note = parse_checkpoint(watched.log.note()).with_lines(lines).note
-    watched.freshness = lambda _: always(Freshness(checkpoint=note, proof=[]), _)
+    watched.freshness = lambda _: always(Freshness(checkpoint=note, proof=[], cosigned=None), _)
     assert (await refusal(watched.client(monkeypatch))).number is Number.INTEGRITY
 
 
@@ -438,9 +459,14 @@ async def test_a_write_is_told_when_the_checkpoint_that_covers_it_is_kept(vault,
 
 async def test_reads_are_kept_together_and_at_the_end(vault, monkeypatch):
     checkpoints = MemoryCheckpoints()
-    written = []
+    written: list[bytes] = []
     keep = checkpoints.keep
-    checkpoints.keep = lambda *note: written.append(note) or keep(*note)
+
+    def listen(origin: str, note: bytes, over: bytes | None) -> bytes:
+        written.append(note)
+        return keep(origin, note, over)
+
+    monkeypatch.setattr(checkpoints, "keep", listen)
     client = vault.client(monkeypatch, checkpoints)
     for size in range(6, 30):
         vault.log.grow_to(size)
@@ -497,7 +523,7 @@ async def test_closing_does_not_wait_for_a_vault_that_is_gone(vault, monkeypatch
 
 
 async def test_a_kept_checkpoint_that_its_log_did_not_sign_is_moved_aside_with_a_word(vault, monkeypatch, state):
-    said = []
+    said: list[str] = []
     checkpoints = KeptCheckpoints(state / "checkpoints", said.append)
     await ask(vault.client(monkeypatch, checkpoints))
     path = checkpoints.path(vault.log.origin)
@@ -511,7 +537,7 @@ async def test_a_kept_checkpoint_that_its_log_did_not_sign_is_moved_aside_with_a
 
 @pytest.mark.parametrize("content", [b"", b"x" * 9999, b"\xff", b"a\n1\nb\n\n"])
 def test_a_damaged_file_is_moved_aside_and_not_taken_for_none(state, content):
-    said = []
+    said: list[str] = []
     log = GrowingLog().grow_to(5)
     checkpoints = KeptCheckpoints(state, said.append)
     assert checkpoints.keep(log.origin, log.note(), None) == log.note()
@@ -526,7 +552,7 @@ def test_a_damaged_file_is_moved_aside_and_not_taken_for_none(state, content):
 
 
 def test_a_file_with_the_checkpoint_of_another_log_is_moved_aside(state):
-    said = []
+    said: list[str] = []
     checkpoints = KeptCheckpoints(state, said.append)
     one, other = GrowingLog("one").grow_to(5), GrowingLog("two").grow_to(5)
     checkpoints.keep(one.origin, one.note(), None)
@@ -545,7 +571,7 @@ def test_kept_files_are_for_their_owner_alone(state):
 
 async def test_where_nothing_can_be_written_it_is_said_once_and_the_program_notices(vault, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
-    said = []
+    said: list[str] = []
     checkpoints = KeptCheckpoints(tmp_path / "file" / "checkpoints", said.append)
     for size in (5, 6):
         vault.log.grow_to(size)
@@ -610,12 +636,12 @@ def test_two_processes_at_once_never_lower_what_is_kept(state, notes):
     assert sizes == sorted(sizes)
     said = [[int(line) for line in process.communicate()[0].split()[1:]] for process in processes]
     assert all(mine == sorted(mine) and mine for mine in said)
-    assert parse_checkpoint(kept.highest(log.origin)).checkpoint.size == max(said[0] + said[1])
+    assert parse_checkpoint(kept.highest(log.origin) or b"").checkpoint.size == max(said[0] + said[1])
 
 
 def test_what_was_kept_outlives_kill_9_at_any_moment(state, notes):
     log, path = notes
-    said = []
+    said: list[str] = []
     kept = KeptCheckpoints(state, said.append)
     highest = 0
     for attempt in range(12):

@@ -70,7 +70,7 @@ class FakeVault:
 
     async def honest_freshness(self, request):
         proof = await self.log.proof(request.size) if 0 < request.size < self.log.size else []
-        return Freshness(checkpoint=self.note(), proof=proof)
+        return Freshness(checkpoint=self.note(), proof=proof, cosigned=None)
 
     async def honestly_logged(self, reply):
         return Logged(checkpoint=self.log.note(), reply=encode(reply))

@@ -36,6 +36,7 @@ from strongroom.protocol import (
     blobs,
     evidence,
     instructions,
+    log_messages,
     messages,
     notes,
     primitives,
@@ -59,6 +60,7 @@ VECTORS = SPEC / "vectors"
 FILES = sorted(VECTORS.rglob("*.json"))
 PLACES = (
     messages,
+    log_messages,
     vault_messages,
     sign_in_messages,
     authenticator_messages,

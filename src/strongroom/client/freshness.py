@@ -189,8 +189,16 @@ class WatchedLog:
         shown = verify_checkpoint(answer.checkpoint, self._log)
         if known is not None and (finding := finding_of(known, shown, answer.proof)):
             raise self._attack(finding, known, shown, answer.proof)
-        verify_cosigned(shown, self._watch.trust, int(self._watch.now()))
+        self._verify_cosigned(answer, shown)
         self._see(shown)
+
+    def _verify_cosigned(self, answer: Freshness, shown: SignedCheckpoint) -> None:
+        """Witnesses have seen the log lately, though not always to its end. Raises `Untrusted` INTEGRITY or CLOCK."""
+        cosigned = shown if answer.cosigned is None else verify_checkpoint(answer.cosigned, self._log)
+        before, after = cosigned.checkpoint, shown.checkpoint
+        if before.size > after.size or (before.size == after.size and before.root != after.root):
+            raise Untrusted(Number.INTEGRITY, "the checkpoint that witnesses saw is not of the log that is shown")
+        verify_cosigned(cosigned, self._watch.trust, int(self._watch.now()))
 
     def _verify(self, note: bytes) -> None:
         if note != self._last_note:

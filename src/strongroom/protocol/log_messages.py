@@ -16,7 +16,8 @@ CheckpointBytes = Annotated[bytes, Meta(max_length=MAX_CHECKPOINT)]
 
 
 class Freshen(Tagged, tag="freshen"):
-    """First request of a client in every session: is this the log that I know, or one that extends it?"""
+    """First request of a client in every session, and later whenever it hears of a checkpoint that others have seen: is
+    this the log that I know, or one that extends it?"""
 
     size: Count
     """Of the highest checkpoint of this cluster that the client has seen; 0: none."""
@@ -27,9 +28,12 @@ class Freshness(Tagged, tag="freshness"):
     will do."""
 
     checkpoint: CheckpointBytes
-    """Signed, and cosigned where there are witnesses."""
+    """The newest, signed."""
     proof: Annotated[list[Bytes32], Meta(max_length=MAX_PROOF)]
     """Of consistency with the log of `size` leaves (RFC 6962 2.1.2); empty for 0, and where this log is shorter."""
+    cosigned: CheckpointBytes | None
+    """The newest one that enough witnesses have cosigned, which `checkpoint` extends; nil without witnesses. What came
+    after it they have not seen yet: while they are away, it grows old."""
 
 
 class Logged(Tagged, tag="logged"):

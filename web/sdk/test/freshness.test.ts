@@ -50,7 +50,7 @@ class Host {
 
   readonly answer = async (request: Freshen): Promise<Reply> => {
     this.asked.push(request);
-    return { type: "freshness", checkpoint: await this.checkpoint(), proof: await this.proof(request.size) };
+    return { type: "freshness", checkpoint: await this.checkpoint(), proof: await this.proof(request.size), cosigned: null };
   };
 
   /** A reply, after one more commit. */

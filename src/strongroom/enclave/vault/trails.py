@@ -44,14 +44,10 @@ class Trails:
         return (self._witnessing.cosigned or self._ledger.log.checkpoint).note
 
     async def freshen(self, request: Freshen) -> Freshness:
-        log = self._ledger.log
-        known = min(request.size, log.size)
-        # What a client has seen may not be cosigned yet; then what is would look like a step back.
-        await self._witnessing.until(known)
-        signed = self._witnessing.cosigned or log.checkpoint
-        size = signed.checkpoint.size
+        size, cosigned = self._ledger.log.size, self._witnessing.cosigned
+        checkpoint = self.checkpoint
         proof = await self._link.consistency(request.size, size) if 0 < request.size < size else []
-        return Freshness(checkpoint=signed.note, proof=proof)
+        return Freshness(checkpoint=checkpoint, proof=proof, cosigned=None if cosigned is None else cosigned.note)
 
     async def trail(self, caller: Caller, request: Trail) -> TrailOf:
         return await until_settled(lambda: self._trail(caller, request))

@@ -140,12 +140,22 @@ export class WatchedLog {
 
   /** Have it shown that this log extends what was seen of it. */
   async #prove(known: SignedCheckpoint | undefined): Promise<void> {
-    const { checkpoint, proof } = await this.#freshen(known?.checkpoint.size ?? 0n);
-    const shown = await verifyCheckpoint(checkpoint, this.#session.log);
-    if (known !== undefined) await this.#compare(known, shown, proof);
-    const { policy, now } = this.#watch.watching;
-    await verifyCosigned(shown, policy, Math.floor(now()));
+    const answer = await this.#freshen(known?.checkpoint.size ?? 0n);
+    const shown = await verifyCheckpoint(answer.checkpoint, this.#session.log);
+    if (known !== undefined) await this.#compare(known, shown, answer.proof);
+    await this.#verifyCosigned(answer, shown);
     await this.#see(shown);
+  }
+
+  /** Witnesses have seen the log lately, though not always to its end. Throws `Untrusted` INTEGRITY or CLOCK. */
+  async #verifyCosigned(answer: Freshness, shown: SignedCheckpoint): Promise<void> {
+    const cosigned = answer.cosigned === null ? shown : await verifyCheckpoint(answer.cosigned, this.#session.log);
+    const [before, after] = [cosigned.checkpoint, shown.checkpoint];
+    if (before.size > after.size || (before.size === after.size && hex(before.root) !== hex(after.root))) {
+      throw new Untrusted(ErrorNumber.INTEGRITY, "the checkpoint that witnesses saw is not of the log that is shown");
+    }
+    const { policy, now } = this.#watch.watching;
+    await verifyCosigned(cosigned, policy, Math.floor(now()));
   }
 
   async #freshen(size: bigint): Promise<Freshness> {

@@ -665,10 +665,12 @@ export interface Freshness {
   readonly type: "freshness";
   readonly checkpoint: Bytes;
   readonly proof: readonly Bytes[];
+  readonly cosigned: Bytes | null;
 }
 export const Freshness: Kind<Freshness> = map(["type", "freshness"], [
   ["checkpoint", bytes(0, 4096)],
   ["proof", list(bytes(32), 0, 63)],
+  ["cosigned", optional(bytes(0, 4096))],
 ]);
 
 export interface Logged {
