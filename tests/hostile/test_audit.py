@@ -1,6 +1,7 @@
 """Logs that were bent, and whether an audit names what was done to them."""
 
 import os
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +11,7 @@ from strongroom.client.audit.report import Facts, Report
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import cluster_id
-from strongroom.protocol.leaves import EntryLeaf, parse_leaf
+from strongroom.protocol.leaves import CommitLeaf, EntryLeaf, parse_leaf
 from strongroom.protocol.link import Row
 from strongroom.protocol.notes import SignedCheckpoint, sign_checkpoint
 from strongroom.protocol.primitives import Domain, NoteKey, digest
@@ -328,9 +329,15 @@ class MadeRows:
             self.rows[rows.bucket_key(number)] = Row(1, content)
             tree.append(digest(Domain.BUCKET, number.to_bytes(8, "big"), (1).to_bytes(8, "big"), content))
         made = MadeLog()
-        said = {"index_root": tree.root, "buckets": len(self.buckets), "ring": digest(Domain.ROW, b"ring")}
+        said: dict[str, Any] = {
+            "index_root": tree.root,
+            "buckets": len(self.buckets),
+            "ring": digest(Domain.ROW, b"ring"),
+        }
         made.commit(**said | fields)
-        return Report(b"", Facts(), await rows.audit_rows(self, parse_leaf(made.leaves[0]), size))
+        commit = parse_leaf(made.leaves[0])
+        assert isinstance(commit, CommitLeaf)
+        return Report(b"", Facts(), await rows.audit_rows(cast("rows.Snapshot", self), commit, size))
 
 
 async def test_an_honest_index_holds():
@@ -377,5 +384,5 @@ async def test_buckets_that_are_gone_are_named():
 
 
 async def test_rows_of_a_log_that_is_not_whole_are_not_judged():
-    checks = await rows.audit_rows(MadeRows(), None, 0)
+    checks = await rows.audit_rows(cast("rows.Snapshot", MadeRows()), None, 0)
     assert [check.state for check in checks] == ["not checked"]

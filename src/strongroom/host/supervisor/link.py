@@ -67,6 +67,9 @@ class Cosigners(Protocol):
     def overtaken(self) -> str | None:
         """Why there will never be enough cosignatures again, if so: the witnesses have seen another history."""
 
+    async def close(self) -> None:
+        """Ask nobody any more."""
+
 
 class EnclaveLink(asyncio.Protocol):
     """Many calls at once over one stream. Call-backs rather than futures: this is on the path of every request."""

@@ -204,6 +204,8 @@ async def _watched(witnesses: Cosigners | None) -> AsyncIterator[asyncio.Future[
         yield watching
     finally:
         watching.cancel()
+        if witnesses is not None:
+            await witnesses.close()
 
 
 async def _start(
