@@ -148,7 +148,7 @@ class Person:
     async def _store(self) -> None:
         if sum(record.content is not None for record in self._own) >= KEPT:
             return await self._delete()
-        count = self._chance.choice([1, 1, 2, 8])
+        count = self._chance.choice([1, 2, 8, 8])
         records = [self._ledger.new(self._chance.randbytes(16)) for _ in range(count)]
         self._own += records
         batch = Batch(f"a batch of {count}", records)
