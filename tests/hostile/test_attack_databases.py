@@ -12,6 +12,7 @@ import pytest
 from strongroom.attack.database import HEAD, Copy, PostgresDatabase, Row, SqliteDatabase, database_at, payload_rows
 from strongroom.attack.network import flipped
 from strongroom.attack.remote import Guarded
+from strongroom.host.store.port import Store
 from strongroom.host.store.postgres import PostgresStore
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.protocol.link import Commit, Put
@@ -26,7 +27,7 @@ async def kept(request, tmp_path):
     """A database with two commits, as a store left it, and the way to it."""
     if request.param == "sqlite":
         where = str(tmp_path / "strongroom.sqlite3")
-        store = SqliteStore(Path(where))
+        store: Store = SqliteStore(Path(where))
     else:
         server = request.getfixturevalue("postgres_server")
         where = server.local_url(server.database())
