@@ -148,6 +148,14 @@ async def test_parts_of_different_times_are_refused_at_the_start(world, which):
     assert await number_of(world.vault.start()) is Number.ROLLED_BACK
 
 
+@pytest.mark.parametrize("leaves", [-1, 1])
+async def test_a_log_of_another_length_than_the_head_says_is_refused_at_the_start(world, leaves):
+    await stored(world)
+    log = world.vault.host.log
+    world.vault.host.log = log[:leaves] if leaves < 0 else [*log, log[-1]]
+    assert await number_of(world.vault.start()) is Number.ROLLED_BACK
+
+
 def its_ring(world):
     return world.vault.enclave._door._identity._ring
 
@@ -419,3 +427,29 @@ async def test_an_entry_of_another_place_or_record_is_not_taken_for_this_one(wor
 
     world.vault.host.leaves = swap
     assert await number_of(trail(alice, address)) is Number.INTEGRITY
+
+
+async def test_readings_that_end_in_another_order_than_they_began_leave_each_its_own_account(world):
+    """Each is told of the commits during it, and of no other's: else a change under way looks like an attack."""
+    first, _ = await stored(world)
+    second, _ = await stored(world)
+    honest, gates = world.vault.host.read, {world.handle(one): asyncio.Event() for one in (first, second)}
+
+    async def slowly(keys):
+        rows = await honest(keys)
+        for key in keys:
+            if key in gates:
+                await gates[key].wait()
+        return rows
+
+    alice = await world.client("alice")
+    bobs = [await world.client("bob") for _ in range(2)]
+    world.vault.host.read = slowly
+    readings = [asyncio.create_task(bob.collect(one)) for bob, one in zip(bobs, (first, second), strict=True)]
+    await asyncio.sleep(0.05)
+    gates.pop(world.handle(second)).set()
+    assert await readings[1] == [released(1, SECRET)]
+    gate = gates.pop(world.handle(first))
+    await alice.update(first, 1, secret=b"newer")
+    gate.set()
+    assert await readings[0] == [released(2, b"newer")]

@@ -7,7 +7,7 @@ from strongroom.enclave.vault.attempts import MAX_IDENTITIES, NO_ATTEMPTS, delay
 from strongroom.enclave.vault.plans import plan_of
 from strongroom.enclave.vault.standing import SEEN_AGAIN
 from strongroom.enclave.vault.witnessed import WitnessedTime
-from strongroom.protocol.errors import Number
+from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.limits import ATTEMPTS_KEPT, FREE_ATTEMPTS, MAX_ATTEMPT_DELAY
 from strongroom.protocol.primitives import Domain, digest
 from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
@@ -111,6 +111,16 @@ async def test_rules_go_by_the_time_where_it_is_witnessed(world):
     assert await collect_error(bob, address) is Number.REFUSED
     (bob,) = await later(world, 200, "bob")
     assert await bob.collect(address) == [released(1, SECRET)]
+
+
+def test_on_hardware_a_clock_that_was_set_back_between_two_runs_is_behind_the_floor_of_the_first():
+    """On the insecure platform a clock that had jumped ahead would stop it for ever: its collateral is its host's own."""
+    platform = Hardware()
+    clock = Clock(platform)
+    clock.restore_floor(int(platform.now()) + 100)
+    with pytest.raises(Untrusted) as caught:
+        clock.now()
+    assert caught.value.number is Number.CLOCK
 
 
 def unwitnessed(world, platform):

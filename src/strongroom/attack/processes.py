@@ -23,12 +23,11 @@ READY_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 10.0
 _END_SECONDS: Final = 5.0
 _ALARMS: Final = (
-    *(WORDS[number][0] for number in (Number.INTEGRITY, Number.ROLLED_BACK, Number.CLOCK, Number.CONFLICT)),
+    *(WORDS[number][0] for number in (Number.INTEGRITY, Number.ROLLED_BACK, Number.CLOCK)),
     "parts of the database are of different times",
     "does not open on this platform",
 )
-"""What a Vault, and the host that starts it, say of a database that was tampered with. A conflict: at its start nobody
-else writes, so the log is not as long as the head row says."""
+"""What a Vault, and the host that starts it, say of a database that was tampered with."""
 _REFUSED_BY_WITNESSES: Final = (Trouble.LATER.value, Trouble.FORKED.value)
 _ERROR: Final = re.compile(r"^error: (.*)$", re.MULTILINE)
 

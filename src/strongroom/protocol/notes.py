@@ -21,6 +21,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as BadBase64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from strongroom.protocol.errors import Misuse, Number, Untrusted
@@ -99,14 +100,14 @@ class Checkpoint:
         return "".join(f"{line}\n" for line in lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SignedCheckpoint:
     """A checkpoint with its signature lines, none of them believed."""
 
     checkpoint: Checkpoint
     lines: tuple[str, ...]
 
-    @property
+    @cached_property
     def note(self) -> bytes:
         return (self.checkpoint.body + "\n" + "".join(f"{line}\n" for line in self.lines)).encode()
 

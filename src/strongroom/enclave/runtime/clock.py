@@ -34,6 +34,17 @@ class Clock:
         """Remember that `proven` is past. Never beyond the host's clock: wrong collateral must not stop us."""
         self._floor = max(self._floor, min(proven, int(self._platform.now())))
 
+    def restore_floor(self, floor: int) -> None:
+        """Take up the floor of an earlier run: a clock that was set back while nobody ran is behind it.
+
+        Not on the insecure platform, whose collateral is dated by its own host's clock: one that had jumped ahead would
+        stop it for ever.
+        """
+        if self._platform.kind == "insecure-software":
+            self.raise_floor(floor)
+        else:
+            self._floor = max(self._floor, floor)
+
     def now(self) -> int:
         """Raises `Untrusted` CLOCK when the host's clock is behind the floor."""
         now = int(self._platform.now())

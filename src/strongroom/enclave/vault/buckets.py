@@ -71,12 +71,20 @@ def bucket_of(key: bytes, buckets: int) -> int:
 
 def find(content: bytes, key: bytes) -> Listing:
     """What a bucket lists of the row `key`; `ABSENT` where it is not listed."""
-    at = _place(content, key)
-    return _read(content, at) if content[at : at + _KEY] == key else ABSENT
+    at = _listed(content, key)
+    return ABSENT if at < 0 else _read(content, at)
+
+
+def _listed(content: bytes, key: bytes) -> int:
+    """Where the listing of `key` begins; -1 where there is none. What only looks like the key, between two, is none."""
+    at = content.find(key)
+    while at > 0 and at % _LISTING:
+        at = content.find(key, at + 1)
+    return at
 
 
 def _place(content: bytes, key: bytes) -> int:
-    """Where the listing of `key` is, or would be: they are sorted."""
+    """Where a listing of `key` belongs: they are sorted."""
     low, high = 0, len(content) // _LISTING
     while low < high:
         middle = (low + high) // 2
@@ -288,12 +296,12 @@ class Draft:
     def _list(self, key: bytes, listing: Listing) -> None:
         number = bucket_of(key, self._buckets)
         content = self._contents[number]
-        at = _place(content, key)
-        after = at
-        if content[at : at + _KEY] == key:
-            after += _LISTING
-        else:
+        at = _listed(content, key)
+        if at < 0:
+            at = after = _place(content, key)
             self._listings += 1
+        else:
+            after = at + _LISTING
         self._contents[number] = content[:at] + _written(key, listing) + content[after:]
         self._changed.add(number)
 

@@ -42,7 +42,7 @@ from strongroom.enclave.vault.records import LogEntry, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.protocol.codec import Message, encode
-from strongroom.protocol.errors import Number, Unavailable, Untrusted
+from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Bytes32, Count, UnixTime
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.primitives import Domain, digest
@@ -127,7 +127,12 @@ class Ledger:
         elif row is not None:
             raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
         self._ring = row_digest(state.kept)
-        await self._commit([], [], state.puts, frozenset(), unticketed=0, starts=True)
+        try:
+            await self._commit([], [], state.puts, frozenset(), unticketed=0, starts=True)
+        except Misuse as error:
+            if error.number is Number.CONFLICT:
+                raise Untrusted(Number.ROLLED_BACK, "the log has another length than its head says") from None
+            raise
 
     async def _take_up(self, row: Row | None, ring: bytes) -> None:
         if row is None:
@@ -135,7 +140,7 @@ class Ledger:
         head = parse_payload(self._sealer.open(HEAD_KEY, row), Head)
         if row_digest(ring) != head.ring:
             raise Untrusted(Number.ROLLED_BACK, "the sealed key ring is not the one that was there last")
-        self._clock.raise_floor(head.clock_floor)
+        self._clock.restore_floor(head.clock_floor)
         self._index = Index.of(await self._buckets(head.buckets), head.listings)
         if self._index.root != head.index_root:
             raise Untrusted(Number.ROLLED_BACK, "the index is not the one that was there last")
@@ -167,13 +172,15 @@ class Ledger:
         version is right and its bytes are not."""
         self._witnessing.rest_on(keys)
         for _ in range(MOVING):
-            await self._rest(keys)
+            if self._in_doubt or self._under_way is not None:
+                await self._rest(keys)
             moved: list[frozenset[bytes]] = []
             self._reading.append(moved)
             try:
                 found, excused = await self._read_once(keys, moved)
             finally:
-                self._reading.remove(moved)
+                # By identity: those of two readings may well be equal.
+                self._reading = [one for one in self._reading if one is not moved]
             if not excused:
                 return found
         raise Unavailable(Number.BUSY, "the rows keep changing")
