@@ -114,7 +114,7 @@ async def test_rules_go_by_the_time_where_it_is_witnessed(world):
 
 
 def test_on_hardware_a_clock_that_was_set_back_between_two_runs_is_behind_the_floor_of_the_first():
-    """On the insecure platform a clock that had jumped ahead would stop it for ever: its collateral is its host's own."""
+    """On the insecure one a clock that had jumped ahead would stop it for ever: its collateral is its host's own."""
     platform = Hardware()
     clock = Clock(platform)
     clock.restore_floor(int(platform.now()) + 100)
