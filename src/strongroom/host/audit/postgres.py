@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Any, Final, Self
@@ -43,6 +44,8 @@ class PostgresSnapshot:
     def __init__(self, connection: asyncpg.Connection[Any]) -> None:
         """Use `open`."""
         self._connection = connection
+        self._turn = asyncio.Lock()
+        """One moment has one connection, which can be asked one thing at a time."""
 
     async def count(self) -> int:
         """Rows in all."""
@@ -75,7 +78,8 @@ class PostgresSnapshot:
 
     async def _all(self, query: str, *values: object) -> list[asyncpg.Record]:
         try:
-            records: list[asyncpg.Record] = await self._connection.fetch(query, *values, timeout=_ANSWER_SECONDS)
+            async with self._turn:
+                records: list[asyncpg.Record] = await self._connection.fetch(query, *values, timeout=_ANSWER_SECONDS)
         except _FAILURES as error:
             raise Unavailable(Number.STORE_UNAVAILABLE, _plain(error)) from None
         return records
