@@ -172,7 +172,8 @@ WORDS: dict[Number, tuple[str, str]] = {
     ),
     Number.ROLLED_BACK: (
         "an older state is shown than one that is known: the database was rolled back, or there are two of this Vault",
-        "store nothing more here and tell the operator and whoever else uses this Vault; the evidence proves it",
+        "store nothing more here; keep the evidence, look at it with `strongroom audit --evidence FILE`, and tell the "
+        "operator and whoever else uses this Vault",
     ),
     Number.LOG_OMITTED: (
         "the host holds back a part of the log that the Vault has written",
@@ -208,7 +209,7 @@ WORDS: dict[Number, tuple[str, str]] = {
     ),
     Number.WITNESSES_UNAVAILABLE: (
         "too few witnesses answer, and this change must not be made without them",
-        "try again with the same request id; the operator should look at the witnesses",
+        "look whether it was done nevertheless, and try again; the operator should look at the witnesses",
     ),
     Number.LEASE_ENDED: (
         "no witness has seen this Vault for so long that it releases nothing more",
