@@ -5,41 +5,9 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
-
-COMMANDS: tuple[list[str], ...] = (
-    [],
-    ["demo"],
-    ["serve"],
-    ["serve", "vault"],
-    ["serve", "authenticator"],
-    ["serve", "share"],
-    ["trust"],
-    ["trust", "pin"],
-    ["trust", "show"],
-    ["verify"],
-    ["appraise"],
-    ["audit"],
-    ["audit", "export"],
-    ["namespace"],
-    ["namespace", "create"],
-    ["store"],
-    ["collect"],
-    ["update"],
-    ["delete"],
-    ["describe"],
-    ["approval"],
-    *(["approval", name] for name in ("ask", "list", "approve")),
-    ["policy"],
-    *(["policy", name] for name in ("check", "explain", "simulate")),
-    ["share"],
-    *(
-        ["share", name]
-        for name in ("send", "receive", "list", "history", "revoke", "extend", "request", "answer", "site")
-    ),
-    ["verify-page"],
-)
 
 HEAD = """\
 # The command line
@@ -79,6 +47,19 @@ senders of codes that a stranger's record names are shown, and asked about, befo
 """
 
 
+def commands() -> list[list[str]]:
+    """All there are, in the order of the help: a list written by hand would miss the newest."""
+    import typer
+
+    from strongroom.cli.main import build_app
+
+    def below(command: Any, path: list[str]) -> list[list[str]]:
+        names: dict[str, Any] = getattr(command, "commands", {})
+        return [path, *(found for name, one in names.items() for found in below(one, [*path, name]))]
+
+    return below(typer.main.get_command(build_app()), [])
+
+
 def help_of(command: list[str]) -> str:
     """What `strongroom COMMAND --help` prints on 80 columns without colour."""
     from strongroom.cli.main import run
@@ -94,7 +75,7 @@ def help_of(command: list[str]) -> str:
 
 def page() -> str:
     parts = [HEAD]
-    for command in COMMANDS:
+    for command in commands():
         title = " ".join(["strongroom", *command])
         parts.append(f"## `{title}`\n\n```text\n{help_of(command)}\n```\n")
     return "\n".join(parts)

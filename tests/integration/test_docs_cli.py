@@ -1,6 +1,7 @@
 """docs/cli.md is what the program says."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -21,9 +22,12 @@ def test_the_page_is_what_the_program_says(text):
     assert "Usage: strongroom collect" in text
 
 
-def test_every_command_is_on_the_page(text):
-    for name in COMMANDS:
-        assert f"## `strongroom {name}`" in text
+def test_every_command_and_subcommand_is_on_the_page(text):
+    sections = dict(re.findall(r"^## `strongroom ?([^`]*)`\n\n```text\n(.*?)\n```", text, re.MULTILINE | re.DOTALL))
+    for name, shown in sections.items():
+        listed = re.findall(r"^  ([a-z-]+)", shown.partition("\nCommands:\n")[2], re.MULTILINE)
+        assert {f"{name} {one}".strip() for one in listed} <= set(sections)
+    assert {"", *COMMANDS, "history", "attack", "serve witness", "approval ask"} <= set(sections)
 
 
 def test_a_page_that_differs_is_noticed(tmp_path, monkeypatch):
