@@ -7,9 +7,10 @@ import pytest
 
 from strongroom.protocol.authenticator_messages import Decide, DecideItem, Decisions
 from strongroom.protocol.errors import Number
+from strongroom.protocol.leaves import parse_leaf
 from strongroom.protocol.vault_messages import Item, ItemError
 from tests.support.evidence import changed
-from tests.support.vault import SECRET, collect_error, number_of, released, stored
+from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import AUTHENTICATOR_URL, Person, RawClient, World, permit
 
 
@@ -157,3 +158,16 @@ async def test_a_ticket_that_was_altered_or_of_another_authenticator_is_refused(
     assert await collect_error(bob, address) is Number.TICKET_MISSING
     bob.tickets = [changed(bob.tickets[0], authenticator=world.authenticator_cluster)]
     assert await collect_error(bob, address) is Number.REFUSED
+
+
+@pytest.mark.parametrize("name", ["ü" * 200, "", "x" * 256, "line\nbreak"])
+async def test_an_authenticator_that_calls_somebody_what_nobody_is_called_decides_nothing(world, name):
+    """A leaf of the log that nobody can read would fail every audit, for good."""
+    address = fresh()
+    await (await world.client("alice")).store(
+        address, SECRET, world.instructions(permit("collect", "update", "delete"))
+    )
+    stranger, size = await world.client(), len(world.vault.host.log)
+    stranger.tickets = [world.ticket(name, stranger.binding)]
+    assert await collect_error(stranger, address) in (Number.AUTHENTICATOR_UNTRUSTED, Number.REFUSED)
+    assert all(parse_leaf(leaf) for leaf in world.vault.host.log[size:])

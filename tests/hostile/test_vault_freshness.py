@@ -251,6 +251,25 @@ async def test_a_commit_that_turns_up_late_is_taken_for_what_it_is(world):
     assert await (await world.client("bob")).collect(address) == [released(2, b"late")]
 
 
+async def test_a_commit_that_turns_up_after_it_was_found_not_made_is_no_attack(world):
+    """As a database may do it that was slow for once: what was read since must not look like a lie for ever."""
+    address, _ = await stored(world)
+    alice, honest, late = await world.client("alice"), world.vault.host.commit, []
+
+    async def keep_back(puts, size, leaves):
+        late.append((puts, size, leaves))
+        raise Unavailable(Number.STORE_UNAVAILABLE)
+
+    world.vault.host.commit = keep_back
+    assert await number_of(alice.update(address, 1, secret=b"late")) is Number.STORE_UNAVAILABLE
+    world.vault.host.commit = honest
+    await alice.describe(address)  # the head is the old one: the commit was not made
+    await honest(*late.pop())
+    bob = await world.client("bob")
+    await bob.describe(address)
+    assert await bob.collect(address) == [released(2, b"late")]
+
+
 async def test_half_a_commit_is_none(world):
     address, key = await stored(world)
     alice, honest = await world.client("alice"), world.vault.host.commit

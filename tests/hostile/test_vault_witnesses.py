@@ -19,7 +19,7 @@ from strongroom.protocol.link import Operation, Start
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.log_messages import Freshen
 from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
-from tests.support.vault import SECRET, ask, collect_error, fresh, number_of, released, stored
+from tests.support.vault import SECRET, ask, collect_error, fresh, number_of, released, stored, terms
 from tests.support.watch import Watch
 from tests.support.world import Instance, World, for_bob, permit
 
@@ -45,6 +45,19 @@ async def world(tmp_path, monkeypatch):
     await world.namespace()
     yield world
     world.watch.close()
+
+
+class Later:
+    """The loop, as it will be after so many seconds."""
+
+    def __init__(self, seconds):
+        self._loop, self._seconds = asyncio.get_running_loop(), seconds
+
+    def time(self):
+        return self._loop.time() + self._seconds
+
+    def __getattr__(self, name):
+        return getattr(self._loop, name)
 
 
 def its_witnessing(world):
@@ -223,6 +236,110 @@ async def test_a_repetition_waits_as_its_first_did(world):
     assert (await alice.update(address, 1, secret=b"new", request_id=request_id)).version == 2
 
 
+def made_and_said_to_have_failed(world):
+    """The next commit is made, and answered as if it had not been."""
+    host, honest = world.vault.host, world.vault.host.commit
+
+    async def commit(puts, size, leaves):
+        host.commit = honest
+        await honest(puts, size, leaves)
+        raise Unavailable(Number.STORE_UNAVAILABLE)
+
+    host.commit = commit
+
+
+def held_up(world, key, seconds=0.0):
+    """The next reading of this row is answered when the event that is given is set."""
+    host, honest, gate = world.vault.host, world.vault.host.read, asyncio.Event()
+
+    async def read(keys):
+        if key in keys and not gate.is_set():
+            await gate.wait()
+            host.read = honest
+        return await honest(keys)
+
+    host.read = read
+    return gate
+
+
+async def test_a_change_whose_failure_was_a_lie_waits_as_any_other(world):
+    """The repetition finds it made, and must not confirm what no witness has seen; nor does anybody hear of it."""
+    address, _ = await stored(world)
+    alice, bob, request_id = await world.client("alice"), await world.client("bob"), os.urandom(16)
+    await bob.collect(address)
+    await asyncio.sleep(0.1)
+    outage(world)
+    made_and_said_to_have_failed(world)
+    update = {"secret": b"new", "request_id": request_id}
+    assert await number_of(alice.update(address, 1, **update)) is Number.STORE_UNAVAILABLE
+    assert await number_of(alice.update(address, 1, **update)) is Number.WITNESSES_UNAVAILABLE
+    made_and_said_to_have_failed(world)
+    await number_of(alice.update(address, 2, secret=b"newer"))
+    assert await number_of(bob.collect(address)) is Number.WITNESSES_UNAVAILABLE
+    outage(world, 0)
+    assert await bob.collect(address) == [released(3, b"newer")]
+
+
+async def test_a_clock_that_is_wrong_for_a_moment_does_not_hide_a_change_from_the_witnesses(world):
+    address, _ = await stored(world)
+    alice, request_id = await world.client("alice"), os.urandom(16)
+    await asyncio.sleep(0.1)
+    outage(world)
+    host, honest = world.vault.host, world.vault.host.commit
+
+    async def commit(puts, size, leaves):
+        host.commit = honest
+        await honest(puts, size, leaves)
+        world.vault.platform.ahead = -3600
+
+    host.commit = commit
+    await number_of(alice.update(address, 1, secret=b"new", request_id=request_id))
+    world.vault.platform.ahead = 0
+    again = alice.update(address, 1, secret=b"new", request_id=request_id)
+    assert await number_of(again) is Number.WITNESSES_UNAVAILABLE
+
+
+async def test_what_was_read_while_it_changed_waits_as_well(world):
+    """The host holds up a reading until the update is made that it is to show."""
+    address, key = await stored(world)
+    alice, bob = await world.client("alice"), await world.client("bob")
+    await bob.describe(address)
+    await asyncio.sleep(0.1)
+    outage(world)
+    gate = held_up(world, key)
+    describing = asyncio.create_task(bob.describe(address))
+    await asyncio.sleep(0.02)
+    world.vault.host.read, held = type(world.vault.host).read.__get__(world.vault.host), world.vault.host.read
+    await number_of(alice.update(address, 1, instructions=world.instructions(for_bob() + permit("audit"))))
+    world.vault.host.read = held
+    gate.set()
+    assert await number_of(describing) is Number.WITNESSES_UNAVAILABLE
+
+
+async def test_what_a_journal_counts_is_told_when_the_witnesses_saw_it(world):
+    address = fresh()
+    rules = world.instructions(for_bob())
+    alice, bob = await world.client("alice"), await world.client("bob")
+    await alice.store(address, SECRET, rules, terms=terms(max_opens=3))
+    await asyncio.sleep(0.1)
+    outage(world)
+    assert await number_of(bob.collect(address)) is Number.WITNESSES_UNAVAILABLE
+    assert await number_of(alice.history(address)) is Number.WITNESSES_UNAVAILABLE
+
+
+async def test_refusals_are_counted_and_logged_also_while_no_witness_answers(world, monkeypatch):
+    address, _ = await stored(world)
+    bob, mallory = await world.client("bob"), await world.client("mallory")
+    outage(world)
+    await bob.collect(address)
+    its_witnessing(world)._loop = Later(WITNESS_PATIENCE + 1)
+    before = len(world.vault.host.log)
+    for _ in range(3):
+        assert await number_of(mallory.collect(address)) is Number.WITNESSES_UNAVAILABLE
+    assert [entry.outcome for entry in world.entries(before)] == [Number.REFUSED] * 3
+    assert await bob.collect(address) == [released(1, SECRET)], "and nobody else is hindered by them"
+
+
 async def test_a_new_record_and_a_release_do_not_wait(world):
     outage(world)
     address, _ = await stored(world)
@@ -234,8 +351,7 @@ async def test_after_a_while_without_witnesses_nothing_more_is_written_and_reads
     outage(world)
     bob = await world.client("bob")
     await bob.collect(address)
-    passed = asyncio.get_running_loop().time() + WITNESS_PATIENCE + 1
-    monkeypatch.setattr(its_witnessing(world)._loop, "time", lambda: passed)
+    its_witnessing(world)._loop = Later(WITNESS_PATIENCE + 1)
     alice = await world.client("alice")
     before = world.vault.host.kept
     assert await number_of(alice.store(fresh(), SECRET, world.instructions(for_bob()))) is Number.WITNESSES_UNAVAILABLE
@@ -328,6 +444,65 @@ async def test_a_clock_that_stands_still_does_not_prolong_the_lease(world, monke
     assert LEASE_RELEASES == 10_000
 
 
+async def test_what_is_held_up_until_the_lease_has_ended_is_not_released(world, monkeypatch):
+    address, key = await stored(world)
+    bob = await world.client("bob")
+    await bob.collect(address)
+    outage(world)
+    gate = held_up(world, key)
+    collecting = asyncio.create_task(bob.collect(address))
+    await asyncio.sleep(0.02)
+    its_witnessing(world)._loop = Later(LEASE + 100)
+    gate.set()
+    assert await number_of(collecting) is Number.LEASE_ENDED
+
+
+async def test_a_cosignature_that_was_held_back_renews_no_more_than_what_was_left(world, monkeypatch):
+    monkeypatch.setattr(witnessing, "LEASE_RELEASES", 3)
+    address, _ = await stored(world)
+    bob = await world.client("bob")
+    await asyncio.sleep(0.1)
+    honest, gate = world.vault.host.witnesses, asyncio.Event()
+
+    async def late(note):
+        lines = await honest(note)
+        await gate.wait()
+        return lines
+
+    world.vault.host.witnesses = late
+    its_witnessing(world)._waiting.clear()
+    await stored(world)
+    for _ in range(3):
+        assert await bob.collect(address) == [released(1, SECRET)]
+    gate.set()
+    outage(world)
+    await asyncio.sleep(0.1)
+    numbers = [await number_of(bob.collect(address)) for _ in range(2)]
+    assert Number.LEASE_ENDED in numbers
+
+
+async def test_a_clock_that_steps_back_does_not_end_the_keeping_of_the_lease(world, monkeypatch):
+    await world.vault.start()
+    outage(world)
+    await stored(world)
+    monkeypatch.setattr(witnessing, "LEASE", 0.4)
+    its_witnessing(world)._tired.set()
+    await asyncio.sleep(0)
+    world.vault.platform.ahead = -3600
+    await asyncio.sleep(0.3)
+    world.vault.platform.ahead = 0
+    assert not any(task.done() for task in its_witnessing(world)._tasks)
+
+
+async def test_an_outage_makes_no_list_of_all_its_commits(world):
+    address, _ = await stored(world)
+    bob = await world.client("bob")
+    outage(world)
+    for _ in range(30):
+        await bob.collect(address)
+    assert len(its_witnessing(world)._waiting) < 10
+
+
 async def test_an_idle_vault_keeps_its_lease(world, monkeypatch):
     monkeypatch.setattr(witnessing, "LEASE", 0.2)
     await world.vault.start()
@@ -346,6 +521,17 @@ async def test_a_clock_ahead_of_the_witnesses_is_noticed(world):
     world.authenticator.platform.ahead = world.vault.platform.ahead = 24 * 3600
     bob = await world.client("bob")
     assert await number_of(bob.collect(address)) in (Number.CLOCK, Number.LEASE_ENDED)
+
+
+async def test_a_clock_that_stands_still_behind_the_witnesses_is_noticed(world):
+    """Else what has expired would not, for as long as the host likes."""
+    address, _ = await stored(world)
+    later = int(world.vault.platform.now()) + 30 * 24 * 3600
+    for witness in world.watch.witnesses:
+        witness._clock = lambda: later
+    await stored(world)
+    await asyncio.sleep(0.1)
+    assert await number_of((await world.client("bob")).collect(address)) is Number.CLOCK
 
 
 async def test_a_clock_set_back_behind_the_witnesses_is_noticed(world):
@@ -383,3 +569,13 @@ async def test_rules_by_time_go_by_the_witnesses_not_by_the_host(world):
     await stored(world)
     await asyncio.sleep(0.1)
     assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
+
+
+async def test_a_database_that_was_put_back_is_not_written_to(world):
+    """Whoever looks at it afterwards should find it as it was."""
+    await stored(world)
+    before = (dict(world.vault.host.rows), list(world.vault.host.log))
+    await stored(world)
+    world.vault.host.rows, world.vault.host.log = dict(before[0]), list(before[1])
+    assert await never(world.vault)
+    assert (world.vault.host.rows, world.vault.host.log) == before

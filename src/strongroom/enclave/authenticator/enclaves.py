@@ -18,13 +18,13 @@ import msgspec
 from strongroom.attestation.appraisal import appraise_workload
 from strongroom.attestation.policy import RolePolicy, SnpPolicy, SoftwarePolicy, TdxPolicy, sections_of
 from strongroom.enclave.authenticator.ceremonies import Ceremony
-from strongroom.enclave.authenticator.subjects import MAX_SUBJECT, is_subject
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import EnclaveMethod, Workload
 from strongroom.protocol.limits import MAX_METHOD
 from strongroom.protocol.sign_in_messages import EnclaveSignIn
+from strongroom.protocol.subjects import MAX_SUBJECT, is_subject
 
 
 def verify_enclaves(method: EnclaveMethod) -> None:

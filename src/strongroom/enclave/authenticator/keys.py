@@ -18,13 +18,13 @@ import msgspec
 
 from strongroom.enclave.authenticator.ceremonies import Ceremony
 from strongroom.enclave.authenticator.sshsig import PRESENT, VERIFIED, Touch, parse_ssh_key, verify_sshsig
-from strongroom.enclave.authenticator.subjects import MAX_SUBJECT, is_subject
 from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import KeyOfPerson, KeysMethod
 from strongroom.protocol.primitives import Domain, digest, fingerprint
 from strongroom.protocol.sign_in_messages import KeySignIn
+from strongroom.protocol.subjects import MAX_SUBJECT, is_subject
 
 
 def verify_keys(method: KeysMethod) -> None:

@@ -11,7 +11,6 @@ from strongroom.enclave.authenticator.directory import verify_directory
 from strongroom.enclave.authenticator.enclaves import verify_enclaves
 from strongroom.enclave.authenticator.jwks import verify_issuer
 from strongroom.enclave.authenticator.keys import verify_keys
-from strongroom.enclave.authenticator.subjects import is_subject
 from strongroom.enclave.authenticator.workloads import verify_workloads
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.protocol.errors import Misuse, Number, Refused
@@ -27,6 +26,7 @@ from strongroom.protocol.instructions import (
     PasskeyMethod,
     WorkloadMethod,
 )
+from strongroom.protocol.subjects import is_subject
 
 _NATIVE_REDIRECT: Final = re.compile(r"http://127\.0\.0\.1(/[A-Za-z0-9/._~-]*)")
 _PORT: Final = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]{0,4}(/.*)")

@@ -20,11 +20,11 @@ from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
 from strongroom.enclave.authenticator.jwks import Algorithm, KeySet
-from strongroom.enclave.authenticator.subjects import is_subject
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Channel
 from strongroom.protocol.primitives import equal
+from strongroom.protocol.subjects import is_subject
 
 SKEW: Final = 60
 """Seconds by which a provider's clock may differ."""

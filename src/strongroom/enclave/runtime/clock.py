@@ -30,6 +30,10 @@ class Clock:
     def floor(self) -> int:
         return self._floor
 
+    def seconds(self) -> int:
+        """For measuring how much time has passed: what the host's clock says, and never less than the floor."""
+        return max(self._floor, int(self._platform.now()))
+
     def raise_floor(self, proven: int) -> None:
         """Remember that `proven` is past. Never beyond the host's clock: wrong collateral must not stop us."""
         self._floor = max(self._floor, min(proven, int(self._platform.now())))

@@ -28,12 +28,15 @@ class Enclave:
         self._build = build
         self._link = link
         self._door: Door | None = None
+        self._is_started = False
 
     async def handle(self, operation: Operation, body: bytes) -> bytes:
         """Answer one call of the host. Raises `StrongroomError`."""
         if operation is Operation.START:
-            if self._door is not None:
+            if self._is_started:
+                # Before the first wait: two at once would be two of one cluster in one enclave.
                 raise Misuse(Number.MALFORMED, "started already")
+            self._is_started = True
             self._door = await self._start(parse_start(body))
             return b""
         if self._door is None:

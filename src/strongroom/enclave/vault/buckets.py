@@ -24,8 +24,8 @@ SHARD: Final = (0).to_bytes(8, "big")
 """This Vault keeps everything in one shard."""
 LOAD: Final = 16
 """Listings of a bucket, on average and at most."""
-CACHED: Final = 4096
-"""Buckets whose content is kept in memory: some 6 MB."""
+CACHED: Final = 65_536
+"""Buckets whose content is kept in memory: all of a million rows, 90 MB. Beyond, most reads need a second row."""
 _KEY: Final = 32
 _LISTING: Final = 88
 _HASH: Final = 32

@@ -63,8 +63,6 @@ class Counters:
 
     async def load(self, *wanted: tuple[Table[Any], Sequence[bytes]]) -> None:
         """Have rows of these tables at hand. Raises `Untrusted` for a row that lies."""
-        for _, keys in wanted:
-            self._witnessing.rest_on(keys)  # also on those that are at hand
         missing = True
         while missing:
             # Anew until nothing was missing: while some rows are read, somebody else may make room where the others
@@ -73,6 +71,11 @@ class Counters:
             for table, keys in wanted:
                 if keys:
                     missing |= await table.load(self._sealer, self._read, keys)
+        for table, keys in wanted:
+            if table is not self.attempts:
+                # Also on those that are at hand. Not on refusals: whose word counts does not rest on somebody else's,
+                # and in an outage of the witnesses anybody's would stop everybody.
+                self._witnessing.rest_on(keys)
 
     def journal(self, key: bytes) -> Journal:
         """Of a row that was loaded. Raises `Untrusted` INTEGRITY when it is gone."""

@@ -44,6 +44,7 @@ from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Unt
 from strongroom.protocol.instructions import Action, AuthenticatorRef
 from strongroom.protocol.limits import DECISION_LIFE, MAX_AUTHENTICATORS, MAX_BATCH, MAX_MESSAGE
 from strongroom.protocol.messages import Person, Ticket
+from strongroom.protocol.subjects import is_subject
 
 T = TypeVar("T")
 
@@ -280,7 +281,11 @@ class Decider:
                 peer = await self._peers.get(reference.url, reference.policy)
                 if peer.cluster_id != ticket.authenticator:
                     return peer.cluster_id, _refusal(Number.TICKET_MISSING)
-                return peer.cluster_id, await self._round_trip(peer, question, plan, ticket)
+                decision = await self._round_trip(peer, question, plan, ticket)
+                if decision.identity is not None and not is_subject(decision.identity.subject):
+                    # No genuine Authenticator calls anybody so; in the log it would be a leaf that nobody can read.
+                    return peer.cluster_id, _refusal(Number.AUTHENTICATOR_UNTRUSTED)
+                return peer.cluster_id, decision
             except StrongroomError as error:
                 if peer is not None and is_lost_session(error):
                     self._forget(peer)

@@ -116,10 +116,10 @@ class Ledger:
 
     # --- start --------------------------------------------------------------------------------------------------
 
-    async def start(self, state: SealedState) -> None:
-        """Found the log, or take it up where the head row says; then write the first commit of this run.
+    async def take_up(self, state: SealedState) -> None:
+        """Go on where the head row says, if there is one. Nothing is written.
 
-        Raises `Untrusted` ROLLED_BACK when parts of the database are of different times, and what a commit raises.
+        Raises `Untrusted` ROLLED_BACK when parts of the database are of different times.
         """
         row = (await self._link.read([HEAD_KEY]))[0]
         if state.found is not None:
@@ -127,6 +127,12 @@ class Ledger:
         elif row is not None:
             raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
         self._ring = row_digest(state.kept)
+
+    async def begin(self, state: SealedState) -> None:
+        """Write the first commit of this run, and with it what the ring needs written.
+
+        Raises `Untrusted` ROLLED_BACK when the log is not the head's, and as `commit`.
+        """
         try:
             await self._commit([], [], state.puts, frozenset(), unticketed=0, starts=True)
         except Misuse as error:
@@ -170,7 +176,7 @@ class Ledger:
     async def read_each(self, keys: Sequence[bytes]) -> list[Row | Untrusted | None]:
         """As `read`; in the place of a row that is not the last one written why: ROLLED_BACK, or INTEGRITY when its
         version is right and its bytes are not."""
-        self._witnessing.rest_on(keys)
+        looked = False
         for _ in range(MOVING):
             if self._in_doubt or self._under_way is not None:
                 await self._rest(keys)
@@ -181,7 +187,12 @@ class Ledger:
             finally:
                 # By identity: those of two readings may well be equal.
                 self._reading = [one for one in self._reading if one is not moved]
+            if not excused and not looked and self._candidates and any(isinstance(one, Untrusted) for one in found):
+                # A commit that was not made when the head row told so may have been made since.
+                looked = self._in_doubt = excused = True
             if not excused:
+                # Now, not before: what was read may be newer than what was asked for.
+                self._witnessing.rest_on(keys)
                 return found
         raise Unavailable(Number.BUSY, "the rows keep changing")
 
@@ -192,7 +203,7 @@ class Ledger:
             content = self._index.content(bucket_of(key, self._index.buckets))
             if content is not None:
                 return find(content, key)
-            await self.read([key])  # brings its bucket along
+            await self.read_each([key])  # brings its bucket along
         raise Unavailable(Number.BUSY, "the index keeps changing")
 
     async def _read_once(

@@ -67,10 +67,14 @@ class VaultService:
         self._trails = trails
 
     async def start(self, state: SealedState) -> None:
-        await self._ledger.start(state)
+        await self._ledger.take_up(state)
         if self._witnessing.exists:
             # Before anybody can ask for evidence: the witnesses may have to be told of this log.
             print(f"the log's verifier key is {self._ledger.log.verifier}", file=sys.stderr, flush=True)
+            if state.found is not None:
+                # Before anything is written: of a database that was put back, nothing should be changed.
+                await self._witnessing.know(self._ledger.log.checkpoint)
+        await self._ledger.begin(state)
         await self._witnessing.start(lambda: self._ledger.log.checkpoint, lambda: self._ledger.commit([], []))
 
     def checkpoint(self) -> bytes:

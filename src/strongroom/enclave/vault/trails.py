@@ -60,6 +60,8 @@ class Trails:
             entry = await self._gate.enter(asker, request.address, ["audit"], found, found.record, watches[handle])
             await self._writer.submit(entry.change)
         opened = await self._walk(handle, request)
+        # What an owner is shown should not be gone after a rollback.
+        self._witnessing.rest_on_size(max((index + 1 for index, _, _ in opened), default=0))
         log = self._ledger.log
         checkpoint = log.checkpoint
         proofs = await self._link.inclusion([index for index, _, _ in opened], checkpoint.checkpoint.size)

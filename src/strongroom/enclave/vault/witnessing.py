@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
@@ -39,8 +39,25 @@ ANSWER_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.5
 RENEWAL_SECONDS: Final = 3.0
 """For which a request waits when the lease has ended, as it has after a machine slept."""
-CLOCK_AHEAD: Final = 300
-"""Seconds by which the host's clock may be ahead of the witnesses'."""
+CLOCK_ERROR: Final = 300
+"""Seconds by which the host's clock may differ from the witnesses'."""
+TOGETHER_SECONDS: Final = 1.0
+"""Commits within so many seconds wait as one, which counts from the first of them."""
+
+
+class _Moment(NamedTuple):
+    """When something was."""
+
+    loop: float
+    clock: int
+    releases: int
+    """That had been made by then: those after it count against the lease that it begins."""
+
+
+class _Waiting(NamedTuple):
+    size: int
+    """Of the log."""
+    made: _Moment
 
 
 class _Rest:
@@ -65,15 +82,16 @@ class Witnessing:
         self._loop = asyncio.get_running_loop()
         self._cosigned: SignedCheckpoint | None = None
         self._time = 0
-        self._waiting: deque[tuple[int, float, int]] = deque()
-        """Commits that are not cosigned: size of the log with each, when it was made by the loop and by the clock."""
+        self._waiting: deque[_Waiting] = deque()
+        """Commits that are not cosigned, those of about a second together."""
         self._critical: dict[bytes, int] = {}
         """Rows whose change is not cosigned, and the size of the log with it."""
         self._progress: asyncio.Future[None] = self._loop.create_future()
         self._wanted = asyncio.Event()
         self._tired = asyncio.Event()
-        self._renewed: tuple[float, int] = (0.0, 0)
+        self._renewed = _Moment(0.0, 0, 0)
         self._releases = 0
+        """Of this run."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -90,6 +108,13 @@ class Witnessing:
     def time(self) -> int | None:
         """Unix seconds that enough witnesses vouch for, at most as old as the lease; None when that has ended."""
         return self._time if self.exists and not self._has_ended() else None
+
+    async def know(self, signed: SignedCheckpoint) -> None:
+        """Returns when enough witnesses know the log as it was found, and so no later one, however long that takes."""
+        while True:
+            if await self._ask(signed):
+                return
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def start(self, checkpoint: Callable[[], SignedCheckpoint], beat: Callable[[], Awaitable[None]]) -> None:
         """Returns when the first commit of this run is cosigned, however long that takes.
@@ -112,13 +137,17 @@ class Witnessing:
         """A commit is durable, with which the log has this size."""
         if not self.exists:
             return
-        self._waiting.append((size, self._loop.time(), self._clock.now()))
         self._critical.update(dict.fromkeys(critical, size))
+        made = self._moment()
+        if len(self._waiting) > 1 and self._since(self._waiting[-1].made) < TOGETHER_SECONDS:
+            # Thousands may come while no witness answers.
+            made = self._waiting.pop().made
+        self._waiting.append(_Waiting(size, made))
         self._wanted.set()
 
     def verify_may_write(self) -> None:
         """Raises `Unavailable` WITNESSES_UNAVAILABLE when a checkpoint waits too long already."""
-        if self._waiting and self._loop.time() - self._waiting[0][1] > WITNESS_PATIENCE:
+        if self._waiting and self._since(self._waiting[0].made) > WITNESS_PATIENCE:
             raise Unavailable(Number.WITNESSES_UNAVAILABLE)
 
     # --- answers --------------------------------------------------------------------------------------------------
@@ -137,9 +166,13 @@ class Witnessing:
         """What is being answered rests on these rows."""
         if not self._critical:
             return
+        self.rest_on_size(max((self._critical.get(key, 0) for key in keys), default=0))
+
+    def rest_on_size(self, size: int) -> None:
+        """What is being answered rests on the log of this size."""
         rest = _rest.get()
         if rest is not None:
-            rest.size = max(rest.size, *(self._critical.get(key, 0) for key in keys), 0)
+            rest.size = max(rest.size, size)
 
     async def settle(self, rest: _Rest) -> None:
         """Until all that an answer rests on is cosigned. Raises `Unavailable` WITNESSES_UNAVAILABLE."""
@@ -159,7 +192,7 @@ class Witnessing:
     # --- the lease ------------------------------------------------------------------------------------------------
 
     async def verify_lease(self) -> None:
-        """Raises `Unavailable` LEASE_ENDED, or `Untrusted` CLOCK when the host's clock is ahead of the witnesses'."""
+        """Raises `Unavailable` LEASE_ENDED, or `Untrusted` CLOCK when the host's clock is not that of the witnesses."""
         if not self.exists:
             return
         if self._has_ended():
@@ -170,21 +203,28 @@ class Witnessing:
                         await asyncio.shield(self._progress)
         if self._has_ended():
             raise Unavailable(Number.LEASE_ENDED)
-        if self._clock.now() - self._time > LEASE + CLOCK_AHEAD:
-            raise Untrusted(Number.CLOCK, "the host's clock is ahead of that of the witnesses")
+        ahead = self._clock.now() - self._time
+        if not -CLOCK_ERROR <= ahead <= LEASE + CLOCK_ERROR:
+            where = "ahead of" if ahead > 0 else "behind"
+            raise Untrusted(Number.CLOCK, f"the host's clock is {where} that of the witnesses")
 
     def spend(self, releases: int) -> None:
         """So many secrets are about to leave. Raises `Unavailable` LEASE_ENDED when they are too many for one lease."""
         self._releases += releases
-        if self.exists and self._releases > LEASE_RELEASES:
+        # Once more, though it was seen when the request came: a host can hold up what happens in between.
+        if self.exists and self._has_ended():
             raise Unavailable(Number.LEASE_ENDED)
 
     def _has_ended(self) -> bool:
-        return self._since(*self._renewed) > LEASE or self._releases > LEASE_RELEASES
+        released = self._releases - self._renewed.releases
+        return self._since(self._renewed) > LEASE or released > LEASE_RELEASES
 
-    def _since(self, made: float, at: int) -> float:
-        """Seconds since a moment by the loop and by the clock, whichever are more."""
-        return max(self._loop.time() - made, self._clock.now() - at)
+    def _moment(self) -> _Moment:
+        return _Moment(self._loop.time(), self._clock.seconds(), self._releases)
+
+    def _since(self, moment: _Moment) -> float:
+        """Seconds by the loop and by the clock, whichever are more."""
+        return max(self._loop.time() - moment.loop, self._clock.seconds() - moment.clock)
 
     async def _keep_lease(self, beat: Callable[[], Awaitable[None]]) -> None:
         """Have something to cosign when nobody else writes."""
@@ -194,7 +234,7 @@ class Witnessing:
                     await self._tired.wait()
             self._tired.clear()
             # One that has waited for long does not renew a lease when it is cosigned at last.
-            if not self._waiting or self._since(*self._waiting[-1][1:]) > LEASE / 4:
+            if not self._waiting or self._since(self._waiting[-1].made) > LEASE / 4:
                 with suppress(StrongroomError):
                     await beat()
 
@@ -226,10 +266,9 @@ class Witnessing:
         self._time = max(self._time, times[self._needed - 1])
         self._clock.raise_floor(self._time)
         size = signed.checkpoint.size
-        while self._waiting and self._waiting[0][0] <= size:
-            _, made, at = self._waiting.popleft()
+        while self._waiting and self._waiting[0].size <= size:
             # From when the newest of its commits was made: the cosignature is over the randomness in that one.
-            self._renewed, self._releases = (made, at), 0
+            self._renewed = self._waiting.popleft().made
         self._critical = {key: needed for key, needed in self._critical.items() if needed > size}
         self._cosigned = signed.with_lines([one.line for one in good])
         self._progress.set_result(None)

@@ -81,6 +81,16 @@ class Change:
         return keys
 
     @property
+    def keys(self) -> set[bytes]:
+        """Of all rows that it changes or tells of."""
+        return self.critical.union((put.key for put in self.puts), (note.key for note in self.notes))
+
+    @property
+    def only_logs(self) -> bool:
+        """Lines of the access log, visits and refusals, and nothing that anybody gains by."""
+        return not (self.puts or self.marks or self.steps or any(note.token is not None for note in self.notes))
+
+    @property
     def size(self) -> int:
         """Bytes of its rows, about."""
         rows = sum(len(put.sealed) + 128 for put in self.puts)
@@ -134,12 +144,11 @@ class Writer:
 
         Raises `Stale` when a watched row was written meanwhile, `Misuse` QUOTA_EXCEEDED, `Unavailable` BUSY or what
         the database answered; then nothing of it was written that is acknowledged. WITNESSES_UNAVAILABLE for whatever
-        writes more than the log, while no witness answers.
+        does more than log and count, while no witness answers.
         """
         if len(self._pending) >= MAX_PENDING:
             raise Unavailable(Number.BUSY)
-        critical = change.critical
-        if change.puts or critical:
+        if not change.only_logs:
             self._witnessing.verify_may_write()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((change, done))
@@ -147,7 +156,7 @@ class Writer:
             # In a context of its own: what it reads for everybody, no single answer rests on.
             self._task = asyncio.create_task(self._drain(), context=Context())
         await done
-        self._witnessing.rest_on(critical)
+        self._witnessing.rest_on(change.keys)
 
     async def _drain(self) -> None:
         while self._pending:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Sequence
 from enum import Enum
@@ -23,7 +24,7 @@ from strongroom.host.lookups import look_up
 from strongroom.host.supervisor.exchange import Answer, Connection, ConnectionLost
 from strongroom.host.witness.policy import Policy, WitnessAt
 from strongroom.protocol.errors import StrongroomError
-from strongroom.protocol.notes import SignedCheckpoint, cosignatures, parse_checkpoint
+from strongroom.protocol.notes import Cosignature, SignedCheckpoint, cosignatures, parse_checkpoint
 
 EXCHANGE_SECONDS: Final = 2.0
 """For one question to a witness, connecting included."""
@@ -32,6 +33,8 @@ CALL_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 0.05
 """For those who have not answered when enough have, if they answered as fast last time: nobody waits for one that is
 slow or gone."""
+CLOCK_ERROR: Final = 300
+"""Seconds by which a witness's clock may differ from ours: enclave and clients bear no more."""
 IDLE_SECONDS: Final = 30.0
 """After which an unused connection is not used again: less than servers keep theirs."""
 _ATTEMPTS: Final = 3
@@ -68,7 +71,7 @@ class Witnesses:
         self._enough = policy.cosignatures
         tls = ssl.create_default_context() if any(at.url.startswith("https:") for at in policy.witnesses) else None
         self._witnesses = [_Asked(at, store, tls) for at in policy.witnesses]
-        self._tasks: set[asyncio.Task[str | None]] = set()
+        self._tasks: set[asyncio.Task[Cosignature | None]] = set()
 
     async def cosign(self, note: bytes) -> bytes:
         """Signature lines under this signed checkpoint: of all who answer until enough have, and a moment longer.
@@ -82,16 +85,20 @@ class Witnesses:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         lines: list[str] = []
+        timely = 0
         begun = loop.time()
         deadline = begun + CALL_SECONDS
         while tasks and (left := deadline - loop.time()) > 0:
             done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            had = len(lines)
-            lines += [line for task in done if not task.cancelled() and (line := task.result())]
+            had = timely
+            came = [one for task in done if not task.cancelled() and (one := task.result())]
+            lines += [one.line for one in came]
+            # One whose clock is wrong is handed over, and not counted: with it alone, nobody would believe the time.
+            timely += sum(abs(one.time - time.time()) <= CLOCK_ERROR for one in came)
             tasks = {task: witness for task, witness in tasks.items() if task not in done}
-            if had < self._enough <= len(lines):
+            if had < self._enough <= timely:
                 deadline = min(deadline, loop.time() + GRACE_SECONDS)
-            if len(lines) >= self._enough and not any(begun + witness.seconds < deadline for witness in tasks.values()):
+            if timely >= self._enough and not any(begun + witness.seconds < deadline for witness in tasks.values()):
                 break
         return "".join(f"{line}\n" for line in lines).encode()
 
@@ -127,14 +134,14 @@ class _Asked:
         self._store = store
         self._line = _Line(at.url, tls)
         self._turn = asyncio.Lock()
-        self._next: asyncio.Task[str | None] | None = None
+        self._next: asyncio.Task[Cosignature | None] | None = None
         self._size = 0
         self.trouble: Trouble | None = None
 
     def close(self) -> None:
         self._line.close()
 
-    async def ask(self, signed: SignedCheckpoint) -> str | None:
+    async def ask(self, signed: SignedCheckpoint) -> Cosignature | None:
         """Its signature line; None when it gives none, or when a newer checkpoint came while this one waited."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         begun = loop.time()
@@ -159,7 +166,7 @@ class _Asked:
                 return line
         return None
 
-    async def _ask(self, signed: SignedCheckpoint) -> str:
+    async def _ask(self, signed: SignedCheckpoint) -> Cosignature:
         """Raises `_Failed`, `StrongroomError` from the database."""
         size = signed.checkpoint.size
         old = min(self._size, size)
@@ -179,7 +186,7 @@ class _Asked:
                 raise _Failed(Trouble.LATER, more)
         raise _Failed(Trouble.NONSENSE, f": it wants a proof from {old} entries on, and then another")
 
-    def _verified(self, signed: SignedCheckpoint, answer: Answer) -> str:
+    def _verified(self, signed: SignedCheckpoint, answer: Answer) -> Cosignature:
         """The line by its key; what else it says is not for us. Raises `_Failed`."""
         if len(answer.body) > _MAX_ANSWER:
             raise _Failed(Trouble.NONSENSE, ": it is too long")
@@ -189,7 +196,7 @@ class _Asked:
             raise _Failed(
                 Trouble.NONSENSE, " by the key in the policy: compare it with the one that the witness prints"
             )
-        return held[0].line
+        return held[0]
 
     def _found(self, trouble: Trouble | None, text: str) -> None:
         self.problem = text

@@ -1,4 +1,4 @@
-"""What a person or a program may be called, whoever says so: a provider's token or a definition."""
+"""What a person or a program may be called, whoever says so: a provider's token, a definition, or an Authenticator."""
 
 from __future__ import annotations
 
