@@ -256,6 +256,49 @@ async def test_a_cosignature_from_the_future_is_named():
     assert "into the future" in findings(report, "cosignatures")
 
 
+async def test_a_kept_checkpoint_that_witnesses_have_not_seen_yet_is_no_rollback():
+    made, witnesses = witnessed()
+    note, size = made.note(by=witnesses[:2]), len(made.leaves)
+    shown = list(made.leaves)
+    made.commit(2)
+    report = await audited(made, shown, note, since=[made.note()])
+    since = next(check for check in report.checks if check.name == "since")
+    assert (since.state, since.count) == ("not checked", 0)
+    assert f"newer than what witnesses have seen ({size} of {size + 3})" in since.detail
+    both = await audited(made, shown, note, since=[made.note(3), made.note()])
+    assert states(both)["since"] == "noticed"
+    assert states(await audited(made, made.leaves, note, since=[made.note()]))["since"] == "holds"
+
+
+async def test_a_rollback_behind_what_witnesses_saw_and_a_fork_beyond_it_are_named():
+    made, witnesses = witnessed()
+    note, shown = made.note(by=witnesses[:2]), list(made.leaves)
+    made.commit(2)
+    report = await audited(made, shown, note, since=[made.note(by=witnesses[1:])])
+    assert "was rolled back" in findings(report, "since")
+    forked = [*made.leaves[:-1], bent(made.leaves[-1], unticketed=7)]
+    report = await audited(made, forked, note, since=[made.note()])
+    assert "altered" in findings(report, "since")
+
+
+async def test_a_vault_that_shows_a_month_old_log_is_named_and_an_old_copy_is_told():
+    made, witnesses = witnessed()
+    note = made.note(by=witnesses[:2])
+    fresh = await audited(made, note=note, later=900, shows="running")
+    assert states(fresh)["cosignatures"] == "holds"
+    old = await audited(made, note=note, later=30 * 86400, shows="running")
+    assert "nobody has seen it since 20" in findings(old, "cosignatures")
+    assert states(old)["cosignatures"] == "fails"
+    copy = await audited(made, note=note, later=30 * 86400, shows="copy")
+    assert states(copy)["cosignatures"] == "noticed"
+
+
+async def test_since_tells_the_largest_of_the_checkpoints_that_it_holds_for():
+    made = MadeLog().grow()
+    report = await audited(made, since=[made.note(4), made.note(1), made.note(7)])
+    assert next(check for check in report.checks if check.name == "since").count == 7
+
+
 async def test_without_witnesses_nothing_is_made_up():
     assert states(await audited(MadeLog().grow()))["cosignatures"] == "not checked"
 

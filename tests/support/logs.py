@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from strongroom.client.audit.log import Audit, Founding, found
+from strongroom.client.audit.log import Audit, Founding, Shows, found
 from strongroom.client.audit.sources import Missing
 from strongroom.client.audit.tiles import WIDTH, Bundle
 from strongroom.protocol.codec import encode
@@ -118,9 +118,17 @@ class Shown:
         return found
 
 
-async def audited(made: MadeLog, leaves: Sequence[bytes] | None = None, note: bytes | None = None, **more: Any) -> Any:
-    """The report about these leaves under this checkpoint; what is not named is honest."""
-    audit = Audit(made.founding, now=made.at + 60)
+async def audited(
+    made: MadeLog,
+    leaves: Sequence[bytes] | None = None,
+    note: bytes | None = None,
+    *,
+    later: int = 60,
+    shows: Shows = "copy",
+    **more: Any,
+) -> Any:
+    """The report about these leaves under this checkpoint, so many seconds later; what is not named is honest."""
+    audit = Audit(made.founding, now=made.at + later, shows=shows)
     return await audit.run(Shown(made.leaves if leaves is None else leaves), note=note or made.note(), **more)
 
 

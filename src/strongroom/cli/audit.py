@@ -30,10 +30,10 @@ from strongroom.cli.audit_sources import (
 from strongroom.cli.evidence import print_steps, steps_json
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, named, printable, result_json, say, stderr, stdout
-from strongroom.client.audit.log import Audit, Founding, Watcher, found, shown_time
+from strongroom.client.audit.log import Audit, Founding, Shows, Watcher, found, shown_time
 from strongroom.client.audit.report import Check, Facts, Report, State
 from strongroom.client.audit.rows import KeptHashes, audit_rows
-from strongroom.client.audit.sources import SavedLog
+from strongroom.client.audit.sources import HttpLog, SavedLog
 from strongroom.client.audit.tiles import HashTile
 from strongroom.client.checkpoints import KeptCheckpoints
 from strongroom.client.freshness import explain_attack
@@ -185,7 +185,8 @@ async def _look(
     if saved is not None:
         watchers.append(saved)
     with _progress("leaves") as progress:
-        looking = Audit(founding, now=int(time.time()), progress=progress)
+        shows: Shows = "running" if isinstance(there.log, HttpLog) else "copy"
+        looking = Audit(founding, now=int(time.time()), shows=shows, progress=progress)
         report = await looking.run(there.log, note=note, since=since, watchers=watchers)
     if saved is not None and note is not None and not report.failed:
         saved.log.finish(note, founding.genesis)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from strongroom.client.audit.report import Check, Facts, Report
 from strongroom.client.audit.rules import Rules
@@ -20,7 +20,7 @@ from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Genesis, cluster_id
 from strongroom.protocol.leaves import CommitLeaf, log_verifier
-from strongroom.protocol.limits import MAX_EVIDENCE
+from strongroom.protocol.limits import LEASE, MAX_EVIDENCE
 from strongroom.protocol.notes import (
     COSIGNATURE,
     Checkpoint,
@@ -34,6 +34,9 @@ from strongroom.protocol.tlog import Frontier, leaf_hash
 
 Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
+
+Shows = Literal["running", "copy"]
+"""Whether a Vault shows its log as it is now, or somebody a copy, which may be old and true."""
 
 _CLOCKS_DIFFER: Final = 300
 """Seconds."""
@@ -55,6 +58,8 @@ class _Expected(NamedTuple):
 
     checkpoint: Checkpoint
     check: Check
+    cosigned: bool = True
+    """Whether as many witnesses as it takes have seen it."""
 
 
 class Watcher(Protocol):
@@ -84,10 +89,18 @@ def found(genesis: bytes, clusters: Collection[bytes]) -> Founding:
 class Audit:
     """One audit of one log."""
 
-    def __init__(self, founding: Founding, *, now: int, progress: Progress = lambda done, of: None) -> None:
+    def __init__(
+        self,
+        founding: Founding,
+        *,
+        now: int,
+        shows: Shows = "copy",
+        progress: Progress = lambda done, of: None,
+    ) -> None:
         """`now`: unix seconds by the auditor's clock."""
         self._founding = founding
         self._now = now
+        self._shows = shows
         self._progress = progress
         self._facts = Facts()
         self.rules = Rules(self._facts)
@@ -108,12 +121,19 @@ class Audit:
         Raises `Unavailable`, and `Misuse` for files that are none; what is wrong with the log is in the report.
         """
         newest = self._verify_note(note)
-        expected = [_Expected(one, self._since) for one in map(self._verify_since, since) if one is not None]
+        expected = [one for one in map(self._verify_since, since) if one is not None]
         if newest is not None:
             expected.append(_Expected(newest, self._root))
         had = await source.size()
         size = (newest.size if newest is not None else 0) if had is None else had
         frontier = await self._read(source, size, expected, watchers)
+        for one in expected:
+            if one.checkpoint.size > frontier.size:
+                # A Vault shows what witnesses have seen, and its clients see more.
+                if had is None and self._whole and not one.cosigned:
+                    await self._beyond(source, frontier, one)
+                else:
+                    _cut_off(frontier, one)
         self._facts.root = frontier.root
         if newest is not None and newest.size < size:
             beyond = size - newest.size
@@ -172,10 +192,19 @@ class Audit:
             return
         witnessed = sorted((one.time for one in valid), reverse=True)[needed - 1]
         check.hold(f"{len(valid)} of {len(founding.witnesses)}, it takes {needed}; seen at {shown_time(witnessed)}")
+        if witnessed + LEASE + _CLOCKS_DIFFER < self._now:
+            old = f"nobody has seen it since {shown_time(witnessed)}: what came later is not here"
+            if self._shows == "running":
+                check.fail(old)
+            else:
+                check.notice(old)
 
-    def _verify_since(self, note: bytes) -> Checkpoint | None:
+    def _verify_since(self, note: bytes) -> _Expected | None:
+        founding = self._founding
         try:
-            return verify_checkpoint(note, self._founding.log).checkpoint
+            signed = verify_checkpoint(note, founding.log)
+            cosigned = len(cosignatures(signed, founding.witnesses)) >= founding.cosignatures
+            return _Expected(signed.checkpoint, self._since, cosigned)
         except Untrusted as error:
             self._since.fail(f"the earlier checkpoint is none of this log's: {error.reason}")
             return None
@@ -205,16 +234,27 @@ class Audit:
             self._whole = True
             self.rules.end(size, "the log")
             await _watched(watchers, size, [], list(tiles.partial()))
-        for checkpoint, check in expected:
-            if checkpoint.size > frontier.size:
-                check.fail(
-                    f"a checkpoint covers {checkpoint.size} leaves, and there are {frontier.size}: the log is cut off, "
-                    "or was rolled back"
-                )
         return frontier
 
+    async def _beyond(self, source: LogSource, frontier: Frontier, later: _Expected) -> None:
+        """Whether the log extends to a checkpoint that is newer than its own, if the source shows leaves as far."""
+        size, further = frontier.size, frontier.copy()
+        try:
+            async with aclosing(stream(source, size, later.checkpoint.size)) as streaming:
+                async for _, leaves in streaming:
+                    for leaf in leaves:
+                        further.append(leaf_hash(leaf))
+        except Untrusted:
+            why = f"it is newer than what witnesses have seen ({size} of {later.checkpoint.size})"
+            if later.check.count:
+                later.check.notice(f"not checked: {why}")
+            else:
+                later.check.skip(why)
+            return
+        self._compare(further, [later])
+
     def _compare(self, frontier: Frontier, expected: Sequence[_Expected]) -> None:
-        for checkpoint, check in expected:
+        for checkpoint, check, _ in expected:
             if checkpoint.size != frontier.size:
                 continue
             if checkpoint.root != frontier.root:
@@ -223,8 +263,15 @@ class Audit:
                     f"{checkpoint.root.hex()}: leaves were altered, left out or put in another order"
                 )
                 continue
-            check.hold(f"{frontier.size} leaves, root {frontier.root.hex()}", count=max(1, frontier.size))
+            check.reach(max(1, frontier.size), f"{frontier.size} leaves, root {frontier.root.hex()}")
             self.rules.end(frontier.size, f"the checkpoint of {frontier.size} leaves")
+
+
+def _cut_off(frontier: Frontier, expected: _Expected) -> None:
+    expected.check.fail(
+        f"a checkpoint covers {expected.checkpoint.size} leaves, and there are {frontier.size}: the log is cut off, "
+        "or was rolled back"
+    )
 
 
 async def _watched(watchers: Sequence[Watcher], first: int, leaves: list[bytes], full: Sequence[HashTile]) -> None:
