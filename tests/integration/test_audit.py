@@ -21,6 +21,7 @@ import pytest
 from bench.scene import RULES, scene
 from strongroom.cli.main import run
 from strongroom.client.attacks import Attack, save_attack
+from strongroom.client.audit.sources import SavedLog
 from strongroom.client.audit.syslog import message_of
 from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.leaves import log_verifier
@@ -349,6 +350,41 @@ def test_a_directory_that_was_never_a_log_and_files_that_are_none(tmp_path):
     assert run("--evidence", tmp_path / "text").status == 2
     (tmp_path / "checkpoint").write_bytes(b"hello")
     assert run("--dir", tmp_path).status == 11
+
+
+def directory_of(made, folder):
+    """The leaves of a log made by hand, as a directory that `--save` wrote."""
+    saved = SavedLog(folder, made.cluster.genesis)
+    saved.leaves(0, made.leaves)
+    saved.finish(made.note())
+    saved.discard()
+    return folder
+
+
+def test_a_log_that_does_not_hold_is_saved_apart_and_whole_and_another_clusters_is_refused(tmp_path):
+    made, copy = MadeLog().grow(), tmp_path / "copy"
+    shown, cluster = directory_of(made, tmp_path / "shown"), made.cluster.id.hex()
+    assert audit("--dir", shown, "--save", copy, "--cluster", cluster).status == 0
+    bundle = f"tile/entries/000.p/{len(made.leaves)}"
+    good = (copy / bundle).read_bytes()
+    (tmp_path / "known").write_bytes(made.note(1))
+    (shown / bundle).write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    ran = audit("--dir", shown, "--save", copy, "--since", tmp_path / "known", "--cluster", cluster)
+    assert ran.status == 11
+    assert (copy / bundle).read_bytes() == good
+    (apart,) = copy.glob("failed-*")
+    assert str(apart) in ran.err
+    assert (apart / bundle).read_bytes() == (shown / bundle).read_bytes()
+    assert (apart / "checkpoint").read_bytes() == made.note()
+    assert (apart / "since-0.checkpoint").read_bytes() == made.note(1)
+    assert audit("--dir", apart, "--cluster", cluster).status == 11
+    other = MadeLog().grow()
+    elsewhere = directory_of(other, tmp_path / "other")
+    ran = audit("--dir", elsewhere, "--save", copy, "--cluster", other.cluster.id.hex())
+    assert ran.status == 2
+    assert "the log of another cluster" in ran.err
+    assert (copy / "genesis").read_bytes() == made.cluster.genesis
+    assert not list(copy.glob(".draft*"))
 
 
 def test_evidence_that_a_client_saved_is_verified_and_explained(tmp_path, monkeypatch):

@@ -144,7 +144,7 @@ def audit(
         names = ", ".join(check.name for check in report.failed)
         raise Failure(
             f"the log does not hold: {names}",
-            "keep what you audited, and the checkpoint; tell who runs this Vault, and who else uses it",
+            "keep what you audited (--save DIR), and the checkpoint; tell who runs this Vault, and who else uses it",
             status=EXIT_UNTRUSTED,
         )
 
@@ -181,21 +181,39 @@ async def _look(
     kept = None if there.snapshot is None else KeptHashes(there.snapshot)
     if kept is not None:
         watchers.append(kept)
-    saved = None if save is None else _Saving(SavedLog(save))
-    if saved is not None:
-        watchers.append(saved)
-    with _progress("leaves") as progress:
-        shows: Shows = "running" if isinstance(there.log, HttpLog) else "copy"
-        looking = Audit(founding, now=int(time.time()), shows=shows, progress=progress)
-        report = await looking.run(there.log, note=note, since=since, watchers=watchers)
-    if saved is not None and note is not None and not report.failed:
-        saved.log.finish(note, founding.genesis)
-        say(f"saved to {save}")
+    now = int(time.time())
+    shows: Shows = "running" if isinstance(there.log, HttpLog) else "copy"
+    with _saving(save, founding, note) as saved:
+        if saved is not None:
+            watchers.append(_Saving(saved))
+        with _progress("leaves") as progress:
+            looking = Audit(founding, now=now, shows=shows, progress=progress)
+            report = await looking.run(there.log, note=note, since=since, watchers=watchers)
+        if saved is not None and note is not None:
+            if report.failed:
+                say(f"saved apart, in {saved.set_apart(note, since, now)}: what was shown, and the checkpoints")
+            else:
+                saved.finish(note)
+                say(f"saved to {save}")
     if kept is not None and there.snapshot is not None:
         report.checks.append(kept.check)
         with _progress("rows") as progress:
             report.checks += await audit_rows(there.snapshot, looking.last, report.facts.size, progress)
     return report
+
+
+@contextmanager
+def _saving(save: Path | None, founding: Founding, note: bytes | None) -> Iterator[SavedLog | None]:
+    if save is None:
+        yield None
+        return
+    if note is None:
+        raise Failure("a log without its signed checkpoint is not saved", "give --checkpoint FILE")
+    saved = SavedLog(save, founding.genesis)
+    try:
+        yield saved
+    finally:
+        saved.discard()
 
 
 class _Saving:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Final, Protocol
 
 from strongroom.client.audit.tiles import (
@@ -174,10 +176,19 @@ class DirectoryLog(_Tiles):
 
 
 class SavedLog:
-    """Writes a log into a directory that any web server can show: tiles, checkpoint, and the genesis statement."""
+    """Writes a log into a directory that any web server can show: tiles, checkpoint, and the genesis statement.
 
-    def __init__(self, directory: Path) -> None:
+    What is written counts from `finish` on: a copy that is there already is not mixed with what was bent since.
+    """
+
+    def __init__(self, directory: Path, genesis: bytes) -> None:
+        """Raises `BadInput` for a directory that holds the log of another cluster."""
+        before = DirectoryLog(directory).genesis()
+        if before is not None and before != genesis:
+            raise BadInput(f"{directory} holds the log of another cluster", "name another directory")
         self._directory = directory
+        self._draft = directory / f".draft-{os.getpid()}"
+        self._genesis = genesis
 
     def leaves(self, first: int, leaves: list[bytes]) -> None:
         """A bundle, whole as it is now."""
@@ -186,17 +197,45 @@ class SavedLog:
     def hashes(self, tile: HashTile) -> None:
         self._write(tile_path(tile.level, tile.number, len(tile.hashes)), b"".join(tile.hashes))
 
-    def finish(self, note: bytes, genesis: bytes) -> None:
-        """Last: a checkpoint says that the rest is there."""
-        self._write(GENESIS, genesis)
+    def finish(self, note: bytes) -> None:
+        """It holds. The checkpoint comes last, for it says that the rest is there."""
+        self._write(GENESIS, self._genesis)
         self._write(CHECKPOINT, note)
+        try:
+            files = [file for file in self._draft.rglob("*") if file.is_file()]
+            for file in sorted(files, key=lambda file: (file.name == CHECKPOINT, file.name != GENESIS)):
+                target = self._directory / file.relative_to(self._draft)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(target)
+        except OSError as error:
+            raise _unwritten(self._directory, error) from None
+
+    def set_apart(self, note: bytes, since: Sequence[bytes], at: int) -> Path:
+        """It does not hold: a folder of its own, for who has to be convinced. `since`: earlier checkpoints; `at`: unix
+        seconds."""
+        self._write(GENESIS, self._genesis)
+        self._write(CHECKPOINT, note)
+        for number, known in enumerate(since):
+            self._write(f"since-{number}.checkpoint", known)
+        folder = self._directory / f"failed-{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        try:
+            self._draft.replace(folder)
+        except OSError as error:
+            raise _unwritten(folder, error) from None
+        return folder
+
+    def discard(self) -> None:
+        """What was neither finished nor set apart."""
+        rmtree(self._draft, ignore_errors=True)
 
     def _write(self, path: str, data: bytes) -> None:
-        file = self._directory / path
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
+        file = self._draft / path
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(data)
-            draft.replace(file)
+            file.write_bytes(data)
         except OSError as error:
-            raise BadInput(f"can't write {file}: {error.strerror}", "name another directory, or free space") from None
+            raise _unwritten(file, error) from None
+
+
+def _unwritten(path: Path, error: OSError) -> BadInput:
+    return BadInput(f"can't write {path}: {error.strerror}", "name another directory, or free space")
