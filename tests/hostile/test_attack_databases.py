@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from strongroom.attack.database import HEAD, Copy, PostgresDatabase, Row, SqliteDatabase, database_at, payload_rows
+from strongroom.attack.database import (
+    HEAD,
+    Copy,
+    PostgresDatabase,
+    Row,
+    SqliteDatabase,
+    database_at,
+    payload_rows,
+    put_back_copy,
+    save_copy,
+)
 from strongroom.attack.network import flipped
+from strongroom.attack.outcomes import SetUpFailed
 from strongroom.attack.remote import Guarded
+from strongroom.attack.run import to_the_end
+from strongroom.cli.attack import run_to_the_end
 from strongroom.host.store.port import Store
 from strongroom.host.store.postgres import PostgresStore
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.protocol.link import Commit, Put
-from tests.support.command import environment
+from tests.support.command import environment, strongroom
 
 SECONDS = 300
 KEY, OTHER = bytes(32), bytes([1]) * 32
@@ -85,6 +102,72 @@ async def test_a_vault_that_went_on_from_an_old_database_is_undone_altogether(ke
     assert await database.copy() == true
 
 
+async def test_a_saved_copy_is_put_back_over_what_a_killed_kit_left(kept, tmp_path):
+    where, leaves, hashes = kept
+    true, saved = await database_at(where).copy(), tmp_path / "saved.sqlite3"
+    save_copy(true, saved)
+    await database_at(where).restore(true.with_rows({KEY: Row(1, b"old"), OTHER: None}).with_log(true.leaves[:200]))
+    ran = await asyncio.to_thread(strongroom, "attack", "--put-back", saved, "--database", where, cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert await database_at(where).copy() == true
+    # A store opens the copy itself, too, and goes on from it.
+    store = SqliteStore(saved)
+    assert [await store.hashes(level, 0, 400) for level in (0, 1)] == hashes
+    await store.commit(Commit([Put(KEY, 2, 3, b"newer")], len(leaves) + 1, [b"next"]))
+    await store.close()
+
+
+async def test_a_saved_copy_is_not_put_back_under_a_vault_that_has_the_database_open(kept, tmp_path):
+    where, *_ = kept
+    saved = tmp_path / "saved.sqlite3"
+    save_copy(await database_at(where).copy(), saved)
+    store: Store = await PostgresStore.open(where) if "://" in where else SqliteStore(Path(where))
+    with pytest.raises(SetUpFailed, match="stop the Vault first"):
+        await put_back_copy(saved, database_at(where))
+    await store.close()
+    await put_back_copy(saved, database_at(where))
+
+
+async def test_what_is_no_copy_of_a_database_is_not_put_back(kept, tmp_path):
+    database = database_at(kept[0])
+    true = await database.copy()
+    for name, rows in (("headless", {HEAD: None}), ("empty", dict.fromkeys(true.rows))):
+        save_copy(true.with_rows(rows), tmp_path / name)
+        with pytest.raises(SetUpFailed, match="no head"):
+            await put_back_copy(tmp_path / name, database)
+    with pytest.raises(SetUpFailed, match="can't open"):
+        await put_back_copy(tmp_path / "absent", database)
+    assert await database.copy() == true
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("again", ["told once", "told again while it puts back"])
+def test_a_kit_that_is_told_to_end_puts_back_what_it_attacked_first(tmp_path, number, again):
+    database = SqliteDatabase(tmp_path / "strongroom.sqlite3")
+    true = Copy({HEAD: Row(1, b"head"), KEY: Row(2, b"new")}, (b"leaf",), {}).with_log((b"leaf",))
+    save_copy(true, tmp_path / "strongroom.sqlite3")
+    guarded = Guarded(database)
+
+    async def put_back():
+        await asyncio.sleep(0.1)  # as stopping a Vault takes
+        await guarded.put_back()
+
+    async def attack():
+        await guarded.put(KEY, Row(1, b"old"))
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            if again != "told once":
+                asyncio.get_running_loop().call_later(0.05, asyncio.current_task().cancel)
+            await to_the_end(put_back())
+
+    with pytest.raises(typer.Exit) as ended:
+        run_to_the_end(attack())
+    assert ended.value.exit_code == 128 + number
+    assert asyncio.run(database.copy()) == true
+
+
 def test_which_rows_a_change_wrote_a_host_sees_without_the_bookkeeping():
     before = Copy({KEY: Row(1, b"old"), HEAD: Row(1, b"head")}, (), {})
     after = before.with_rows({KEY: Row(2, b"new"), OTHER: Row(1, b"more"), HEAD: Row(2, b"head")})
@@ -140,10 +223,16 @@ def test_a_vault_elsewhere_is_attacked_on_its_way_with_no_more_than_its_url(vaul
     url, directory = vault
     done = subprocess.run(
         [sys.executable, "-m", "strongroom.cli", "attack", url, "--json"],
-        cwd=directory, env=environment(), stdout=subprocess.PIPE, timeout=SECONDS, check=False,
+        cwd=directory, env=environment(), capture_output=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     (lines,) = json.loads(done.stdout).values()
     assert done.returncode == 0
     verdicts = {line["attack"]: line["verdict"] for line in lines}
     assert verdicts["flip-answer"] == verdicts["replay-frame"] == verdicts["other-cluster"] == "ok"
     assert verdicts["old-database"] == "not run"
+    # What is missing is said once, all of it.
+    assert {line["said"] for line in lines if line["verdict"] == "not run" and "--database" in line["said"]} == {
+        "it takes --database, --stop and --start, and --trust, --namespace, --instructions and --ssh-key"
+        " of who may store"
+    }
+    assert b"not run" not in done.stderr

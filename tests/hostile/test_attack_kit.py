@@ -111,3 +111,19 @@ def test_a_database_is_attacked_only_by_who_says_that_it_is_theirs(tmp_path):
     )  # fmt: skip
     assert ran.status == 2
     assert "--yes-this-deployment-is-mine" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--local", "--only", "old-databse"], "did you mean old-database"),
+        (["--local", "--only", "xyzzy"], "docs/howto/attack.md"),
+        (["http://127.0.0.1:1", "--scenario", "no-witness"], "--scenario is for --local"),
+        (["--put-back", "saved.sqlite3"], "--put-back takes --database"),
+        (["--local", "--put-back", "saved.sqlite3", "--database", "d"], "--put-back takes --database"),
+    ],
+)
+def test_what_is_asked_wrongly_is_misuse_and_the_answer_says_how(tmp_path, arguments, said):
+    ran = strongroom("attack", *arguments, cwd=tmp_path)
+    assert ran.status == 2
+    assert said in ran.err

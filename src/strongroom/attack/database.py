@@ -1,6 +1,7 @@
 """The database as its owner has it: every row and leaf can be read, and put back as it was.
 
-Only what any host can do with a client of its database; the Vault's own store is not asked.
+Only what any host can do with a client of its database; the Vault's own store is not asked. Its tables are those of a
+saved copy, so that a Vault can be started on that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from strongroom.attack.outcomes import SetUpFailed
+from strongroom.host.store.sqlite_schema import migrate
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.tlog import Frontier, leaf_hash
 
@@ -100,6 +102,9 @@ class Database(Protocol):
     async def put(self, key: bytes, row: Row | None) -> None:
         """Write one row, or take it out."""
 
+    async def verify_unused(self) -> None:
+        """Raises `SetUpFailed` where somebody else has it open."""
+
 
 class SqliteDatabase:
     """`Database` in the file that a Vault keeps in its data directory."""
@@ -118,19 +123,7 @@ class SqliteDatabase:
 
     async def restore(self, copy: Copy) -> None:
         with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for table in ("rows", "log", "log_hashes"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608 (of three names)
-            connection.executemany(
-                "INSERT INTO rows(key, version, sealed) VALUES (?, ?, ?)",
-                ((key, row.version, row.sealed) for key, row in copy.rows.items()),
-            )
-            connection.executemany("INSERT INTO log(seq, leaf) VALUES (?, ?)", _kept(copy))
-            connection.executemany(
-                "INSERT INTO log_hashes(level, idx, hash) VALUES (?, ?, ?)",
-                ((level, number, kept) for (level, number), kept in copy.hashes.items()),
-            )
-            connection.execute("COMMIT")
+            _replace(connection, copy)
 
     async def put(self, key: bytes, row: Row | None) -> None:
         with self._open() as connection:
@@ -139,6 +132,17 @@ class SqliteDatabase:
             if row is not None:
                 connection.execute("INSERT INTO rows(key, version, sealed) VALUES (?, ?, ?)", (key, *row))
             connection.execute("COMMIT")
+
+    async def verify_unused(self) -> None:
+        with self._open() as connection:
+            # Who has a WAL database open holds a shared lock on its file, and this asks for the other kind.
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                raise SetUpFailed(f"somebody has {self._path} open: stop the Vault first") from None
+            connection.execute("ROLLBACK")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -189,6 +193,15 @@ class PostgresDatabase:
             if row is not None:
                 await connection.execute("INSERT INTO rows(key, version, sealed) VALUES ($1, $2, $3)", key, *row)
 
+    async def verify_unused(self) -> None:
+        async with self._open() as connection:
+            others = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend'"
+            )
+        if others:
+            raise SetUpFailed(f"{others} other connections to the database are open: stop the Vault first")
+
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Any]:
         import asyncpg  # only where there is such a server
@@ -206,25 +219,25 @@ class PostgresDatabase:
 
 
 def save_copy(copy: Copy, path: Path) -> None:
-    """Into a new SQLite file with the tables of a Vault's: for its owner, should the kit be stopped half-way. Raises
+    """Into a new SQLite file that a Vault's store opens: for its owner, should the kit be killed half-way. Raises
     `SetUpFailed`."""
     try:
         with path.open("xb"):
             pass
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("CREATE TABLE rows(key BLOB, version INTEGER, sealed BLOB)")
-            connection.execute("CREATE TABLE log(seq INTEGER PRIMARY KEY, leaf BLOB)")
-            connection.execute("CREATE TABLE log_hashes(level INTEGER, idx INTEGER, hash BLOB)")
-            connection.executemany(
-                "INSERT INTO rows VALUES (?, ?, ?)", ((key, row.version, row.sealed) for key, row in copy.rows.items())
-            )
-            connection.executemany("INSERT INTO log VALUES (?, ?)", _kept(copy))
-            connection.executemany(
-                "INSERT INTO log_hashes VALUES (?, ?, ?)",
-                ((level, number, kept) for (level, number), kept in copy.hashes.items()),
-            )
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            migrate(connection, path)
+            _replace(connection, copy)
     except (OSError, sqlite3.Error) as error:
         raise SetUpFailed(f"can't save a copy of the database as {path}: {error}") from None
+
+
+async def put_back_copy(path: Path, database: Database) -> None:
+    """Make a database what it was when `save_copy` saved it. Raises `SetUpFailed`, also while a Vault has it open."""
+    copy = await SqliteDatabase(path).copy()
+    if HEAD not in copy.rows:
+        raise SetUpFailed(f"{path} is no copy of a Vault's database: it has no head")
+    await database.verify_unused()
+    await database.restore(copy)
 
 
 def database_at(named: str) -> Database:
@@ -233,6 +246,23 @@ def database_at(named: str) -> Database:
         return PostgresDatabase(named)
     path = Path(named)
     return SqliteDatabase(path / SQLITE_FILE if path.is_dir() else path)
+
+
+def _replace(connection: sqlite3.Connection, copy: Copy) -> None:
+    """All rows and leaves by those of the copy, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    for table in ("rows", "log", "log_hashes"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 (of three names)
+    connection.executemany(
+        "INSERT INTO rows(key, version, sealed) VALUES (?, ?, ?)",
+        ((key, row.version, row.sealed) for key, row in copy.rows.items()),
+    )
+    connection.executemany("INSERT INTO log(seq, leaf) VALUES (?, ?)", _kept(copy))
+    connection.executemany(
+        "INSERT INTO log_hashes(level, idx, hash) VALUES (?, ?, ?)",
+        ((level, number, kept) for (level, number), kept in copy.hashes.items()),
+    )
+    connection.execute("COMMIT")
 
 
 def _in_order(leaves: Mapping[int, bytes]) -> tuple[bytes | None, ...]:

@@ -25,6 +25,7 @@ from strongroom.attack.people import DEPOSITOR, SecurityKey
 from strongroom.attack.play import HONEST, Memory
 from strongroom.attack.processes import DidNotStart, Server
 from strongroom.attack.promises import Scenario
+from strongroom.attack.registry import Reach
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.policy import People, Policy
@@ -39,6 +40,8 @@ from strongroom.protocol.primitives import SigningKey
 START_SECONDS: Final = 60.0
 """For a Vault to answer after the command that starts it."""
 _POLL_SECONDS: Final = 0.5
+_SILENT_SECONDS: Final = 2.0
+"""Of waiting, before it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Hold:
     stop: str
     start: str
     """Commands for a shell. `start` may return at once, or stay."""
+    tell: Callable[[str], None]
+    """Given what the owner may want to know while nothing else happens."""
 
 
 class RemoteCast:
@@ -112,6 +117,9 @@ class Guarded:
         await self._remember()
         self._tampered.add(key)
         await self._database.put(key, row)
+
+    async def verify_unused(self) -> None:
+        await self._database.verify_unused()
 
     async def _remember(self) -> Copy:
         if self._untouched is None:
@@ -169,6 +177,13 @@ class RemotePlay:
         """Whether its owner has handed over database and commands, and there is something to attack."""
         return self._history is not None
 
+    def verify_reach(self, reach: Reach) -> None:
+        """Raises `CannotRun`, naming everything that is missing, where such an attack is out of reach."""
+        if reach is Reach.MACHINE:
+            raise CannotRun(_NO_MACHINE)
+        if reach is Reach.DATABASE and not self.is_held:
+            raise CannotRun(_NO_HOLD)
+
     @property
     def scenario(self) -> Scenario:
         count = len(self._trust.witnesses)
@@ -180,7 +195,7 @@ class RemotePlay:
 
     def _people(self) -> RemoteCast:
         if self._cast is None:
-            raise CannotRun("it takes somebody who may store: --trust, --namespace, --instructions and --ssh-key")
+            raise CannotRun(_NO_HOLD)
         return self._cast
 
     @property
@@ -215,7 +230,7 @@ class RemotePlay:
 
     async def start(self, environment: Mapping[str, str] = HONEST) -> None:
         if environment:
-            raise CannotRun("it takes a machine of the kit's own: --local")
+            raise CannotRun(_NO_MACHINE)
         process = await asyncio.create_subprocess_shell(
             self._held().start,
             stdin=asyncio.subprocess.DEVNULL,
@@ -223,8 +238,12 @@ class RemotePlay:
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while asyncio.get_running_loop().time() < deadline:
+        loop = asyncio.get_running_loop()
+        began, is_said = loop.time(), False
+        while (waited := loop.time() - began) < START_SECONDS:
+            if waited > _SILENT_SECONDS and not is_said:
+                self._held().tell(f"waiting up to {START_SECONDS:.0f} s for the Vault")
+                is_said = True
             try:
                 await fetch_evidence(self._url)
             except StrongroomError:
@@ -236,7 +255,11 @@ class RemotePlay:
         raise DidNotStart(f"it does not answer {START_SECONDS:.0f} s after it was started", None)
 
     async def stop(self) -> None:
-        process = await asyncio.create_subprocess_shell(self._held().stop, stdin=asyncio.subprocess.DEVNULL)
+        process = await asyncio.create_subprocess_shell(
+            self._held().stop,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the kit, which puts back what it did before it ends
+        )
         await process.wait()
 
     def _held(self) -> Hold:
@@ -274,7 +297,10 @@ class RemotePlay:
         return self._stranger
 
 
-_NO_HOLD: Final = "it takes the database: --database, --stop and --start"
+_NO_HOLD: Final = (
+    "it takes --database, --stop and --start, and --trust, --namespace, --instructions and --ssh-key of who may store"
+)
+_NO_MACHINE: Final = "it takes a machine of the kit's own: --local"
 
 
 @asynccontextmanager

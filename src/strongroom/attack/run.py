@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -85,14 +85,34 @@ async def attack_remote(play: RemotePlay, only: Collection[str], tell: Tell) -> 
     for one in chosen(play.scenario, only):
         began = time.monotonic()
         try:
-            if one.reach is Reach.DATABASE and play.is_held:
+            play.verify_reach(one.reach)
+        except CannotRun as error:
+            promise = PROMISES[one.name][play.scenario]
+            lines.append(Line(one.name, one.act, promise, None, str(error), Verdict.NOT_RUN, 0.0))
+            continue
+        try:
+            if one.reach is Reach.DATABASE:
                 await play.begin()
             lines.append(await attempt(one, play, began))
         finally:
-            if one.reach is Reach.DATABASE and play.is_held:
-                await play.put_back()
+            if one.reach is Reach.DATABASE:
+                await to_the_end(play.put_back())
         tell(lines[-1])
     return lines
+
+
+async def to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Done also when the kit is told to end meanwhile, and then ended: half of it would leave the database attacked."""
+    task = asyncio.ensure_future(work)
+    told: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            told = error
+    task.result()
+    if told is not None:
+        raise told
 
 
 async def attempt(one: Attack, play: Play, began: float) -> Line:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
+import signal
 import tempfile
 from collections.abc import Coroutine, Sequence
 from functools import partial
@@ -15,7 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from strongroom.attack.database import database_at, save_copy
+from strongroom.attack.database import Copy, database_at, put_back_copy, save_copy
 from strongroom.attack.outcomes import Line, SetUpFailed, Verdict
 from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import PROMISES, Scenario
@@ -53,6 +55,10 @@ Database = Annotated[
 ]
 Stop = Annotated[str | None, typer.Option("--stop", metavar="COMMAND", help="Stops the Vault.")]
 Start = Annotated[str | None, typer.Option("--start", metavar="COMMAND", help="Starts the Vault.")]
+PutBack = Annotated[
+    Path | None,
+    typer.Option("--put-back", metavar="FILE", help="Attack nothing: put a saved copy back into --database."),
+]
 Mine = Annotated[
     bool,
     typer.Option(
@@ -74,6 +80,7 @@ def attack(
     database: Database = None,
     stop: Stop = None,
     start: Start = None,
+    put_back: PutBack = None,
     mine: Mine = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -81,11 +88,15 @@ def attack(
 
     Exit status 1: something went unnoticed that the documents say is noticed.
     """
-    unknown = sorted(set(only or []) - set(PROMISES))
-    if unknown:
-        raise Failure(f"there is no attack {unknown[0]!r}", f"there are: {', '.join(PROMISES)}")
+    if put_back is not None:
+        _put_back(put_back, database, is_alone=not (url or local or only or scenario or stop or start))
+        return
+    for name in only or []:
+        _verify_name(name)
     if local == (url is not None):
         raise Failure("name one thing to attack", "give --local, or the URL of a Vault")
+    if scenario and not local:
+        raise Failure("--scenario is for --local", "leave it out: what witnesses a Vault has stands in --trust")
     if local:
         found = _local(scenario or list(Scenario), only or [])
     else:
@@ -111,6 +122,40 @@ def attack(
         raise typer.Exit(EXIT_FAILED)
 
 
+def _verify_name(name: str) -> None:
+    if name not in PROMISES:
+        close = difflib.get_close_matches(name, PROMISES)
+        hint = f"did you mean {' or '.join(close)}?" if close else "their names stand in docs/howto/attack.md"
+        raise Failure(f"there is no attack {name!r}", hint)
+
+
+def _put_back(saved: Path, database: str | None, *, is_alone: bool) -> None:
+    if database is None or not is_alone:
+        raise Failure("--put-back takes --database, and nothing else", f"strongroom attack {_putting_back(saved)}")
+    try:
+        asyncio.run(put_back_copy(saved, database_at(database)))
+    except SetUpFailed as error:
+        raise Failure(str(error), "nothing was put back", status=EXIT_FAILED) from None
+    say(f"the database is as it was saved in {saved}: start the Vault")
+
+
+def _putting_back(saved: Path) -> str:
+    return f"--put-back {saved} --database PATH|URL"
+
+
+def _save(copy: Copy) -> None:
+    """Raises `Failure`: what an earlier run has saved may be all that there is of it."""
+    saved = Path(SAVED)
+    if saved.exists():
+        raise Failure(
+            f"a copy of an earlier run is at {saved}",
+            f"if that run was killed, stop the Vault and put it back with strongroom attack {_putting_back(saved)}; "
+            "then move it away",
+        )
+    save_copy(copy, saved)
+    say(f"the database as it was is saved as {saved}")
+
+
 def _local(scenarios: Sequence[Scenario], only: Sequence[str]) -> dict[str, list[Line]]:
     from strongroom.attack.local import Stage
     from strongroom.attack.run import attack_local
@@ -122,7 +167,7 @@ def _local(scenarios: Sequence[Scenario], only: Sequence[str]) -> dict[str, list
     with tempfile.TemporaryDirectory(prefix="strongroom-attack-") as root:
         # What its clients find they save here, not among what the user's own clients found.
         os.environ["XDG_STATE_HOME"] = root
-        return _run(run(Path(root)))
+        return run_to_the_end(run(Path(root)))
 
 
 def _remote(
@@ -138,21 +183,20 @@ def _remote(
     trust = load_trust(trust_file) if trust_file is not None else _seen(url)
     namespace, instructions, ssh_key = who
     database, stop, start = hold
-    held = Hold(database_at(database), stop, start) if database and stop and start else None
+    held = Hold(database_at(database), stop, start, say) if database and stop and start else None
 
     async def run(root: Path) -> dict[str, list[Line]]:
         async with remote_play(url, trust, held, root) as play:
             if namespace and instructions and ssh_key:
                 if held is not None:
-                    save_copy(await held.database.copy(), Path(SAVED))
-                    say(f"the database as it was is saved as {SAVED}")
+                    _save(await held.database.copy())
                 read = partial(load_instructions, instructions, trust)
                 await play.use(Depositor(namespace, KeySignIn(ssh_key), read))
             return {url: await attack_remote(play, only, _tell)}
 
     with tempfile.TemporaryDirectory(prefix="strongroom-attack-") as root:
         os.environ["XDG_STATE_HOME"] = root
-        return _run(run(Path(root)))
+        return run_to_the_end(run(Path(root)))
 
 
 def _seen(url: str) -> TrustPolicy:
@@ -162,11 +206,13 @@ def _seen(url: str) -> TrustPolicy:
     return msgspec.structs.replace(pin_exactly(vault, vault), authenticator=nobody)
 
 
-def _run(work: Coroutine[Any, Any, dict[str, list[Line]]]) -> dict[str, list[Line]]:
+def run_to_the_end(work: Coroutine[Any, Any, dict[str, list[Line]]]) -> dict[str, list[Line]]:
+    """Whoever tells the kit to end meanwhile waits until it has put back what it attacked. Raises `Failure`,
+    `typer.Exit`."""
     found: dict[str, list[Line]] = {}
     failed: list[str] = []
     try:
-        found = asyncio.run(work)
+        found = asyncio.run(_until_told_to_end(work))
     except* SetUpFailed as group:
         failed += map(str, group.exceptions)
     except* DidNotStart as group:
@@ -176,7 +222,31 @@ def _run(work: Coroutine[Any, Any, dict[str, list[Line]]]) -> dict[str, list[Lin
     return found
 
 
+async def _until_told_to_end(work: Coroutine[Any, Any, dict[str, list[Line]]]) -> dict[str, list[Line]]:
+    """SIGTERM and SIGHUP end it as Ctrl-C does. Raises `typer.Exit`."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    told: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        if not told:
+            told.append(number)
+            say("ending: what was attacked is put back")
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # by nohup
+            loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if told:
+            raise typer.Exit(128 + told[0]) from None
+        raise
+
+
 def _tell(line: Line) -> None:
+    if line.verdict is Verdict.NOT_RUN:
+        return  # those are said together, at the end
     say(f"{line.verdict:<12} {line.attack} ({line.seconds:.1f} s)", "dim")
 
 
@@ -194,7 +264,9 @@ def _print(name: str, lines: Sequence[Line]) -> None:
     out = stdout()
     out.print(table)
     for reason, names in not_run.items():
-        out.print(Text(printable(f"not run: {', '.join(names)}: {reason}"), style="dim"), soft_wrap=False)
+        out.print(
+            Text(printable(f"not run ({len(names)}): {', '.join(names)}: {reason}"), style="dim"), soft_wrap=False
+        )
     out.print()
 
 
