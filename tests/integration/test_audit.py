@@ -387,6 +387,17 @@ def test_a_log_that_does_not_hold_is_saved_apart_and_whole_and_another_clusters_
     assert not list(copy.glob(".draft*"))
 
 
+def test_the_last_line_names_what_was_not_made(tmp_path):
+    made = MadeLog().grow()
+    shown = directory_of(made, tmp_path / "shown")
+    ran = audit("--dir", shown, "--cluster", made.cluster.id.hex())
+    assert ran.out.decode().splitlines()[-1] == "9 checks hold, 2 were not made: cosignatures, since"
+    other = tmp_path / "known"
+    other.write_bytes(MadeLog().grow().note())
+    ran = audit("--dir", shown, "--since", other, "--cluster", made.cluster.id.hex())
+    assert ran.out.decode().splitlines()[-1] == "9 checks hold; 1 fails: since; 1 was not made: cosignatures"
+
+
 def test_evidence_that_a_client_saved_is_verified_and_explained(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     made = MadeLog().grow()
@@ -410,8 +421,16 @@ def test_evidence_that_a_client_saved_is_verified_and_explained(tmp_path, monkey
     assert b"PROVEN: the key of this log signed two histories" in b" ".join(ran.out.split())
     steps = json.loads(audit("--evidence", file, "--json").out)["steps"]
     assert steps[0]["value"] == "forked"
-    file.write_text(file.read_text().replace('"forked"', '"shorter"'))
+    honest = file.read_text()
+    file.write_text(honest.replace('"forked"', '"shorter"'))
     assert audit("--evidence", file).status == 11
+    size = f"\\n{known.checkpoint.size}\\n"
+    assert honest.index(size) < honest.rindex(size)
+    for which, at in (("first", honest.index(size)), ("second", honest.rindex(size))):
+        file.write_text(f"{honest[:at]}\\n99\\n{honest[at + len(size) :]}")
+        ran = audit("--evidence", file)
+        assert ran.status == 11
+        assert f"{file}: the signature of its {which} checkpoint does not fit; it proves nothing" in ran.err
 
 
 def test_a_password_is_not_taken_where_others_read_it():

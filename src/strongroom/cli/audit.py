@@ -47,6 +47,12 @@ _STYLES: Final[dict[State, str]] = {
     "noticed": "bold yellow",
     "not checked": "dim",
 }
+_OTHERS: Final[dict[State, tuple[str, str]]] = {
+    "fails": ("fails", "fail"),
+    "noticed": ("has something to notice", "have something to notice"),
+    "not checked": ("was not made", "were not made"),
+}
+"""In the last line: of one check, and of several."""
 
 app = typer.Typer(invoke_without_command=True)
 app.command("export")(export)
@@ -236,7 +242,14 @@ def _kept(founding: Founding) -> list[bytes]:
 
 
 def _explain(file: Path, as_json: bool) -> None:
-    steps = explain_attack(file)
+    try:
+        steps = explain_attack(file)
+    except Untrusted as error:
+        raise Failure(
+            f"{file}: {error.reason or 'it was altered'}; it proves nothing",
+            "ask whoever saved it for the file as it was",
+            status=EXIT_UNTRUSTED,
+        ) from None
     if as_json:
         result_json({"steps": steps_json(steps)})
     else:
@@ -268,6 +281,21 @@ def print_report(console: Console, report: Report) -> None:
         more = check.failures + check.notices - len(check.findings)
         if more:
             console.print(Text(f"  and {more:,} more", style=_STYLES[check.state]))
+    console.print()
+    console.print(closing_line(report.checks))
+
+
+def closing_line(checks: Sequence[Check]) -> str:
+    """How many checks hold, and the names of the others: what nobody looked at is no promise."""
+    names: dict[State, list[str]] = {state: [] for state in _STYLES}
+    for check in checks:
+        names[check.state].append(check.name)
+    holding = len(names["holds"])
+    parts = [f"{holding} {'check holds' if holding == 1 else 'checks hold'}"]
+    for state, (one, several) in _OTHERS.items():
+        if found := names[state]:
+            parts.append(f"{len(found)} {one if len(found) == 1 else several}: {', '.join(found)}")
+    return ("; " if len(parts) > 2 else ", ").join(parts)
 
 
 def _as_json(report: Report) -> dict[str, Any]:

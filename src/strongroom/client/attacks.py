@@ -23,11 +23,11 @@ import msgspec
 from strongroom.client.errors import BadInput
 from strongroom.client.explanation import Step, shown_utc
 from strongroom.client.state import state_folder
-from strongroom.protocol.errors import Untrusted
+from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import cluster_id, parse_evidence
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import MAX_CHECKPOINT, MAX_EVIDENCE, MAX_PROOF
-from strongroom.protocol.notes import SignedCheckpoint, verify_checkpoint
+from strongroom.protocol.notes import SignedCheckpoint, Verifier, verify_checkpoint
 from strongroom.protocol.tlog import verify_consistency
 
 Finding = Literal["shorter", "forked", "not-extended"]
@@ -135,10 +135,17 @@ def verify_evidence(path: str | Path) -> Attack:
     log = log_verifier(cluster, genesis[2].log_key)
     if (found.cluster_id, found.origin) != (cluster.hex(), log.name):
         raise Untrusted(reason="the file names another log than its evidence is of")
-    known, shown = (verify_checkpoint(note.encode(), log) for note in (found.known, found.shown))
+    known, shown = _verify_checkpoint(found.known, log, "first"), _verify_checkpoint(found.shown, log, "second")
     if finding_of(known, shown, proof) != found.finding:
         raise Untrusted(reason="the checkpoints in the file do not show what it says")
     return Attack(found.finding, known, shown, proof, evidence, found.url, found.noticed_at, found.program)
+
+
+def _verify_checkpoint(untrusted_note: str, log: Verifier, which: str) -> SignedCheckpoint:
+    try:
+        return verify_checkpoint(untrusted_note.encode(), log)
+    except Untrusted:
+        raise Untrusted(Number.INTEGRITY, f"the signature of its {which} checkpoint does not fit") from None
 
 
 def explain_attack(path: str | Path) -> list[Step]:
