@@ -5,6 +5,7 @@ import pytest
 from strongroom.cli.audit_sources import is_cosigned
 from strongroom.client.audit.export import Export
 from strongroom.client.audit.tiles import HashTiles
+from strongroom.client.errors import BadInput
 from strongroom.protocol.errors import Number, Unavailable, Untrusted
 from strongroom.protocol.tlog import leaf_hash
 from tests.support.logs import MadeLog, Shown, Witness
@@ -130,6 +131,17 @@ async def test_a_log_that_grows_is_gone_on_with_and_one_that_shrinks_or_forks_is
     source.shown = made.leaves
     with pytest.raises(Untrusted, match="not those of the checkpoint"):
         await anext(going.up_to(made.note()))
+
+
+async def test_a_leaf_beyond_the_log_is_a_mistake_until_the_log_had_it():
+    made = a_log(10)
+    with pytest.raises(BadInput, match="the log has 21 leaves"):
+        await exported(made, Tiled(made.leaves), made.note(), 22)
+    going = Export(made.founding, Tiled(made.leaves), 21)
+    assert [record async for record in going.up_to(made.note())] == []
+    with pytest.raises(Untrusted) as refused:
+        await anext(going.up_to(made.note(19)))
+    assert refused.value.number is Number.ROLLED_BACK
 
 
 async def test_a_checkpoint_that_the_log_did_not_sign_exports_nothing():

@@ -224,7 +224,8 @@ async def test_an_export_says_what_is_public_and_goes_on_where_it_was(it, tmp_pa
         later = await it.run("export", "--url", it.url, "--from", first)
         assert [json.loads(line) for line in later.out.splitlines()] == records[first:], first
     beyond = await it.run("export", "--url", it.url, "--from", len(records) + 1)
-    assert beyond.status == 11
+    assert beyond.status == 2
+    assert f"the log has {len(records)} leaves; is --from right?" in beyond.err
 
 
 async def test_an_export_follows_the_log_until_it_is_interrupted(it, tmp_path):
@@ -317,8 +318,10 @@ async def test_syslog_messages_are_those_of_rfc_5424(it, tmp_path, kind):
 async def test_a_collector_that_is_gone_is_an_error_that_says_where_to_go_on(it, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    ran = await it.run("export", "--url", it.url, "--format", "syslog", "--to", f"tcp://127.0.0.1:{port}")
+    dead = f"tcp://127.0.0.1:{port}"
+    ran = await it.run("export", "--url", it.url, "--format", "syslog", "--to", dead, "--from", 7)
     assert ran.status == 12
+    assert "go on with --from 7\n" in ran.err
     assert "collector" in ran.err
     for bad in ("here", "http://a:1", "udp://", "tcp://a:b", "unix:", "tcp://a/b"):
         ran = await it.run("export", "--url", it.url, "--format", "syslog", "--to", bad)

@@ -83,7 +83,7 @@ def export(
     statement = None if genesis is None else read_genesis(genesis)
     say(SEALED, "dim")
 
-    with _writing(to, output) as write:
+    with _writing(to, output, first) as write:
         asyncio.run(_export(source, clusters, statement, first, seconds if follow else 0, write))
 
 
@@ -100,7 +100,7 @@ async def _export(
                 await asyncio.sleep(seconds)
                 await _go_through(going, founding, log, write, patient=True)
         finally:
-            say(f"go on with --from {going.next}", "dim")
+            _say_where(going.next)
 
 
 async def _go_through(going: Export, founding: Founding, log: TiledLog, write: Write, *, patient: bool) -> None:
@@ -118,10 +118,18 @@ async def _go_through(going: Export, founding: Founding, log: TiledLog, write: W
         say(error.error, "yellow")
 
 
+def _say_where(leaf: int) -> None:
+    say(f"go on with --from {leaf}", "dim")
+
+
 @contextmanager
-def _writing(to: str | None, output: Path | None) -> Iterator[Write]:
+def _writing(to: str | None, output: Path | None, first: int) -> Iterator[Write]:
     if to is not None:
-        collector = Syslog(to)
+        try:
+            collector = Syslog(to)
+        except Untaken:
+            _say_where(first)
+            raise
         try:
             yield collector.send
         finally:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from strongroom.client.audit.log import Founding, shown_time
 from strongroom.client.audit.sources import LogSource, stream
 from strongroom.client.audit.tiles import WIDTH, join_bundle
+from strongroom.client.errors import BadInput
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.leaves import CommitLeaf, EntryLeaf, parse_leaf
 from strongroom.protocol.notes import verify_checkpoint
@@ -42,16 +43,25 @@ class Export:
         """Of the leaves before `next`, where it is known."""
         self.next = first
         """Index of the first leaf that was not handed out: where to go on."""
+        self._reached = False
+        """Whether the log once had all leaves before `next`: else it is the word of who asked for it."""
 
     async def up_to(self, note: bytes) -> AsyncIterator[Record]:
         """Records of all leaves that this checkpoint covers and that were not handed out before.
 
         All are read before the first is handed out: what does not fit the checkpoint is not. Raises `Untrusted`:
-        INTEGRITY, LOG_OMITTED for what is missing, ROLLED_BACK when the log is shorter than it was.
+        INTEGRITY, LOG_OMITTED for what is missing, ROLLED_BACK when the log is shorter than it was;
+        `BadInput` when it never had as many leaves.
         """
         checkpoint = verify_checkpoint(note, self._founding.log).checkpoint
         if checkpoint.size < self.next:
+            if not self._reached:
+                raise BadInput(
+                    f"the log has {checkpoint.size} leaves; is --from right?",
+                    "give the leaf that the last export named; if this is the one, the log was cut off or rolled back",
+                )
             raise Untrusted(Number.ROLLED_BACK, f"the log had {self.next} leaves, and now has {checkpoint.size}")
+        self._reached = True
         before = self._frontier or await _edge(self._source, self.next, checkpoint.size)
         after, seen = before.copy(), []
         async with aclosing(stream(self._source, self.next, checkpoint.size)) as streaming:
