@@ -17,7 +17,7 @@ from strongroom.attestation.witnessing import MAX_CLOCK_ERROR
 from strongroom.client import freshness
 from strongroom.client.attacks import explain_attack, verify_evidence
 from strongroom.client.checkpoints import KeptCheckpoints, MemoryCheckpoints, own_checkpoints
-from strongroom.client.errors import BadInput
+from strongroom.client.errors import BadInput, Unanswered, Unreachable
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.limits import LEASE
@@ -655,3 +655,46 @@ def test_what_was_kept_outlives_kill_9_at_any_moment(state, notes):
         highest = now
     assert said == []
     assert highest > 1
+
+
+# --- answers that are lost --------------------------------------------------------------------------------------------
+
+GONE = Unreachable("https://x can't be reached (Connection refused)", "check it", broken=False, sent=False)
+BROKEN = Unreachable("https://x broke the connection off", "check it", broken=True)
+
+
+def lose_an_answer(vault, monkeypatch):
+    """The first request after the handshake arrives, its answer does not; from then on there is no connection."""
+    arrive, lost = vault.frame, []
+
+    async def frame(sealed):
+        if lost:
+            raise GONE
+        answer = await arrive(sealed)
+        if isinstance(vault.asked[-1], Prove | Freshen):
+            return answer
+        lost.append(answer)
+        raise BROKEN
+
+    monkeypatch.setattr(vault, "frame", frame)
+
+
+async def test_a_change_whose_answer_is_lost_is_not_said_to_be_undone(vault, monkeypatch):
+    lose_an_answer(vault, monkeypatch)
+    error = await refusal(vault.client(monkeypatch), WRITE, Deleted)
+    assert isinstance(error, Unanswered)
+    assert "it may have been made: https://x can't be reached" in error.error
+    assert vault.asked[-1] == WRITE
+
+
+async def test_a_question_without_an_answer_is_no_change(vault, monkeypatch):
+    lose_an_answer(vault, monkeypatch)
+    assert await refusal(vault.client(monkeypatch)) is GONE
+
+
+async def test_a_change_that_was_never_sent_is_not_said_to_be_made_perhaps(vault, monkeypatch):
+    async def hello(_):
+        raise BROKEN
+
+    monkeypatch.setattr(vault, "hello", hello)
+    assert await refusal(vault.client(monkeypatch), WRITE, Deleted) is BROKEN

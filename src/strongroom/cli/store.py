@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 from strongroom.cli import conflict, options
@@ -13,12 +14,13 @@ from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import Failure, result, result_json, say
 from strongroom.client.addresses import format_address
 from strongroom.client.files import load_trust
+from strongroom.client.requests import RECORD_ID
 from strongroom.client.results import Description, Receipt
 from strongroom.client.rules_explanation import Methods
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.instructions import parse_instructions
 from strongroom.protocol.limits import MAX_SECRET
-from strongroom.protocol.messages import OfNamespace
+from strongroom.protocol.messages import ById, ByName, OfNamespace
 
 
 @signs_in
@@ -51,15 +53,29 @@ def store(
     ways = login.ways(stdin_is_taken=secret == STDIN)
     data = read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = file_metadata(secret)
+    # Drawn here: should the answer be lost, its user knows where to look.
+    drawn = ById(id=secrets.token_bytes(RECORD_ID))
+    address = format_address(drawn if name is None else ByName(namespace=into, name=name))
 
     async def work(opened: AsyncVault) -> Receipt:
         if name is not None:
             _warn_of_strangers(into, await opened.describe(OfNamespace(namespace=into)), encoded)
         return await opened.store(
-            data, namespace=into, instructions=encoded, name=name, metadata=metadata, replaces=replaces
+            data,
+            namespace=into,
+            instructions=encoded,
+            name=name,
+            metadata=metadata,
+            replaces=replaces,
+            record_id=drawn.id if name is None else None,
         )
 
-    with conflict.explained(lambda error: _taken(f"{into}/{name}") if name else (error.error, error.hint)):
+    with (
+        conflict.unanswered(
+            f"if it was stored, then at {address}", f"look with `strongroom describe {address}` before you try again"
+        ),
+        conflict.explained(lambda error: _taken(address) if name else (error.error, error.hint)),
+    ):
         receipt = run_with_vault(
             work,
             settings=settings,
@@ -69,7 +85,6 @@ def store(
             issuer=login.issuer,
             approved=methods_of(encoded),
         )
-    address = format_address(receipt.address)
     if as_json:
         result_json({"address": address, "version": receipt.version})
         return

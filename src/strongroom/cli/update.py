@@ -54,7 +54,12 @@ def update(
     ways = login.ways(stdin_is_taken=secret == STDIN)
     data = None if secret is None else read_input(secret, limit=MAX_SECRET, what="the secret")
     metadata = None if secret is None else file_metadata(secret)
-    with conflict.explained(conflict.of_version):
+    with (
+        conflict.unanswered(
+            f"it was about {address}", f"look with `strongroom history {address}`, or run the same command again"
+        ),
+        conflict.explained(conflict.of_version),
+    ):
         receipt = run_with_vault(
             lambda opened: opened.update(where, secret=data, metadata=metadata, instructions=encoded, replaces=version),
             settings=settings,

@@ -51,7 +51,23 @@ class SpentToken(InOwnWords, Untrusted):
 class Unreachable(InOwnWords, Unavailable):
     """No answer of a Strongroom server came back. A request may have been carried out nevertheless."""
 
-    def __init__(self, error: str, hint: str, *, broken: bool) -> None:
+    def __init__(
+        self, error: str, hint: str, *, broken: bool, sent: bool = True, number: Number = Number.INTERNAL
+    ) -> None:
         self.broken = broken
         """The connection ended under a request, as idle ones do: repeating it at once may help."""
-        super().__init__(Number.INTERNAL, error, hint)
+        self.sent = sent
+        """Something may have arrived; False: there was not even a connection."""
+        super().__init__(number, error, hint)
+
+
+class Unanswered(Unreachable):
+    """A change was sent, and no answer came. It may have been made: to repeat it, give the same ids again."""
+
+    def __init__(self, why: Unavailable) -> None:
+        super().__init__(
+            f"no answer came to a change that was sent, and it may have been made: {why.error}",
+            "look whether it was made, and try again",
+            broken=False,
+            number=why.number,
+        )

@@ -67,7 +67,8 @@ CLOSING_SECONDS: Final = 5.0
 _TURNS: Final = 16
 """Attempts to keep a checkpoint while others keep theirs."""
 _WITHIN_A_SESSION: Final = ("shorter", "forked")
-_WRITES: Final = (Stored, Updated, Deleted, Asked, Approved, NamespaceCreated)
+WRITES: Final = (Stored, Updated, Deleted, Asked, Approved, NamespaceCreated)
+"""Replies to changes: when they are told, the checkpoint that covers them is on the disk."""
 
 
 class Watch:
@@ -162,7 +163,7 @@ class WatchedLog:
                 raise Untrusted(Number.INTEGRITY, "the enclave answered without a checkpoint of its log")
         if isinstance(found, TrailOf):
             self._verify(found.checkpoint)
-        if isinstance(found, _WRITES):
+        if isinstance(found, WRITES):
             await self._keep()
         else:
             self._keep_soon()

@@ -23,12 +23,12 @@ from typing import Any, Final, TypeVar
 from strongroom.attestation.appraisal import Appraisal, appraise
 from strongroom.attestation.floors import EvaluationFloors
 from strongroom.attestation.policy import RolePolicy
-from strongroom.client.errors import Unreachable
-from strongroom.client.freshness import Watch, WatchedLog
+from strongroom.client.errors import Unanswered, Unreachable
+from strongroom.client.freshness import WRITES, Watch, WatchedLog
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
-from strongroom.protocol.errors import Misuse, Number, Untrusted, from_number
+from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted, from_number
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.limits import MAX_MESSAGE, MAX_SESSION_LIFE
 from strongroom.protocol.messages import Error, Prove, Proved
@@ -129,11 +129,29 @@ class AttestedServer:
         return (await self._persist(self._current)).appraisal
 
     async def ask(self, request: Message, kind: type[T]) -> T:
-        """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`."""
+        """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`:
+        `Unanswered` for a change that may have been made."""
         message = encode(request)
         if len(message) > MAX_MESSAGE:
             raise Misuse(Number.TOO_LARGE)
-        reply = await self._persist(lambda: self._exchange(message))
+        sent = False
+
+        async def attempt() -> Message:
+            nonlocal sent
+            session = await self._current()
+            try:
+                return await self._exchange(session, message)
+            except Unreachable as error:
+                sent |= error.sent
+                raise
+
+        try:
+            reply = await self._persist(attempt)
+        except Unavailable as error:
+            # What the last attempt says may hold for itself alone: the first one may have arrived.
+            if sent and issubclass(kind, WRITES):
+                raise Unanswered(error) from None
+            raise
         if isinstance(reply, Error):
             raise from_number(reply.number, index=reply.index, place=reply.place, version=reply.version)
         if not isinstance(reply, kind):
@@ -167,8 +185,7 @@ class AttestedServer:
                     raise
                 excused.add("network")
 
-    async def _exchange(self, message: bytes) -> Message:
-        session = await self._current()
+    async def _exchange(self, session: Session, message: bytes) -> Message:
         try:
             reply = await self._round_trip(session, message)
         except Unsealed as error:

@@ -157,7 +157,7 @@ class Transport:
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
             raise self._unreachable("did not answer in time", broken=False) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            raise self._unreachable(f"can't be reached ({_reason(error)})", broken=False) from None
+            raise self._unreachable(f"can't be reached ({_reason(error)})", broken=False, sent=False) from None
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(f"broke the connection off ({_reason(error)})", broken=True) from None
 
@@ -168,9 +168,9 @@ class Transport:
         what = "redirects elsewhere, which is not followed" if response.is_redirect else "is no Strongroom server"
         return self._unreachable(f"{what} (HTTP status {status})", broken=False)
 
-    def _unreachable(self, what: str, *, broken: bool) -> Unreachable:
+    def _unreachable(self, what: str, *, broken: bool, sent: bool = True) -> Unreachable:
         hint = "check the address, that the server runs, and that the network lets you through"
-        return Unreachable(f"{self.url} {what}", hint, broken=broken)
+        return Unreachable(f"{self.url} {what}", hint, broken=broken, sent=sent)
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
