@@ -380,7 +380,8 @@ class MadeRows:
         made.commit(**said | fields)
         commit = parse_leaf(made.leaves[0])
         assert isinstance(commit, CommitLeaf)
-        return Report(b"", Facts(), await rows.audit_rows(cast("rows.Snapshot", self), commit, size))
+        facts = Facts(size=size, commits=1)
+        return Report(b"", facts, await rows.audit_rows(cast("rows.Snapshot", self), commit, facts))
 
 
 async def test_an_honest_index_holds():
@@ -427,5 +428,5 @@ async def test_buckets_that_are_gone_are_named():
 
 
 async def test_rows_of_a_log_that_is_not_whole_are_not_judged():
-    checks = await rows.audit_rows(cast("rows.Snapshot", MadeRows()), None, 0)
+    checks = await rows.audit_rows(cast("rows.Snapshot", MadeRows()), None, Facts())
     assert [check.state for check in checks] == ["not checked"]

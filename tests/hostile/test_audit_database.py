@@ -41,7 +41,7 @@ async def audit(world, path, note=None):
         kept = KeptHashes(there.snapshot)
         looking = Audit(found(genesis, {world.vault_cluster}), now=2**33)
         report = await looking.run(there.log, note=note, watchers=[kept])
-        report.checks += [kept.check, *await audit_rows(there.snapshot, looking.last, report.facts.size)]
+        report.checks += [kept.check, *await audit_rows(there.snapshot, looking.last, report.facts)]
     return report
 
 
@@ -178,6 +178,16 @@ async def test_a_lost_head_is_named(world, kept):
     assert "will not start" in findings(await audit(world, path), "rows")
 
 
+async def test_an_older_head_is_named(world, kept, tmp_path):
+    _, _, _, note = kept
+    before = world.vault.host.rows[HEAD_KEY]
+    await stored(world)
+    newer = await write(world.vault.host, tmp_path / "newer.sqlite3")
+    bend(newer, "UPDATE rows SET version = ?, sealed = ? WHERE key = ?", before.version, before.sealed, HEAD_KEY)
+    report = await audit(world, newer, note)
+    assert f"the head row is an older one: version {before.version}, and the log has" in findings(report, "rows")
+
+
 async def test_a_lost_leaf_is_named(world, kept):
     path, _, _, note = kept
     bend(path, "DELETE FROM log WHERE seq = 7")
@@ -220,6 +230,9 @@ async def test_postgresql_is_audited_by_the_same_checks(world, postgres_server):
     server.sql(f"UPDATE rows SET version = 7 WHERE key = '\\x{key.hex()}'", "audited")
     report = await audit(world, url)
     assert f"row {key.hex()} is a newer one: version 7, and the index lists 1" in findings(report, "rows")
+    with pytest.raises(Failure, match="the database refused: password authentication failed") as refused:
+        await audit(world, url.replace(postgres.PASSWORD, "another"))
+    assert "PGPASSWORD" in refused.value.hint
     server.sql("UPDATE strongroom SET schema_version = 99", "audited")
     with pytest.raises(Failure, match="schema version 99"):
         await audit(world, url)

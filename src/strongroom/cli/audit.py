@@ -204,7 +204,7 @@ async def _look(
     if kept is not None and there.snapshot is not None:
         report.checks.append(kept.check)
         with _progress("rows") as progress:
-            report.checks += await audit_rows(there.snapshot, looking.last, report.facts.size, progress)
+            report.checks += await audit_rows(there.snapshot, looking.last, report.facts, progress)
     return report
 
 

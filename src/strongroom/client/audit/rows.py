@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from strongroom.client.audit.log import Progress
-from strongroom.client.audit.report import Check
+from strongroom.client.audit.report import Check, Facts
 from strongroom.client.audit.sources import LogSource
 from strongroom.client.audit.tiles import WIDTH, HashTile
 from strongroom.protocol.leaves import CommitLeaf
@@ -95,9 +95,9 @@ class KeptHashes:
 
 
 async def audit_rows(
-    snapshot: Snapshot, last: CommitLeaf | None, size: int, progress: Progress = lambda done, of: None
+    snapshot: Snapshot, last: CommitLeaf | None, facts: Facts, progress: Progress = lambda done, of: None
 ) -> list[Check]:
-    """Compare every row with the index, and the index with the `last` commit of the log of `size` leaves; None: there
+    """Compare every row with the index, and the index with the `last` commit of the log with these `facts`; None: there
     is no whole log, so nothing says what there must be.
 
     `progress` is told the rows done. Raises `Unavailable`.
@@ -106,14 +106,14 @@ async def audit_rows(
         check = Check("rows", "the rows are those that the log says were there last")
         check.skip("the log is not whole")
         return [check]
-    return await _Rows(snapshot, last, size, progress).audit()
+    return await _Rows(snapshot, last, facts, progress).audit()
 
 
 class _Rows:
-    def __init__(self, snapshot: Snapshot, last: CommitLeaf, size: int, progress: Progress) -> None:
+    def __init__(self, snapshot: Snapshot, last: CommitLeaf, facts: Facts, progress: Progress) -> None:
         self._snapshot = snapshot
         self._last = last
-        self._size = size
+        self._facts = facts
         self._progress = progress
         self._index = Check("index", "the index is that of the last commit")
         self._buckets = Check("buckets", "each bucket of the index is there, in order, and lists its own rows")
@@ -154,6 +154,12 @@ class _Rows:
             self._ring.hold()
         if head is None:
             self._rows.fail("the head row is gone: the Vault will not start with this database")
+        elif head.version != self._facts.commits:  # every commit writes it, and nothing else does
+            age = "an older" if head.version < self._facts.commits else "a newer"
+            self._rows.fail(
+                f"the head row is {age} one: version {head.version}, and the log has {self._facts.commits} commits: "
+                "the Vault will not start with this database"
+            )
 
     async def _audit_buckets(self, numbers: range, tree: Frontier) -> None:
         """Buckets as they are; one that is absent is empty and was never written, which only the first may be."""
@@ -178,7 +184,7 @@ class _Rows:
             self._buckets.fail(f"bucket {number} is not made of listings")
         elif keys != sorted(set(keys)) or any(bucket_of(key, self._last.buckets) != number for key in keys):
             self._buckets.fail(f"bucket {number} lists rows twice, in another order, or of another bucket")
-        elif any(one.last > self._size for one in listed):
+        elif any(one.last > self._facts.size for one in listed):
             self._buckets.fail(f"bucket {number} names leaves that the log does not have: it is newer than the log")
         else:
             self._buckets.hold()
