@@ -11,7 +11,7 @@ import asyncpg
 
 from strongroom.host.store.port import CannotOpen, SchemaMismatch
 from strongroom.host.store.postgres_schema import STEPS
-from strongroom.host.store.postgres_session import CONNECT_SECONDS
+from strongroom.host.store.postgres_session import CONNECT_SECONDS, refusal
 from strongroom.host.store.postgres_url import servers
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.link import Row
@@ -86,15 +86,19 @@ class PostgresSnapshot:
 
 
 async def _connect(urls: Sequence[str]) -> asyncpg.Connection[Any]:
-    problem = "no server is named"
+    problem = CannotOpen("no server is named", "name one")
     for url in urls:
         try:
             return await asyncpg.connect(
                 url, timeout=CONNECT_SECONDS, server_settings={"application_name": "strongroom audit"}
             )
+        except asyncpg.PostgresError as error:
+            problem = refusal(error)
         except (*_FAILURES, asyncpg.ClientConfigurationError, socket.gaierror, ValueError) as error:
-            problem = _plain(error)
-    raise CannotOpen(f"can't reach the database: {problem}", "is the server running, and the URL right?")
+            problem = CannotOpen(
+                f"can't reach the database: {_plain(error)}", "is the server running, and the URL right?"
+            )
+    raise problem
 
 
 async def _verify_schema(connection: asyncpg.Connection[Any]) -> None:

@@ -154,7 +154,7 @@ async def _connect(url: str, application: str) -> Session:
             server_settings={"application_name": application},
         )
     except asyncpg.PostgresError as error:
-        raise _refused(error) from None
+        raise refusal(error) from None
     except asyncpg.ClientConfigurationError:
         raise CannotOpen("that URL of a database can't be used", "see PostgreSQL's documentation, 34.1.1.2") from None
     except asyncpg.TargetServerAttributeNotMatched:
@@ -198,7 +198,8 @@ async def _prepare(session: Session) -> None:
             await session.fetch(_SET, name, value)
 
 
-def _refused(error: asyncpg.PostgresError) -> CannotOpen:
+def refusal(error: asyncpg.PostgresError) -> CannotOpen:
+    """A server that does not let one in, and what to do about it."""
     text, state = error.args[0], error.sqlstate or ""
     hint = {
         "28P01": "put the right one into PGPASSWORD, a password file (PGPASSFILE, ~/.pgpass) or a service file",
