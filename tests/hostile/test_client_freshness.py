@@ -273,7 +273,9 @@ async def test_a_vault_with_other_witnesses_is_refused_before_anything_is_sent(
         await client.verify()
     assert caught.value.number is Number.POLICY
     assert reason in caught.value.reason
-    assert (await refusal(client)).number is Number.POLICY
+    error = await refusal(client)
+    assert error.number is Number.POLICY
+    assert ("`strongroom trust pin --force`" in error.hint) is (not witnesses)
     assert watched.asked == []
 
 

@@ -80,7 +80,8 @@ def test_the_log_says_who_asked(stage, address):
     shown = strongroom("history", address, cwd=stage.client, user="alice")
     assert shown.status == 0, shown.err
     lines = shown.out.decode().splitlines()
-    assert lines[0].split() == ["WHEN", "WHO", "DID", "ANSWER", "VERSION", "LEAF"]
+    assert lines[0].split() == ["WHEN", "(UTC)", "WHO", "DID", "ANSWER", "VERSION", "LEAF"]
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  ", lines[1])
     assert [re.split(r" {2,}", line)[2] for line in lines[1:]] == ["audit", "collect", "collect", "create"]
     assert "refused, or there is no such record" in lines[2]
     assert "mallory" in lines[2]
@@ -92,7 +93,8 @@ def test_the_log_says_who_asked(stage, address):
     assert found["log_size"] > found["entries"][0]["leaf"]
     everything = strongroom("history", address, "--all", cwd=stage.client, user="alice")
     assert "all 6 entries" in everything.err
-    assert strongroom("history", address, cwd=stage.client, user="bob").status == 10
+    refused = strongroom("history", address, cwd=stage.client, user="bob")
+    assert (refused.status, "whoever stored it may audit" in refused.err) == (10, True)
     both = strongroom("history", address, "--all", "--limit", "2", cwd=stage.client)
     assert (both.status, "exclude each other" in both.err) == (2, True)
 

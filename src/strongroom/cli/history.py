@@ -11,11 +11,13 @@ from rich.text import Text
 from strongroom.cli import options
 from strongroom.cli.connection import run_with_vault
 from strongroom.cli.settings import load_settings
-from strongroom.cli.sharing import shown_outcome, shown_principal, shown_time
+from strongroom.cli.sharing import shown_outcome, shown_principal
 from strongroom.cli.signing_in import UNASKED, Login, signs_in
-from strongroom.cli.terminal import Failure, printable, result_json, say, stdout
+from strongroom.cli.terminal import Failure, exit_status, printable, result_json, say, stdout
 from strongroom.client.addresses import parse_address
+from strongroom.client.audit.log import shown_time
 from strongroom.client.results import LogEntry, Trail
+from strongroom.protocol.errors import Number, Refused
 
 _LIMIT: Final = 50
 
@@ -44,15 +46,21 @@ def history(
         raise Failure("--all and --limit exclude each other", "choose one")
     where = parse_address(address)
     wanted = None if everything else limit or _LIMIT
-    found: Trail = run_with_vault(
-        lambda opened: opened.trail(where, limit=wanted),
-        settings=load_settings(config),
-        vault=vault,
-        trust=trust,
-        sign_in=login.ways(),
-        issuer=login.issuer,
-        key=key,
-    )
+    try:
+        found: Trail = run_with_vault(
+            lambda opened: opened.trail(where, limit=wanted),
+            settings=load_settings(config),
+            vault=vault,
+            trust=trust,
+            sign_in=login.ways(),
+            issuer=login.issuer,
+            key=key,
+        )
+    except Refused as error:
+        if error.number is not Number.REFUSED:
+            raise
+        hint = "whoever stored it may audit, if its rules say so: sign in as they did"
+        raise Failure(error.error, hint, status=exit_status(error)) from None
     total = found.entries[0].number
     if as_json:
         entries = [_as_json(entry) for entry in found.entries]
@@ -61,7 +69,7 @@ def history(
         )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("WHEN", "WHO", "DID", "ANSWER", "VERSION", "LEAF"):
+    for column in ("WHEN (UTC)", "WHO", "DID", "ANSWER", "VERSION", "LEAF"):
         table.add_column(column, overflow="fold", justify="right" if column in ("VERSION", "LEAF") else "left")
     for entry in found.entries:
         cells = (

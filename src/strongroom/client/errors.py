@@ -37,6 +37,17 @@ class NotSignedIn(InOwnWords, Refused):
         super().__init__(Number.SIGN_IN_REFUSED, error, hint)
 
 
+class Unpinned(InOwnWords, Untrusted):
+    """The Vault has witnesses, and the policy names none: it may be older than they are, or than this program."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(
+            Number.POLICY,
+            error,
+            "compare its witnesses with what the operator publishes, then pin them: `strongroom trust pin --force`",
+        )
+
+
 class SpentToken(InOwnWords, Untrusted):
     """A token that counts once came before, with another binding key (RULES 12)."""
 

@@ -36,6 +36,7 @@ from strongroom.client.attacks import (
     verify_evidence,
 )
 from strongroom.client.checkpoints import Checkpoints
+from strongroom.client.errors import Unpinned
 from strongroom.client.transport import Unsealed
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted, from_number
@@ -85,7 +86,12 @@ class Watch:
 
     def accept(self, genesis: Genesis) -> None:
         """The witnesses must be those of the policy. Raises `Untrusted` POLICY."""
-        accept_witnesses(genesis, self.trust)
+        try:
+            accept_witnesses(genesis, self.trust)
+        except Untrusted as error:
+            if self.trust.witnesses:
+                raise
+            raise Unpinned(error.error) from None
 
     async def begin(self, evidence: bytes, genuine: Genuine, send: Send) -> WatchedLog:
         """The log of a new session, in which nothing was asked yet, once it is shown to extend all that was seen.
