@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import urllib.request
 
 import pytest
 
+from strongroom.host.witness.courier import Trouble
 from strongroom.host.witness.policy import parse_policy
 from strongroom.protocol.errors import WORDS, Number
 from strongroom.protocol.notes import ED25519, Verifier
@@ -100,18 +102,46 @@ def test_the_page_works_as_it_stands(run, ports, tmp_path):
 
     vault = run(vault_command, "vault")
     log = vault.says(r"the log's verifier key is (\S+)")
-    quoted = TEXTS[2].splitlines()[1]
+    quoted = TEXTS[2].splitlines()[2]
     assert vault.says(re.escape(quoted)) == quoted
+    assert vault.err.read_text().count("waiting for 2 of 3 witnesses") == 1
     assert "vault ready" not in vault.out.read_text()
     for n in (0, 1):
         witnesses[n].stop()
-        run(named[n], f"again{n}", LOG=log).says("witness ready")
+        assert run(named[n], f"again{n}", LOG=log).says(r"witness ready\n(?:.*\n)*  log key +(\S+)") == log
     vault.says(r"witnesses +2 of 3")
+    assert vault.says(r"  log key +(\S+)") == log
     pinned = strongroom("trust", "pin", "--vault", vault.says(r"url +(\S+)"), "--insecure", "--json", cwd=tmp_path)
     assert pinned.status in (0, 2), pinned.err
     note = urllib.request.urlopen(vault.says(r"url +(\S+)") + "/v1/log/checkpoint").read().decode()
     assert note.count("— witness-") >= 2
     vault.stop()
+
+    other = policy.replace("group watchers 2 A", "group watchers 3 A")
+    (tmp_path / "other.policy").write_text(other)
+    for options, hint in (
+        ((), "hint: name their file with --witnesses"),
+        (("--witnesses", "other.policy"), "hint: name the file with the first start's; witnesses can't be changed"),
+    ):
+        status, said = ended("vault", tmp_path, *options)
+        assert status == 2
+        assert "error: this cluster has 3 witnesses of whom 2 must cosign" in said
+        assert hint in said
+
+    shutil.copytree(tmp_path / "vault", tmp_path / "old")
+    again = run(vault_command, "later")
+    again.says("vault ready")
+    again.stop()
+    status, said = ended("old", tmp_path, "--witnesses", "witnesses.policy")
+    assert status == 11
+    assert Trouble.LATER.value in said
+
+
+def ended(data, folder, *options):
+    """Of a Vault that does not start."""
+    start = ("serve", "vault", "--data", data, "--platform", "machine", "--listen", "127.0.0.1:0", *options)
+    ran = strongroom(*start, cwd=folder)
+    return ran.status, " ".join(ran.err.split())
 
 
 def test_the_policy_of_the_page_parses():
@@ -119,8 +149,6 @@ def test_the_policy_of_the_page_parses():
 
 
 def test_what_it_says_of_troubles_is_what_is_said():
-    from strongroom.host.witness.courier import Trouble
-
     said = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
     known = {trouble.value for trouble in Trouble} - {Trouble.NO_PROOF.value} | {"cosigns again", "witness … "}
     assert set(said) == known
@@ -138,13 +166,14 @@ def test_what_it_says_of_troubles_is_what_is_said():
         (["--name", "\udcff"], "is text"),
         (["--log", "example.com/log+00000000+AQAA"], "is not a log's"),
         (["--name", "https://w.example"], "without its scheme"),
-        (["--name", "w example"], "NAME+HASH+KEY"),
+        (["--name", "w example"], "a name has no spaces and no +"),
+        (["--name", "w+example"], "a name has no spaces and no +"),
         ([], "needs a name"),
     ],
 )
 def test_what_a_witness_can_not_be_told_is_an_error_with_a_hint(tmp_path, arguments, words):
     done = strongroom("serve", "witness", "--data", "w", "--listen", "127.0.0.1:0", *arguments, cwd=tmp_path)
-    assert done.status != 0
+    assert done.status == 2
     assert words in done.err
     assert "hint:" in done.err
     assert not (tmp_path / "w" / "witness.key").exists()
@@ -153,7 +182,7 @@ def test_what_a_witness_can_not_be_told_is_an_error_with_a_hint(tmp_path, argume
 def test_a_witness_that_lost_its_memory_or_is_another_does_not_start(tmp_path):
     def refusal(*arguments):
         done = strongroom("serve", "witness", "--data", "w", "--listen", "127.0.0.1:0", *arguments, cwd=tmp_path)
-        assert done.status != 0
+        assert done.status == 2 or "can't be opened" in done.err
         return " ".join(done.err.split())
 
     data = tmp_path / "w"
@@ -176,5 +205,6 @@ def test_a_witness_that_lost_its_memory_or_is_another_does_not_start(tmp_path):
     (data / "witness.key").chmod(0o600)
     (data / "witness.sqlite3").rename(tmp_path / "lost")
     assert "nothing that says what it has cosigned" in refusal("--name", "w.example")
+    assert "nothing that says what it has cosigned" in refusal()
     (data / "witness.sqlite3").write_bytes(b"not a database" * 100)
     assert "can't be opened" in refusal()

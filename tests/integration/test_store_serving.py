@@ -54,9 +54,9 @@ def serving(folder, *database, **more):
     assert process.returncode == 0, errors.read_text()
 
 
-def refused(folder, *database, **more):
+def refused(folder, *database, status=None, **more):
     ran = strongroom(*arguments(folder, *database, **more), cwd=folder)
-    assert ran.status != 0
+    assert ran.status == status if status else ran.status != 0
     assert "hint:" in ran.err
     return " ".join(ran.err.split())
 
@@ -75,12 +75,42 @@ def test_a_cluster_is_the_same_at_the_next_start_and_its_rows_are_elsewhere(tmp_
 def test_a_forgotten_or_a_new_option_founds_no_second_cluster(tmp_path, url):
     with serving(tmp_path, "--database", url):
         pass
-    assert "in a database elsewhere" in refused(tmp_path)
+    assert "in a database elsewhere" in refused(tmp_path, status=2)
     assert not (tmp_path / "data" / FILE).exists()
     with serving(tmp_path, data="file"):
         pass
     assert "holds a database itself" in refused(tmp_path, "--database", url, data="file")
     assert not (tmp_path / "file" / ELSEWHERE).exists()
+
+
+@pytest.mark.needs("postgres")
+def test_a_mistyped_database_founds_no_second_cluster(tmp_path, server, url):
+    mistyped = server.url(server.database())
+    with serving(tmp_path, "--database", url) as first:
+        pass
+    text = refused(tmp_path, "--database", mistyped, status=2)
+    assert "this database is empty, and" in text
+    assert "name the database that this directory belongs to" in text
+    with serving(tmp_path, "--database", url) as again:
+        assert again["cluster_id"] == first["cluster_id"]
+    with serving(tmp_path, "--database", mistyped, data="another"):
+        pass
+
+
+@pytest.mark.needs("postgres")
+def test_a_new_directory_on_a_database_that_has_a_cluster_is_said(tmp_path, url):
+    def warned():
+        return "this database holds a cluster already" in (tmp_path / "stderr").read_text()
+
+    with serving(tmp_path, "--database", url):
+        pass
+    assert not warned()
+    with serving(tmp_path, "--database", url, data="new"):
+        pass
+    assert warned()
+    with serving(tmp_path, "--database", url, data="new"):
+        pass
+    assert not warned()
 
 
 @pytest.mark.needs("postgres")
@@ -100,9 +130,9 @@ def test_a_password_is_taken_from_the_environment_and_never_from_an_argument(tmp
 
 def test_a_database_that_can_not_be_reached_is_said_at_once(tmp_path):
     assert "can't reach the database: connection refused" in refused(
-        tmp_path, "--database", "postgresql://nobody@127.0.0.1:1/vault"
+        tmp_path, "--database", "postgresql://nobody@127.0.0.1:1/vault", status=12
     )
-    assert "no URL of a PostgreSQL database" in refused(tmp_path, "--database", "vault.sqlite3")
+    assert "no URL of a PostgreSQL database" in refused(tmp_path, "--database", "vault.sqlite3", status=2)
     assert not (tmp_path / "data" / ELSEWHERE).exists()
 
 

@@ -14,6 +14,7 @@ import typer
 
 from strongroom.cli import terminal
 from strongroom.cli.terminal import Failure
+from strongroom.host.instance import CannotServe, WrongSettings, WrongState
 
 Listen = Annotated[
     str, typer.Option("--listen", metavar="ADDRESS:PORT", help="Where to listen; port 0 takes a free one.")
@@ -35,6 +36,16 @@ def parse_listen(text: str) -> tuple[str, int]:
     if parsed is None or not 0 <= number <= 65535:
         raise Failure(f"{text!r} is not an address to listen on", "write it as 127.0.0.1:8400 or [::1]:8400")
     return str(parsed), number
+
+
+def failure_of(error: CannotServe) -> Failure:
+    """With the status that tells a program which keeps services running whether to start this one again."""
+    status = terminal.EXIT_UNAVAILABLE
+    if isinstance(error, WrongSettings):
+        status = terminal.EXIT_MISUSE
+    elif isinstance(error, WrongState):
+        status = terminal.EXIT_UNTRUSTED
+    return Failure(str(error), error.hint, status=status)
 
 
 def verify_free(host: str, port: int) -> None:

@@ -17,7 +17,15 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
-from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, stop_at_end_of_stdin, verify_free
+from strongroom.cli.listening import (
+    AsJson,
+    Listen,
+    UntilEof,
+    failure_of,
+    parse_listen,
+    stop_at_end_of_stdin,
+    verify_free,
+)
 from strongroom.cli.serve_share import share
 from strongroom.cli.serve_witness import witness
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
@@ -27,7 +35,7 @@ from strongroom.host.store.port import Store
 from strongroom.host.store.postgres_url import names_password
 from strongroom.host.supervisor.enclave import listen_for_enclave
 from strongroom.host.supervisor.link import Cosigners
-from strongroom.host.supervisor.serve import Hardware, Role, serve
+from strongroom.host.supervisor.serve import Hardware, Quorum, Role, serve
 from strongroom.host.witness.policy import BadPolicy, Policy, read_policy
 from strongroom.protocol.errors import Misuse, StrongroomError
 from strongroom.protocol.leaves import log_verifier
@@ -271,7 +279,7 @@ def _serve(
             else:
                 uvloop.run(serving)
         except CannotServe as error:
-            raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
+            raise failure_of(error) from None
 
 
 def _verify_platform(path: Path) -> None:
@@ -313,6 +321,8 @@ async def _run(
     async with _hardware(sockets, data, collateral_sources) as hardware:
         if sockets is not None:
             say(f"waiting for the {role} enclave on {sockets.place}", "dim")
+        if witnesses is not None:
+            say(f"waiting for {witnesses.cosignatures} of {len(witnesses.vkeys)} witnesses", "dim")
         await serve(
             role,
             data=data,
@@ -324,12 +334,19 @@ async def _run(
             hardware=hardware,
             witnesses=None if witnesses is None else _courier(witnesses),
             database=database,
+            quorum_in=_quorum_in,
         )
     for task in announcing:
         if task.done():
             task.result()
         task.cancel()
     say(f"{role} stopped", "dim")
+
+
+async def _quorum_in(store: Store) -> Quorum | None:
+    from strongroom.cli.founded import quorum_in  # for an error's text only
+
+    return await quorum_in(store)
 
 
 def _courier(policy: Policy) -> Callable[[Store], Cosigners]:
@@ -418,7 +435,7 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
         "measurement": genuine.report.measurement.hex(),
     }
     if role == "vault":
-        shown["log"] = str(log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key))
+        shown["log_key"] = str(log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key))
         named = len(genuine.genesis.witnesses)
         shown["witnesses"] = f"{genuine.genesis.cosignatures} of {named}" if named else "none"
     if as_json:
@@ -428,5 +445,5 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
     out = terminal.stdout()
     out.print(f"{role} ready", style="bold green")
     for name, value in shown.items():
-        out.print(f"  {name.removesuffix('_id'):<12} {printable(value)}", soft_wrap=True)
+        out.print(f"  {name.removesuffix('_id').replace('_', ' '):<12} {printable(value)}", soft_wrap=True)
     say("Ctrl-C stops it", "dim")

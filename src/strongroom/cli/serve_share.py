@@ -12,7 +12,15 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
-from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, stop_at_end_of_stdin, verify_free
+from strongroom.cli.listening import (
+    AsJson,
+    Listen,
+    UntilEof,
+    failure_of,
+    parse_listen,
+    stop_at_end_of_stdin,
+    verify_free,
+)
 from strongroom.cli.options import size_of
 from strongroom.cli.terminal import Failure, printable, say
 from strongroom.client.page import page_digest
@@ -149,7 +157,7 @@ def share(
     try:
         uvloop.run(run())
     except CannotServe as error:
-        raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
+        raise failure_of(error) from None
     say("share stopped", "dim")
 
 

@@ -12,7 +12,15 @@ import typer
 import uvloop
 
 from strongroom.cli import terminal
-from strongroom.cli.listening import AsJson, Listen, UntilEof, parse_listen, stop_at_end_of_stdin, verify_free
+from strongroom.cli.listening import (
+    AsJson,
+    Listen,
+    UntilEof,
+    failure_of,
+    parse_listen,
+    stop_at_end_of_stdin,
+    verify_free,
+)
 from strongroom.cli.terminal import Failure, printable, say
 from strongroom.host.instance import CannotServe
 from strongroom.protocol.errors import Misuse
@@ -57,13 +65,13 @@ def witness(
 
     def ready(found: Ready) -> None:
         if as_json:
-            result = {"role": "witness", "url": found.url, "verifier_key": str(found.verifier), "logs": logs}
+            result = {"role": "witness", "url": found.url, "verifier_key": str(found.verifier), "log_keys": logs}
             terminal.result_json(result)
             sys.stdout.flush()
             return
         out = terminal.stdout()
         out.print("witness ready", style="bold green")
-        rows = [("url", found.url), ("verifier key", str(found.verifier)), *(("log", origin) for origin in logs)]
+        rows = [("url", found.url), ("verifier key", str(found.verifier)), *(("log key", vkey) for vkey in logs)]
         for label, value in rows:
             out.print(f"  {label:<12} {printable(value)}", soft_wrap=True)
         if not logs:
@@ -80,24 +88,23 @@ def witness(
     try:
         uvloop.run(run())
     except CannotServe as error:
-        raise Failure(str(error), error.hint, status=terminal.EXIT_UNAVAILABLE) from None
+        raise failure_of(error) from None
     say("witness stopped", "dim")
 
 
 def _logs(vkeys: Sequence[str]) -> list[str]:
-    """Origins. Raises `Failure`."""
+    """Each once. Raises `Failure`."""
     from strongroom.host.witness.serve import logs_of
 
-    origins: dict[str, None] = {}
     for vkey in vkeys:
         try:
-            origins.update(dict.fromkeys(logs_of([vkey])))
+            logs_of([vkey])
         except Misuse as error:
             raise Failure(
                 f"--log {printable(vkey)}: {error.reason}",
                 "give the log's verifier key, NAME+HASH+KEY in one piece, as who runs the log publishes it",
             ) from None
-    return list(origins)
+    return list(dict.fromkeys(vkeys))
 
 
 def _verify_name(name: str) -> None:

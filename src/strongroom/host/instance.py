@@ -20,6 +20,14 @@ class CannotServe(Exception):
         super().__init__(reason)
 
 
+class WrongSettings(CannotServe):
+    """It never can as it was told to: the command or its files need correction."""
+
+
+class WrongState(CannotServe):
+    """It was rolled back, cloned or altered: starting it again does not help, and somebody should look."""
+
+
 def stop_signals() -> asyncio.Event:
     """Set by SIGINT and SIGTERM."""
     loop = asyncio.get_running_loop()
@@ -42,7 +50,9 @@ def locked(data: Path, *, what: str, hint: str) -> Iterator[None]:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data / "lock").open("a")
     except OSError as error:
-        raise CannotServe(f"can't use the data directory {data}: {error.strerror}", "name another directory") from None
+        raise WrongSettings(
+            f"can't use the data directory {data}: {error.strerror}", "name another directory"
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

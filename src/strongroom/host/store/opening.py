@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
-from strongroom.host.store.port import CannotOpen, Store
+from strongroom.host.store.port import CannotOpen, Store, WrongDatabase
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.protocol.errors import StrongroomError
 
@@ -13,27 +14,68 @@ FILE: Final = "strongroom.sqlite3"
 ELSEWHERE: Final = "database-elsewhere"
 """Stands in a data directory whose rows are in a database that has to be named: else a start without its name, once
 forgotten, would found a new cluster beside the old."""
+_NAMED: Final = "The rows of this instance are in the database that --database names.\n"
+_SERVED: Final = f"{_NAMED}It has served a cluster: an empty database is not the one.\n"
+"""For a name that is mistyped, which would do the same."""
+_log: Final = logging.getLogger("strongroom.host.store")
 
 
-async def open_store(data: Path, database: str | None, application: str) -> Store:
-    """The store of data directory `data`; `database` is the URL of one elsewhere. Raises `CannotOpen`."""
-    if database is None:
-        if (data / ELSEWHERE).exists():
-            raise CannotOpen(
-                f"the rows of {data} are in a database elsewhere",
-                "name it with --database again; a new cluster takes another directory",
-            )
-        try:
-            return SqliteStore(data / FILE)
-        except StrongroomError as error:
-            raise CannotOpen(f"the database in {data} can't be opened", error.hint) from None
+async def open_store(data: Path, database: str | None, application: str) -> tuple[Store, bool]:
+    """The store of data directory `data`, and whether a cluster is to be founded on it, as there is none.
+
+    `database` is the URL of one elsewhere. Raises `CannotOpen`.
+    """
+    store = _file(data) if database is None else await _elsewhere(data, database, application)
+    try:
+        new = await store.empty()
+        if database is not None:
+            _compare(data, new)
+    except StrongroomError as error:
+        await store.close()
+        raise CannotOpen("the database can't be read", error.hint) from None
+    except CannotOpen:
+        await store.close()
+        raise
+    return store, new
+
+
+def note_served(data: Path) -> None:
+    """Remember that `data` has served a cluster, if its rows are elsewhere."""
+    if (data / ELSEWHERE).exists():
+        (data / ELSEWHERE).write_text(_SERVED)
+
+
+def _file(data: Path) -> Store:
+    if (data / ELSEWHERE).exists():
+        raise WrongDatabase(
+            f"the rows of {data} are in a database elsewhere",
+            "name it with --database again; a new cluster takes another directory",
+        )
+    try:
+        return SqliteStore(data / FILE)
+    except StrongroomError as error:
+        raise CannotOpen(f"the database in {data} can't be opened", error.hint) from None
+
+
+async def _elsewhere(data: Path, database: str, application: str) -> Store:
     if (data / FILE).exists():
-        raise CannotOpen(
+        raise WrongDatabase(
             f"{data} holds a database itself ({FILE})",
             "leave --database out to go on with that one; a new cluster takes another directory",
         )
     from strongroom.host.store.postgres import PostgresStore  # a driver that most instances do not need
 
-    store = await PostgresStore.open(database, application=application)
-    (data / ELSEWHERE).write_text("The rows of this instance are in the database that --database names.\n")
-    return store
+    return await PostgresStore.open(database, application=application)
+
+
+def _compare(data: Path, new: bool) -> None:
+    """Directory and database belong together. Raises `WrongDatabase`."""
+    note = data / ELSEWHERE
+    if new and note.exists() and note.read_text() == _SERVED:
+        raise WrongDatabase(
+            f"this database is empty, and {data} has served a cluster in another one",
+            "name the database that this directory belongs to; a new cluster takes another --data",
+        )
+    if not new and not note.exists():
+        _log.warning("this database holds a cluster already: it is served, with the owner that it was founded with")
+    note.write_text(_NAMED if new else _SERVED)

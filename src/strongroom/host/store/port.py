@@ -17,7 +17,11 @@ class CannotOpen(Exception):
         super().__init__(reason)
 
 
-class SchemaMismatch(CannotOpen):
+class WrongDatabase(CannotOpen):
+    """Another has to be named: this one will not do later either."""
+
+
+class SchemaMismatch(WrongDatabase):
     """It is not a database that this version can use."""
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from strongroom.host.store.port import CannotOpen
+from strongroom.host.store.port import WrongDatabase
 
 
 def servers(url: str) -> list[str]:
-    """A URL for each server that `url` names, in order. Raises `CannotOpen`.
+    """A URL for each server that `url` names, in order. Raises `WrongDatabase`.
 
     Each is given its own time to connect: asyncpg's limit is for all of them, and a switched-off first would use it up.
     """
@@ -22,7 +22,7 @@ def servers(url: str) -> list[str]:
         parts, query = urlsplit(""), {}
     if parts.scheme not in ("postgresql", "postgres") or parts.fragment:
         # The URL may hold a password: it is not repeated.
-        raise CannotOpen(
+        raise WrongDatabase(
             "that is no URL of a PostgreSQL database",
             "write postgresql://USER@HOST/DATABASE; special characters in a name as %XX",
         )

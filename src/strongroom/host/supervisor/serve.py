@@ -10,23 +10,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from strongroom.host.front.http import Front
-from strongroom.host.instance import CannotServe, cannot_listen, locked, raise_file_limit, stop_signals
-from strongroom.host.store.opening import open_store
-from strongroom.host.store.port import CannotOpen, Store
+from strongroom.host.instance import (
+    CannotServe,
+    WrongSettings,
+    WrongState,
+    cannot_listen,
+    locked,
+    raise_file_limit,
+    stop_signals,
+)
+from strongroom.host.store.opening import note_served, open_store
+from strongroom.host.store.port import CannotOpen, Store, WrongDatabase
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
 from strongroom.host.supervisor.egress_proxy import serve_egress
 from strongroom.host.supervisor.enclave import ConnectedEnclave, Enclave, EnclaveProcess
 from strongroom.host.supervisor.link import CollateralSource, Cosigners
-from strongroom.protocol.errors import Number, StrongroomError
+from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 from strongroom.protocol.link import Operation, Start, encode
 
 Role = Literal["vault", "authenticator"]
@@ -53,6 +61,13 @@ class Hardware:
     collateral: CollateralSource
 
 
+class Quorum(NamedTuple):
+    """How many witnesses there are, and how many of them must cosign."""
+
+    named: int
+    needed: int
+
+
 async def serve(
     role: Role,
     *,
@@ -66,6 +81,7 @@ async def serve(
     hardware: Hardware | None = None,
     witnesses: Callable[[Store], Cosigners] | None = None,
     database: str | None = None,
+    quorum_in: Callable[[Store], Awaitable[Quorum | None]] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests in flight (at most 5 s) and end.
 
@@ -74,7 +90,8 @@ async def serve(
     to connect. Else start the software one: `platform` is the machine's state directory, which the enclaves of one
     machine share, by default `data`/platform; `entry` is the measured entry module, by default the insecure software
     platform's for `role`. `witnesses` gives what carries checkpoints to them; it makes proofs from the store.
-    `database` is the URL of the database that has the rows, by default a file in `data`. Raises `CannotServe`.
+    `database` is the URL of the database that has the rows, by default a file in `data`. `quorum_in` says, for
+    the text of an error, which witnesses the cluster in a store was founded with. Raises `CannotServe`.
     """
     stop = stop_signals()
     raise_file_limit()
@@ -93,10 +110,15 @@ async def serve(
             f"the key ring in {data} does not open on this platform",
             f"{whose} If it is, the database may have been altered",
         )
+
+        async def founded() -> Quorum | None:
+            return None if quorum_in is None else await quorum_in(store)
+
         async with origin as enclave, _watched(carried) as overtaken:
             waited = None if carried is not None else seconds  # witnesses may have to hear of a new log first
-            if enclave is None or not await _start(enclave, start, role, stop, waited, closed_ring, overtaken):
+            if enclave is None or not await _start(enclave, start, role, stop, waited, closed_ring, founded, overtaken):
                 return
+            note_served(data)
             front = Front(enclave.ask, log=store if role == "vault" else None)
             try:
                 on_ready(await front.listen(host, port))
@@ -115,14 +137,12 @@ async def _opened(role: Role, data: Path, database: str | None) -> AsyncIterator
     hint = "a cluster has exactly one instance; stop the other one or name another directory"
     with locked(data, what="instance", hint=hint):
         try:
-            store = await open_store(data, database, f"strongroom {role}")
+            store, new = await open_store(data, database, f"strongroom {role}")
+        except WrongDatabase as error:
+            raise WrongSettings(str(error), error.hint) from None
         except CannotOpen as error:
             raise CannotServe(str(error), error.hint) from None
         try:
-            try:
-                new = await store.empty()
-            except StrongroomError as error:
-                raise CannotServe("the database can't be read", error.hint) from None
             yield store, new
         finally:
             await store.close()
@@ -215,6 +235,7 @@ async def _start(
     stop: asyncio.Event,
     seconds: float | None,
     closed_ring: tuple[str, str],
+    founded: Callable[[], Awaitable[Quorum | None]],
     overtaken: asyncio.Future[str],
 ) -> bool:
     """Whether the enclave is ready; not if `stop` came first. `closed_ring`: what to say if its ring does not open."""
@@ -233,22 +254,21 @@ async def _start(
             raise CannotServe(f"the {role} enclave ended while starting{_status(await enclave.wait())}", _SEE) from None
         if error.number is Number.INTEGRITY:
             # A ring that does not open looks like an altered one; most often it is another machine's.
-            raise CannotServe(*closed_ring) from None
+            raise WrongState(*closed_ring) from None
         if error.number is Number.UNSUPPORTED:
-            raise CannotServe(
+            raise WrongSettings(
                 f"the {role} enclave can't found a cluster on this platform",
                 "a cluster on hardware needs named custodians, which this version does not have",
             ) from None
         if error.number is Number.POLICY:
-            raise CannotServe(
-                "this cluster was founded with other witnesses", "name the file with the ones of its first start"
-            ) from None
+            raise _other_witnesses(await founded(), start) from None
         if error.number is Number.ROLLED_BACK:
-            raise CannotServe(
+            raise WrongState(
                 "parts of the database are of different times",
-                "restore a whole backup of one moment; to go on from an older one, see docs/howto/freshness.md",
+                "bring back the newest database as a whole; parts of a backup do not fit with the rest",
             ) from None
-        raise CannotServe(f"the {role} enclave did not start: {error.error}", error.hint) from None
+        cannot = WrongState if isinstance(error, Untrusted) else CannotServe
+        raise cannot(f"the {role} enclave did not start: {error.error}", error.hint) from None
     finally:
         starting.cancel()
 
@@ -265,8 +285,24 @@ async def _until_any_ends(stop: asyncio.Event, enclave: Enclave, role: Role, ove
         ended.cancel()
 
 
+def _other_witnesses(quorum: Quorum | None, start: Start) -> CannotServe:
+    """They are fixed: most often the option was forgotten, or the file is another cluster's."""
+    if quorum is None or not quorum.named:
+        founded = "this cluster was founded without witnesses" if quorum else "this cluster was founded with others"
+    else:
+        founded = f"this cluster has {quorum.named} witnesses of whom {quorum.needed} must cosign"
+    if not start.witnesses:
+        return WrongSettings(founded, "name their file with --witnesses")
+    fixed = "witnesses can't be changed once a cluster is founded: for a new one take another --data"
+    if quorum is not None and not quorum.named:
+        return WrongSettings(founded, f"leave --witnesses out; {fixed}")
+    return WrongSettings(
+        f"{founded}; the file names others, or another number", f"name the file with the first start's; {fixed}"
+    )
+
+
 def _overtaken(reason: asyncio.Future[str]) -> CannotServe:
-    return CannotServe(
+    return WrongState(
         f"witness {reason.result()}",
         "stop the other instance, or restore the newest database; what clients were told since is not in this one",
     )

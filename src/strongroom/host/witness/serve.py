@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from strongroom.host.instance import CannotServe, cannot_listen, locked, raise_file_limit, stop_signals
+from strongroom.host.instance import CannotServe, WrongSettings, cannot_listen, locked, raise_file_limit, stop_signals
 from strongroom.host.share.http import Limits, Server
 from strongroom.host.witness.server import Witness
 from strongroom.host.witness.state import Identity, State, WrongState
@@ -96,6 +96,8 @@ def verify_name(name: str) -> None:
     """Raises `Misuse` MALFORMED for what is no schema-less URL."""
     if "://" in name:
         raise Misuse(Number.MALFORMED, "the name of a witness is a URL without its scheme")
+    if "+" in name or any(one.isspace() for one in name):
+        raise Misuse(Number.MALFORMED, "a name has no spaces and no +")
     try:
         parse_verifier(str(Verifier(name, COSIGNATURE, bytes(32))), COSIGNATURE)
     except UnicodeEncodeError:  # what the shell was given is no UTF-8
@@ -107,19 +109,19 @@ def _witness(settings: Settings, state: State) -> Witness:
     path = settings.data / "witness.key"
     known = state.identity()
     if known is None:
-        if settings.name is None:
-            raise CannotServe("a new witness needs a name", "give it with --name, as witness.example.com/w1")
         if os.path.lexists(path):
-            raise CannotServe(f"there is a key in {path}, and nothing that says what it has cosigned", _NEVER_BACK)
+            raise WrongSettings(f"there is a key in {path}, and nothing that says what it has cosigned", _NEVER_BACK)
+        if settings.name is None:
+            raise WrongSettings("a new witness needs a name", "give it with --name, as witness.example.com/w1")
         key = _make_key(path)
         known = Identity(settings.name, key.public)
         state.found(known)
     else:
         key = _load_key(path)
     if key.public != known.public:
-        raise CannotServe(f"{path} is the key of another witness", _NEVER_BACK)
+        raise WrongSettings(f"{path} is the key of another witness", _NEVER_BACK)
     if settings.name not in (None, known.name):
-        raise CannotServe(
+        raise WrongSettings(
             f"the witness in {settings.data} is named {known.name}, for ever",
             "leave --name out, or name another data directory, for a new witness",
         )
@@ -131,7 +133,7 @@ def _state(path: Path) -> State:
     try:
         return State(path)
     except WrongState as error:
-        raise CannotServe(f"{path} can't be used: {error}", _ANOTHER) from None
+        raise WrongSettings(f"{path} can't be used: {error}", _ANOTHER) from None
     except sqlite3.Error as error:
         raise CannotServe(f"{path} can't be opened: {error}", "look at the disk") from None
 
@@ -146,7 +148,7 @@ def _make_key(path: Path) -> NoteKey:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise CannotServe(f"can't make the key {path}: {error.strerror}", _ANOTHER) from None
+        raise WrongSettings(f"can't make the key {path}: {error.strerror}", _ANOTHER) from None
     return NoteKey(seed)
 
 
@@ -157,10 +159,10 @@ def _load_key(path: Path) -> NoteKey:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(4096)
     except OSError as error:
-        raise CannotServe(f"can't read the key {path}: {error.strerror}", _NEVER_BACK) from None
+        raise WrongSettings(f"can't read the key {path}: {error.strerror}", _NEVER_BACK) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise CannotServe(f"others can read the key {path}", f"chmod 600 {path}; if somebody has, make a new witness")
+        raise WrongSettings(f"others can read the key {path}", f"chmod 600 {path}; if somebody has, make a new witness")
     found = _KEY.fullmatch(data.decode("ascii", "replace"))
     if found is None:
-        raise CannotServe(f"{path} is not a witness's key", _NEVER_BACK)
+        raise WrongSettings(f"{path} is not a witness's key", _NEVER_BACK)
     return NoteKey(bytes.fromhex(found[1]))
