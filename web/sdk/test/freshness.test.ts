@@ -4,6 +4,7 @@ import type { Appraisal } from "../src/attestation/appraisal.js";
 import { RolledBack } from "../src/client/attacks.js";
 import { Checkpoints } from "../src/client/checkpoints.js";
 import { Watch, type WatchedLog } from "../src/client/freshness.js";
+import { BadInput } from "../src/client/errors.js";
 import type { Reply } from "../src/client/replies.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { type Bytes, base64, utf8 } from "../src/protocol/bytes.js";
@@ -272,6 +273,23 @@ describe("every reply", () => {
     }
     await stored;
     expect(await kept()).toBe(5n);
+  });
+});
+
+describe("a browser that keeps nothing", () => {
+  it("goes on, and what this page has seen is remembered for as long as it is open", async () => {
+    const full = () => Promise.reject(new BadInput("no space left", "make some"));
+    const host = new Host(await Log.of(3));
+    const checkpoints = new Checkpoints(shelf);
+    Object.assign(shelf, { change: full });
+    const watch = new Watch({ url: "https://vault.example.com/", policy: NOBODY, checkpoints, now: () => NOW });
+    const log = await begin(host, { watch });
+    for (const reply of [COLLECTED, UPDATED, COLLECTED, UPDATED]) expect(await log.open(await host.replies(reply))).toEqual(reply);
+    const highest = async () => parseCheckpoint((await checkpoints.highest(ORIGIN)) as Bytes).checkpoint.size;
+    expect([await highest(), await kept()]).toEqual([7n, undefined]);
+    Reflect.deleteProperty(shelf, "change");
+    await log.open(await host.replies(UPDATED));
+    expect([await highest(), await kept()]).toEqual([8n, 8n]);
   });
 });
 

@@ -11,11 +11,15 @@ import type { Bytes } from "../protocol/bytes.js";
 import { Untrusted } from "../protocol/errors.js";
 import { type Checkpoint, parseCheckpoint } from "../protocol/notes.js";
 import { equal } from "../protocol/primitives.js";
+import { BadInput } from "./errors.js";
 import { IndexedShelf, MemoryShelf, type Shelf } from "./storage.js";
 
-/** Where a client keeps one signed checkpoint of each log, by the log's name. Throws `BadInput` as its shelf does. */
+/** Where a client keeps one signed checkpoint of each log, by the log's name: in memory, with a word, where its shelf keeps nothing. */
 export class Checkpoints {
   readonly #shelf: Shelf;
+  /** What the shelf did not take: a full disk must not end a session. */
+  readonly #memory = new Map<string, Bytes>();
+  #said = false;
 
   constructor(shelf: Shelf) {
     this.#shelf = shelf;
@@ -23,10 +27,11 @@ export class Checkpoints {
 
   /** The note that is kept; undefined: this log was never seen. */
   async highest(origin: string): Promise<Bytes | undefined> {
-    const kept = await this.#shelf.get(origin);
-    if (kept === undefined || isNoteOf(kept, origin)) return kept;
+    const kept = await this.#orSay(this.#shelf.get(origin));
+    const remembered = this.#memory.get(origin);
+    if (kept === undefined || isNoteOf(kept, origin)) return larger(kept, remembered);
     await this.setAside(origin);
-    return undefined;
+    return remembered;
   }
 
   /**
@@ -34,18 +39,37 @@ export class Checkpoints {
    * another tab has put it there meanwhile; nothing is changed in that case.
    */
   async keep(origin: string, note: Bytes, over: Bytes | undefined): Promise<Bytes> {
-    let standing = note;
-    await this.#shelf.change(origin, (kept) => {
-      standing = isNoteOf(kept, origin) && !mayReplace(kept, note, over) ? kept : note;
-      return standing;
-    });
-    return standing;
+    let standing: Bytes | undefined;
+    const choose = (kept: unknown): unknown => {
+      const found = larger(isNoteOf(kept, origin) ? kept : undefined, this.#memory.get(origin));
+      standing = found !== undefined && !mayReplace(found, note, over) ? found : note;
+      return standing === note ? note : kept;
+    };
+    const done = await this.#orSay(this.#shelf.change(origin, choose).then(() => true));
+    if (standing === undefined) choose(undefined); // the shelf can't even say what stands there
+    if (standing !== note) return standing ?? note;
+    if (done === undefined) this.#memory.set(origin, note);
+    else this.#memory.delete(origin); // the shelf knows more
+    return note;
   }
 
   /** Forget the note of a log, which turned out to be none that it signed, and say so. */
   async setAside(origin: string): Promise<void> {
     console.warn(`what was kept of ${origin} was damaged and is lost: an older state of it would not be noticed here this once`);
-    await this.#shelf.delete(origin);
+    this.#memory.delete(origin);
+    await this.#orSay(this.#shelf.delete(origin));
+  }
+
+  /** Undefined, and once a word, where the shelf keeps nothing: private windows, no space left. */
+  async #orSay<T>(work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof BadInput)) throw error;
+      if (!this.#said) console.warn(`${error.message}: an older state of the Vault is noticed only for as long as this page is open`);
+      this.#said = true;
+      return undefined;
+    }
   }
 }
 
@@ -55,6 +79,11 @@ export const keptCheckpoints = (): Checkpoints =>
 
 export const sameCheckpoint = (one: Checkpoint, other: Checkpoint): boolean =>
   one.origin === other.origin && one.size === other.size && equal(one.root, other.root);
+
+function larger(one: Bytes | undefined, other: Bytes | undefined): Bytes | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return parseCheckpoint(one).checkpoint.size < parseCheckpoint(other).checkpoint.size ? other : one;
+}
 
 /** Signature lines aside: one checkpoint may be cosigned by these witnesses or by those. */
 function mayReplace(kept: Bytes, note: Bytes, over: Bytes | undefined): boolean {
