@@ -159,7 +159,9 @@ def test_a_kit_that_is_told_to_end_puts_back_what_it_attacked_first(tmp_path, nu
             await asyncio.sleep(SECONDS)
         finally:
             if again != "told once":
-                asyncio.get_running_loop().call_later(0.05, asyncio.current_task().cancel)
+                task = asyncio.current_task()
+                assert task is not None
+                asyncio.get_running_loop().call_later(0.05, task.cancel)
             await to_the_end(put_back())
 
     with pytest.raises(typer.Exit) as ended:
