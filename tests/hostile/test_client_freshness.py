@@ -668,7 +668,7 @@ BROKEN = Unreachable("https://x broke the connection off", "check it", broken=Tr
 def lose_an_answer(vault, monkeypatch):
     """The first request after the handshake arrives, its answer does not; from then on there is no connection."""
     arrive = vault.frame
-    lost: list[bool] = []
+    lost: list[bytes] = []
 
     async def frame(sealed):
         if lost:
