@@ -164,8 +164,12 @@ def test_a_kit_that_is_told_to_end_puts_back_what_it_attacked_first(tmp_path, nu
                 asyncio.get_running_loop().call_later(0.05, task.cancel)
             await to_the_end(put_back())
 
-    with pytest.raises(typer.Exit) as ended:
-        run_to_the_end(attack())
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup it is ignored, as the kit then does
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            run_to_the_end(attack())
+    finally:
+        signal.signal(number, before)
     assert ended.value.exit_code == 128 + number
     assert asyncio.run(database.copy()) == true
 
