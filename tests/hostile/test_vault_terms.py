@@ -317,13 +317,13 @@ async def test_who_opens_again_and_again_does_not_wash_away_who_else_did(world):
 
 async def test_a_journal_of_long_names_stays_as_small_as_a_commit_can_take(world):
     address = await shared(world, ANYBODY)
-    people = [await world.client("🔑" * 240 + str(n)) for n in range(8)]
-    for _ in range(3):
+    people = [await world.client("x" * 240 + str(n)) for n in range(8)]
+    for _ in range(9):
         await asyncio.gather(*(one.collect(address) for one in people))
     assert len(world.vault.host.rows[journal_row(world, address)].sealed) == 32 * 1024 + 53
     history = await (await world.client("alice")).history(address)
-    assert (history.opens, history.visits[-2].number) == (24, 25)
-    assert 10 < len(history.visits) < 26
+    assert (history.opens, history.visits[-2].number) == (72, 73)
+    assert 10 < len(history.visits) < 74
 
 
 async def test_the_host_can_not_reset_the_count_with_another_journal_or_none(world):

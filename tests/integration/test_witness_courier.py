@@ -20,7 +20,7 @@ from strongroom.protocol.notes import (
     parse_verifier,
 )
 from tests.support.served import listening
-from tests.support.witnesses import GrowingLog, witness_here, witness_process
+from tests.support.witnesses import Clock, GrowingLog, witness_here, witness_process
 
 LOGGER = "strongroom.host.witness"
 
@@ -49,7 +49,9 @@ async def asking(log, *places, enough=None):
 async def three(tmp_path, *logs):
     async with contextlib.AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(witness_here(tmp_path / f"w{n}", *logs, name=f"witness.example/w{n}"))
+            await stack.enter_async_context(
+                witness_here(tmp_path / f"w{n}", *logs, name=f"witness.example/w{n}", clock=Clock(time.time()))
+            )
             for n in range(3)
         ]
 
@@ -118,7 +120,7 @@ async def test_connections_stay_open_between_checkpoints(tmp_path, log):
 
 async def test_what_a_witness_has_is_remembered_so_that_one_question_is_enough(tmp_path, log):
     asked = []
-    async with witness_here(tmp_path / "w", log) as real:
+    async with witness_here(tmp_path / "w", log, clock=Clock(time.time())) as real:
 
         async def carried(body):
             asked.append(body)
@@ -170,7 +172,7 @@ async def test_a_witness_that_does_not_know_the_log_says_what_to_configure(tmp_p
     same_name = GrowingLog()
     for known, words in ((other, "does not know this log"), (same_name, "with another key")):
         async with (
-            witness_here(tmp_path / known.origin.replace("/", "-"), known) as witness,
+            witness_here(tmp_path / known.origin.replace("/", "-"), known, clock=Clock(time.time())) as witness,
             asking(log, place(witness)) as witnesses,
         ):
             assert await witnesses.cosign(log.note()) == b""
@@ -296,7 +298,7 @@ async def test_answers_that_are_none_are_told_and_never_passed_on(log):
 
 async def test_lines_of_others_are_not_passed_on(tmp_path, log):
     """A witness may add lines of keys that are nobody's here, of post-quantum size too: the enclave gets one."""
-    async with witness_here(tmp_path / "w", log) as real:
+    async with witness_here(tmp_path / "w", log, clock=Clock(time.time())) as real:
 
         async def more(body):
             answer = await real.post("/add-checkpoint", content=body)
@@ -309,7 +311,7 @@ async def test_lines_of_others_are_not_passed_on(tmp_path, log):
 
 
 async def test_a_database_that_has_not_the_log_is_told(tmp_path, log):
-    async with witness_here(tmp_path / "w", log) as witness:
+    async with witness_here(tmp_path / "w", log, clock=Clock(time.time())) as witness:
         await witness.add(log, 0, 300)
         async with asking(log.fork(10, 10), place(witness)) as witnesses:
             assert await witnesses.cosign(log.note()) == b""
@@ -333,7 +335,10 @@ async def test_one_that_comes_back_is_told_too(tmp_path, log, caplog):
 
 
 async def test_what_is_no_checkpoint_is_sent_to_nobody(tmp_path, log):
-    async with witness_here(tmp_path / "w", log) as witness, asking(log, place(witness)) as witnesses:
+    async with (
+        witness_here(tmp_path / "w", log, clock=Clock(time.time())) as witness,
+        asking(log, place(witness)) as witnesses,
+    ):
         with pytest.raises(Untrusted):
             await witnesses.cosign(b"hello")
         assert not witness.server.connections
