@@ -32,6 +32,7 @@ def visits(sender):
     """Who did what, newest first, as a fresh look shows it."""
     here = sender.page.url.partition("#")[2]
     sender.turn_to("#/verify")
+    expect(sender.page.locator("#trust-title")).to_be_visible()  # else the page sees both turns as none
     sender.turn_to(f"#{here}")
     expect(sender.page.locator(".visit").first).to_be_visible()
     return sender.page.locator(".visit-words").all_inner_texts()
