@@ -14,7 +14,6 @@ import pytest
 import typer
 
 from strongroom.attack.database import (
-    HEAD,
     Copy,
     PostgresDatabase,
     Row,
@@ -32,6 +31,7 @@ from strongroom.cli.attack import run_to_the_end
 from strongroom.host.store.port import Store
 from strongroom.host.store.postgres import PostgresStore
 from strongroom.host.store.sqlite import SqliteStore
+from strongroom.protocol.index import HEAD_KEY
 from strongroom.protocol.link import Commit, Put
 from tests.support.command import environment, strongroom
 
@@ -50,7 +50,7 @@ async def kept(request, tmp_path):
         where = server.local_url(server.database())
         store = await PostgresStore.open(where)
     leaves = [number.to_bytes(2, "big") * 20 for number in range(300)]
-    await store.commit(Commit([Put(KEY, 0, 1, b"old"), Put(HEAD, 0, 1, b"head")], 0, leaves))
+    await store.commit(Commit([Put(KEY, 0, 1, b"old"), Put(HEAD_KEY, 0, 1, b"head")], 0, leaves))
     await store.commit(Commit([Put(KEY, 1, 2, b"new"), Put(OTHER, 0, 1, b"more")], 300, [b"last"]))
     hashes = [await store.hashes(level, 0, 400) for level in (0, 1)]
     await store.close()
@@ -61,7 +61,7 @@ async def test_a_database_is_copied_and_put_back_exactly(kept):
     where, leaves, hashes = kept
     database = database_at(where)
     copy = await database.copy()
-    assert copy.rows == {KEY: Row(2, b"new"), OTHER: Row(1, b"more"), HEAD: Row(1, b"head")}
+    assert copy.rows == {KEY: Row(2, b"new"), OTHER: Row(1, b"more"), HEAD_KEY: Row(1, b"head")}
     assert copy.leaves == (*leaves, b"last")
     assert [copy.hashes[0, at] for at in range(301)] == hashes[0]
     assert [copy.hashes[1, 0]] == hashes[1]
@@ -83,10 +83,12 @@ async def test_what_was_tampered_with_is_put_back_under_what_the_vault_wrote_sin
     guarded = Guarded(database)
     await guarded.restore(true.with_rows({KEY: Row(1, b"old"), OTHER: None}).with_leaves({3: None}))
     now = await database.copy()
-    await database.restore(now.with_rows({HEAD: Row(2, b"head after")}).with_log((*now.leaves, b"the Vault went on")))
+    await database.restore(
+        now.with_rows({HEAD_KEY: Row(2, b"head after")}).with_log((*now.leaves, b"the Vault went on"))
+    )
     await guarded.put_back()
     after = await database.copy()
-    assert after.rows == {**true.rows, HEAD: Row(2, b"head after")}
+    assert after.rows == {**true.rows, HEAD_KEY: Row(2, b"head after")}
     assert after.leaves == (*true.leaves, b"the Vault went on")
     assert after == after.with_log(after.leaves)
 
@@ -131,7 +133,7 @@ async def test_a_saved_copy_is_not_put_back_under_a_vault_that_has_the_database_
 async def test_what_is_no_copy_of_a_database_is_not_put_back(kept, tmp_path):
     database = database_at(kept[0])
     true = await database.copy()
-    for name, rows in (("headless", {HEAD: None}), ("empty", dict.fromkeys(true.rows))):
+    for name, rows in (("headless", {HEAD_KEY: None}), ("empty", dict.fromkeys(true.rows))):
         save_copy(true.with_rows(rows), tmp_path / name)
         with pytest.raises(SetUpFailed, match="no head"):
             await put_back_copy(tmp_path / name, database)
@@ -144,7 +146,7 @@ async def test_what_is_no_copy_of_a_database_is_not_put_back(kept, tmp_path):
 @pytest.mark.parametrize("again", ["told once", "told again while it puts back"])
 def test_a_kit_that_is_told_to_end_puts_back_what_it_attacked_first(tmp_path, number, again):
     database = SqliteDatabase(tmp_path / "strongroom.sqlite3")
-    true = Copy({HEAD: Row(1, b"head"), KEY: Row(2, b"new")}, (b"leaf",), {}).with_log((b"leaf",))
+    true = Copy({HEAD_KEY: Row(1, b"head"), KEY: Row(2, b"new")}, (b"leaf",), {}).with_log((b"leaf",))
     save_copy(true, tmp_path / "strongroom.sqlite3")
     guarded = Guarded(database)
 
@@ -175,8 +177,8 @@ def test_a_kit_that_is_told_to_end_puts_back_what_it_attacked_first(tmp_path, nu
 
 
 def test_which_rows_a_change_wrote_a_host_sees_without_the_bookkeeping():
-    before = Copy({KEY: Row(1, b"old"), HEAD: Row(1, b"head")}, (), {})
-    after = before.with_rows({KEY: Row(2, b"new"), OTHER: Row(1, b"more"), HEAD: Row(2, b"head")})
+    before = Copy({KEY: Row(1, b"old"), HEAD_KEY: Row(1, b"head")}, (), {})
+    after = before.with_rows({KEY: Row(2, b"new"), OTHER: Row(1, b"more"), HEAD_KEY: Row(2, b"head")})
     assert payload_rows(before.rows, after.rows) == [KEY, OTHER]
     assert flipped(b"\0\0") == b"\0\1"
 

@@ -8,6 +8,7 @@ import pytest
 from strongroom.client.audit import rows
 from strongroom.client.audit.log import Audit, found
 from strongroom.client.audit.report import Facts, Report
+from strongroom.protocol import index
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import cluster_id
@@ -348,7 +349,7 @@ class MadeRows:
     """A database of one bucket, or of as many as are written."""
 
     def __init__(self):
-        self.rows = {rows.RING_KEY: Row(1, b"ring"), rows._HEAD_KEY: Row(1, b"head")}
+        self.rows = {index.RING_KEY: Row(1, b"ring"), index.HEAD_KEY: Row(1, b"head")}
         self.kept = sorted(os.urandom(32) for _ in range(5))
         for key in self.kept:
             self.rows[key] = Row(3, b"sealed" + key)
@@ -369,7 +370,7 @@ class MadeRows:
         """Of what the last commit says to be so."""
         tree = Frontier()
         for number, content in enumerate(self.buckets):
-            self.rows[rows.bucket_key(number)] = Row(1, content)
+            self.rows[index.bucket_key(number)] = Row(1, content)
             tree.append(digest(Domain.BUCKET, number.to_bytes(8, "big"), (1).to_bytes(8, "big"), content))
         made = MadeLog()
         said: dict[str, Any] = {
@@ -398,7 +399,7 @@ async def test_a_bucket_that_lists_rows_in_another_order_or_twice_is_named():
 async def test_a_bucket_that_lists_rows_of_another_one_is_named():
     made = MadeRows()
     made.buckets = [*made.buckets, b""]
-    while {rows.bucket_of(key, 2) for key in made.kept} == {0}:
+    while {index.bucket_of(key, 2) for key in made.kept} == {0}:
         made = MadeRows()
         made.buckets = [*made.buckets, b""]
     assert "of another bucket" in findings(await made.audit(), "buckets")

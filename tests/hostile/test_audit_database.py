@@ -1,5 +1,6 @@
 """Databases of a real Vault that were bent, restored in part, or set beside another time's log: each is named."""
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -8,15 +9,13 @@ import pytest
 
 from strongroom.cli.audit_sources import Named, opened
 from strongroom.cli.terminal import Failure
-from strongroom.client.audit import rows
 from strongroom.client.audit.log import Audit, found
 from strongroom.client.audit.rows import KeptHashes, audit_rows
-from strongroom.enclave.runtime.ring import RING_KEY
-from strongroom.enclave.vault import buckets
-from strongroom.enclave.vault.ledger import HEAD_KEY
 from strongroom.host.store.postgres import PostgresStore
 from strongroom.host.store.sqlite import SqliteStore
+from strongroom.protocol import index
 from strongroom.protocol.evidence import parse_evidence
+from strongroom.protocol.index import HEAD_KEY, RING_KEY
 from strongroom.protocol.link import Commit, Put
 from tests.support import postgres
 from tests.support.logs import findings, states
@@ -134,10 +133,10 @@ async def test_an_old_log_under_newer_rows_is_named(world, kept, tmp_path):
 
 @pytest.mark.usefixtures("kept")
 async def test_an_old_bucket_is_named(world, tmp_path):
-    number = buckets.bucket_key(0)
+    number = index.bucket_key(0)
     before = world.vault.host.rows[number]
     address = fresh()
-    while buckets.bucket_of(world.handle(address), _count(world)) != 0:
+    while index.bucket_of(world.handle(address), _count(world)) != 0:
         address = fresh()
     alice = await world.client("alice")
     await alice.store(address, SECRET, world.instructions(for_bob()))
@@ -148,7 +147,7 @@ async def test_an_old_bucket_is_named(world, tmp_path):
 
 async def test_a_lost_bucket_is_named(world, kept):
     path, *_ = kept
-    bend(path, "DELETE FROM rows WHERE key = ?", buckets.bucket_key(1))
+    bend(path, "DELETE FROM rows WHERE key = ?", index.bucket_key(1))
     report = await audit(world, path)
     assert "bucket 1 is gone" in findings(report, "buckets")
     assert states(report)["index"] == "fails"
@@ -156,11 +155,11 @@ async def test_a_lost_bucket_is_named(world, kept):
 
 async def test_a_bucket_that_was_rewritten_to_hide_a_row_is_named(world, kept):
     path, key, *_ = kept
-    number = buckets.bucket_of(key, _count(world))
-    content = world.vault.host.rows[buckets.bucket_key(number)].sealed
+    number = index.bucket_of(key, _count(world))
+    content = world.vault.host.rows[index.bucket_key(number)].sealed
     listed = [content[at : at + 88] for at in range(0, len(content), 88)]
     hidden = b"".join(one for one in listed if one[:32] != key)
-    bend(path, "UPDATE rows SET sealed = ? WHERE key = ?", hidden, buckets.bucket_key(number))
+    bend(path, "UPDATE rows SET sealed = ? WHERE key = ?", hidden, index.bucket_key(number))
     bend(path, "DELETE FROM rows WHERE key = ?", key)
     assert states(await audit(world, path))["index"] == "fails"
 
@@ -240,14 +239,23 @@ async def test_postgresql_is_audited_by_the_same_checks(world, postgres_server):
         await audit(world, url.replace("/audited", "/postgres"))
 
 
-def test_the_auditor_finds_rows_where_the_vault_puts_them():
-    """Two programs by one specification: one that writes the index, one that reads it."""
+def test_rows_are_where_the_specification_puts_them():
+    """By its words (`spec/log.md`), not by the program that both the Vault and its auditor have."""
+
+    def place(label, *parts):
+        framed = f"strongroom/v1 {label}".encode() + b"\0"
+        return hashlib.sha256(framed + b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+
     for count in range(1, 70):
+        power = max(k for k in range(8) if 2**k <= count)
         for key in (os.urandom(32) for _ in range(20)):
-            assert rows.bucket_of(key, count) == buckets.bucket_of(key, count)
-    assert [rows.bucket_key(number) for number in range(5)] == [buckets.bucket_key(number) for number in range(5)]
-    assert rows.RING_KEY == RING_KEY
-    assert rows._HEAD_KEY == HEAD_KEY
+            number = int.from_bytes(key[:8], "big") % 2 ** (power + 1)
+            assert index.bucket_of(key, count) == (number - 2**power if number >= count else number)
+    shard = bytes(8)
+    expected = [place("bucket handle", shard, number.to_bytes(8, "big")) for number in range(5)]
+    assert [index.bucket_key(number) for number in range(5)] == expected
+    assert place("ring handle") == RING_KEY
+    assert place("head handle", shard) == HEAD_KEY
 
 
 def _count(world):

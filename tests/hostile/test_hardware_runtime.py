@@ -10,10 +10,11 @@ import pytest
 
 from strongroom.enclave.platform.port import Quoted
 from strongroom.enclave.runtime.identity import RETRY_SECONDS, STALE_MARGIN, peer_platforms
-from strongroom.enclave.runtime.ring import RING_KEY, SealedRing
+from strongroom.enclave.runtime.ring import SealedRing
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, Refused, Unavailable
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Row

@@ -6,12 +6,12 @@ import os
 import pytest
 
 from strongroom.enclave.runtime.enclave import Enclave
-from strongroom.enclave.runtime.ring import RING_KEY
 from strongroom.enclave.vault.decisions import _Line
 from strongroom.enclave.vault.writer import MAX_GROUP_BYTES
 from strongroom.protocol.authenticator_messages import DecideItem, Decision, Decisions
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.link import Operation, Row, Start
 from strongroom.protocol.link import encode as encode_link

@@ -5,12 +5,11 @@ import os
 
 import pytest
 
-from strongroom.enclave.runtime.ring import RING_KEY
 from strongroom.enclave.vault import ledger
-from strongroom.enclave.vault.buckets import LOAD, Index, bucket_key, bucket_of, find
-from strongroom.enclave.vault.ledger import HEAD_KEY
+from strongroom.enclave.vault.buckets import LOAD, Index, find
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Number, Unavailable
+from strongroom.protocol.index import HEAD_KEY, RING_KEY, bucket_key, bucket_of
 from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment, log_verifier, parse_leaf
 from strongroom.protocol.link import Row
 from strongroom.protocol.log_messages import Freshen, Trail

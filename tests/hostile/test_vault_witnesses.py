@@ -10,9 +10,9 @@ from copy import deepcopy
 import pytest
 
 from strongroom.enclave.runtime.enclave import Enclave
-from strongroom.enclave.runtime.ring import RING_KEY
 from strongroom.enclave.vault import build_vault, witnessing
 from strongroom.protocol.errors import Number, Unavailable
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import LEASE, LEASE_RELEASES, WITNESS_PATIENCE
 from strongroom.protocol.link import Operation, Start

@@ -19,15 +19,14 @@ from strongroom.enclave.authenticator import build_authenticator
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.enclave import Enclave
-from strongroom.enclave.runtime.ring import RING_KEY, Ring, open_ring
+from strongroom.enclave.runtime.ring import Ring, open_ring
 from strongroom.enclave.vault import build_vault
-from strongroom.enclave.vault.buckets import bucket_key
-from strongroom.enclave.vault.ledger import HEAD_KEY
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, from_number
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
 from strongroom.protocol.facts import Fact, fact
+from strongroom.protocol.index import HEAD_KEY, RING_KEY, bucket_key
 from strongroom.protocol.instructions import (
     Audience,
     AuthenticatorRef,

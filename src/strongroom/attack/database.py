@@ -15,12 +15,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from strongroom.attack.outcomes import SetUpFailed
 from strongroom.host.store.sqlite_schema import migrate
-from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.index import HEAD_KEY, RING_KEY, bucket_key
 from strongroom.protocol.tlog import Frontier, leaf_hash
 
-SHARD: Final = (0).to_bytes(8, "big")
-RING: Final = digest(Domain.RING_HANDLE)
-HEAD: Final = digest(Domain.HEAD_HANDLE, SHARD)
 SQLITE_FILE: Final = "strongroom.sqlite3"
 """In the data directory of a Vault."""
 _BUSY_SECONDS: Final = 5.0
@@ -29,7 +26,7 @@ _TILE: Final = 256
 _MAX_BUCKETS: Final = 4096
 """Of those whose keys are known here: enough for 65,000 rows."""
 
-BUCKETS: Final = {digest(Domain.BUCKET_HANDLE, SHARD, at.to_bytes(8, "big")): at for at in range(_MAX_BUCKETS)}
+BUCKETS: Final = {bucket_key(at): at for at in range(_MAX_BUCKETS)}
 """Row key → number, of buckets of the index."""
 
 
@@ -86,7 +83,9 @@ def _hashes(level: list[bytes]) -> dict[tuple[int, int], bytes]:
 def payload_rows(before: Rows, after: Rows) -> list[bytes]:
     """Keys of rows that were changed or added, bookkeeping (index, head, ring) left out."""
     return sorted(
-        key for key, row in after.items() if before.get(key) != row and key not in BUCKETS and key not in (HEAD, RING)
+        key
+        for key, row in after.items()
+        if before.get(key) != row and key not in BUCKETS and key not in (HEAD_KEY, RING_KEY)
     )
 
 
@@ -234,7 +233,7 @@ def save_copy(copy: Copy, path: Path) -> None:
 async def put_back_copy(path: Path, database: Database) -> None:
     """Make a database what it was when `save_copy` saved it. Raises `SetUpFailed`, also while a Vault has it open."""
     copy = await SqliteDatabase(path).copy()
-    if HEAD not in copy.rows:
+    if HEAD_KEY not in copy.rows:
         raise SetUpFailed(f"{path} is no copy of a Vault's database: it has no head")
     await database.verify_unused()
     await database.restore(copy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from strongroom.attack.database import BUCKETS, HEAD, Copy, Row
+from strongroom.attack.database import BUCKETS, Copy, Row
 from strongroom.attack.network import flipped
 from strongroom.attack.outcomes import Seen, SetUpFailed, judged, not_started, noticed, outcome, unnoticed
 from strongroom.attack.people import DEPOSITOR, OUTSIDER, RECIPIENT, TOUCHER
@@ -14,6 +14,7 @@ from strongroom.attack.processes import DidNotStart
 from strongroom.attack.promises import When, Who
 from strongroom.attack.registry import Reach, attack
 from strongroom.protocol.errors import StrongroomError, Unavailable
+from strongroom.protocol.index import HEAD_KEY, LISTING
 
 Look = Coroutine[Any, Any, object]
 """A request that rests on what was attacked."""
@@ -245,7 +246,7 @@ def _listing(copy: Copy, handle: bytes) -> bytes:
         content = copy.rows[key].sealed
         at = content.find(handle)
         if at >= 0:
-            return content[at : at + 88]
+            return content[at : at + LISTING]
     raise SetUpFailed("a record is not in the index")
 
 
@@ -259,7 +260,7 @@ async def absent_bucket(play: Play) -> Seen:
 
 @attack("old-head", "the head row, which says where log and index stand, as it was earlier", Reach.DATABASE)
 async def old_head(play: Play) -> Seen:
-    rows = {HEAD: play.history.before.rows[HEAD]}
+    rows = {HEAD_KEY: play.history.before.rows[HEAD_KEY]}
     return await _with_rows(play, rows, _collect(play, reader(play), "kept"), "an old head was believed")
 
 
@@ -268,7 +269,7 @@ async def old_head_running(play: Play) -> Seen:
     await play.start()
     async with play.client(DEPOSITOR) as alice:
         await alice.collect(play.history.address("updated"))
-    await play.database.put(HEAD, play.history.before.rows[HEAD])
+    await play.database.put(HEAD_KEY, play.history.before.rows[HEAD_KEY])
     served = "a change was made over a head that the Vault did not write"
     try:
         await _store(play)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import strongroom
 from strongroom.attack.clock import Clock
-from strongroom.attack.database import RING, SQLITE_FILE, SqliteDatabase
+from strongroom.attack.database import SQLITE_FILE, SqliteDatabase
 from strongroom.attack.liar import lying_witness
 from strongroom.attack.local import LocalPlay
 from strongroom.attack.outcomes import (
@@ -28,6 +28,7 @@ from strongroom.attack.promises import When, Who
 from strongroom.attack.registry import Reach, attack
 from strongroom.client.vault import AsyncVault
 from strongroom.protocol.errors import Number, StrongroomError
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.limits import LEASE
 
 
@@ -127,9 +128,9 @@ async def old_ring(play: Play) -> Seen:
     before = await here.database.copy()
     await here.start(environment)
     await here.stop()
-    if (await here.database.copy()).rows[RING] == before.rows[RING]:
+    if (await here.database.copy()).rows[RING_KEY] == before.rows[RING_KEY]:
         raise SetUpFailed("the key ring was not sealed anew")
-    await here.database.put(RING, before.rows[RING])
+    await here.database.put(RING_KEY, before.rows[RING_KEY])
     try:
         await here.start(environment)
     except DidNotStart as error:

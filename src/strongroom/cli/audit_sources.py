@@ -16,7 +16,7 @@ from strongroom.cli.settings import Settings
 from strongroom.cli.terminal import EXIT_UNAVAILABLE, Failure
 from strongroom.client.audit.export import TiledLog
 from strongroom.client.audit.log import Founding
-from strongroom.client.audit.rows import RING_KEY, Snapshot
+from strongroom.client.audit.rows import Snapshot
 from strongroom.client.audit.sources import DirectoryLog, HttpLog, LogSource, Missing
 from strongroom.client.audit.tiles import WIDTH, Bundle
 from strongroom.client.errors import BadInput
@@ -27,6 +27,7 @@ from strongroom.host.audit.sqlite import SqliteSnapshot
 from strongroom.host.store.port import CannotOpen
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import parse_evidence
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.limits import MAX_CHECKPOINT
 from strongroom.protocol.link import Row
 from strongroom.protocol.notes import cosignatures, verify_checkpoint

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from strongroom.client.audit.rows import RING_KEY
 from strongroom.host.store.port import Store
 from strongroom.host.supervisor.serve import Quorum
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.evidence import Genesis
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.limits import MAX_MESSAGE
 
 

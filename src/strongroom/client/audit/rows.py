@@ -14,18 +14,24 @@ from strongroom.client.audit.log import Progress
 from strongroom.client.audit.report import Check, Facts
 from strongroom.client.audit.sources import LogSource
 from strongroom.client.audit.tiles import WIDTH, HashTile
+from strongroom.protocol.index import (
+    HEAD_KEY,
+    KEY,
+    LISTING,
+    RING_KEY,
+    Listing,
+    bucket_digest,
+    bucket_key,
+    bucket_of,
+    read_listing,
+    row_digest,
+)
 from strongroom.protocol.leaves import CommitLeaf
 from strongroom.protocol.link import Row
-from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.tlog import Frontier
 
 AT_ONCE: Final = 256
 """Rows read together."""
-RING_KEY: Final = digest(Domain.RING_HANDLE)
-"""Row key of the sealed key ring, which holds the genesis statement in clear."""
-_SHARD: Final = (0).to_bytes(8, "big")
-_HEAD_KEY: Final = digest(Domain.HEAD_HANDLE, _SHARD)
-_LISTING: Final = 88
 
 
 class Snapshot(LogSource, Protocol):
@@ -41,39 +47,17 @@ class Snapshot(LogSource, Protocol):
         """Hashes of the log's tree that are kept for proofs: as many as there are."""
 
 
-class Listing(NamedTuple):
+class Listed(NamedTuple):
     """What a bucket says of a row."""
 
     key: bytes
-    version: int
-    """0: there is none."""
-    digest: bytes
-    entries: int
-    last: int
-    """Index + 1 of the leaf of the last entry about it."""
+    says: Listing
 
 
-def bucket_key(number: int) -> bytes:
-    """Row key of a bucket of the index."""
-    return digest(Domain.BUCKET_HANDLE, _SHARD, number.to_bytes(8, "big"))
-
-
-def bucket_of(key: bytes, buckets: int) -> int:
-    """Which of so many buckets lists a row (linear hashing)."""
-    low = 1 << (buckets.bit_length() - 1)
-    number = int.from_bytes(key[:8], "big") % (2 * low)
-    return number if number < buckets else number - low
-
-
-def listings(content: bytes) -> list[Listing]:
+def listings(content: bytes) -> list[Listed]:
     """What stands in a bucket. A rest that is no whole listing is left out: see `_Rows`."""
-    found = []
-    for at in range(0, len(content) - _LISTING + 1, _LISTING):
-        key, version, row = content[at : at + 32], content[at + 32 : at + 40], content[at + 40 : at + 72]
-        entries, last = content[at + 72 : at + 80], content[at + 80 : at + 88]
-        number = int.from_bytes
-        found.append(Listing(key, number(version, "big"), row, number(entries, "big"), number(last, "big")))
-    return found
+    places = range(0, len(content) - LISTING + 1, LISTING)
+    return [Listed(content[at : at + KEY], read_listing(content, at)) for at in places]
 
 
 class KeptHashes:
@@ -146,9 +130,9 @@ class _Rows:
         return [self._ring, self._index, self._buckets, self._rows, self._unlisted]
 
     async def _audit_ring(self) -> None:
-        ring, head = await self._snapshot.read([RING_KEY, _HEAD_KEY])
+        ring, head = await self._snapshot.read([RING_KEY, HEAD_KEY])
         self._present += (ring is not None) + (head is not None)
-        if ring is None or digest(Domain.ROW, ring.sealed) != self._last.ring:
+        if ring is None or row_digest(ring.sealed) != self._last.ring:
             self._ring.fail("it is gone" if ring is None else "it is another than the one that was there last")
         else:
             self._ring.hold()
@@ -167,8 +151,7 @@ class _Rows:
             numbers, await self._snapshot.read([bucket_key(number) for number in numbers]), strict=True
         ):
             content, version = (row.sealed, row.version) if row is not None else (b"", 0)
-            parts = (number.to_bytes(8, "big"), version.to_bytes(8, "big"), content)
-            tree.append(digest(Domain.BUCKET, *parts))
+            tree.append(bucket_digest(number, version, content))
             self._present += row is not None
             listed = listings(content)
             self._audit_bucket(number, row, listed)
@@ -176,30 +159,30 @@ class _Rows:
                 await self._audit_listed(listed[first : first + AT_ONCE])
             self._progress(self._present, self._total)
 
-    def _audit_bucket(self, number: int, row: Row | None, listed: Sequence[Listing]) -> None:
+    def _audit_bucket(self, number: int, row: Row | None, listed: Sequence[Listed]) -> None:
         keys = [one.key for one in listed]
         if row is None and (number or self._last.buckets > 1):
             self._buckets.fail(f"bucket {number} is gone")
-        elif row is not None and len(row.sealed) % _LISTING:
+        elif row is not None and len(row.sealed) % LISTING:
             self._buckets.fail(f"bucket {number} is not made of listings")
         elif keys != sorted(set(keys)) or any(bucket_of(key, self._last.buckets) != number for key in keys):
             self._buckets.fail(f"bucket {number} lists rows twice, in another order, or of another bucket")
-        elif any(one.last > self._facts.size for one in listed):
+        elif any(one.says.last > self._facts.size for one in listed):
             self._buckets.fail(f"bucket {number} names leaves that the log does not have: it is newer than the log")
         else:
             self._buckets.hold()
 
-    async def _audit_listed(self, listed: Sequence[Listing]) -> None:
+    async def _audit_listed(self, listed: Sequence[Listed]) -> None:
         for one, row in zip(listed, await self._snapshot.read([one.key for one in listed]), strict=True):
             self._present += row is not None
             version = 0 if row is None else row.version
             name = f"row {one.key.hex()}"
-            if row is None and one.version:
-                self._rows.fail(f"{name} is gone: version {one.version} was there last")
-            elif version != one.version:
-                age = "an older" if version < one.version else "a newer"
-                self._rows.fail(f"{name} is {age} one: version {version}, and the index lists {one.version}")
-            elif row is not None and digest(Domain.ROW, row.sealed) != one.digest:
+            if row is None and one.says.version:
+                self._rows.fail(f"{name} is gone: version {one.says.version} was there last")
+            elif version != one.says.version:
+                age = "an older" if version < one.says.version else "a newer"
+                self._rows.fail(f"{name} is {age} one: version {version}, and the index lists {one.says.version}")
+            elif row is not None and row_digest(row.sealed) != one.says.digest:
                 self._rows.fail(f"{name} was altered: version {version} has other bytes")
             else:
                 self._rows.hold()

@@ -10,10 +10,11 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.door import Door
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
-from strongroom.enclave.runtime.ring import RING_KEY, Ring, SealedState, found_cluster, open_ring
+from strongroom.enclave.runtime.ring import Ring, SealedState, found_cluster, open_ring
 from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Role
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.link import Operation, Put, Start, parse_start
 
 Build = Callable[[Platform, Clock, Ring, Identity, HostLink, Mapping[str, str]], Service]

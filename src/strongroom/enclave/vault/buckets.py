@@ -13,102 +13,55 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.index import (
+    ABSENT,
+    KEY,
+    LISTING,
+    Listing,
+    bucket_digest,
+    bucket_key,
+    bucket_of,
+    read_listing,
+    write_listing,
+)
 from strongroom.protocol.link import Put, Row
-from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.tlog import EMPTY_ROOT, node_hash
 
-SHARD: Final = (0).to_bytes(8, "big")
-"""This Vault keeps everything in one shard."""
 LOAD: Final = 16
 """Listings of a bucket, on average and at most."""
 CACHED: Final = 65_536
 """Buckets whose content is kept in memory: all of a million rows, 90 MB. Beyond, most reads need a second row."""
-_KEY: Final = 32
-_LISTING: Final = 88
 _HASH: Final = 32
-
-
-class Listing(NamedTuple):
-    """What the index knows of a row."""
-
-    version: int
-    """0: there is no row."""
-    digest: bytes
-    """Of its sealed bytes; see `row_digest`."""
-    entries: int
-    """Entries of the log that are about it."""
-    last: int
-    """Index + 1 of the leaf of the last of those; 0: none."""
-
-
-ABSENT: Final = Listing(0, bytes(_HASH), 0, 0)
-
-
-def row_digest(sealed: bytes) -> bytes:
-    """Digest (32 bytes) of a row as the host keeps it."""
-    return digest(Domain.ROW, sealed)
-
-
-def bucket_key(number: int) -> bytes:
-    """Row key of a bucket."""
-    return digest(Domain.BUCKET_HANDLE, SHARD, number.to_bytes(8, "big"))
-
-
-def bucket_digest(number: int, version: int, content: bytes) -> bytes:
-    """Digest (32 bytes) of a bucket: a leaf of the index's tree."""
-    return digest(Domain.BUCKET, number.to_bytes(8, "big"), version.to_bytes(8, "big"), content)
-
-
-def bucket_of(key: bytes, buckets: int) -> int:
-    """Which of so many buckets lists the row `key`."""
-    low = 1 << (buckets.bit_length() - 1)
-    number = int.from_bytes(key[:8], "big") & (2 * low - 1)
-    return number if number < buckets else number - low
 
 
 def find(content: bytes, key: bytes) -> Listing:
     """What a bucket lists of the row `key`; `ABSENT` where it is not listed."""
     at = _listed(content, key)
-    return ABSENT if at < 0 else _read(content, at)
+    return ABSENT if at < 0 else read_listing(content, at)
 
 
 def _listed(content: bytes, key: bytes) -> int:
     """Where the listing of `key` begins; -1 where there is none. What only looks like the key, between two, is none."""
     at = content.find(key)
-    while at > 0 and at % _LISTING:
+    while at > 0 and at % LISTING:
         at = content.find(key, at + 1)
     return at
 
 
 def _place(content: bytes, key: bytes) -> int:
     """Where a listing of `key` belongs: they are sorted."""
-    low, high = 0, len(content) // _LISTING
+    low, high = 0, len(content) // LISTING
     while low < high:
         middle = (low + high) // 2
-        at = middle * _LISTING
-        if content[at : at + _KEY] < key:
+        at = middle * LISTING
+        if content[at : at + KEY] < key:
             low = middle + 1
         else:
             high = middle
-    return low * _LISTING
-
-
-def _read(content: bytes, at: int) -> Listing:
-    number = int.from_bytes
-    return Listing(
-        number(content[at + 32 : at + 40], "big"),
-        content[at + 40 : at + 72],
-        number(content[at + 72 : at + 80], "big"),
-        number(content[at + 80 : at + 88], "big"),
-    )
-
-
-def _written(key: bytes, listing: Listing) -> bytes:
-    version, row, entries, last = listing
-    return key + version.to_bytes(8, "big") + row + entries.to_bytes(8, "big") + last.to_bytes(8, "big")
+    return low * LISTING
 
 
 class _Tree:
@@ -301,8 +254,8 @@ class Draft:
             at = after = _place(content, key)
             self._listings += 1
         else:
-            after = at + _LISTING
-        self._contents[number] = content[:at] + _written(key, listing) + content[after:]
+            after = at + LISTING
+        self._contents[number] = content[:at] + write_listing(key, listing) + content[after:]
         self._changed.add(number)
 
     def _split(self) -> None:
@@ -311,7 +264,7 @@ class Draft:
         old = new - (1 << (new.bit_length() - 1))
         self._buckets += 1
         content = self._contents[old]
-        listed = [content[at : at + _LISTING] for at in range(0, len(content), _LISTING)]
+        listed = [content[at : at + LISTING] for at in range(0, len(content), LISTING)]
         self._contents[new] = b"".join(one for one in listed if bucket_of(one, self._buckets) == new)
         self._contents[old] = b"".join(one for one in listed if bucket_of(one, self._buckets) == old)
         self._changed |= {old, new}

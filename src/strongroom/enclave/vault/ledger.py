@@ -26,17 +26,7 @@ from msgspec import Meta
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import SealedState
-from strongroom.enclave.vault.buckets import (
-    ABSENT,
-    SHARD,
-    Draft,
-    Index,
-    Listing,
-    bucket_key,
-    bucket_of,
-    find,
-    row_digest,
-)
+from strongroom.enclave.vault.buckets import Draft, Index, find
 from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.records import LogEntry, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
@@ -44,12 +34,10 @@ from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Bytes32, Count, UnixTime
+from strongroom.protocol.index import ABSENT, HEAD_KEY, Listing, bucket_key, bucket_of, row_digest
 from strongroom.protocol.link import Put, Row
-from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.tlog import Frontier, leaf_hash
 
-HEAD_KEY: Final = digest(Domain.HEAD_HANDLE, SHARD)
-"""Row key of the head."""
 READ_AT_ONCE: Final = 512
 """Buckets that are read together at the start: less than a megabyte."""
 MOVING: Final = 64
