@@ -55,5 +55,5 @@ def build_vault(
     revision = Revision(clock, ring.epoch, shelf, writer, gate, intake, quotas)
     statements = Statements(ring.cluster_key, shelf, writer, gate)
     approvals = Approvals(platform, clock, shelf, counters, writer, gate)
-    trails = Trails(link, ledger, witnessing, shelf, writer, gate)
+    trails = Trails(link, ledger, witnessing, gate)
     return VaultService(ledger, witnessing, release, deposit, revision, statements, approvals, trails)

@@ -243,6 +243,15 @@ class Gate:
         action, verdict = outcome
         return Entry(found, record, action, verdict, change)
 
+    async def audit(self, asker: Asker, address: Address) -> Entry:
+        """Through the gate by the right to audit; that somebody looked is durable when this returns."""
+        handle = self._shelf.handle(address)
+        async with self._writer.watching([handle]) as watches:
+            found = await self._shelf.find_one(handle)
+            entry = await self.enter(asker, address, ["audit"], found, found.record, watches[handle])
+            await self._writer.submit(entry.change)
+        return entry
+
     async def verify_open(self, entry: Entry) -> None:
         """Raises `Refused` CLOSED or EXPIRED when terms stand in the way of who entered, after writing that down."""
         terms = binding_terms(entry.record, entry.verdict)

@@ -28,16 +28,13 @@ class Statements:
         return await until_settled(lambda: self._history(caller, request))
 
     async def _history(self, caller: Caller, request: History) -> HistoryOf:
-        handle = self._shelf.handle(request.address)
-        async with self._writer.watching([handle]) as watches:
-            found = await self._shelf.find_one(handle)
-            asker = Asker.of(caller, request.tickets)
-            entry = await self._gate.enter(asker, request.address, ["audit"], found, found.record, watches[handle])
-            await self._writer.submit(entry.change)
+        entry = await self._gate.audit(Asker.of(caller, request.tickets), request.address)
         if entry.record.terms is None:
             raise Misuse(Number.UNSUPPORTED, "only a record with terms has a journal")
         journal = entry.change.notes[0].journal
-        return HistoryOf(version=found.version, opens=journal.opens, terms=entry.record.terms, visits=journal.visits)
+        return HistoryOf(
+            version=entry.found.version, opens=journal.opens, terms=entry.record.terms, visits=journal.visits
+        )
 
     async def grant_blob(self, caller: Caller, request: GrantBlob) -> BlobGranted:
         return await until_settled(lambda: self._grant_blob(caller, request))

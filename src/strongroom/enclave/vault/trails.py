@@ -12,9 +12,7 @@ from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.cases import Asker
 from strongroom.enclave.vault.gate import Gate, until_settled
 from strongroom.enclave.vault.ledger import Ledger
-from strongroom.enclave.vault.shelf import Shelf
 from strongroom.enclave.vault.witnessing import Witnessing
-from strongroom.enclave.vault.writer import Writer
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.log_messages import Freshen, Freshness, Trail, TrailEntry, TrailOf
 
@@ -22,14 +20,10 @@ from strongroom.protocol.log_messages import Freshen, Freshness, Trail, TrailEnt
 class Trails:
     """Operations on the log."""
 
-    def __init__(
-        self, link: HostLink, ledger: Ledger, witnessing: Witnessing, shelf: Shelf, writer: Writer, gate: Gate
-    ) -> None:
+    def __init__(self, link: HostLink, ledger: Ledger, witnessing: Witnessing, gate: Gate) -> None:
         self._link = link
         self._ledger = ledger
         self._witnessing = witnessing
-        self._shelf = shelf
-        self._writer = writer
         self._gate = gate
 
     @property
@@ -53,13 +47,8 @@ class Trails:
         return await until_settled(lambda: self._trail(caller, request))
 
     async def _trail(self, caller: Caller, request: Trail) -> TrailOf:
-        handle = self._shelf.handle(request.address)
-        async with self._writer.watching([handle]) as watches:
-            found = await self._shelf.find_one(handle)
-            asker = Asker.of(caller, request.tickets)
-            entry = await self._gate.enter(asker, request.address, ["audit"], found, found.record, watches[handle])
-            await self._writer.submit(entry.change)
-        opened = await self._walk(handle, request)
+        found = (await self._gate.audit(Asker.of(caller, request.tickets), request.address)).found
+        opened = await self._walk(found.handle, request)
         # What an owner is shown should not be gone after a rollback.
         self._witnessing.rest_on_size(max((index + 1 for index, _, _ in opened), default=0))
         log = self._ledger.log

@@ -176,15 +176,11 @@ class Witnessing:
 
     async def settle(self, rest: _Rest) -> None:
         """Until all that an answer rests on is cosigned. Raises `Unavailable` WITNESSES_UNAVAILABLE."""
-        await self.until(rest.size)
-
-    async def until(self, size: int) -> None:
-        """Until the log of this size is cosigned. Raises `Unavailable` WITNESSES_UNAVAILABLE."""
-        if not self.exists or size <= self._size:
+        if not self.exists or rest.size <= self._size:
             return
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                while self._size < size:
+                while self._size < rest.size:
                     await asyncio.shield(self._progress)
         except TimeoutError:
             raise Unavailable(Number.WITNESSES_UNAVAILABLE) from None

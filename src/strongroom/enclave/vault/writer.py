@@ -156,7 +156,8 @@ class Writer:
             # In a context of its own: what it reads for everybody, no single answer rests on.
             self._task = asyncio.create_task(self._drain(), context=Context())
         await done
-        self._witnessing.rest_on(change.keys)
+        if self._witnessing.exists:
+            self._witnessing.rest_on(change.keys)
 
     async def _drain(self) -> None:
         while self._pending:

@@ -212,10 +212,14 @@ async def _egress(listening: socket.socket | None) -> AsyncIterator[None]:
 async def _watched(witnesses: Cosigners | None) -> AsyncIterator[asyncio.Future[str]]:
     """Done with the reason when the witnesses have seen another history than this database holds."""
 
+    if witnesses is None:
+        yield asyncio.get_running_loop().create_future()
+        return
+
     async def watch() -> str:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            reason = None if witnesses is None else witnesses.overtaken()
+            reason = witnesses.overtaken()
             if reason is not None:
                 return reason
 
@@ -224,8 +228,7 @@ async def _watched(witnesses: Cosigners | None) -> AsyncIterator[asyncio.Future[
         yield watching
     finally:
         watching.cancel()
-        if witnesses is not None:
-            await witnesses.close()
+        await witnesses.close()
 
 
 async def _start(
