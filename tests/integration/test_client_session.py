@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from strongroom.attack.network import listening
 from strongroom.client import transport
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.errors import BadInput, Unreachable
@@ -21,7 +22,7 @@ from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import OfNamespace
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import Describe, Described, Stored
-from tests.support.served import Cut, ServedWorld, listening
+from tests.support.served import Cut, ServedWorld
 from tests.support.world import World
 
 TEAM = OfNamespace(namespace="team")

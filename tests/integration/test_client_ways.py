@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from strongroom import BadInput, Policy, Unavailable, Untrusted
+from strongroom.attack.network import listening
 from strongroom.client.methods import keys_method, workload_method
 from strongroom.client.results import Person
 from strongroom.client.sign_in import (
@@ -23,7 +24,7 @@ from strongroom.protocol.instructions import method_digest, sign_in_challenge, w
 from strongroom.protocol.link import Operation
 from strongroom.protocol.sign_in_messages import Challenged
 from tests.support.issuer import Issuer, answer
-from tests.support.served import SECRET, AtTheIssuer, ServedWorld, listening
+from tests.support.served import SECRET, AtTheIssuer, ServedWorld
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from strongroom import Misuse, Refused
+from strongroom.attack.network import listening
 from strongroom.client.methods import oidc_method
 from strongroom.client.policy import Policy, instructions
 from strongroom.client.quorum import two_of
@@ -21,7 +22,7 @@ from strongroom.protocol.instructions import AuthenticatorRef, method_digest
 from strongroom.protocol.messages import ById
 from tests.support import policies
 from tests.support.issuer import CLIENT_ID, Issuer
-from tests.support.served import AtTheIssuer, Line, ServedWorld, listening
+from tests.support.served import AtTheIssuer, Line, ServedWorld
 from tests.support.vault import collect_error
 from tests.support.world import Instance
 

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from strongroom.attack.network import listening
 from strongroom.client.errors import Unreachable
 from strongroom.client.results import Grant
 from strongroom.client.share import blobs
 from strongroom.client.share.blobs import BlobHost
 from strongroom.protocol.blobs import BlobStatement, sign_statement
-from tests.support.served import listening
 from tests.support.share_host import front, hosting
 
 MIB = 1 << 20

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from strongroom.attack.network import listening
 from strongroom.host.witness import courier
 from strongroom.host.witness.courier import CALL_SECONDS, EXCHANGE_SECONDS, Witnesses
 from strongroom.host.witness.policy import Policy, WitnessAt
@@ -19,7 +20,6 @@ from strongroom.protocol.notes import (
     parse_signature_lines,
     parse_verifier,
 )
-from tests.support.served import listening
 from tests.support.witnesses import Clock, GrowingLog, witness_here, witness_process
 
 LOGGER = "strongroom.host.witness"

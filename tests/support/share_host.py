@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 
+from strongroom.attack.network import listening
 from strongroom.host.share.abuse import Abuse
 from strongroom.host.share.addresses import direct_address, forwarded_address
 from strongroom.host.share.blobs import Blobs, Quotas
@@ -38,7 +39,6 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.evidence import Claims, Evidence, Genesis, Role, cluster_id
 from strongroom.protocol.primitives import SigningKey
 from tests.support.command import ROOT, environment
-from tests.support.served import listening
 
 Answers = Callable[[str, str, dict[str, str], bytes], Awaitable[bytes]]
 BYTES = {"content-type": "application/offset+octet-stream"}
