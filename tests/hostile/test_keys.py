@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.enclave.authenticator.ceremonies import MAX_LIFE
-from strongroom.enclave.authenticator.sshsig import parse_ssh_key, verify_sshsig
+from strongroom.protocol.sshsig import parse_ssh_key, verify_sshsig
 from strongroom.protocol.authenticator_messages import Validate
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.primitives import Domain, SigningKey, digest, fingerprint

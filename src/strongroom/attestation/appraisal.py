@@ -9,7 +9,9 @@ Rules, in the order in which they are checked:
 4. The cluster's own key signed the claims, and the cluster id is the digest of the statement with that key (RULES 6).
 5. Evidence made for one handshake counts in that handshake only, and never serves clients (RULES 4).
 6. Cluster, program, state of the machine and configuration are those of the policy; an empty list denies
-   (`acceptance`).
+   (`acceptance`). A program may also be one that enough approvers have released (`verify_released`).
+7. An enclave that holds no ring serves nobody. Who founds, joins or recovers asks for it (`verify_candidate`), and it
+   proves its program and what it is about to do, never that it is of any cluster.
 
 A workload of somebody else's has no claims and no cluster: its quote alone is appraised, by rules 1, 2 and 6, and its
 report data must be those that were asked for (`appraise_workload`).
@@ -19,9 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from strongroom.attestation.acceptance import AcceptedBy, accept_platform, accept_program
-from strongroom.attestation.policy import RolePolicy, SoftwarePolicy, sections_of
+from strongroom.attestation.policy import ReleaseAuthority, RolePolicy, SoftwarePolicy, sections_of
 from strongroom.attestation.reports import AnyReport
 from strongroom.attestation.verification import verify_quote
 from strongroom.protocol.errors import Number, Untrusted
@@ -34,13 +37,20 @@ from strongroom.protocol.evidence import (
     PlatformKind,
     Purpose,
     Role,
+    Stage,
     cluster_id,
     evidence_digest,
+    parse_any_evidence,
     parse_evidence,
     report_data,
 )
 from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import Domain, equal, verify_signature
+from strongroom.protocol.releases import ReleaseList, is_released, parse_releases, verify_releases
+
+OWNER: Final = "owner"
+"""Configuration value of an enclave that is founding: the owner's public key in hex. So whoever starts one fixes who may
+found with it, and the founder sees that it is he."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,19 @@ class Genuine:
     role: Role
     claims: Claims
     genesis: Genesis
+    report: AnyReport
+    releases: bytes
+    """Encoded `SignedReleases` that came along, if `claims.release` is not 0; not verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Evidence that holds by itself of an enclave without a ring. `claims.cluster_id` is what it wants to be in."""
+
+    evidence_digest: bytes
+    kind: PlatformKind
+    role: Role
+    claims: Claims
     report: AnyReport
 
 
@@ -69,8 +92,12 @@ class Appraisal:
     """Genuine evidence that a policy accepts."""
 
     genuine: Genuine
-    signer_can_read: bool
-    """True: accepted by its signer, who can sign an enclave that gives everything away (RULES 7)."""
+    accepted_by: AcceptedBy | Literal["release"]
+
+    @property
+    def signer_can_read(self) -> bool:
+        """True: accepted by its signer, who can sign an enclave that gives everything away (RULES 7)."""
+        return self.accepted_by == "signer"
 
 
 def verify_genuine(
@@ -88,23 +115,9 @@ def verify_genuine(
     was not named.
     """
     evidence, claims, genesis = parse_evidence(untrusted_evidence)
-    report = verify_quote(
-        evidence.kind,
-        evidence.quote,
-        evidence.collateral,
-        platforms=platforms,
-        insecure_roots=insecure_roots,
-        now=now,
-    )
-    # Without this, a host pairs a genuine quote with claims of its own, thus with its own session key.
-    if not equal(report.report_data, report_data(evidence.claims)):
-        raise _refuse("the quote was made over other claims")
-    if claims.role != role or genesis.role != role:
-        raise _refuse(f"this is evidence of role {claims.role} (its cluster: {genesis.role}); {role} was expected")
-    if claims.expires_at <= now:
-        raise _refuse("the evidence has expired")
-    if claims.expires_at > now + MAX_EVIDENCE_AHEAD:
-        raise _refuse(f"the evidence expires more than {MAX_EVIDENCE_AHEAD // 3600} hours ahead: check both clocks")
+    report = _verify_quoted(evidence, claims, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
+    if genesis.role != role:
+        raise _refuse(f"the cluster is one of the role {genesis.role}; {role} was expected")
     _verify_cluster(evidence, claims, genesis)
     return Genuine(
         evidence_digest=evidence_digest(untrusted_evidence),
@@ -113,7 +126,57 @@ def verify_genuine(
         claims=claims,
         genesis=genesis,
         report=report,
+        releases=evidence.releases,
     )
+
+
+def verify_candidate(
+    untrusted_evidence: bytes,
+    *,
+    role: Role,
+    stage: Stage,
+    platforms: Collection[PlatformKind],
+    insecure_roots: Collection[bytes],
+    now: int,
+) -> Candidate:
+    """Rules 1 to 3 for an enclave that founds, joins or recovers. Raises as `verify_genuine`.
+
+    Whether to trust that program, and with what, is to be decided: `appraise_candidate`, or the list of releases.
+    """
+    evidence, claims = parse_any_evidence(untrusted_evidence)
+    if claims.stage != stage:
+        raise _refuse(f"this enclave is {claims.stage}; {stage} was expected")
+    report = _verify_quoted(evidence, claims, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
+    if evidence.genesis and claims.cluster_id != cluster_id(evidence.genesis):
+        raise _refuse("the cluster id is not that of the genesis statement")
+    return Candidate(evidence_digest(untrusted_evidence), evidence.kind, role, claims, report)
+
+
+def appraise_candidate(
+    untrusted_evidence: bytes, *, role: Role, stage: Stage, policy: RolePolicy, releases: bytes, now: int
+) -> Candidate:
+    """Appraise an enclave without a ring before something is told to it that is for this role's program only: the
+    names of custodians, or a share. `releases` is an encoded list for a policy that goes by releases; empty: none.
+
+    Who founds is of no cluster; who joins or recovers is of one that the policy names. Raises as `appraise`.
+    """
+    sections, software = sections_of(policy), policy.insecure_software
+    candidate = verify_candidate(
+        untrusted_evidence,
+        role=role,
+        stage=stage,
+        platforms=sections,
+        insecure_roots=() if software is None else software.roots,
+        now=now,
+    )
+    claims = candidate.claims
+    if claims.peer is not None:
+        raise _refuse("this evidence was made for one handshake between enclaves, not to serve clients")
+    if stage != "founding" and claims.cluster_id not in policy.clusters:
+        raise _not_accepted(f"cluster {claims.cluster_id.hex()} is not one that the policy names")
+    _accept(candidate.kind, candidate.report, policy, claims.cluster_id, role, releases, now)
+    _accept_config([value for value in claims.config if value.name != OWNER], policy.config)
+    return candidate
 
 
 def appraise(untrusted_evidence: bytes, *, role: Role, policy: RolePolicy, now: int) -> Appraisal:
@@ -136,10 +199,39 @@ def appraise(untrusted_evidence: bytes, *, role: Role, policy: RolePolicy, now: 
         raise _refuse("this evidence was made for one handshake between enclaves, not to serve clients")
     if genuine.claims.cluster_id not in policy.clusters:
         raise _not_accepted(f"cluster {genuine.claims.cluster_id.hex()} is not one that the policy names")
-    accepted_by = accept_program(genuine.report, sections[genuine.kind])
-    accept_platform(genuine.report, sections[genuine.kind], now)
-    _accept_config(genuine.claims.config, policy.config)
-    return Appraisal(genuine, signer_can_read=accepted_by == "signer")
+    claims = genuine.claims
+    accepted_by = _accept(genuine.kind, genuine.report, policy, claims.cluster_id, role, genuine.releases, now)
+    _verify_serial(genuine)
+    _accept_config(claims.config, policy.config)
+    return Appraisal(genuine, accepted_by)
+
+
+def verify_released(
+    kind: PlatformKind,
+    report: AnyReport,
+    authority: ReleaseAuthority,
+    cluster: bytes,
+    role: Role,
+    untrusted_releases: bytes,
+) -> ReleaseList:
+    """The list, signed by enough of the authority's approvers, that names the program of this report.
+
+    Raises `Untrusted` POLICY when it does not, and for a list that is too old, and as `verify_releases`.
+    """
+    if not untrusted_releases:
+        raise _not_accepted("no list of releases came along")
+    releases = verify_releases(
+        untrusted_releases,
+        cluster=cluster,
+        role=role,
+        approvers=authority.approvers,
+        approvals=authority.approvals,
+    )
+    if releases.serial < authority.min_serial:
+        raise _not_accepted(f"the list of releases is number {releases.serial}, below the floor {authority.min_serial}")
+    if is_released(releases, kind, report.measurement) is None:
+        raise _not_accepted(f"the program is not one that list {releases.serial} of releases names")
+    return releases
 
 
 def verify_peer(
@@ -209,6 +301,64 @@ def appraise_workload(
         else:
             return WorkloadAppraisal(index, report, accepted_by)
     raise problems[0] if len(problems) == 1 else _not_accepted("no policy accepts this program on this machine")
+
+
+def _verify_quoted(
+    evidence: Evidence,
+    claims: Claims,
+    *,
+    role: Role,
+    platforms: Collection[PlatformKind],
+    insecure_roots: Collection[bytes],
+    now: int,
+) -> AnyReport:
+    """Rules 1 to 3."""
+    report = verify_quote(
+        evidence.kind,
+        evidence.quote,
+        evidence.collateral,
+        platforms=platforms,
+        insecure_roots=insecure_roots,
+        now=now,
+    )
+    # Without this, a host pairs a genuine quote with claims of its own, thus with its own session key.
+    if not equal(report.report_data, report_data(evidence.claims)):
+        raise _refuse("the quote was made over other claims")
+    if claims.role != role:
+        raise _refuse(f"this is evidence of role {claims.role}; {role} was expected")
+    if claims.expires_at <= now:
+        raise _refuse("the evidence has expired")
+    if claims.expires_at > now + MAX_EVIDENCE_AHEAD:
+        raise _refuse(f"the evidence expires more than {MAX_EVIDENCE_AHEAD // 3600} hours ahead: check both clocks")
+    return report
+
+
+def _accept(
+    kind: PlatformKind,
+    report: AnyReport,
+    policy: RolePolicy,
+    cluster: bytes,
+    role: Role,
+    untrusted_releases: bytes,
+    now: int,
+) -> AcceptedBy | Literal["release"]:
+    """How the policy knows the program, on a machine in a state that it accepts: named by it, or released."""
+    section = sections_of(policy)[kind]
+    accepted_by: AcceptedBy | Literal["release"] = "release"
+    if policy.releases is not None and untrusted_releases:
+        # Also of a program that the policy names: one that approvers have retired is accepted by nobody (RULES 7).
+        verify_released(kind, report, policy.releases, cluster, role, untrusted_releases)
+    else:
+        accepted_by = accept_program(report, section)
+    accept_platform(report, section, now)
+    return accepted_by
+
+
+def _verify_serial(genuine: Genuine) -> None:
+    """The list that came along is the one that the enclave says it goes by, whoever looks at it."""
+    serial = parse_releases(genuine.releases)[1].serial if genuine.releases else 0
+    if serial != genuine.claims.release:
+        raise _refuse("the list of releases is another than the enclave goes by")
 
 
 def _refuse(reason: str) -> Untrusted:

@@ -11,8 +11,18 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from strongroom.protocol.codec import Message, encode
-from strongroom.protocol.evidence import Bytes16, Bytes32, Bytes48, Bytes64, ConfigValue, Count, PlatformKind, ShortText
-from strongroom.protocol.limits import MAX_WITNESSES
+from strongroom.protocol.evidence import (
+    Bytes16,
+    Bytes32,
+    Bytes48,
+    Bytes64,
+    ConfigValue,
+    Count,
+    PlatformKind,
+    ShortText,
+    SshKeyBytes,
+)
+from strongroom.protocol.limits import MAX_RELEASE_APPROVERS, MAX_WITNESSES
 from strongroom.protocol.primitives import Domain, digest
 
 TcbStatus = Literal[
@@ -155,6 +165,18 @@ class NitroPolicy(Message):
     """EC2 instance ids; nil accepts any."""
 
 
+class ReleaseAuthority(Message):
+    """Trust in whoever approves releases: a program that enough of them have listed is accepted as if it were measured
+    here (RULES 7). The list comes with the evidence; which enclaves may have the cluster's ring it decides as well."""
+
+    approvers: Annotated[list[SshKeyBytes], Meta(max_length=MAX_RELEASE_APPROVERS)]
+    """Public keys as OpenSSH writes them."""
+    approvals: Count
+    """How many of them it takes; none and 0 accept nothing."""
+    min_serial: Count
+    """Of the list: an older one is refused."""
+
+
 class RolePolicy(Message):
     """What evidence must show to be accepted in one role."""
 
@@ -167,6 +189,9 @@ class RolePolicy(Message):
     snp: SnpPolicy | None
     nitro: NitroPolicy | None
     insecure_software: SoftwarePolicy | None
+    releases: ReleaseAuthority | None
+    """nil: only the programs and signers that the sections name. A section still says on which platforms, in what state
+    of the machine; its lists of measurements and signers may be empty then."""
 
 
 AnyPlatformPolicy = SgxPolicy | SoftwarePolicy | TdxPolicy | SnpPolicy | NitroPolicy

@@ -36,6 +36,14 @@ class Number(IntEnum):
     QUOTA_EXCEEDED = 115
     STALE_KEY = 116
     TIME_UNWITNESSED = 117
+    SHARE_WRONG = 118
+    SHARE_REPEATED = 119
+    SHARE_STALE = 120
+    SHARE_FOREIGN = 121
+    ATTEMPT_OVER = 122
+    RELEASE_INVALID = 123
+    COUNCIL_INVALID = 124
+    NOT_NOW = 125
 
     REFUSED = 201
     THROTTLED = 202
@@ -46,6 +54,8 @@ class Number(IntEnum):
     CLOSED = 207
     EXPIRED = 208
     OPENED_OUT = 209
+    NOT_OWNER_KEY = 210
+    NOT_RELEASED = 211
 
     EVIDENCE = 301
     INTEGRITY = 302
@@ -68,6 +78,7 @@ class Number(IntEnum):
     COLLATERAL_UNAVAILABLE = 410
     WITNESSES_UNAVAILABLE = 411
     LEASE_ENDED = 412
+    STANDING_BY = 413
 
 
 #: What each number means and what to do about it: `error:` and `hint:` of the command line.
@@ -124,6 +135,46 @@ WORDS: dict[Number, tuple[str, str]] = {
     Number.TIME_UNWITNESSED: (
         "the rules depend on the time, and nobody but the host tells this Vault the time",
         "leave time out of the rules, or use a Vault with witnesses",
+    ),
+    Number.SHARE_WRONG: (
+        "this is no share: a word is wrong or missing",
+        "compare the words with the paper or the file; each share says which words it consists of",
+    ),
+    Number.SHARE_REPEATED: (
+        "this custodian's share was submitted to this attempt already",
+        "nothing is lost; another custodian's is wanted",
+    ),
+    Number.SHARE_STALE: (
+        "this share is of an earlier set of custodians, which was replaced",
+        "use the share that came with the newest set; the old one opens nothing any more",
+    ),
+    Number.SHARE_FOREIGN: (
+        "this share is of another cluster",
+        "compare the cluster on the share with the one that is to be recovered",
+    ),
+    Number.ATTEMPT_OVER: (
+        "this was sealed to another attempt, or to another enclave",
+        "fetch the evidence again and seal the share to the attempt that it shows",
+    ),
+    Number.RELEASE_INVALID: (
+        "the list of releases is not one that this cluster can take",
+        "propose it again from the list that the cluster goes by now; `strongroom release status` shows it",
+    ),
+    Number.COUNCIL_INVALID: (
+        "these custodians, approvers or numbers can't govern a cluster",
+        "see the reason; docs/howto/custodians.md says what goes together",
+    ),
+    Number.NOT_NOW: (
+        "the enclave is not in a state in which this can be done",
+        "look at `strongroom status`, which says in what state it is and what comes next",
+    ),
+    Number.NOT_OWNER_KEY: (
+        "only the owner of the cluster may do this",
+        "name the owner's key with --owner-key; its public half was fixed when the cluster was founded",
+    ),
+    Number.NOT_RELEASED: (
+        "this program is not one that the cluster's approvers have released",
+        "have it approved (`strongroom release propose`), or start a program that is listed in `release status`",
     ),
     Number.REFUSED: (
         "refused, or there is no such record",
@@ -210,6 +261,10 @@ WORDS: dict[Number, tuple[str, str]] = {
     Number.WITNESSES_UNAVAILABLE: (
         "too few witnesses answer, and this change must not be made without them",
         "look whether it was done nevertheless, and try again; the operator should look at the witnesses",
+    ),
+    Number.STANDING_BY: (
+        "this instance stands by: another one of the cluster serves",
+        "ask the other one, or try again; the client does so by itself",
     ),
     Number.LEASE_ENDED: (
         "no witness has seen this Vault for so long that it releases nothing more",

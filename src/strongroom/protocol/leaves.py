@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Bytes16, Bytes32, Count, UnixTime
+from strongroom.protocol.evidence import Bytes16, Bytes32, Count, ShortText, UnixTime
 from strongroom.protocol.messages import Principal
 from strongroom.protocol.notes import ED25519, Verifier
 from strongroom.protocol.primitives import Domain, digest
@@ -35,7 +35,7 @@ class CommitLeaf(Message, tag="commit", tag_field="leaf"):
     version: Literal[1]
     shard: Count
     generation: Count
-    """Of the log: rises with a recovery that abandons a head (RULES 25). 0 today."""
+    """Of the log: rises with a recovery that abandons a head (RULES 25)."""
     owner: Bytes16
     """Which run of a Vault wrote this: random, drawn at its start. Changes only in a leaf with `start` true."""
     start: bool
@@ -51,16 +51,37 @@ class CommitLeaf(Message, tag="commit", tag_field="leaf"):
     ring: Bytes32
     """Digest of the sealed key ring."""
     release: Count
-    """Serial of the release list that this Vault goes by. 0 today."""
+    """Serial of the list of releases that this Vault goes by; 0: none."""
     recoveries: Count
-    """How often the ring was recovered by custodians. 0 today."""
+    """How often the ring was recovered by custodians."""
     unticketed: Count
     """Requests without a valid ticket since the commit before (RULES 21)."""
     changes: Count
     """Rows that this commit wrote, its own bookkeeping left out."""
 
 
-AnyLeaf = EntryLeaf | CommitLeaf
+LifeEvent = Literal["given", "rotated", "erased", "released", "governed", "recovered"]
+"""`given`: a machine got the ring; `about` is the digest of its evidence. `rotated`, `erased`: a new epoch, or the end of
+old ones; `about` is zeros. `released`: a list of releases; `about` is the digest of the list (`Domain.RELEASES`).
+`governed`: a council took office; `about` is its `statement_digest`. `recovered`: by custodians; `about` is the digest
+(`Domain.GAP`) of the gap that they signed, or zeros where there was none."""
+
+
+class LifeLeaf(Message, tag="life", tag_field="leaf"):
+    """One event in the life of the key ring, for anybody to read. Followed by the commit that made it true."""
+
+    event: LifeEvent
+    at: UnixTime
+    """By the Vault's clock."""
+    about: Bytes32
+    number: Count
+    """given: how many machines can open the ring now. rotated, erased: the current epoch. released: serial. governed:
+    serial of the council. recovered: how often by now."""
+    text: ShortText
+    """given: platform and measurement (hex). released: versions. Else empty."""
+
+
+AnyLeaf = EntryLeaf | LifeLeaf | CommitLeaf
 
 
 class Entry(Message):
@@ -94,9 +115,9 @@ def log_origin(cluster: bytes, shard: int = 0, generation: int = 0) -> str:
     return f"strongroom/{cluster.hex()}/{shard}/{generation}"
 
 
-def log_verifier(cluster: bytes, log_key: bytes) -> Verifier:
+def log_verifier(cluster: bytes, log_key: bytes, generation: int = 0) -> Verifier:
     """Verifier key of the log of the cluster that was founded with `log_key`."""
-    return Verifier(log_origin(cluster), ED25519, log_key)
+    return Verifier(log_origin(cluster, generation=generation), ED25519, log_key)
 
 
 def parse_leaf(data: bytes) -> AnyLeaf:

@@ -63,6 +63,26 @@ MAX_PROOF: Final = 63
 """Hashes of one proof of inclusion or consistency."""
 MAX_TRAIL: Final = 128
 """Log entries of one answer to `trail`."""
+MAX_GENESIS: Final = 32 * 1024
+"""A genesis statement, and a statement that follows it."""
+MAX_CUSTODIANS: Final = 16
+"""Custodians of one council: as many as SLIP-39 has shares."""
+MAX_COUNCILS: Final = 64
+"""Councils of one cluster, the first one not counted."""
+MAX_RELEASE_APPROVERS: Final = 16
+"""Who approves releases of one cluster."""
+MAX_RELEASES: Final = 32 * 1024
+"""A list of releases with its signatures."""
+MAX_LISTED_RELEASES: Final = 32
+"""Releases that one list names."""
+MAX_INSTANCES: Final = 8
+"""Machines that can open one ring by themselves, each with one program."""
+MAX_EPOCHS: Final = 64
+"""Epochs of one ring: rotation waits until old ones are unused."""
+MAX_RECOVERIES: Final = 64
+"""Generations of one log: recoveries that abandoned a part of it."""
+MAX_STATUS: Final = 64 * 1024
+"""What an enclave says of its state."""
 LEASE: Final = 600
 """Seconds for which a Vault releases secrets after the last cosignature over fresh randomness of its own (RULES 24)."""
 LEASE_RELEASES: Final = 10_000

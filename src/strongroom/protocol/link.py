@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,11 @@ class Operation(IntEnum):
     FRAME = 5
     CHECKPOINT = 6
     """The newest signed checkpoint of the log, for whoever may see it."""
+    SERVE = 7
+    """Once, after a START that did not found or open a ring by itself: answered when there is one and it is served. A
+    host that has several instances calls it when the database is this one's to write."""
+    STATUS = 8
+    """How the enclave stands, in every state: JSON (`protocol.status`)."""
     READ = 16
     COMMIT = 17
     POST = 18
@@ -44,6 +49,9 @@ class Operation(IntEnum):
     COSIGN = 23
     """Have the signed checkpoint in the body cosigned by the witnesses; the answer is their signature lines, as many as
     came in time. What they are worth, the enclave finds out."""
+    WITNESSED = 24
+    """The newest cosigned checkpoints that the witnesses have of the log of this origin (body: its name); the answer is a
+    `Notes`."""
 
 
 RowKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -52,11 +60,17 @@ Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 LogHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
+Mode = Literal["open", "develop", "found", "join", "recover"]
+"""`open`: by this machine's own key. `develop`: found a cluster with an automatic custodian, on the insecure platform.
+`found`: wait for its owner. `join`: have a member give the ring. `recover`: wait for custodians."""
+
+
 class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """How to start. Nothing here is trusted: a wrong value makes an enclave that no policy accepts."""
 
-    genesis: bool
-    """The database is new: found a cluster. False: unseal the existing ring, and fail if there is none."""
+    mode: Mode
+    """`develop` and `found` fail where the database has a ring, the others (but `join`) where it has none. `open` and
+    `develop` are answered when the enclave serves; after the others the host calls SERVE."""
     owner_key: bytes
     """P-256 public key (65) of who makes namespaces; only read at genesis."""
     config: dict[str, str]
@@ -64,6 +78,10 @@ class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
     witnesses: list[str]
     """Verifier keys of the witnesses, and how many of them it takes: fixed at genesis, and later the same."""
     cosignatures: Annotated[int, Meta(ge=0, le=64)]
+    peer: str
+    """URL of a member's front, to join; else empty."""
+    cluster: bytes
+    """Id of the cluster to join (32 bytes); else empty."""
 
 
 class Put(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -125,6 +143,12 @@ class Consistency(msgspec.Struct, array_like=True, forbid_unknown_fields=True, f
 
 class Proofs(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     proofs: list[list[LogHash]]
+
+
+class Notes(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """Signed notes, as text in bytes."""
+
+    notes: list[bytes]
 
 
 class Post(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.enclave.authenticator.ceremonies import Ceremony
-from strongroom.enclave.authenticator.sshsig import PRESENT, VERIFIED, Touch, parse_ssh_key, verify_sshsig
+from strongroom.protocol.sshsig import PRESENT, VERIFIED, Touch, parse_ssh_key, verify_sshsig
 from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.facts import Fact, fact

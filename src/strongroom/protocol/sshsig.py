@@ -66,10 +66,12 @@ def parse_ssh_key(public_key: bytes) -> SshKey:
         raise Misuse(Number.METHOD_INVALID, str(error)) from None
 
 
-def verify_sshsig(key: SshKey, untrusted_signature: bytes, message: bytes) -> Touch | None:
-    """Raises `Untrusted` TOKEN_UNTRUSTED unless this is a signature of `message` for our namespace. `Touch` of a
+def verify_sshsig(
+    key: SshKey, untrusted_signature: bytes, message: bytes, namespace: bytes = NAMESPACE
+) -> Touch | None:
+    """Raises `Untrusted` TOKEN_UNTRUSTED unless this is a signature of `message` for this namespace. `Touch` of a
     security key: whether it is enough, the caller says."""
-    signed = b"SSHSIG" + b"".join(map(_string, (NAMESPACE, b"", b"sha512", sha512(message).digest())))
+    signed = b"SSHSIG" + b"".join(map(_string, (namespace, b"", b"sha512", sha512(message).digest())))
     touch = None
     try:
         fields = _Reader(untrusted_signature)

@@ -1,0 +1,197 @@
+"""Who governs a cluster, and what they have signed (`spec/cluster.md`, RULES 6, 8, 25).
+
+A genesis statement holds the first council. Each later one is a `Succession`: it names the one before it by digest and
+is signed by as many custodians of that as its threshold says, and by every custodian of its own, whose signature shows
+that he could decrypt his share. The chain is public and kept beside the sealed ring, which is bound to it.
+
+Attacks stopped here: a council that nobody of the former one has signed; signatures of one council used for another,
+or one signature counted twice; a gap in the log signed for another cluster, attempt or place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from strongroom.protocol.codec import Message, decode
+from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.evidence import Bytes32, Bytes64, Council, Count, Genesis, UnixTime, cluster_id, parse_genesis
+from strongroom.protocol.limits import MAX_COUNCILS, MAX_CUSTODIANS, MAX_GENESIS, MAX_RECOVERIES
+from strongroom.protocol.primitives import Domain, digest, verify_signature
+
+
+class Seat(Message):
+    """A signature of one custodian."""
+
+    index: Count
+    """Of the custodian in his council, from 0."""
+    signature: Bytes64
+
+
+Seats = Annotated[list[Seat], Meta(max_length=MAX_CUSTODIANS)]
+
+
+class SignedGenesis(Message):
+    """A genesis statement, and what every custodian signed when he had decrypted his share."""
+
+    statement: Annotated[bytes, Meta(max_length=MAX_GENESIS)]
+    """Encoded `Genesis`."""
+    accepted: Seats
+    """`Domain.ACCEPTANCE` over the statement; none in a development cluster."""
+
+
+class Succession(Message):
+    """The council that follows another one."""
+
+    version: Literal[1]
+    cluster: Bytes32
+    serial: Annotated[int, Meta(ge=1, le=MAX_COUNCILS)]
+    """1 for the first one after genesis."""
+    previous: Bytes32
+    """`statement_digest` of the statement before it."""
+    council: Council
+
+
+class SignedSuccession(Message):
+    """A succession, and who signed it."""
+
+    statement: Annotated[bytes, Meta(max_length=MAX_GENESIS)]
+    """Encoded `Succession`."""
+    accepted: Seats
+    """`Domain.ACCEPTANCE` by every custodian of the new council."""
+    endorsed: Seats
+    """`Domain.ENDORSEMENT` by as many of the council before it as its threshold says."""
+
+
+class Gap(Message):
+    """What a recovery gives up (RULES 25): the log as others have seen it, and the older one that the database holds."""
+
+    version: Literal[1]
+    cluster: Bytes32
+    recoveries: Count
+    """Of the cluster once it is recovered."""
+    generation: Count
+    """Of the log that begins with it."""
+    attempt: Bytes32
+    """Digest of the attempt's key (`attempt_digest`)."""
+    found_size: Count
+    """Leaves of the log in the database."""
+    found_root: Bytes32
+    known_size: Count
+    """Leaves of the log that a witness has cosigned."""
+    known_root: Bytes32
+    at: UnixTime
+    """By the recovering enclave's clock."""
+
+
+class SignedGap(Message):
+    """A gap that as many custodians have signed as the threshold says."""
+
+    statement: Annotated[bytes, Meta(max_length=4096)]
+    """Encoded `Gap`."""
+    council: Count
+    """Serial of theirs."""
+    signed: Seats
+    """`Domain.GAP` over the statement."""
+
+
+class Charter(Message):
+    """All that is public about how a cluster is governed, and bound to its sealed ring."""
+
+    genesis: SignedGenesis
+    successions: Annotated[list[SignedSuccession], Meta(max_length=MAX_COUNCILS)]
+    gaps: Annotated[list[SignedGap], Meta(max_length=MAX_RECOVERIES)]
+    recoveries: Count
+    releases: bytes
+    """Encoded `SignedReleases`; empty: none yet."""
+
+
+MAX_CHARTER: Final = 512 * 1024
+
+
+def statement_digest(statement: bytes) -> bytes:
+    """Digest (32 bytes) of the exact bytes of a genesis statement or a succession: what the next one names."""
+    return digest(Domain.COUNCIL, statement)
+
+
+def attempt_digest(key: bytes) -> bytes:
+    """Digest (32 bytes) that names an attempt by its key."""
+    return digest(Domain.ATTEMPT, key)
+
+
+def parse_succession(untrusted_statement: bytes) -> Succession:
+    """Raises `Untrusted` EVIDENCE."""
+    try:
+        return decode(untrusted_statement, Succession, limit=MAX_GENESIS)
+    except Misuse as error:
+        raise Untrusted(Number.EVIDENCE, f"the succession does not parse ({error.error})") from None
+
+
+def verify_seats(council: Council, seats: Sequence[Seat], needed: int, domain: Domain, statement: bytes) -> None:
+    """At least `needed` custodians of `council`, each counted once, signed `statement`; and nobody else did.
+
+    Raises `Untrusted` INTEGRITY.
+    """
+    if len({seat.index for seat in seats}) != len(seats):
+        raise Untrusted(Number.INTEGRITY, "a custodian signed twice")
+    for seat in seats:
+        if seat.index >= len(council.custodians):
+            raise Untrusted(Number.INTEGRITY, "somebody signed who is no custodian")
+        verify_signature(council.custodians[seat.index].key, seat.signature, domain, statement)
+    if len(seats) < needed:
+        raise Untrusted(Number.INTEGRITY, f"{len(seats)} custodians signed of the {needed} that it takes")
+
+
+def verify_genesis(signed: SignedGenesis) -> Genesis:
+    """A genesis statement that all its custodians accepted. Raises `Untrusted` EVIDENCE or INTEGRITY."""
+    genesis = parse_genesis(signed.statement)
+    if not genesis.development:
+        council = genesis.council
+        verify_seats(council, signed.accepted, len(council.custodians), Domain.ACCEPTANCE, signed.statement)
+    return genesis
+
+
+def verify_succession(cluster: bytes, previous: bytes, before: Council, serial: int, signed: SignedSuccession) -> Council:
+    """The council of the statement that follows `previous` (exact bytes), whose council is `before`.
+
+    Raises `Untrusted` EVIDENCE or INTEGRITY.
+    """
+    succession = parse_succession(signed.statement)
+    named = (succession.cluster, succession.serial, succession.previous)
+    if named != (cluster, serial, statement_digest(previous)):
+        raise Untrusted(Number.INTEGRITY, "the succession follows another council")
+    council = succession.council
+    verify_seats(before, signed.endorsed, max(1, before.threshold), Domain.ENDORSEMENT, signed.statement)
+    verify_seats(council, signed.accepted, len(council.custodians), Domain.ACCEPTANCE, signed.statement)
+    return council
+
+
+def verify_charter(charter: Charter) -> tuple[Genesis, list[Council]]:
+    """The genesis statement and all councils, oldest first, each signed as it must be; and all gaps signed.
+
+    Raises `Untrusted` EVIDENCE or INTEGRITY.
+    """
+    genesis = verify_genesis(charter.genesis)
+    cluster = cluster_id(charter.genesis.statement)
+    councils, statement = [genesis.council], charter.genesis.statement
+    for serial, signed in enumerate(charter.successions, 1):
+        councils.append(verify_succession(cluster, statement, councils[-1], serial, signed))
+        statement = signed.statement
+    for generation, gap in enumerate(charter.gaps, 1):
+        verify_gap(cluster, councils, generation, gap)
+    return genesis, councils
+
+
+def verify_gap(cluster: bytes, councils: Sequence[Council], generation: int, signed: SignedGap) -> Gap:
+    """The gap after which the log's generation is this one. Raises `Untrusted` EVIDENCE or INTEGRITY."""
+    try:
+        gap = decode(signed.statement, Gap, limit=4096)
+    except Misuse as error:
+        raise Untrusted(Number.EVIDENCE, f"the gap does not parse ({error.error})") from None
+    if (gap.cluster, gap.generation) != (cluster, generation) or signed.council >= len(councils):
+        raise Untrusted(Number.INTEGRITY, "the gap is of another cluster or generation")
+    council = councils[signed.council]
+    verify_seats(council, signed.signed, max(1, council.threshold), Domain.GAP, signed.statement)
+    return gap
