@@ -10,7 +10,7 @@ Rules, in the order in which they are checked:
 5. Evidence made for one handshake counts in that handshake only, and never serves clients (RULES 4).
 6. Cluster, program, state of the machine and configuration are those of the policy; an empty list denies
    (`acceptance`). A program may also be one that enough approvers have released (`verify_released`).
-7. An enclave that holds no ring serves nobody. Who founds, joins or recovers asks for it (`verify_candidate`), and it
+7. An enclave that holds no ring serves nobody. Who founds, joins or recovers asks for it (`candidates`), and it
    proves its program and what it is about to do, never that it is of any cluster.
 
 A workload of somebody else's has no claims and no cluster: its quote alone is appraised, by rules 1, 2 and 6, and its
@@ -48,11 +48,6 @@ from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import Domain, equal, verify_signature
 from strongroom.protocol.releases import ReleaseList, is_released, parse_releases, verify_releases
 
-OWNER: Final = "owner"
-"""Configuration value of an enclave that is founding: the owner's public key in hex. So whoever starts one fixes who may
-found with it, and the founder sees that it is he."""
-
-
 @dataclass(frozen=True, slots=True)
 class Genuine:
     """Evidence that holds by itself: some enclave of some cluster made it. Whether to trust that one is policy."""
@@ -65,17 +60,6 @@ class Genuine:
     report: AnyReport
     releases: bytes
     """Encoded `SignedReleases` that came along, if `claims.release` is not 0; not verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Evidence that holds by itself of an enclave without a ring. `claims.cluster_id` is what it wants to be in."""
-
-    evidence_digest: bytes
-    kind: PlatformKind
-    role: Role
-    claims: Claims
-    report: AnyReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +99,7 @@ def verify_genuine(
     was not named.
     """
     evidence, claims, genesis = parse_evidence(untrusted_evidence)
-    report = _verify_quoted(evidence, claims, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
+    report = verify_quoted(evidence, claims, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
     if genesis.role != role:
         raise _refuse(f"the cluster is one of the role {genesis.role}; {role} was expected")
     _verify_cluster(evidence, claims, genesis)
@@ -128,55 +112,6 @@ def verify_genuine(
         report=report,
         releases=evidence.releases,
     )
-
-
-def verify_candidate(
-    untrusted_evidence: bytes,
-    *,
-    role: Role,
-    stage: Stage,
-    platforms: Collection[PlatformKind],
-    insecure_roots: Collection[bytes],
-    now: int,
-) -> Candidate:
-    """Rules 1 to 3 for an enclave that founds, joins or recovers. Raises as `verify_genuine`.
-
-    Whether to trust that program, and with what, is to be decided: `appraise_candidate`, or the list of releases.
-    """
-    evidence, claims = parse_any_evidence(untrusted_evidence)
-    if claims.stage != stage:
-        raise _refuse(f"this enclave is {claims.stage}; {stage} was expected")
-    report = _verify_quoted(evidence, claims, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
-    if evidence.genesis and claims.cluster_id != cluster_id(evidence.genesis):
-        raise _refuse("the cluster id is not that of the genesis statement")
-    return Candidate(evidence_digest(untrusted_evidence), evidence.kind, role, claims, report)
-
-
-def appraise_candidate(
-    untrusted_evidence: bytes, *, role: Role, stage: Stage, policy: RolePolicy, releases: bytes, now: int
-) -> Candidate:
-    """Appraise an enclave without a ring before something is told to it that is for this role's program only: the
-    names of custodians, or a share. `releases` is an encoded list for a policy that goes by releases; empty: none.
-
-    Who founds is of no cluster; who joins or recovers is of one that the policy names. Raises as `appraise`.
-    """
-    sections, software = sections_of(policy), policy.insecure_software
-    candidate = verify_candidate(
-        untrusted_evidence,
-        role=role,
-        stage=stage,
-        platforms=sections,
-        insecure_roots=() if software is None else software.roots,
-        now=now,
-    )
-    claims = candidate.claims
-    if claims.peer is not None:
-        raise _refuse("this evidence was made for one handshake between enclaves, not to serve clients")
-    if stage != "founding" and claims.cluster_id not in policy.clusters:
-        raise _not_accepted(f"cluster {claims.cluster_id.hex()} is not one that the policy names")
-    _accept(candidate.kind, candidate.report, policy, claims.cluster_id, role, releases, now)
-    _accept_config([value for value in claims.config if value.name != OWNER], policy.config)
-    return candidate
 
 
 def appraise(untrusted_evidence: bytes, *, role: Role, policy: RolePolicy, now: int) -> Appraisal:
@@ -200,9 +135,9 @@ def appraise(untrusted_evidence: bytes, *, role: Role, policy: RolePolicy, now: 
     if genuine.claims.cluster_id not in policy.clusters:
         raise _not_accepted(f"cluster {genuine.claims.cluster_id.hex()} is not one that the policy names")
     claims = genuine.claims
-    accepted_by = _accept(genuine.kind, genuine.report, policy, claims.cluster_id, role, genuine.releases, now)
+    accepted_by = accept_enclave(genuine.kind, genuine.report, policy, claims.cluster_id, role, genuine.releases, now)
     _verify_serial(genuine)
-    _accept_config(claims.config, policy.config)
+    accept_config(claims.config, policy.config)
     return Appraisal(genuine, accepted_by)
 
 
@@ -303,7 +238,7 @@ def appraise_workload(
     raise problems[0] if len(problems) == 1 else _not_accepted("no policy accepts this program on this machine")
 
 
-def _verify_quoted(
+def verify_quoted(
     evidence: Evidence,
     claims: Claims,
     *,
@@ -333,7 +268,7 @@ def _verify_quoted(
     return report
 
 
-def _accept(
+def accept_enclave(
     kind: PlatformKind,
     report: AnyReport,
     policy: RolePolicy,
@@ -379,7 +314,7 @@ def _verify_cluster(evidence: Evidence, claims: Claims, genesis: Genesis) -> Non
         raise _refuse("the cluster's key did not sign these claims") from None
 
 
-def _accept_config(shown: list[ConfigValue], expected: list[ConfigValue]) -> None:
+def accept_config(shown: list[ConfigValue], expected: list[ConfigValue]) -> None:
     """Exactly the policy's values: what neither side mentions stands at its default (RULES 7)."""
     for value in shown:
         if value not in expected:

@@ -196,7 +196,17 @@ ClusterRequest = (
     AskStatus | AskCharter | Convene | Accept | Endorse | TakeRing | Publish | Rotate | SubmitShare | ApproveGap
 )
 ClusterReply = (
-    StatusIs | CharterIs | Convened | Seated | RingGiven | Published | Rotated | ShareTaken | GapApproved | Proved | Error
+    StatusIs
+    | CharterIs
+    | Convened
+    | Seated
+    | RingGiven
+    | Published
+    | Rotated
+    | ShareTaken
+    | GapApproved
+    | Proved
+    | Error
 )
 NurseryRequest = Prove | ClusterRequest
 """What an enclave without a ring answers."""

@@ -153,7 +153,9 @@ def verify_genesis(signed: SignedGenesis) -> Genesis:
     return genesis
 
 
-def verify_succession(cluster: bytes, previous: bytes, before: Council, serial: int, signed: SignedSuccession) -> Council:
+def verify_succession(
+    cluster: bytes, previous: bytes, before: Council, serial: int, signed: SignedSuccession
+) -> Council:
     """The council of the statement that follows `previous` (exact bytes), whose council is `before`.
 
     Raises `Untrusted` EVIDENCE or INTEGRITY.

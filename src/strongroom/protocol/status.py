@@ -5,10 +5,9 @@ Nothing here is secret, and nothing here is proven but to whom it was told insid
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.limits import MAX_STATUS

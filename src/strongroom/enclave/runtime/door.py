@@ -7,15 +7,19 @@ out in clear as a number; after it, sealed inside the session like any answer.
 from __future__ import annotations
 
 import sys
+from typing import Any, Protocol
 
 from strongroom.attestation.appraisal import Genuine, verify_peer
+from strongroom.attestation.candidates import Candidate, verify_joining_peer
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.identity import Identity, peer_platforms
 from strongroom.enclave.runtime.service import Caller, Service
 from strongroom.enclave.runtime.sessions import Session, Sessions
+from strongroom.protocol.cluster_messages import ClusterRequest
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError
+from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.limits import MAX_FRAME, MAX_HELLO, MAX_MESSAGE, MAX_SESSION_LIFE
 from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import Error, Prove, Proved
@@ -23,14 +27,26 @@ from strongroom.protocol.primitives import Domain, verify_signature
 from strongroom.protocol.session import SESSION_ID, answer_hello, open_hello, reply_message
 
 
+class Desk(Protocol):
+    """Answers what is asked about the cluster itself."""
+
+    async def handle(self, caller: Caller, request: Any) -> Message:
+        """Answer one request. Raises `StrongroomError`."""
+
+
 class Door:
     """Serves one role's `service` to clients that came through the attested handshake."""
 
-    def __init__(self, platform: Platform, clock: Clock, identity: Identity, service: Service) -> None:
+    def __init__(
+        self, platform: Platform, clock: Clock, identity: Identity, service: Service, cluster: Desk | None = None
+    ) -> None:
+        """`cluster` answers what is asked about the cluster itself; None where the service does."""
         self._platform = platform
         self._clock = clock
         self._identity = identity
         self._service = service
+        self._cluster = cluster
+        self._requests: Any = service.requests if cluster is None else service.requests | ClusterRequest
         self._sessions = Sessions()
 
     async def handle(self, operation: Operation, body: bytes) -> bytes:
@@ -86,11 +102,13 @@ class Door:
 
     async def _answer(self, session: Session, message: bytes) -> Message:
         try:
-            request = decode(message, self._service.requests, limit=MAX_MESSAGE)
+            request = decode(message, self._requests, limit=MAX_MESSAGE)
             if isinstance(request, Prove):
                 return self._prove(session, request)
             if session.caller is None:
                 raise Misuse(Number.NOT_PROVED)
+            if self._cluster is not None and isinstance(request, ClusterRequest):
+                return await self._cluster.handle(session.caller, request)
             return await self._service.handle(session.caller, request)
         except StrongroomError as error:
             return Error(number=int(error.number), index=error.index, place=error.place, version=error.version)
@@ -103,8 +121,13 @@ class Door:
         if session.caller is not None:
             raise Misuse(Number.MALFORMED, "a session is proved once")
         verify_signature(session.binding_key, request.signature, Domain.PROOF, session.channel.transcript)
-        peer = None if request.evidence is None else self._verify_peer(session, request.evidence)
-        self._sessions.prove(session, Caller(binding_key=session.binding_key, peer=peer))
+        peer = joiner = None
+        if request.evidence is not None:
+            if _is_candidate(request.evidence):
+                joiner = self._verify_joiner(session, request.evidence)
+            else:
+                peer = self._verify_peer(session, request.evidence)
+        self._sessions.prove(session, Caller(session.binding_key, peer, joiner))
         return Proved()
 
     def _verify_peer(self, session: Session, untrusted_evidence: bytes) -> Genuine:
@@ -121,3 +144,20 @@ class Door:
             insecure_roots=self._platform.roots,
             now=self._clock.now(),
         )
+
+    def _verify_joiner(self, session: Session, untrusted_evidence: bytes) -> Candidate:
+        """Of the same role, made for this handshake. Whether it gets anything is decided when it asks."""
+        return verify_joining_peer(
+            untrusted_evidence,
+            role=self._identity.role,
+            kem_key=session.kem_key,
+            binding_key=session.binding_key,
+            peer_evidence=session.evidence,
+            platforms=peer_platforms(self._platform.kind),
+            insecure_roots=self._platform.roots,
+            now=self._clock.now(),
+        )
+
+
+def _is_candidate(untrusted_evidence: bytes) -> bool:
+    return parse_any_evidence(untrusted_evidence)[1].stage != "member"

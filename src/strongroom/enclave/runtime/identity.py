@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from strongroom.attestation.appraisal import Genuine, verify_genuine
+from strongroom.attestation.appraisal import verify_genuine
+from strongroom.attestation.candidates import verify_candidate
+from strongroom.attestation.reports import AnyReport
 from strongroom.attestation.verification import HARDWARE
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
 from strongroom.enclave.runtime.keys import KEY_LIFE, TurningKey
-from strongroom.enclave.runtime.ring import Ring
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Number, StrongroomError, from_number
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, from_number
 from strongroom.protocol.evidence import (
+    Attempt,
     Claims,
     ConfigValue,
     Evidence,
     PeerBinding,
     PlatformKind,
+    Purpose,
     Role,
+    Stage,
     evidence_digest,
     report_data,
 )
 from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
-from strongroom.protocol.primitives import Domain, KemKey
+from strongroom.protocol.primitives import KemKey
 
 BUILD: Final = "0.1.0"
 RETRY_SECONDS: Final = 5
@@ -58,6 +62,32 @@ FetchCollateral = Callable[[PlatformKind, bytes, bytes], Awaitable[bytes]]
 accepts, us included."""
 
 
+class Credentials(Protocol):
+    """What the claims say of how an enclave stands to a cluster: an open ring, or what one wants to be in."""
+
+    @property
+    def stage(self) -> Stage: ...
+    @property
+    def cluster_id(self) -> bytes: ...
+    @property
+    def genesis(self) -> bytes: ...
+    @property
+    def receipt_key(self) -> bytes: ...
+    @property
+    def recoveries(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def release(self) -> int: ...
+    @property
+    def releases(self) -> bytes: ...
+    @property
+    def attempt(self) -> Attempt | None: ...
+
+    def sign(self, claims: bytes) -> bytes:
+        """By the cluster's key (64 bytes); empty of who has no ring."""
+
+
 class Identity:
     """Evidence of one enclave instance. A quote is made once a key period, never per request (RULES 21)."""
 
@@ -65,21 +95,22 @@ class Identity:
         self,
         platform: Platform,
         clock: Clock,
-        ring: Ring,
+        credentials: Credentials,
         role: Role,
         config: Mapping[str, str],
         fetch_collateral: FetchCollateral,
     ) -> None:
         self.role: Final[Role] = role
-        self.cluster_id: Final = ring.cluster_id
+        self.cluster_id: Final = credentials.cluster_id
         self._platform = platform
         self._clock = clock
-        self._ring = ring
+        self._credentials = credentials
         self._config = [ConfigValue(name=name, value=config[name]) for name in sorted(config)]
         self._keys = TurningKey(platform.random(32), clock.now())
         self._fetch_collateral = fetch_collateral
         self._accepted: dict[bytes, int] = {}
         self._shown: _Shown | None = None
+        self._genuine: AnyReport | None = None
         self._failed: _Failed | None = None
         self._one_at_a_time = asyncio.Lock()
         self._one_peer_at_a_time = asyncio.Lock()
@@ -113,19 +144,40 @@ class Identity:
     async def _show(self, key: KemKey, now: int) -> _Shown:
         expires_at = self._keys.expires_at
         evidence = await self._make(key, expires_at, None)
-        genuine = self._verify_own(evidence, now)
+        report = self._genuine = self._verify_own(evidence, now)
         # We check ourselves as a client would: a date that the maker signed may raise the floor.
-        self._clock.raise_floor(genuine.report.proven_at)
+        self._clock.raise_floor(report.proven_at)
         self._accepted = {digest: end for digest, end in self._accepted.items() if lasts(end, now, KEY_LIFE)}
         self._accepted[evidence_digest(evidence)] = expires_at
         # Not again within the margin: what the host has may be no fresher, and quotes are dear (RULES 21).
-        good_until = genuine.report.valid_until
+        good_until = report.valid_until
         return _Shown(key.public, evidence, max(good_until - STALE_MARGIN, now + STALE_MARGIN), good_until)
 
-    def _verify_own(self, evidence: bytes, now: int) -> Genuine:
-        return verify_genuine(
-            evidence, role=self.role, platforms=(self._platform.kind,), insecure_roots=self._platform.roots, now=now
-        )
+    def _verify_own(self, evidence: bytes, now: int) -> AnyReport:
+        platforms, roots = (self._platform.kind,), self._platform.roots
+        if self._credentials.stage == "member":
+            return verify_genuine(
+                evidence, role=self.role, platforms=platforms, insecure_roots=roots, now=now
+            ).report
+        return verify_candidate(
+            evidence,
+            role=self.role,
+            stage=self._credentials.stage,
+            platforms=platforms,
+            insecure_roots=roots,
+            now=now,
+        ).report
+
+    @property
+    def report(self) -> AnyReport:
+        """What this enclave's own quote says. Raises `Misuse` NOT_NOW before there is evidence."""
+        if self._genuine is None:
+            raise Misuse(Number.NOT_NOW, "this enclave has shown no evidence yet")
+        return self._genuine
+
+    def renew(self) -> None:
+        """What the claims say has changed: the next evidence is made anew."""
+        self._shown = None
 
     def expiry_of(self, digest: bytes) -> int | None:
         """Unix time at which evidence with this digest expires; None if it is not ours or has expired."""
@@ -136,28 +188,45 @@ class Identity:
         """The turning key that `sealed` names by its key id. Raises `Misuse` STALE_KEY."""
         return self._keys.find(sealed, self._clock.now())
 
-    async def peer_evidence(self, kem_key: bytes, binding_key: bytes, peer_evidence: bytes) -> bytes:
-        """Evidence for one handshake as a client, refused anywhere else (RULES 4)."""
-        binding = PeerBinding(purpose="decide", kem_key=kem_key, binding_key=binding_key, peer_evidence=peer_evidence)
+    async def peer_evidence(
+        self,
+        kem_key: bytes,
+        binding_key: bytes,
+        peer_evidence: bytes,
+        *,
+        purpose: Purpose = "decide",
+        own: KemKey | None = None,
+    ) -> bytes:
+        """Evidence for one handshake as a client, refused anywhere else (RULES 4). `own` stands in it for the key of
+        this enclave's sessions: what is sealed to that is for this purpose."""
+        binding = PeerBinding(purpose=purpose, kem_key=kem_key, binding_key=binding_key, peer_evidence=peer_evidence)
         # One at a time: who names Authenticators without end must not have the clients' evidence wait for his.
         async with self._one_peer_at_a_time:
             now = self._clock.now()
-            return await self._make(self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
+            return await self._make(own or self._keys.current(now), now + MAX_EVIDENCE_AHEAD // 2, binding)
 
     async def _make(self, key: KemKey, expires_at: int, peer: PeerBinding | None) -> bytes:
+        credentials = self._credentials
+        releases = credentials.releases
         claims = encode(
             Claims(
                 version=1,
                 role=self.role,
+                stage=credentials.stage,
                 kem_key=key.public,
                 expires_at=expires_at,
-                receipt_key=self._ring.cluster_key.public,
-                cluster_id=self._ring.cluster_id,
+                receipt_key=credentials.receipt_key,
+                cluster_id=credentials.cluster_id,
+                recoveries=credentials.recoveries,
+                generation=credentials.generation,
+                release=credentials.release,
+                attempt=credentials.attempt,
                 config=self._config,
                 build=BUILD,
                 peer=peer,
             )
         )
+        signature = credentials.sign(claims)
         # In a thread: a quoting service may take half a minute, and nothing else shall wait for it.
         loop = asyncio.get_running_loop()
         quoted = await loop.run_in_executor(self._threads, self._platform.quote, report_data(claims))
@@ -171,7 +240,8 @@ class Identity:
                 quote=quoted.quote,
                 collateral=collateral,
                 claims=claims,
-                genesis=self._ring.genesis,
-                cluster_signature=self._ring.cluster_key.sign(Domain.CLAIMS_SIGNATURE, claims),
+                genesis=credentials.genesis,
+                cluster_signature=signature,
+                releases=releases,
             )
         )

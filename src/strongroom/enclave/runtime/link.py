@@ -23,6 +23,7 @@ from strongroom.protocol.link import (
     Inclusion,
     Leaves,
     LeavesFound,
+    Notes,
     Operation,
     Post,
     Proofs,
@@ -46,6 +47,8 @@ _CALLS: Final = {
         Operation.SESSION,
         Operation.FRAME,
         Operation.CHECKPOINT,
+        Operation.SERVE,
+        Operation.STATUS,
     )
 }
 _OK: Final = int(Operation.OK)
@@ -58,7 +61,7 @@ class Handler(Protocol):
     """What stands behind the link: the door."""
 
     async def handle(self, operation: Operation, body: bytes) -> bytes:
-        """Answer one call of the host (START, EVIDENCE, SESSION, FRAME, CHECKPOINT). Raises `StrongroomError`."""
+        """Answer one call of the host (START, SERVE, STATUS, EVIDENCE, SESSION, FRAME, CHECKPOINT). Raises `StrongroomError`."""
 
 
 class HostLink(asyncio.Protocol):
@@ -137,6 +140,14 @@ class HostLink(asyncio.Protocol):
         `Unavailable` WITNESSES_UNAVAILABLE."""
         try:
             return await self._ask(Operation.COSIGN, note)
+        except StrongroomError:
+            raise Unavailable(Number.WITNESSES_UNAVAILABLE) from None
+
+    async def witnessed(self, origin: str) -> list[bytes]:
+        """The newest cosigned checkpoints of the log of this name that witnesses have, says the host; may be none.
+        Raises `Unavailable` WITNESSES_UNAVAILABLE."""
+        try:
+            return decode(await self._ask(Operation.WITNESSED, origin.encode()), Notes).notes
         except StrongroomError:
             raise Unavailable(Number.WITNESSES_UNAVAILABLE) from None
 

@@ -1,235 +1,249 @@
-"""The key ring of a cluster: genesis, and restart from the sealed copy (RULES 6 and 8).
+"""The key ring of a cluster while it is open: what it says, and how it changes.
 
-The ring is sealed under a fresh data key. That key is wrapped exactly twice: for this exact measurement by the
-platform's sealing key where it has one, and for the custodians. There is no third way in. A development cluster has one
-automatic custodian, kept by the insecure platform, so that a changed program can still open its database.
-
-Sealing keys change with the program, and on SGX with microcode and security version. So the row says in clear what its
-wrap is bound to, and a ring that opened, but not by the key of now, is sealed anew at once.
+How it is sealed, and who can open it, is in `sealed_ring`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final
 
-from msgspec import Meta
+from msgspec.structs import replace as changed
 
-from strongroom.attestation.witnessing import parse_witnesses
-from strongroom.enclave.platform.port import Platform, SealingKey
-from strongroom.protocol.codec import Message, decode, encode
-from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
-from strongroom.protocol.evidence import Bytes32, Count, Custodian, Genesis, Role, ShortText, cluster_id
-from strongroom.protocol.limits import MAX_MESSAGE, MAX_WITNESSES
-from strongroom.protocol.link import Put
-from strongroom.protocol.primitives import (
-    Domain,
-    KemKey,
-    NoteKey,
-    SigningKey,
-    derive_key,
-    kem_seal,
-    open_once,
-    seal_once,
+from strongroom.enclave.platform.port import Platform
+from strongroom.enclave.runtime.sealed_ring import (
+    Epoch,
+    Instance,
+    InstanceKey,
+    RingSecrets,
+    RingState,
+    open_by_instance,
+    open_by_recovery_key,
+    parse_sealed,
+    seal_ring,
+    sealed_for,
+    why_closed,
 )
+from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
+from strongroom.protocol.evidence import Council, PlatformKind, Role, Stage, cluster_id, parse_genesis
+from strongroom.protocol.governance import Charter, verify_charter
+from strongroom.protocol.index import RING_KEY
+from strongroom.protocol.leaves import LifeLeaf
+from strongroom.protocol.limits import MAX_EPOCHS, MAX_INSTANCES
+from strongroom.protocol.link import Put, Row
+from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, derive_key
+from strongroom.protocol.releases import ReleaseList, parse_releases
 
 
-class Epoch(Message):
-    """One root key of the ring."""
+@dataclass(frozen=True, slots=True)
+class RingFacts:
+    """What each commit says of the ring (RULES 23)."""
 
-    number: Count
-    key: Bytes32
-
-
-class RingSecrets(Message):
-    """What is sealed."""
-
-    version: Literal[1]
-    cluster_scalar: Bytes32
-    handle_key: Bytes32
-    """Genesis secret behind record handles; does not turn with epochs (RULES 22)."""
-    epochs: Annotated[list[Epoch], Meta(min_length=1, max_length=1024)]
-    """Random and independent, oldest first."""
+    recoveries: int
+    generation: int
+    release: int
 
 
-class SealedRing(Message):
-    """The row in the database."""
+def facts_of(charter: Charter) -> RingFacts:
+    serial = parse_releases(charter.releases)[1].serial if charter.releases else 0
+    return RingFacts(charter.recoveries, len(charter.gaps), serial)
 
-    version: Literal[1]
-    genesis: bytes
-    salt: Bytes32
-    platform_label: ShortText
-    """What the platform's wrap is bound to, in words; empty where the platform has no sealing key."""
-    platform_wrap: bytes
-    recovery_wraps: list[bytes]
-    """The data key, HPKE-sealed to each custodian's key."""
-    sealed: bytes
+
+@dataclass(frozen=True, slots=True)
+class RingDraft:
+    """A changed ring, sealed: becomes true when its row is durable."""
+
+    state: RingState
+    row: bytes
+    replaces: int
+    """Version of the row that it replaces; 0: there is none."""
+
+    @property
+    def put(self) -> Put:
+        return Put(RING_KEY, self.replaces, self.replaces + 1, self.row)
+
+    @property
+    def facts(self) -> RingFacts:
+        return facts_of(self.state.charter)
 
 
 @dataclass(frozen=True, slots=True)
 class SealedState:
-    """The row of the sealed ring at a start, for whoever keeps account of what the database holds."""
+    """The ring at a start, for whoever keeps account of what the database holds."""
 
     found: bytes | None
-    """As it was in the database; None at genesis."""
-    kept: bytes
-    """As it is from now on."""
-    puts: Sequence[Put]
-    """What is to be written for that."""
+    """Its row as it was in the database; None at genesis."""
+    draft: RingDraft | None
+    """What is to be written for it."""
+    life: Sequence[LifeLeaf] = ()
+    """What the log is to say of that."""
+
+    @property
+    def kept(self) -> bytes:
+        """The row as it is from now on."""
+        row = self.found if self.draft is None else self.draft.row
+        assert row is not None
+        return row
 
 
 class Ring:
-    """An open ring."""
+    """An open ring, as it is in the database. What changes it is a draft first."""
 
-    def __init__(self, genesis: bytes, secrets: RingSecrets) -> None:
-        self.genesis: Final = genesis
-        self.statement: Final = decode(genesis, Genesis, limit=MAX_MESSAGE)
-        self.cluster_id: Final = cluster_id(genesis)
-        self.cluster_key: Final = SigningKey.from_scalar(secrets.cluster_scalar)
-        self.handle_key: Final = secrets.handle_key
-        self.log_key: Final = _log_key(secrets.handle_key)
-        self.epochs: Final = {epoch.number: epoch.key for epoch in secrets.epochs}
-        self.epoch: Final = secrets.epochs[-1].number
-        self._secrets = secrets
+    stage: Final[Stage] = "member"
+    attempt: Final = None
+
+    def __init__(self, state: RingState, key: InstanceKey, version: int) -> None:
+        """`version` is that of its row; 0: it was never written. Raises `Untrusted` when secrets and charter are not
+        of one cluster, and for a charter that nobody signed."""
+        self.genesis: Final = state.charter.genesis.statement
+        self.statement: Final = parse_genesis(self.genesis)
+        self.cluster_id: Final = cluster_id(self.genesis)
+        self.cluster_key: Final = SigningKey.from_scalar(state.secrets.cluster_scalar)
+        self.handle_key: Final = state.secrets.handle_key
+        self.log_key: Final = log_key(state.secrets.handle_key)
+        self._key: Final = key
+        self._own: tuple[PlatformKind, bytes] | None = None
+        self._version = version
+        self._take(state)
         if self.cluster_key.public != self.statement.cluster_key:
             raise Untrusted(Number.INTEGRITY, "the ring's cluster key is not the genesis statement's")
         if self.log_key.public != self.statement.log_key:
             raise Untrusted(Number.INTEGRITY, "the ring's log key is not the genesis statement's")
 
-    def seal(self, platform: Platform) -> bytes:
-        """The row to keep in the database."""
-        data_key, salt = platform.random(32), platform.random(32)
-        sealing = platform.sealing_key()
-        return encode(
-            SealedRing(
-                version=1,
-                genesis=self.genesis,
-                salt=salt,
-                platform_label="" if sealing is None else sealing.label,
-                platform_wrap=b""
-                if sealing is None
-                else seal_once(_wrap_key(sealing, salt), data_key, _wrap_context(self.cluster_id, sealing.label)),
-                recovery_wraps=[
-                    kem_seal(custodian.kem_key, data_key, Domain.RING_WRAP, self.cluster_id)
-                    for custodian in self.statement.custodians
-                ],
-                sealed=seal_once(derive_key(data_key, Domain.RING, salt=salt), encode(self._secrets), self.cluster_id),
-            )
+    def _take(self, state: RingState) -> None:
+        self.councils: list[Council] = verify_charter(state.charter)[1]
+        self.state = state
+        self.epochs = {epoch.number: epoch.key for epoch in state.secrets.epochs}
+        self.epoch = state.secrets.epochs[-1].number
+        self.facts = facts_of(state.charter)
+        self.releases_list: ReleaseList | None = None
+        if state.charter.releases:
+            self.releases_list = parse_releases(state.charter.releases)[1]
+
+    # --- what evidence says of it (`identity.Credentials`) ----------------------------------------------------------
+
+    @property
+    def receipt_key(self) -> bytes:
+        return self.cluster_key.public
+
+    @property
+    def recoveries(self) -> int:
+        return self.facts.recoveries
+
+    @property
+    def generation(self) -> int:
+        return self.facts.generation
+
+    @property
+    def release(self) -> int:
+        return self.facts.release
+
+    @property
+    def releases(self) -> bytes:
+        return self.state.charter.releases
+
+    def sign(self, claims: bytes) -> bytes:
+        return self.cluster_key.sign(Domain.CLAIMS_SIGNATURE, claims)
+
+    # --- changing it ------------------------------------------------------------------------------------------------
+
+    @property
+    def council(self) -> Council:
+        """The one in office."""
+        return self.councils[-1]
+
+    @property
+    def version(self) -> int:
+        """Of its row; 0 before it is written."""
+        return self._version
+
+    def know_self(self, kind: PlatformKind, measurement: bytes) -> None:
+        """Which program this is, as its own evidence shows."""
+        self._own = (kind, measurement)
+
+    @property
+    def own(self) -> tuple[PlatformKind, bytes]:
+        """Platform and measurement of this program. Raises `Misuse` NOT_NOW before they are known."""
+        if self._own is None:
+            raise Misuse(Number.NOT_NOW, "this enclave has shown no evidence yet")
+        return self._own
+
+    @property
+    def own_key(self) -> bytes:
+        """Public half of the key by which this program on this machine opens the ring."""
+        return self._key.kem.public
+
+    def draft(
+        self,
+        platform: Platform,
+        *,
+        secrets: RingSecrets | None = None,
+        charter: Charter | None = None,
+        instances: Sequence[Instance] | None = None,
+        now: int = 0,
+    ) -> RingDraft:
+        """The ring with these changes, sealed anew. This instance stays among those that can open it."""
+        state = replace(
+            self.state,
+            secrets=secrets or self.state.secrets,
+            charter=charter or self.state.charter,
+            instances=self._with_own(self.state.instances if instances is None else tuple(instances), now),
         )
+        councils = verify_charter(state.charter)[1]
+        row = seal_ring(platform, state, councils[-1].recovery_key)
+        return RingDraft(state, row, self._version)
+
+    def _with_own(self, instances: tuple[Instance, ...], now: int) -> tuple[Instance, ...]:
+        if not self._key.label:
+            return instances
+        kind, measurement = self.own
+        others = [one for one in instances if one.key != self.own_key]
+        known = next((one for one in instances if one.key == self.own_key), None)
+        own = Instance(self._key.label, kind, measurement, self.own_key, known.since if known else now)
+        # The oldest gives way: joining again and again must not lock a machine out for ever.
+        return (*sorted(others, key=lambda one: one.since)[-(MAX_INSTANCES - 1) :], own)
+
+    def adopt(self, draft: RingDraft) -> None:
+        """The draft's row is durable: the ring is that now."""
+        self._take(draft.state)
+        self._version = draft.replaces + 1
 
     def __repr__(self) -> str:
         return "Ring(redacted)"
 
 
-def found_cluster(
-    platform: Platform, role: Role, owner_key: bytes, witnesses: Sequence[str], cosignatures: int
-) -> Ring:
-    """Genesis. Raises `Misuse` on a platform without automatic custodian: there, custodians must be named; and for
-    witnesses that are none, or so few cosignatures that two histories could both get as many."""
-    _verify_witnesses(role, witnesses, cosignatures)
-    custodian_seed = platform.development_custodian()
-    if custodian_seed is None:
-        raise Misuse(Number.UNSUPPORTED, "genesis with named custodians is not available in this version")
-    cluster_key, handle_key = SigningKey.generate(), platform.random(32)
-    genesis = Genesis(
-        version=1,
-        role=role,
-        cluster_key=cluster_key.public,
-        owner_key=owner_key,
-        custodians=[Custodian(name="automatic (development only)", kem_key=KemKey(custodian_seed).public)],
-        threshold=1,
-        approvers=[],
-        approvals=0,
-        log_key=_log_key(handle_key).public,
-        witnesses=list(witnesses),
-        cosignatures=cosignatures,
-        development=True,
-    )
-    secrets = RingSecrets(
-        version=1,
-        cluster_scalar=cluster_key.scalar,
-        handle_key=handle_key,
-        epochs=[Epoch(number=1, key=platform.random(32))],
-    )
-    return Ring(encode(genesis), secrets)
-
-
-def _log_key(handle_key: bytes) -> NoteKey:
-    """Turns as little as the handle key: RULES 22."""
-    return NoteKey(derive_key(handle_key, Domain.LOG_KEY))
-
-
-def _verify_witnesses(role: Role, witnesses: Sequence[str], cosignatures: int) -> None:
-    if role != "vault" and witnesses:
-        raise Misuse(Number.UNSUPPORTED, "only a Vault has a log to witness")
-    if len(parse_witnesses(witnesses, cosignatures)) > MAX_WITNESSES:
-        raise Misuse(Number.MALFORMED, f"a cluster has at most {MAX_WITNESSES} witnesses")
-
-
-def open_ring(platform: Platform, untrusted_row: bytes, role: Role) -> tuple[Ring, str | None]:
+def open_ring(platform: Platform, untrusted_row: Row, role: Role, key: InstanceKey) -> tuple[Ring, str | None]:
     """The ring, and why it must be sealed anew, if it must.
 
-    Raises `Untrusted` INTEGRITY when neither wrap opens: another machine, another program, or an altered row.
+    Raises `Untrusted` INTEGRITY when neither this program on this machine nor an automatic custodian opens it.
     """
-    row: SealedRing | None = None
+    row = None
     try:
-        row = decode(untrusted_row, SealedRing, limit=MAX_MESSAGE)
-        data_key, rewrap = _unwrap(platform, row)
-        secrets = decode(
-            open_once(derive_key(data_key, Domain.RING, salt=row.salt), row.sealed, cluster_id(row.genesis)),
-            RingSecrets,
-            limit=MAX_MESSAGE,
-        )
-        ring = Ring(row.genesis, secrets)
+        row = parse_sealed(untrusted_row.sealed)
+        state, rewrap = open_by_instance(row, key), None
+        if state is None:
+            seed = platform.development_custodian()
+            if seed is None:
+                raise Untrusted(Number.INTEGRITY)
+            state = open_by_recovery_key(row, KemKey(seed))
+            rewrap = f"opened by the automatic development custodian; {sealed_for(platform, row)}"
+        ring = Ring(state, key, untrusted_row.version)
     except (StrongroomError, ValueError):
-        raise Untrusted(Number.INTEGRITY, _why_closed(platform, row, role)) from None
+        raise Untrusted(Number.INTEGRITY, why_closed(platform, row, role)) from None
     if ring.statement.role != role:
         raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {ring.statement.role}, not {role}")
     return ring, rewrap
 
 
-def _unwrap(platform: Platform, row: SealedRing) -> tuple[bytes, str | None]:
-    cluster = cluster_id(row.genesis)
-    sealing = platform.sealing_key()
-    if sealing is not None:
-        context = _wrap_context(cluster, row.platform_label)
-        try:
-            data_key = open_once(_wrap_key(sealing, row.salt), row.platform_wrap, context)
-            return data_key, None if row.platform_label == sealing.label else _changed(row, sealing)
-        except Untrusted:
-            pass  # the program or the machine is another, or the row was altered: the second wrap tells
-    seed = platform.development_custodian()
-    if seed is None or not row.recovery_wraps:
-        raise Untrusted(Number.INTEGRITY)
-    data_key = KemKey(seed).open(row.recovery_wraps[0], Domain.RING_WRAP, cluster)
-    return data_key, f"opened by the automatic development custodian; {_changed(row, sealing)}"
+def log_key(handle_key: bytes) -> NoteKey:
+    """Turns as little as the handle key: RULES 22."""
+    return NoteKey(derive_key(handle_key, Domain.LOG_KEY))
 
 
-def _wrap_key(sealing: SealingKey, salt: bytes) -> bytes:
-    return derive_key(sealing.key, Domain.RING_WRAP, salt=salt)
-
-
-def _wrap_context(cluster: bytes, label: str) -> bytes:
-    """Associated data: a host that changes the label finds the wrap closed."""
-    return cluster + label.encode()
-
-
-def _changed(row: SealedRing, sealing: SealingKey | None) -> str:
-    if sealing is not None and row.platform_label == sealing.label:
-        return f"it was sealed for {sealing.label}, as this is: on another machine, or somebody altered it"
-    here = "this platform seals nothing" if sealing is None else f"this is {sealing.label}"
-    # repr: the label is the database's word, and this text reaches terminals.
-    return f"it was sealed for {(row.platform_label or 'custodians only')!r}; {here}"
-
-
-def _why_closed(platform: Platform, row: SealedRing | None, role: Role) -> str:
-    if row is None:
-        return "the row of the key ring is none"
-    try:
-        claimed = decode(row.genesis, Genesis, limit=MAX_MESSAGE).role
-    except StrongroomError:
-        return "the genesis statement beside the key ring does not parse"
-    if claimed != role:
-        return f"the key ring is of the role {claimed}, not {role}"
-    return f"the key ring does not open on this machine with this program: {_changed(row, platform.sealing_key())}"
+def new_epoch(platform: Platform, secrets: RingSecrets) -> RingSecrets:
+    """With one more, random and independent. Raises `Misuse` NOT_NOW while too many old ones are in use."""
+    if len(secrets.epochs) >= MAX_EPOCHS:
+        raise Misuse(Number.NOT_NOW, "rows of too many old epochs are not sealed anew yet")
+    number = secrets.epochs[-1].number + 1
+    return changed(secrets, epochs=[*secrets.epochs, Epoch(number, platform.random(32))])

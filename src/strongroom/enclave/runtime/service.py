@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from strongroom.attestation.appraisal import Genuine
-from strongroom.enclave.runtime.ring import SealedState
+from strongroom.attestation.candidates import Candidate
+from strongroom.enclave.runtime.ring import RingDraft, SealedState
 from strongroom.protocol.codec import Message
+from strongroom.protocol.leaves import LifeLeaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,21 @@ class Caller:
     binding_key: bytes
     """P-256 public key (65 bytes) that signed the session's transcript."""
     peer: Genuine | None
-    """Of an enclave that acts as client: its evidence, verified as made for this handshake."""
+    """Of a Vault that asks for decisions: its evidence, verified as made for this handshake."""
+    joiner: Candidate | None = None
+    """Of an enclave that joins, the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What the status says of a service; zeros for what it does not have."""
+
+    log_size: int = 0
+    witnessed: int = 0
+    """Unix time that the witnesses vouch for."""
+    rows: int = 0
+    resealed: int = 0
+    """Rows looked at since the current epoch began; 0 when there is nothing to do."""
 
 
 class Service(Protocol):
@@ -29,6 +46,20 @@ class Service(Protocol):
     async def start(self, state: SealedState) -> None:
         """Before anything is handled, once: write what opening the ring needs written, and be ready. Raises
         `StrongroomError`."""
+
+    async def survey(self, found: bytes) -> tuple[int, bytes]:
+        """Size and root of the log in the database, whose row of the ring is `found`; (0, empty) without a log. Before
+        `start`, and nothing is written. Raises `Untrusted` ROLLED_BACK when parts of it are of different times."""
+
+    async def keep(self, draft: RingDraft | None, life: Sequence[LifeLeaf]) -> None:
+        """Write a changed ring and what the log says of it. Returns when that is durable, the ring is the changed one,
+        and witnesses have seen it where there are any. Raises `StrongroomError`."""
+
+    def rotated(self) -> None:
+        """A new epoch has begun, or old ones are found at a start: seal what is old anew, in the background."""
+
+    def facts(self) -> ServiceFacts:
+        """For the status."""
 
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint of this role's log, for anybody. Raises `Misuse` UNSUPPORTED without a log."""

@@ -1,0 +1,93 @@
+"""How a cluster begins: its secrets, and the statement whose digest is its id (RULES 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strongroom.attestation.witnessing import parse_witnesses
+from strongroom.enclave.platform.port import Platform
+from strongroom.enclave.runtime.ring import Ring, log_key
+from strongroom.enclave.runtime.sealed_ring import Epoch, InstanceKey, RingSecrets, RingState
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.evidence import Council, Custodian, Genesis, Role
+from strongroom.protocol.governance import Charter, SignedGenesis
+from strongroom.protocol.limits import MAX_WITNESSES
+from strongroom.protocol.primitives import KemKey, SigningKey
+
+
+def draw_secrets(platform: Platform) -> RingSecrets:
+    """Of a new cluster."""
+    return RingSecrets(
+        version=2,
+        cluster_scalar=SigningKey.generate().scalar,
+        handle_key=platform.random(32),
+        epochs=[Epoch(number=1, key=platform.random(32))],
+    )
+
+
+def genesis_of(
+    secrets: RingSecrets,
+    *,
+    role: Role,
+    owner_key: bytes,
+    council: Council,
+    witnesses: Sequence[str],
+    cosignatures: int,
+    development: bool,
+) -> Genesis:
+    """The statement of a cluster with these secrets. Raises `Misuse` for witnesses that are none, or so few
+    cosignatures that two histories could both get as many."""
+    _verify_witnesses(role, witnesses, cosignatures)
+    return Genesis(
+        version=1,
+        role=role,
+        cluster_key=SigningKey.from_scalar(secrets.cluster_scalar).public,
+        owner_key=owner_key,
+        council=council,
+        log_key=log_key(secrets.handle_key).public,
+        witnesses=list(witnesses),
+        cosignatures=cosignatures,
+        development=development,
+    )
+
+
+def found_for_development(
+    platform: Platform, role: Role, key: InstanceKey, owner_key: bytes, witnesses: Sequence[str], cosignatures: int
+) -> Ring:
+    """A cluster with one automatic custodian. Raises `Misuse` UNSUPPORTED on a platform that has none."""
+    seed = platform.development_custodian()
+    if seed is None:
+        raise Misuse(Number.UNSUPPORTED, "a cluster on hardware has named custodians")
+    secrets = draw_secrets(platform)
+    council = Council(
+        recovery_key=KemKey(seed).public,
+        custodians=[Custodian(name="automatic (development only)", recipient="", key=b"")],
+        threshold=1,
+        approvers=[],
+        approvals=0,
+        release_delay=0,
+    )
+    statement = genesis_of(
+        secrets,
+        role=role,
+        owner_key=owner_key,
+        council=council,
+        witnesses=witnesses,
+        cosignatures=cosignatures,
+        development=True,
+    )
+    signed = SignedGenesis(statement=encode(statement), accepted=[])
+    return Ring(RingState(secrets, new_charter(signed), ()), key, 0)
+
+
+def new_charter(signed: SignedGenesis) -> Charter:
+    """Of a cluster that begins."""
+    return Charter(genesis=signed, successions=[], gaps=[], recoveries=0, releases=b"")
+
+
+def _verify_witnesses(role: Role, witnesses: Sequence[str], cosignatures: int) -> None:
+    if role != "vault" and witnesses:
+        raise Misuse(Number.UNSUPPORTED, "only a Vault has a log to witness")
+    if len(parse_witnesses(witnesses, cosignatures)) > MAX_WITNESSES:
+        raise Misuse(Number.MALFORMED, f"a cluster has at most {MAX_WITNESSES} witnesses")
