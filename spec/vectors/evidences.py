@@ -19,6 +19,7 @@ from strongroom.protocol.errors import Number
 from strongroom.protocol.evidence import (
     Claims,
     ConfigValue,
+    Council,
     Custodian,
     Evidence,
     Genesis,
@@ -44,10 +45,14 @@ def genesis(**fields: Any) -> bytes:
         "role": "vault",
         "cluster_key": KEY.public,
         "owner_key": SigningKey.from_scalar(fixed("owner scalar")).public,
-        "custodians": [Custodian(name="automatic", kem_key=KemKey(fixed("custodian seed")).public)],
-        "threshold": 1,
-        "approvers": [],
-        "approvals": 0,
+        "council": Council(
+            recovery_key=KemKey(fixed("custodian seed")).public,
+            custodians=[Custodian(name="automatic", recipient="", key=b"")],
+            threshold=1,
+            approvers=[],
+            approvals=0,
+            release_delay=0,
+        ),
         "log_key": NoteKey(fixed("log seed")).public,
         "witnesses": [],
         "cosignatures": 0,
@@ -60,10 +65,15 @@ def claims(**fields: Any) -> bytes:
     values = {
         "version": 1,
         "role": "vault",
+        "stage": "member",
         "kem_key": KEM.public,
         "expires_at": NOW + 3600,
         "receipt_key": KEY.public,
         "cluster_id": cluster_id(genesis()),
+        "recoveries": 0,
+        "generation": 0,
+        "release": 0,
+        "attempt": None,
         "config": CONFIG,
         "build": "0.1.0",
         "peer": None,
@@ -213,6 +223,7 @@ def complete() -> Cases:
                 claims=exact,
                 genesis=genesis(),
                 cluster_signature=sign(SCALAR, Domain.CLAIMS_SIGNATURE, exact),
+                releases=b"",
             )
         )
 

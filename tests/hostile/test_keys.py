@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.enclave.authenticator.ceremonies import MAX_LIFE
-from strongroom.protocol.sshsig import parse_ssh_key, verify_sshsig
 from strongroom.protocol.authenticator_messages import Validate
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.primitives import Domain, SigningKey, digest, fingerprint
 from strongroom.protocol.sign_in_messages import EnclaveSignIn
+from strongroom.protocol.sshsig import parse_ssh_key, verify_sshsig
 from tests.support.evidence import changed
 from tests.support.ssh_keys import KEY_TYPES, PRESENT, VERIFIED, KeyDesk, SshKey, keys_of, listing, mpint, string
 from tests.support.world import Platform

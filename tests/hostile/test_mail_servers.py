@@ -84,7 +84,7 @@ class Liar:
 
 async def send(platform, method, email=BOB):
     clock = Clock(platform)
-    codes_ = Codes(platform, Egress(platform), clock, Sealer(platform, AUTHENTICATOR, b"t" * 32))
+    codes_ = Codes(platform, Egress(platform), clock, Sealer(platform, AUTHENTICATOR, lambda: b"t" * 32))
     begun = await codes_.begin(b"m" * 32, method, email, binding_key=b"\x04" + bytes(64), vault_cluster=VAULT)
     await asyncio.gather(*codes_._conversations)
     return begun

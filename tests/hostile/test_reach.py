@@ -10,9 +10,10 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.evidence import ConfigValue, parse_evidence
 from strongroom.protocol.instructions import AuthenticatorRef
-from strongroom.protocol.link import Operation, Start
+from strongroom.protocol.link import Operation
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.reach import parse_egress
+from tests.support import starting
 from tests.support.vault import collect_error, stored
 from tests.support.world import AUTHENTICATOR_URL, Platform, World
 
@@ -112,7 +113,10 @@ async def start(world, config):
     instance = world.authenticator
     instance.enclave = Enclave(instance.platform, instance.role, instance.build, instance.host)
     genesis = not instance.host.rows
-    await instance.enclave.handle(Operation.START, encode_link(Start(genesis, instance.owner_key, config, [], 0)))
+    await instance.enclave.handle(
+        Operation.START,
+        encode_link(starting.start(mode="develop" if genesis else "open", owner_key=instance.owner_key, config=config)),
+    )
 
 
 async def test_the_claim_shows_the_list_and_a_policy_that_does_not_expect_it_refuses(tmp_path):

@@ -366,8 +366,8 @@ async def test_nobody_but_this_authenticator_makes_its_capsules(place):
     genuine = desk.capsule()
     for capsule in (
         encode(contents),
-        Sealer(desk.platform, b"B" * 32, desk.ticket_key).seal_capsule(methods, VAULT, now),
-        Sealer(desk.platform, AUTHENTICATOR, b"u" * 32).seal_capsule(methods, VAULT, now),
+        Sealer(desk.platform, b"B" * 32, lambda: desk.ticket_key).seal_capsule(methods, VAULT, now),
+        Sealer(desk.platform, AUTHENTICATOR, lambda: b"u" * 32).seal_capsule(methods, VAULT, now),
         desk.sealer.seal(Domain.TICKET, contents),
         genuine[:-1] + bytes([genuine[-1] ^ 1]),
     ):

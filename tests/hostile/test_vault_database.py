@@ -13,13 +13,14 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.instructions import AuthenticatorRef
-from strongroom.protocol.link import Operation, Row, Start
+from strongroom.protocol.link import Operation, Row
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.messages import (
     ByName,
     OfNamespace,
     Ticket,
 )
+from tests.support import starting
 from tests.support.evidence import changed
 from tests.support.vault import SECRET, collect_error, fresh, number_of, released, stored
 from tests.support.world import World, for_bob, permit
@@ -113,7 +114,7 @@ async def test_a_second_genesis_over_an_existing_ring_is_refused(world):
 
     before = world.vault.host.rows[RING_KEY]
     enclave = Enclave(world.vault.platform, "vault", world.vault.build, world.vault.host)
-    start = enclave.handle(Operation.START, encode_link(Start(True, world.owner.public, {}, [], 0)))
+    start = enclave.handle(Operation.START, encode_link(starting.start(owner_key=world.owner.public)))
     assert await number_of(start) is Number.CONFLICT
     assert world.vault.host.rows[RING_KEY] == before
 

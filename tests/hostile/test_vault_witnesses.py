@@ -15,10 +15,11 @@ from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import LEASE, LEASE_RELEASES, WITNESS_PATIENCE
-from strongroom.protocol.link import Operation, Start
+from strongroom.protocol.link import Operation
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.log_messages import Freshen
 from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
+from tests.support.starting import start as started
 from tests.support.vault import SECRET, ask, collect_error, fresh, number_of, released, stored, terms
 from tests.support.watch import Watch
 from tests.support.world import Instance, World, for_bob, permit
@@ -180,7 +181,7 @@ async def test_one_witness_named_twice_is_refused_at_genesis(tmp_path):
 
 
 async def test_an_authenticator_has_no_witnesses(world, tmp_path):
-    start = Start(True, world.owner.public, {}, world.watch.vkeys, 2)
+    start = started(owner_key=world.owner.public, witnesses=world.watch.vkeys, cosignatures=2)
     world.authenticator.host.rows.clear()
     enclave = Enclave(
         world.authenticator.platform, "authenticator", world.authenticator.build, world.authenticator.host

@@ -22,9 +22,9 @@ from strongroom.client.errors import BadInput
 from strongroom.client.methods import keys_method, ssh_keys
 from strongroom.client.policy import Policy
 from strongroom.client.sign_in.keys import KeySignIn
-from strongroom.protocol.sshsig import parse_ssh_key, verify_sshsig
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.primitives import fingerprint
+from strongroom.protocol.sshsig import parse_ssh_key, verify_sshsig
 from tests.support.served import ServedWorld
 from tests.support.ssh_keys import KEY_TYPES, VERIFIED, SshKey, string
 

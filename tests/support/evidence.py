@@ -29,6 +29,7 @@ from strongroom.protocol.evidence import (
 )
 from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, fingerprint
 from tests.support import policies
+from tests.support.councils import council
 
 NOW = 1_790_000_000
 MEASUREMENT = bytes(range(32))
@@ -66,10 +67,7 @@ class Cluster:
                 role=role,
                 cluster_key=self.key.public,
                 owner_key=SigningKey.generate().public,
-                custodians=[],
-                threshold=0,
-                approvers=[],
-                approvals=0,
+                council=council(),
                 log_key=self.log_key.public,
                 witnesses=list(witnesses),
                 cosignatures=cosignatures,
@@ -85,10 +83,15 @@ class Cluster:
         values: dict[str, Any] = {
             "version": 1,
             "role": self.role,
+            "stage": "member",
             "kem_key": self.kem.public,
             "expires_at": NOW + 3600,
             "receipt_key": self.key.public,
             "cluster_id": self.id,
+            "recoveries": 0,
+            "generation": 0,
+            "release": 0,
+            "attempt": None,
             "config": [],
             "build": "test",
             "peer": None,
@@ -111,6 +114,7 @@ class Cluster:
         quoted: bytes | None = None,
         signing_key: SigningKey | None = None,
         genesis: bytes | None = None,
+        releases: bytes = b"",
         issued_at: int = NOW,
         tcb_info: Callable[[Statement], None] = as_is,
         qe_identity: Callable[[Statement], None] = as_is,
@@ -132,6 +136,7 @@ class Cluster:
                 claims=exact,
                 genesis=genesis or self.genesis,
                 cluster_signature=(signing_key or self.key).sign(Domain.CLAIMS_SIGNATURE, exact),
+                releases=releases,
             )
         )
 

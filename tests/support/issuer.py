@@ -175,7 +175,7 @@ class Desk:
         self.ticket_key = b"t" * 32
         egress = Egress(platform)
         self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key, egress, no_database)
-        self.sealer = Sealer(platform, AUTHENTICATOR, self.ticket_key)
+        self.sealer = Sealer(platform, AUTHENTICATOR, lambda: self.ticket_key)
         self.binding_key = SigningKey.generate().public
         self.salt = b"s" * 32
         self.method = oidc_method(issuer.url, CLIENT_ID) if issuer else oidc_method("https://login.test", CLIENT_ID)

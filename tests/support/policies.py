@@ -73,6 +73,7 @@ def role(**fields: Any) -> RolePolicy:
         "snp": None,
         "nitro": None,
         "insecure_software": None,
+        "releases": None,
     }
     return RolePolicy(**values | fields)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from strongroom.host.instance import CannotServe
 from strongroom.host.supervisor.serve import serve
-from strongroom.protocol.link import Start
+from tests.support.starting import start as started
 
 
 def ready(url: str) -> None:
@@ -14,7 +14,7 @@ def ready(url: str) -> None:
 
 
 if __name__ == "__main__":
-    start = Start(genesis=False, owner_key=b"", config={}, witnesses=[], cosignatures=0)
+    start = started(mode="open")
     entry = sys.argv[2] if len(sys.argv) > 2 else "tests.support.echo_enclave"
     try:
         asyncio.run(

@@ -39,6 +39,7 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.evidence import Claims, Evidence, Genesis, Role, cluster_id
 from strongroom.protocol.primitives import SigningKey
 from tests.support.command import ROOT, environment
+from tests.support.councils import council
 
 Answers = Callable[[str, str, dict[str, str], bytes], Awaitable[bytes]]
 BYTES = {"content-type": "application/offset+octet-stream"}
@@ -51,22 +52,21 @@ class Oracle:
         self.key = SigningKey.generate()
         genesis = encode(
             Genesis(
-                version=1, role=role, cluster_key=self.key.public, owner_key=self.key.public, custodians=[],
-                threshold=0, approvers=[], approvals=0, log_key=bytes(32), witnesses=[], cosignatures=0,
-                development=True,
+                version=1, role=role, cluster_key=self.key.public, owner_key=self.key.public,
+                council=council(), log_key=bytes(32), witnesses=[], cosignatures=0, development=True,
             )
         )  # fmt: skip
         self.cluster_id = cluster_id(genesis)
         claims = encode(
             Claims(
-                version=1, role=role, kem_key=bytes(1216), expires_at=2**33, receipt_key=self.key.public,
-                cluster_id=self.cluster_id, config=[], build="test", peer=None,
+                version=1, role=role, stage="member", kem_key=bytes(1216), expires_at=2**33, receipt_key=self.key.public,
+                cluster_id=self.cluster_id, recoveries=0, generation=0, release=0, attempt=None, config=[], build="test", peer=None,
             )
         )  # fmt: skip
         self.evidence = encode(
             Evidence(
                 version=1, kind="insecure-software", quote=b"", collateral=b"", claims=claims, genesis=genesis,
-                cluster_signature=bytes(64),
+                cluster_signature=bytes(64), releases=b"",
             )
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.enclave import Enclave
 from strongroom.enclave.runtime.ring import Ring, open_ring
+from strongroom.enclave.runtime.sealed_ring import instance_key
 from strongroom.enclave.vault import build_vault
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
@@ -38,7 +39,7 @@ from strongroom.protocol.instructions import (
 )
 from strongroom.protocol.leaves import Entry, EntryLeaf, log_origin, parse_leaf
 from strongroom.protocol.limits import MAX_MESSAGE
-from strongroom.protocol.link import Operation, Put, Row, Start
+from strongroom.protocol.link import Operation, Put, Row
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.log_messages import Logged
 from strongroom.protocol.messages import Error, Prove, Ticket
@@ -58,7 +59,7 @@ from strongroom.protocol.vault_messages import (
     Update,
     VaultReply,
 )
-from tests.support import policies, trees
+from tests.support import policies, starting, trees
 
 AUTHENTICATOR_URL = "http://authenticator.test"
 ISSUER = "https://idp.example.com"
@@ -172,8 +173,12 @@ class Instance:
 
     async def start(self) -> None:
         self.enclave = Enclave(self.platform, self.role, self.build, self.host)  # type: ignore[arg-type]
-        genesis = not self.host.rows
-        start = Start(genesis, self.owner_key, {}, self.witnesses, self.cosignatures)
+        start = starting.start(
+            mode="open" if self.host.rows else "develop",
+            owner_key=self.owner_key,
+            witnesses=self.witnesses,
+            cosignatures=self.cosignatures,
+        )
         await self.enclave.handle(Operation.START, encode_link(start))
 
     async def evidence(self) -> bytes:
@@ -182,7 +187,7 @@ class Instance:
     @property
     def ring(self) -> Ring:
         """The open ring, also before anything is served."""
-        return open_ring(self.platform, self.host.rows[RING_KEY].sealed, self.role)[0]
+        return open_ring(self.platform, self.host.rows[RING_KEY], self.role, instance_key(self.platform))[0]
 
     @property
     def ring_origin(self) -> str:

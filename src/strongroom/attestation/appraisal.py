@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from strongroom.attestation.acceptance import AcceptedBy, accept_platform, accept_program
 from strongroom.attestation.policy import ReleaseAuthority, RolePolicy, SoftwarePolicy, sections_of
@@ -37,16 +37,15 @@ from strongroom.protocol.evidence import (
     PlatformKind,
     Purpose,
     Role,
-    Stage,
     cluster_id,
     evidence_digest,
-    parse_any_evidence,
     parse_evidence,
     report_data,
 )
 from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import Domain, equal, verify_signature
 from strongroom.protocol.releases import ReleaseList, is_released, parse_releases, verify_releases
+
 
 @dataclass(frozen=True, slots=True)
 class Genuine:

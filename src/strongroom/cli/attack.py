@@ -202,7 +202,9 @@ def _remote(
 def _seen(url: str) -> TrustPolicy:
     """Exactly what answers now: for attacks on the network, nobody need have pinned it before."""
     vault = verify_any_cluster(asyncio.run(fetch_evidence(url)), "vault")
-    nobody = RolePolicy(clusters=[], config=[], sgx=None, tdx=None, snp=None, nitro=None, insecure_software=None)
+    nobody = RolePolicy(
+        clusters=[], config=[], sgx=None, tdx=None, snp=None, nitro=None, insecure_software=None, releases=None
+    )
     return msgspec.structs.replace(pin_exactly(vault, vault), authenticator=nobody)
 
 

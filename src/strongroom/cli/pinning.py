@@ -195,6 +195,7 @@ def _pinned(genuine: Genuine, *, machines: bool) -> RolePolicy:
         snp=snp,
         nitro=nitro,
         insecure_software=software,
+        releases=None,
     )
 
 

@@ -65,7 +65,9 @@ At = Annotated[
     str | None, typer.Option("--time", metavar="TIME", help="Witnessed time, as 2026-11-26T09:30Z. [default: none]")
 ]
 
-_NOTHING: Final = RolePolicy(clusters=[], config=[], sgx=None, tdx=None, snp=None, nitro=None, insecure_software=None)
+_NOTHING: Final = RolePolicy(
+    clusters=[], config=[], sgx=None, tdx=None, snp=None, nitro=None, insecure_software=None, releases=None
+)
 _NO_TRUST: Final = TrustPolicy(
     version=1, name="none", vault=_NOTHING, authenticator=_NOTHING, witnesses=[], cosignatures=0
 )

@@ -253,11 +253,13 @@ def _serve(
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = load_or_make_key(owner_key or data / "owner.key")
         start = Start(
-            genesis=False,
+            mode="open",
             owner_key=owner.public,
             config=config,
             witnesses=[] if witnesses is None else witnesses.vkeys,
             cosignatures=0 if witnesses is None else witnesses.cosignatures,
+            peer="",
+            cluster=b"",
         )
         serving = _run(
             role,

@@ -154,5 +154,5 @@ def _beside(genuine: Genuine) -> list[Step]:
     return [
         *(step._replace(name=f"seen: {step.name}") for step in steps),
         Step("seen: build", genuine.claims.build, "version as the program names itself"),
-        Step("seen: custodians", str(len(genuine.genesis.custodians)), explain_cluster(genuine.genesis)),
+        Step("seen: custodians", str(len(genuine.genesis.council.custodians)), explain_cluster(genuine.genesis)),
     ]

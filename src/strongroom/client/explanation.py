@@ -87,7 +87,7 @@ def explain_cluster(genesis: Genesis) -> str:
     """Who can recover the keys of a cluster."""
     if genesis.development:
         return "a DEVELOPMENT cluster: its operator can read everything"
-    return f"{genesis.threshold} of {len(genesis.custodians)} custodians can recover its keys"
+    return f"{genesis.council.threshold} of {len(genesis.council.custodians)} custodians can recover its keys"
 
 
 def explain(genuine: Genuine, now: float) -> list[Step]:

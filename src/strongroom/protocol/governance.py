@@ -66,7 +66,7 @@ class SignedSuccession(Message):
 
 
 class Gap(Message):
-    """What a recovery gives up (RULES 25): the log as others have seen it, and the older one that the database holds."""
+    """What a recovery gives up (RULES 25): the log as witnesses have seen it, and the older one of the database."""
 
     version: Literal[1]
     cluster: Bytes32

@@ -61,8 +61,8 @@ class CommitLeaf(Message, tag="commit", tag_field="leaf"):
 
 
 LifeEvent = Literal["given", "rotated", "erased", "released", "governed", "recovered"]
-"""`given`: a machine got the ring; `about` is the digest of its evidence. `rotated`, `erased`: a new epoch, or the end of
-old ones; `about` is zeros. `released`: a list of releases; `about` is the digest of the list (`Domain.RELEASES`).
+"""`given`: a machine got the ring; `about` is the digest of its evidence. `rotated`, `erased`: a new epoch, or the end
+of old ones; `about` is zeros. `released`: a list of releases; `about` is the digest of the list (`Domain.RELEASES`).
 `governed`: a council took office; `about` is its `statement_digest`. `recovered`: by custodians; `about` is the digest
 (`Domain.GAP`) of the gap that they signed, or zeros where there was none."""
 

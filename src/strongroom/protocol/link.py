@@ -50,7 +50,7 @@ class Operation(IntEnum):
     """Have the signed checkpoint in the body cosigned by the witnesses; the answer is their signature lines, as many as
     came in time. What they are worth, the enclave finds out."""
     WITNESSED = 24
-    """The newest cosigned checkpoints that the witnesses have of the log of this origin (body: its name); the answer is a
+    """The newest cosigned checkpoints that the witnesses have of the log of this name (the body); the answer is a
     `Notes`."""
 
 

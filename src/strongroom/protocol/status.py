@@ -22,7 +22,7 @@ class SeatStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     done: bool
-    """While founding or with a new council: has accepted. While recovering: has submitted his share; in a gap: has signed."""
+    """Has accepted a council that is set up; submitted a share to a recovery; signed a gap."""
 
 
 class ReleaseStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

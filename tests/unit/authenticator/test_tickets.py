@@ -20,7 +20,7 @@ VAULT, US = b"V" * 32, b"A" * 32
 
 @pytest.fixture(scope="module")
 def sealer(tmp_path_factory):
-    return Sealer(Platform("authenticator", tmp_path_factory.mktemp("m") / "machine"), US, b"k" * 32)
+    return Sealer(Platform("authenticator", tmp_path_factory.mktemp("m") / "machine"), US, lambda: b"k" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_ticket_expires_also_when_the_clock_is_wound_back(sealer, ticket, now)
 @pytest.mark.parametrize("other", [(b"B" * 32, b"k" * 32), (US, b"j" * 32)])
 def test_a_ticket_of_another_authenticator_is_refused(sealer, ticket, other):
     with pytest.raises(Refused):
-        verify(Sealer(sealer._platform, *other), ticket)
+        verify(Sealer(sealer._platform, other[0], lambda: other[1]), ticket)
     with pytest.raises(Refused):
         verify(sealer, changed(ticket, authenticator=b"B" * 32))
 

@@ -18,7 +18,7 @@ NATIVE = oidc_method("https://native.example.com", "native")
 def reference(url, clusters=1):
     policy = RolePolicy(
         clusters=[bytes([at]) * 32 for at in range(clusters)], config=[], sgx=None, tdx=None, snp=None, nitro=None,
-        insecure_software=None,
+        insecure_software=None, releases=None,
     )  # fmt: skip
     return AuthenticatorRef(url=url, policy=encode(policy))
 

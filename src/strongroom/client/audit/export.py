@@ -16,7 +16,7 @@ from strongroom.client.audit.sources import LogSource, stream
 from strongroom.client.audit.tiles import WIDTH, join_bundle
 from strongroom.client.errors import BadInput
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.leaves import CommitLeaf, EntryLeaf, parse_leaf
+from strongroom.protocol.leaves import CommitLeaf, EntryLeaf, LifeLeaf, parse_leaf
 from strongroom.protocol.notes import verify_checkpoint
 from strongroom.protocol.tlog import Frontier, leaf_hash, node_hash
 
@@ -85,6 +85,8 @@ class Export:
                         waiting.append((index, parsed))
                         if len(waiting) > _MAX_ENTRIES:
                             raise Untrusted(Number.INTEGRITY, "a commit with more entries than a Vault writes")
+                        continue
+                    if isinstance(parsed, LifeLeaf):
                         continue
                     for record in self._records(waiting, index, parsed):
                         yield record

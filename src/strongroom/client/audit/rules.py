@@ -52,7 +52,7 @@ class Rules:
         if isinstance(parsed, EntryLeaf):
             self.facts.entries += 1
             self.open_entries += 1
-        else:
+        elif isinstance(parsed, CommitLeaf):
             self._commit(index, parsed)
             self.open_entries = 0
             self.last = parsed

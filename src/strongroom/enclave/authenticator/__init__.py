@@ -11,7 +11,6 @@ from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import Ring
-from strongroom.protocol.primitives import Domain, expand_key
 from strongroom.protocol.reach import EGRESS, parse_egress
 
 
@@ -20,8 +19,5 @@ def build_authenticator(
 ) -> AuthenticatorService:
     """Wire the Authenticator's parts together. It keeps nothing in a database. Every value of `config` is a claim
     already; of these it reads one, where it may call beyond the public Internet. Raises `Misuse` MALFORMED."""
-    # Of the newest epoch: what is sealed lives an hour at most, so a new epoch costs a sign-in and leaves no old key
-    # in use.
-    ticket_key = expand_key(ring.epochs[ring.epoch], Domain.TICKET)
     egress = Egress(platform, reach=parse_egress(config.get(EGRESS, "")))
-    return AuthenticatorService(platform, clock, ring.cluster_id, ticket_key, egress, link.commit)
+    return AuthenticatorService(platform, clock, ring, egress, link.commit)

@@ -17,13 +17,13 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.enclave.authenticator.ceremonies import Ceremony
-from strongroom.protocol.sshsig import PRESENT, VERIFIED, Touch, parse_ssh_key, verify_sshsig
 from strongroom.protocol.authenticator_messages import Mark
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.facts import Fact, fact
 from strongroom.protocol.instructions import KeyOfPerson, KeysMethod
 from strongroom.protocol.primitives import Domain, digest, fingerprint
 from strongroom.protocol.sign_in_messages import KeySignIn
+from strongroom.protocol.sshsig import PRESENT, VERIFIED, Touch, parse_ssh_key, verify_sshsig
 from strongroom.protocol.subjects import MAX_SUBJECT, is_subject
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
 from strongroom.enclave.runtime.events import Events
-from strongroom.enclave.runtime.ring import SealedState
-from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.runtime.ring import Ring, RingDraft, SealedState
+from strongroom.enclave.runtime.service import Caller, ServiceFacts
 from strongroom.protocol.authenticator_messages import (
     AuthenticatorReply,
     AuthenticatorRequest,
@@ -26,8 +27,10 @@ from strongroom.protocol.authenticator_messages import (
 )
 from strongroom.protocol.errors import Misuse, Number, StrongroomError
 from strongroom.protocol.instructions import parse_instructions, parse_method
+from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.link import Put
 from strongroom.protocol.messages import Prove
+from strongroom.protocol.primitives import Domain, expand_key
 from strongroom.protocol.rules import verify_rules
 from strongroom.protocol.sign_in_messages import SignInReply, SignInRequest
 
@@ -40,21 +43,42 @@ class AuthenticatorService:
 
     requests: Any = AuthenticatorRequest
 
-    def __init__(
-        self, platform: Platform, clock: Clock, cluster_id: bytes, ticket_key: bytes, egress: Egress, commit: Commit
-    ) -> None:
+    def __init__(self, platform: Platform, clock: Clock, ring: Ring, egress: Egress, commit: Commit) -> None:
+        self._ring = ring
         self._clock = clock
         self._commit = commit
         self._egress = egress
-        self._sealer = Sealer(platform, cluster_id, ticket_key)
+        self._sealer = Sealer(platform, ring.cluster_id, self._ticket_key)
         self._judge = Judge(clock, self._sealer)
-        self._sign_ins = SignIns(platform, clock, egress, self._sealer, cluster_id)
+        self._sign_ins = SignIns(platform, clock, egress, self._sealer, ring.cluster_id)
         self._events = Events(clock)
+
+    def _ticket_key(self) -> bytes:
+        """Of the newest epoch: what is sealed lives an hour at most, so a new epoch costs a sign-in and leaves no old
+        key in use."""
+        return expand_key(self._ring.epochs[self._ring.epoch], Domain.TICKET)
 
     async def start(self, state: SealedState) -> None:
         """An Authenticator keeps its ring and nothing else."""
-        if state.puts:
-            await self._commit(state.puts, 0, [])
+        if state.draft is not None:
+            await self.keep(state.draft, state.life)
+
+    async def survey(self, found: bytes) -> tuple[int, bytes]:
+        return 0, b""
+
+    async def keep(self, draft: RingDraft | None, life: Sequence[LifeLeaf]) -> None:
+        """It has no log: what happened to the ring, its operator reads."""
+        if draft is not None:
+            await self._commit([draft.put], 0, [])
+            self._ring.adopt(draft)
+        for leaf in life:
+            print(f"key ring: {leaf.event} {leaf.number} {leaf.text}".rstrip(), file=sys.stderr, flush=True)
+
+    def rotated(self) -> None:
+        """Nothing that it seals outlives an hour."""
+
+    def facts(self) -> ServiceFacts:
+        return ServiceFacts()
 
     def checkpoint(self) -> bytes:
         """It has no log either."""

@@ -11,6 +11,7 @@ Each = salt (32) ‖ AES-256-GCM of its contents. Attacks stopped here:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
@@ -55,7 +56,9 @@ T = TypeVar("T", bound=Message)
 class Sealer:
     """Seals what this Authenticator's cluster hands out and wants back."""
 
-    def __init__(self, platform: Platform, cluster_id: bytes, ticket_key: bytes) -> None:
+    def __init__(self, platform: Platform, cluster_id: bytes, ticket_key: Callable[[], bytes]) -> None:
+        """`ticket_key` gives that of the ring's newest epoch: all instances of a cluster have the ring, so each knows
+        what another one has sealed."""
         self._platform = platform
         self._cluster_id = cluster_id
         self._ticket_key = ticket_key
@@ -150,4 +153,4 @@ class Sealer:
         return contents
 
     def _key(self, domain: Domain, salt: bytes) -> bytes:
-        return derive_key(self._ticket_key, domain, self._cluster_id, salt=salt)
+        return derive_key(self._ticket_key(), domain, self._cluster_id, salt=salt)

@@ -14,7 +14,7 @@ from strongroom.attestation.candidates import Candidate, verify_joining_peer
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.identity import Identity, peer_platforms
-from strongroom.enclave.runtime.service import Caller, Service
+from strongroom.enclave.runtime.service import Caller, Served
 from strongroom.enclave.runtime.sessions import Session, Sessions
 from strongroom.protocol.cluster_messages import ClusterRequest
 from strongroom.protocol.codec import Message, decode, encode
@@ -38,7 +38,7 @@ class Door:
     """Serves one role's `service` to clients that came through the attested handshake."""
 
     def __init__(
-        self, platform: Platform, clock: Clock, identity: Identity, service: Service, cluster: Desk | None = None
+        self, platform: Platform, clock: Clock, identity: Identity, service: Served, cluster: Desk | None = None
     ) -> None:
         """`cluster` answers what is asked about the cluster itself; None where the service does."""
         self._platform = platform

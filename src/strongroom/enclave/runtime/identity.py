@@ -156,9 +156,7 @@ class Identity:
     def _verify_own(self, evidence: bytes, now: int) -> AnyReport:
         platforms, roots = (self._platform.kind,), self._platform.roots
         if self._credentials.stage == "member":
-            return verify_genuine(
-                evidence, role=self.role, platforms=platforms, insecure_roots=roots, now=now
-            ).report
+            return verify_genuine(evidence, role=self.role, platforms=platforms, insecure_roots=roots, now=now).report
         return verify_candidate(
             evidence,
             role=self.role,

@@ -61,7 +61,7 @@ class Handler(Protocol):
     """What stands behind the link: the door."""
 
     async def handle(self, operation: Operation, body: bytes) -> bytes:
-        """Answer one call of the host (START, SERVE, STATUS, EVIDENCE, SESSION, FRAME, CHECKPOINT). Raises `StrongroomError`."""
+        """Answer one call of the host. Raises `StrongroomError`."""
 
 
 class HostLink(asyncio.Protocol):

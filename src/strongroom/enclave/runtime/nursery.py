@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn
 
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
@@ -16,7 +16,7 @@ from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import Ring, SealedState
 from strongroom.enclave.runtime.sealed_ring import InstanceKey
 from strongroom.enclave.runtime.service import Caller
-from strongroom.enclave.runtime.standing import blank_status
+from strongroom.enclave.runtime.status import blank_status
 from strongroom.protocol.cluster_messages import AskStatus, NurseryRequest, StatusIs
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
@@ -45,6 +45,9 @@ class Opened(NamedTuple):
 
     ring: Ring
     state: SealedState
+    """Without a draft: the ring as it was found, or one that was never written."""
+    rewrap: bool = False
+    """It has to be sealed anew for this machine and program."""
 
 
 class Hopes:
@@ -54,7 +57,9 @@ class Hopes:
     release: Final = 0
     releases: Final = b""
 
-    def __init__(self, stage: Stage, cluster_id: bytes, genesis: bytes, attempt: Attempt | None, recoveries: int) -> None:
+    def __init__(
+        self, stage: Stage, cluster_id: bytes, genesis: bytes, attempt: Attempt | None, recoveries: int
+    ) -> None:
         """`cluster_id` is zeros while founding, and `genesis` empty where the statement is not known."""
         self.stage: Final[Stage] = stage
         self.cluster_id: Final = cluster_id
@@ -67,24 +72,8 @@ class Hopes:
         return b""
 
 
-class Nursery(Protocol):
-    """A service for the door until there is a ring."""
-
-    requests: Any
-    hopes: Hopes
-
-    async def opened(self, identity: Identity) -> Opened:
-        """Returns when there is a ring, however long that takes. Raises `StrongroomError` when there never will be."""
-
-    def status(self) -> Status:
-        """How it stands."""
-
-    async def handle(self, caller: Caller, request: Any) -> Message:
-        """Answer one request. Raises `StrongroomError`."""
-
-
 class Waiting:
-    """What all nurseries have in common."""
+    """A service for the door until there is a ring. Stages build on this."""
 
     requests: Any = NurseryRequest
 
@@ -93,18 +82,25 @@ class Waiting:
         self.hopes = hopes
         self._ring: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
 
+    async def begin(self, identity: Identity) -> None:
+        """Within START, when the door is open. Raises `StrongroomError` when there is no hope."""
+
     async def opened(self, identity: Identity) -> Opened:
+        """Within SERVE: returns when there is a ring, however long that takes. Raises `StrongroomError` when there
+        never will be."""
         return await asyncio.shield(self._ring)
 
     def status(self) -> Status:
+        """How it stands."""
         return blank_status(self.place, self.hopes)
 
     async def handle(self, caller: Caller, request: Any) -> Message:
+        """Answer one request. Raises `StrongroomError`."""
         if isinstance(request, AskStatus):
             return StatusIs(status=encode_status(self.status()))
         return self.not_now()
 
-    def checkpoint(self) -> NoReturn:
+    def checkpoint(self) -> bytes:
         raise Misuse(Number.NOT_NOW)
 
     def not_now(self) -> NoReturn:

@@ -83,7 +83,8 @@ class SealedState:
     def kept(self) -> bytes:
         """The row as it is from now on."""
         row = self.found if self.draft is None else self.draft.row
-        assert row is not None
+        if row is None:
+            raise Misuse(Number.NOT_NOW, "the ring is not sealed yet")
         return row
 
 

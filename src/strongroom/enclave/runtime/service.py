@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from strongroom.attestation.appraisal import Genuine
@@ -37,11 +37,21 @@ class ServiceFacts:
     """Rows looked at since the current epoch began; 0 when there is nothing to do."""
 
 
-class Service(Protocol):
-    """One role's operations."""
+class Served(Protocol):
+    """What a door needs of what stands behind it."""
 
     requests: Any
     """Type (a union of messages) of what it accepts, `Prove` included."""
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint of this role's log, for anybody. Raises `Misuse` UNSUPPORTED without a log."""
+
+    async def handle(self, caller: Caller, request: Any) -> Message:
+        """Answer one request. Raises `StrongroomError`; the door turns it into an `Error` message."""
+
+
+class Service(Served, Protocol):
+    """One role's operations."""
 
     async def start(self, state: SealedState) -> None:
         """Before anything is handled, once: write what opening the ring needs written, and be ready. Raises
@@ -60,9 +70,3 @@ class Service(Protocol):
 
     def facts(self) -> ServiceFacts:
         """For the status."""
-
-    def checkpoint(self) -> bytes:
-        """The newest signed checkpoint of this role's log, for anybody. Raises `Misuse` UNSUPPORTED without a log."""
-
-    async def handle(self, caller: Caller, request: Any) -> Message:
-        """Answer one request. Raises `StrongroomError`; the door turns it into an `Error` message."""

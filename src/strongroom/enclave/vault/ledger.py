@@ -25,7 +25,7 @@ from msgspec import Meta
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.link import HostLink
-from strongroom.enclave.runtime.ring import SealedState
+from strongroom.enclave.runtime.ring import Ring, RingDraft, SealedState
 from strongroom.enclave.vault.buckets import Draft, Index, find
 from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.records import LogEntry, parse_payload
@@ -35,6 +35,7 @@ from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Bytes32, Count, UnixTime
 from strongroom.protocol.index import ABSENT, HEAD_KEY, Listing, bucket_key, bucket_of, row_digest
+from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.tlog import Frontier, leaf_hash
 
@@ -66,6 +67,8 @@ class _Candidate:
     """A commit under way, or of which it is not known whether it was made."""
 
     draft: Draft
+    ring: RingDraft | None
+    """Written with it."""
     frontier: Frontier
     head: Row
     touched: frozenset[bytes]
@@ -82,10 +85,12 @@ class Ledger:
         clock: Clock,
         sealer: RowSealer,
         link: HostLink,
+        ring: Ring,
         log: Log,
         witnessing: Witnessing,
     ) -> None:
         self._witnessing = witnessing
+        self._open_ring = ring
         self._clock = clock
         self._sealer = sealer
         self.log: Final = log
@@ -112,9 +117,9 @@ class Ledger:
         row = (await self._link.read([HEAD_KEY]))[0]
         if state.found is not None:
             await self._take_up(row, state.found)
+            self._ring = row_digest(state.found)
         elif row is not None:
             raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
-        self._ring = row_digest(state.kept)
 
     async def begin(self, state: SealedState) -> None:
         """Write the first commit of this run, and with it what the ring needs written.
@@ -122,7 +127,7 @@ class Ledger:
         Raises `Untrusted` ROLLED_BACK when the log is not the head's, and as `commit`.
         """
         try:
-            await self._commit([], [], state.puts, frozenset(), unticketed=0, starts=True)
+            await self._commit([], [], frozenset(), unticketed=0, ring=state.draft, life=state.life, starts=True)
         except Misuse as error:
             if error.number is Number.CONFLICT:
                 raise Untrusted(Number.ROLLED_BACK, "the log has another length than its head says") from None
@@ -148,6 +153,11 @@ class Ledger:
             if count > 8 * READ_AT_ONCE and (at // READ_AT_ONCE) % 16 == 15:
                 print(f"index: read {len(rows):,} of {count:,} buckets", file=sys.stderr, flush=True)
         return rows
+
+    @property
+    def listings(self) -> int:
+        """Rows that the index lists."""
+        return self._index.listings
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -253,16 +263,21 @@ class Ledger:
         Raises `Unavailable` STORE_UNAVAILABLE (whether it was made is unknown, and found out before anything else is
         read or written), STORE_FULL, or `Untrusted` when the database is not in the state that this Vault left it in.
         """
-        await self._commit(puts, entries, (), critical, unticketed=unticketed, starts=False)
+        await self._commit(puts, entries, critical, unticketed=unticketed, starts=False)
+
+    async def keep(self, ring: RingDraft | None, life: Sequence[LifeLeaf]) -> None:
+        """Write a changed ring, and what happened to it. Raises as `commit`."""
+        await self._commit([], [], frozenset(), unticketed=0, ring=ring, life=life, starts=False)
 
     async def _commit(
         self,
         puts: Sequence[Put],
         entries: Sequence[LogEntry],
-        unlisted: Sequence[Put],
         critical: frozenset[bytes],
         *,
         unticketed: int,
+        ring: RingDraft | None = None,
+        life: Sequence[LifeLeaf] = (),
         starts: bool,
     ) -> None:
         async with self._one_commit:
@@ -271,12 +286,14 @@ class Ledger:
             draft = await self._draft([*(put.key for put in puts), *(entry.handle for entry in entries)])
             for put in puts:
                 draft.put(put.key, put.version, row_digest(put.sealed))
-            leaves = self.log.entries(draft, entries)
+            leaves = [*self.log.entries(draft, entries), *map(encode, life)]
             buckets, root = draft.finish()
-            ring = self._ring
-            leaves.append(self.log.commit(draft, root, ring, len(puts), unticketed=unticketed, starts=starts))
-            written = [*puts, *buckets, *unlisted]
-            await self._write(written, self._candidate(draft, root, leaves, written, critical), leaves)
+            sealed = self._ring if ring is None else row_digest(ring.row)
+            facts = self._open_ring.facts if ring is None else ring.facts
+            leaves.append(self.log.commit(draft, root, sealed, facts, len(puts), unticketed=unticketed, starts=starts))
+            written = [*puts, *buckets] if ring is None else [*puts, *buckets, ring.put]
+            candidate = self._candidate(draft, ring, sealed, root, leaves, written, critical)
+            await self._write(written, candidate, leaves)
 
     async def _draft(self, keys: Sequence[bytes]) -> Draft:
         draft = self._index.draft()
@@ -288,7 +305,14 @@ class Ledger:
         return draft
 
     def _candidate(
-        self, draft: Draft, root: bytes, leaves: Sequence[bytes], puts: Sequence[Put], critical: frozenset[bytes]
+        self,
+        draft: Draft,
+        ring: RingDraft | None,
+        sealed: bytes,
+        root: bytes,
+        leaves: Sequence[bytes],
+        puts: Sequence[Put],
+        critical: frozenset[bytes],
     ) -> _Candidate:
         frontier = self.log.frontier.copy()
         for leaf in leaves:
@@ -300,12 +324,12 @@ class Ledger:
             buckets=draft.buckets,
             listings=draft.listings,
             index_root=root,
-            ring=self._ring,
+            ring=sealed,
             clock_floor=self._clock.floor,
         )
         version = 1 if self._head is None else self._head.version + 1
         row = Row(version, self._sealer.seal(HEAD_KEY, version, encode(head)))
-        return _Candidate(draft, frontier, row, frozenset(put.key for put in puts), critical)
+        return _Candidate(draft, ring, frontier, row, frozenset(put.key for put in puts), critical)
 
     async def _write(self, puts: list[Put], candidate: _Candidate, leaves: Sequence[bytes]) -> None:
         head = candidate.head
@@ -331,6 +355,9 @@ class Ledger:
         candidate.draft.adopt()
         self.log.frontier = candidate.frontier
         self._head = candidate.head
+        if candidate.ring is not None:
+            self._open_ring.adopt(candidate.ring)
+            self._ring = row_digest(candidate.ring.row)
         self._candidates = []
         self._in_doubt = False
         self._witnessing.committed(self.log.size, candidate.critical)

@@ -12,7 +12,7 @@ from typing import Final
 
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
-from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.runtime.ring import Ring, RingFacts
 from strongroom.enclave.vault.buckets import Draft
 from strongroom.enclave.vault.records import LogEntry, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
@@ -35,7 +35,7 @@ class Log:
         self._platform = platform
         self._clock = clock
         self._sealer = sealer
-        self.verifier: Final = log_verifier(ring.cluster_id, ring.log_key.public)
+        self.verifier: Final = log_verifier(ring.cluster_id, ring.log_key.public, ring.generation)
         self._log_key = ring.log_key
         self._owner: Final = platform.random(16)
         self._signed: SignedCheckpoint | None = None
@@ -79,13 +79,15 @@ class Log:
         )
         return encode(EntryLeaf(commitment=commitment(opened), sealed=self._sealer.seal(_KEY, index, opened)))
 
-    def commit(self, draft: Draft, root: bytes, ring: bytes, changes: int, *, unticketed: int, starts: bool) -> bytes:
+    def commit(
+        self, draft: Draft, root: bytes, ring: bytes, facts: RingFacts, changes: int, *, unticketed: int, starts: bool
+    ) -> bytes:
         """The leaf that ends a commit after which the index has this root."""
         return encode(
             CommitLeaf(
                 version=1,
                 shard=0,
-                generation=0,
+                generation=facts.generation,
                 owner=self._owner,
                 start=starts,
                 nonce=self._platform.random(16),
@@ -94,8 +96,8 @@ class Log:
                 index_root=root,
                 buckets=draft.buckets,
                 ring=ring,
-                release=0,
-                recoveries=0,
+                release=facts.release,
+                recoveries=facts.recoveries,
                 unticketed=unticketed,
                 changes=changes,
             )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault.cases import Asker
 from strongroom.enclave.vault.gate import Entry, Gate, until_settled
@@ -36,10 +37,10 @@ class Revision:
     """Operations that change existing records."""
 
     def __init__(
-        self, clock: Clock, epoch: int, shelf: Shelf, writer: Writer, gate: Gate, intake: Intake, quotas: Quotas
+        self, clock: Clock, ring: Ring, shelf: Shelf, writer: Writer, gate: Gate, intake: Intake, quotas: Quotas
     ) -> None:
         self._clock = clock
-        self._epoch = epoch
+        self._ring = ring
         self._shelf = shelf
         self._writer = writer
         self._gate = gate
@@ -106,7 +107,7 @@ class Revision:
             return await self._replace(entry, record, last)
 
     async def delete(self, caller: Caller, request: Delete) -> Deleted:
-        return Deleted(version=await until_settled(lambda: self._delete(caller, request)), epoch=self._epoch)
+        return Deleted(version=await until_settled(lambda: self._delete(caller, request)), epoch=self._ring.epoch)
 
     async def _delete(self, caller: Caller, request: Delete) -> int:
         handle = self._shelf.handle(request.address)

@@ -8,9 +8,10 @@ are any, have seen what a rollback would undo of that: a no as well, since it co
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from strongroom.enclave.runtime.ring import SealedState
-from strongroom.enclave.runtime.service import Caller
+from strongroom.enclave.runtime.ring import RingDraft, SealedState
+from strongroom.enclave.runtime.service import Caller, ServiceFacts
 from strongroom.enclave.vault.approvals import Approvals
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.ledger import Ledger
@@ -21,6 +22,7 @@ from strongroom.enclave.vault.trails import Trails
 from strongroom.enclave.vault.witnessing import Witnessing
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.log_messages import Freshen, Logged, Trail
 from strongroom.protocol.vault_messages import (
     Approve,
@@ -76,6 +78,23 @@ class VaultService:
                 await self._witnessing.know(self._ledger.log.checkpoint)
         await self._ledger.begin(state)
         await self._witnessing.start(lambda: self._ledger.log.checkpoint, lambda: self._ledger.commit([], []))
+
+    async def survey(self, found: bytes) -> tuple[int, bytes]:
+        await self._ledger.take_up(SealedState(found, None))
+        checkpoint = self._ledger.log.checkpoint.checkpoint
+        return checkpoint.size, checkpoint.root
+
+    async def keep(self, draft: RingDraft | None, life: Sequence[LifeLeaf]) -> None:
+        with self._witnessing.resting() as rest:
+            await self._ledger.keep(draft, life)
+            self._witnessing.rest_on_size(self._ledger.log.size)
+            await self._witnessing.settle(rest)
+
+    def rotated(self) -> None:
+        """Old rows are sealed anew in the background."""
+
+    def facts(self) -> ServiceFacts:
+        return ServiceFacts(self._ledger.log.size, self._witnessing.time or 0, self._ledger.listings, 0)
 
     def checkpoint(self) -> bytes:
         return self._trails.shown

@@ -96,7 +96,7 @@ async def serve(
     stop = stop_signals()
     raise_file_limit()
     async with _opened(role, data, database) as (store, new):
-        start = msgspec.structs.replace(start, genesis=new)
+        start = msgspec.structs.replace(start, mode="develop") if new and start.mode == "open" else start
         carried = None if witnesses is None else witnesses(store)
         origin: AbstractAsyncContextManager[Enclave | None]
         if hardware is None:

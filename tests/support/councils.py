@@ -1,0 +1,17 @@
+"""Councils for tests that are not about them."""
+
+from typing import Any
+
+from strongroom.protocol.evidence import Council
+
+
+def council(**fields: Any) -> Council:
+    values: dict[str, Any] = {
+        "recovery_key": bytes(1216),
+        "custodians": [],
+        "threshold": 0,
+        "approvers": [],
+        "approvals": 0,
+        "release_delay": 0,
+    }
+    return Council(**values | fields)
