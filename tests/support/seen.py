@@ -77,7 +77,7 @@ def genuine(kind, role="vault", **changes):
     """Evidence of a cluster of this role, with fields of its report changed."""
     _, claims, genesis = parse_evidence(cluster(role).evidence())
     report = replace(REPORTS[kind], **changes)
-    return Genuine(bytes(32), kind, role, claims, genesis, report)
+    return Genuine(bytes(32), kind, role, claims, genesis, report, b"")
 
 
 def intel(**changes):

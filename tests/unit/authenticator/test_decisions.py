@@ -49,6 +49,7 @@ def peer(role="vault") -> Any:
             registers=(), report_data=b"", root=bytes(32), proven_at=0, valid_until=0,
             pcrs={}, module_id="", signed_at=0,
         ),
+        releases=b"",
     )  # fmt: skip
 
 

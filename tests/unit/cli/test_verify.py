@@ -120,7 +120,7 @@ def test_genuine_evidence_by_a_policy_that_names_it_is_accepted():
         found = look(one.evidence(), None, policy, None, NOW)
         assert found.refusal is None
         assert found.steps[-4:] == explain_acceptance(
-            Appraisal(verify_any_cluster(one.evidence(), one.role, NOW), False)
+            Appraisal(verify_any_cluster(one.evidence(), one.role, NOW), "measurement")
         )
     other = look(vault.evidence(), "authenticator", policy, None, NOW)
     assert other.refusal is not None
