@@ -23,13 +23,14 @@ from typing import Any, Final, TypeVar
 from strongroom.attestation.appraisal import Appraisal, appraise
 from strongroom.attestation.floors import EvaluationFloors
 from strongroom.attestation.policy import RolePolicy
+from strongroom.attestation.reports import AnyReport
 from strongroom.client.errors import Unanswered, Unreachable
 from strongroom.client.freshness import WRITES, Watch, WatchedLog
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted, from_number
-from strongroom.protocol.evidence import Role
+from strongroom.protocol.evidence import Claims, Role
 from strongroom.protocol.limits import MAX_MESSAGE, MAX_SESSION_LIFE
 from strongroom.protocol.messages import Error, Prove, Proved
 from strongroom.protocol.primitives import Domain, SigningKey
@@ -76,12 +77,24 @@ class Window:
             self._moved.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Accepted evidence, and what a session needs of it."""
+
+    evidence: bytes
+    digest: bytes
+    claims: Claims
+    report: AnyReport
+    appraisal: Appraisal | None
+    """Of a member of a cluster."""
+
+
 @dataclass(slots=True)
 class Session:
     """A proved session."""
 
     channel: Channel
-    appraisal: Appraisal
+    shown: Shown
     until: float
     log: WatchedLog | None = None
     """Of a Vault."""
@@ -107,6 +120,7 @@ class AttestedServer:
         watch: Watch | None = None,
     ) -> None:
         self._role: Role = role
+        self._replies = _REPLIES[role]
         self._policy = policy
         self._key = binding_key
         self._now = now
@@ -122,11 +136,15 @@ class AttestedServer:
 
     async def verify(self) -> Appraisal:
         """Fetch evidence and appraise it; no session is opened. Raises `Untrusted` EVIDENCE with the reason."""
-        return self._appraise(await self.evidence())
+        return _appraisal(self._accept(await self.evidence()))
 
     async def appraisal(self) -> Appraisal:
         """What the current session rests on; opens one if there is none."""
-        return (await self._persist(self._current)).appraisal
+        return _appraisal(await self.shown())
+
+    async def shown(self) -> Shown:
+        """The same, for an enclave at any stage."""
+        return (await self._persist(self._current)).shown
 
     async def ask(self, request: Message, kind: type[T]) -> T:
         """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`:
@@ -213,12 +231,12 @@ class AttestedServer:
 
     async def _open(self) -> Session:
         evidence = await self._fetch_evidence()
-        appraisal = self._appraise(evidence)
+        shown = self._accept(evidence)
         opened_at = self._now()
         handshake = ClientHandshake(
             self._role,
-            appraisal.genuine.evidence_digest,
-            appraisal.genuine.claims.kem_key,
+            shown.digest,
+            shown.claims.kem_key,
             self._key.public,
             seed=secrets.token_bytes(32),
             kem_seed=secrets.token_bytes(32),
@@ -228,18 +246,18 @@ class AttestedServer:
             channel = handshake.finish(answer)
         except (Misuse, Untrusted):
             raise Untrusted(Number.INTEGRITY, "the answer to the hello is not from the attested enclave") from None
-        until = min(appraisal.genuine.claims.expires_at, opened_at + MAX_SESSION_LIFE) - MARGIN
-        session = Session(channel, appraisal, until)
+        until = min(shown.claims.expires_at, opened_at + MAX_SESSION_LIFE) - MARGIN
+        session = Session(channel, shown, until)
         proof = Prove(signature=self._key.sign(Domain.PROOF, channel.transcript), evidence=None)
         reply = await self._round_trip(session, encode(proof))
         if isinstance(reply, Error):
             raise from_number(reply.number)
         if not isinstance(reply, Proved):
             raise Untrusted(Number.INTEGRITY, "the enclave did not take the proof")
-        self._floors.note(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
+        self._floors.note(shown.report, shown.claims.cluster_id)
         if self._watch is not None:
             session.log = await self._watch.begin(
-                evidence, appraisal.genuine, lambda request: self._round_trip(session, encode(request))
+                evidence, _appraisal(shown).genuine, lambda request: self._round_trip(session, encode(request))
             )
         return session
 
@@ -249,12 +267,13 @@ class AttestedServer:
         except Untrusted as error:
             raise Untrusted(Number.EVIDENCE, error.reason) from None
 
-    def _appraise(self, evidence: bytes) -> Appraisal:
+    def _accept(self, evidence: bytes) -> Shown:
         appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
-        self._floors.verify(appraisal.genuine.report, appraisal.genuine.claims.cluster_id)
+        genuine = appraisal.genuine
+        self._floors.verify(genuine.report, genuine.claims.cluster_id)
         if self._watch is not None:
-            self._watch.accept(appraisal.genuine.genesis)
-        return appraisal
+            self._watch.accept(genuine.genesis)
+        return Shown(evidence, genuine.evidence_digest, genuine.claims, genuine.report, appraisal)
 
     async def _round_trip(self, session: Session, message: bytes) -> Message:
         async with self._places, session.window.turn():
@@ -269,12 +288,18 @@ class AttestedServer:
         if replies_to != counter:
             raise Untrusted(Number.INTEGRITY, "the network gave the answer to another request")
         try:
-            found: Message = decode(reply, _REPLIES[self._role], limit=MAX_MESSAGE)
+            found: Message = decode(reply, self._replies, limit=MAX_MESSAGE)
         except Misuse as error:
             if error.number is Number.TOO_LARGE:
                 raise
             raise Misuse(Number.UNSUPPORTED, "the enclave's answer is none that this version knows") from None
         return found
+
+
+def _appraisal(shown: Shown) -> Appraisal:
+    if shown.appraisal is None:
+        raise Untrusted(Number.EVIDENCE, f"this enclave is no member of a cluster, it is {shown.claims.stage}")
+    return shown.appraisal
 
 
 async def fetch_evidence(url: str) -> bytes:

@@ -1,0 +1,106 @@
+"""Sessions about a cluster itself: with a member, or with an enclave that founds, joins or recovers.
+
+What is said in them rests on signatures, on the owner's key and on what the enclave is, so each is appraised first:
+a member by `appraise`, any other by `appraise_candidate`.
+
+    async with cluster_session(url, role="vault", policy=trust.vault) as session:
+        status = await session.ask(AskStatus(), StatusIs)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from strongroom.attestation.candidates import appraise_candidate
+from strongroom.attestation.policy import RolePolicy, TrustPolicy
+from strongroom.client.session import AttestedServer, Shown
+from strongroom.protocol.cluster_messages import ClusterReply
+from strongroom.protocol.codec import Message
+from strongroom.protocol.evidence import Claims, Role, Stage
+from strongroom.protocol.primitives import SigningKey
+
+T = TypeVar("T", bound=Message)
+
+
+def role_policy(trust: TrustPolicy, role: Role) -> RolePolicy:
+    """What a trust policy says of a role."""
+    return trust.vault if role == "vault" else trust.authenticator
+
+
+class ClusterSession:
+    """An open session with one enclave, as it was appraised."""
+
+    def __init__(self, server: _ClusterServer, shown: Shown) -> None:
+        self._server = server
+        self.shown = shown
+
+    @property
+    def evidence(self) -> bytes:
+        """As the session was opened with."""
+        return self.shown.evidence
+
+    @property
+    def claims(self) -> Claims:
+        return self.shown.claims
+
+    async def ask(self, request: Message, kind: type[T]) -> T:
+        """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`."""
+        return await self._server.ask(request, kind)
+
+
+@asynccontextmanager
+async def cluster_session(
+    url: str,
+    *,
+    role: Role,
+    policy: RolePolicy,
+    stage: Stage = "member",
+    key: SigningKey | None = None,
+    releases: bytes = b"",
+    now: Callable[[], float] = time.time,
+) -> AsyncIterator[ClusterSession]:
+    """A session with the enclave at `url`, which must be at `stage`.
+
+    `key` is that of the owner for what only the owner may do, by default a fresh one; `releases` an encoded list, for a
+    policy that goes by releases and an enclave that shows none. Raises `Untrusted` with the reason, `Unavailable`.
+    """
+    server = _ClusterServer(url, role=role, policy=policy, stage=stage, key=key, releases=releases, now=now)
+    try:
+        yield ClusterSession(server, await server.shown())
+    finally:
+        await server.aclose()
+
+
+class _ClusterServer(AttestedServer):
+    def __init__(
+        self,
+        url: str,
+        *,
+        role: Role,
+        policy: RolePolicy,
+        stage: Stage,
+        key: SigningKey | None,
+        releases: bytes,
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(url, role=role, policy=policy, binding_key=key or SigningKey.generate(), now=now)
+        self._replies = ClusterReply
+        self._stage: Stage = stage
+        self._releases = releases
+
+    def _accept(self, evidence: bytes) -> Shown:
+        if self._stage == "member":
+            return super()._accept(evidence)
+        candidate = appraise_candidate(
+            evidence,
+            role=self._role,
+            stage=self._stage,
+            policy=self._policy,
+            releases=self._releases,
+            now=int(self._now()),
+        )
+        self._floors.verify(candidate.report, candidate.claims.cluster_id)
+        return Shown(evidence, candidate.evidence_digest, candidate.claims, candidate.report, None)
