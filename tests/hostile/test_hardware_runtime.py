@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.enclave.platform.port import Quoted
 from strongroom.enclave.runtime.identity import RETRY_SECONDS, STALE_MARGIN, peer_platforms
-from strongroom.enclave.runtime.ring import SealedRing
+from strongroom.enclave.runtime.sealed_ring import InstanceWrap, SealedRing
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, Refused, Unavailable
 from strongroom.protocol.evidence import evidence_digest, parse_evidence
@@ -171,9 +171,16 @@ def kept(world) -> SealedRing:
     return decode(world.vault.host.rows[RING_KEY].sealed, SealedRing, limit=MAX_MESSAGE)
 
 
-def put(world, **fields) -> None:
-    row = world.vault.host.rows[RING_KEY]
-    world.vault.host.rows[RING_KEY] = Row(row.version, encode(changed(kept(world), **fields)))
+def sealed_for(world) -> list[str]:
+    return [wrap.instance.label for wrap in kept(world).instances]
+
+
+def put(world, *, label: str | None = None, wrapped: bytes | None = None) -> None:
+    """Bend the one wrap of the ring that is for this machine and program."""
+    row, (wrap,) = world.vault.host.rows[RING_KEY], kept(world).instances
+    instance = wrap.instance if label is None else changed(wrap.instance, label=label)
+    bent = InstanceWrap(instance, wrap.wrapped if wrapped is None else wrapped)
+    world.vault.host.rows[RING_KEY] = Row(row.version, encode(changed(kept(world), instances=[bent])))
 
 
 def without_custodian(world, monkeypatch) -> None:
@@ -182,7 +189,7 @@ def without_custodian(world, monkeypatch) -> None:
 
 async def test_the_row_says_what_sealed_it_and_a_failure_says_what_changed(world, monkeypatch, capsys):
     measurement = world.vault.platform._measurement.hex()
-    assert kept(world).platform_label == f"insecure software, program {measurement}"
+    assert sealed_for(world) == [f"insecure software, program {measurement}"]
     without_custodian(world, monkeypatch)
     monkeypatch.setattr(world.vault.platform, "_measurement", b"\xbb" * 32)
     assert await number_of(world.vault.start()) is Number.INTEGRITY
@@ -194,7 +201,7 @@ async def test_the_row_says_what_sealed_it_and_a_failure_says_what_changed(world
 async def test_a_label_that_the_host_changed_closes_the_wrap(world, monkeypatch, capsys):
     """It reaches the operator's terminal, so it must not be the host's word, nor move the cursor."""
     without_custodian(world, monkeypatch)
-    put(world, platform_label="\x1b[2Jall is well")
+    put(world, label="\x1b[2Jall is well")
     assert await number_of(world.vault.start()) is Number.INTEGRITY
     assert "\x1b" not in capsys.readouterr().err
 
@@ -206,7 +213,7 @@ async def test_a_ring_sealed_under_another_label_is_sealed_anew_at_start(world, 
     # Sealed under the label of before, by the same key.
     before = world.vault.host.rows[RING_KEY].version
     await world.vault.start()
-    assert kept(world).platform_label == "microcode 2"
+    assert sealed_for(world) == ["microcode 2"]
     assert world.vault.host.rows[RING_KEY].version == before + 1
     assert "sealed anew" in capsys.readouterr().err
     without_custodian(world, monkeypatch)
@@ -215,9 +222,11 @@ async def test_a_ring_sealed_under_another_label_is_sealed_anew_at_start(world, 
 
 
 async def test_a_platform_without_sealing_relies_on_custodians_alone(world, monkeypatch):
+    world.vault.host.rows.clear()
+    world.vault.host.log.clear()
     monkeypatch.setattr(world.vault.platform, "sealing_key", lambda: None)
     await world.vault.start()
-    assert (kept(world).platform_label, kept(world).platform_wrap) == ("", b"")
+    assert kept(world).instances == []
     await world.vault.start()
     without_custodian(world, monkeypatch)
     assert await number_of(world.vault.start()) is Number.INTEGRITY
@@ -226,7 +235,7 @@ async def test_a_platform_without_sealing_relies_on_custodians_alone(world, monk
 async def test_an_empty_wrap_opens_nothing(world, monkeypatch):
     without_custodian(world, monkeypatch)
     for wrap in (b"", bytes(16), bytes(48)):
-        put(world, platform_wrap=wrap)
+        put(world, wrapped=wrap)
         assert await number_of(world.vault.start()) is Number.INTEGRITY
 
 

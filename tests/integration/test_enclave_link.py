@@ -25,8 +25,8 @@ from strongroom.host.supervisor.link import EnclaveLink
 from strongroom.host.supervisor.serve import Hardware, serve
 from strongroom.protocol.errors import Number, Unavailable
 from strongroom.protocol.link import MAX_BODY, Frame, Operation, Splitter, pack
+from tests.support import starting
 from tests.support.command import environment
-from tests.support.starting import start
 
 KEY = bytes(32)
 
@@ -187,7 +187,7 @@ class Serving:
                 data=data,
                 host="127.0.0.1",
                 port=0,
-                start=start(mode="open"),
+                start=starting.start(mode="open"),
                 on_ready=self.ready.set_result,
                 hardware=Hardware(listening=self.listening, egress=None, collateral=Collateral()),
             )

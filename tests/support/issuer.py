@@ -11,9 +11,9 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -25,13 +25,14 @@ from strongroom.enclave.authenticator.service import AuthenticatorService
 from strongroom.enclave.authenticator.tickets import Sealer
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.egress import Egress
+from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Method, bound_nonce, method_digest
 from strongroom.protocol.link import Put
-from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.primitives import Domain, SigningKey, expand_key
 from strongroom.protocol.sign_in_messages import Begin, Redeem, SignedIn
 from tests.support.world import Platform
 
@@ -165,6 +166,14 @@ async def no_database(puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -
     raise AssertionError("an Authenticator wrote something")
 
 
+class SmallRing:
+    """What an Authenticator's service asks of its ring, of a cluster whose id tests know beforehand."""
+
+    cluster_id = AUTHENTICATOR
+    epoch = 1
+    epochs: Mapping[int, bytes] = {1: b"e" * 32}  # noqa: RUF012
+
+
 class Desk:
     """An Authenticator and one client of it."""
 
@@ -172,9 +181,9 @@ class Desk:
         self.platform = platform
         self.issuer = issuer
         self.clock = Clock(platform)
-        self.ticket_key = b"t" * 32
-        egress = Egress(platform)
-        self.service = AuthenticatorService(platform, self.clock, AUTHENTICATOR, self.ticket_key, egress, no_database)
+        ring = SmallRing()
+        self.ticket_key = expand_key(ring.epochs[ring.epoch], Domain.TICKET)
+        self.service = AuthenticatorService(platform, self.clock, cast("Ring", ring), Egress(platform), no_database)
         self.sealer = Sealer(platform, AUTHENTICATOR, lambda: self.ticket_key)
         self.binding_key = SigningKey.generate().public
         self.salt = b"s" * 32
