@@ -1,7 +1,7 @@
 """Shares of a recovery key: SLIP-39 words, and the signing key that each of them is (`spec/cluster.md`).
 
-https://github.com/satoshilabs/slips/blob/master/slip-0039.md, one group, no passphrase. A share is a random secret of its
-own, so it makes the custodian's signing key, too: who signs has decrypted his share, and has nothing else to lose.
+https://github.com/satoshilabs/slips/blob/master/slip-0039.md, one group, no passphrase. A share is a random secret of
+its own, so it makes the custodian's signing key, too: who signs has decrypted his share, and has nothing else to lose.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """age, version 1 (https://c2sp.org/age): header, hybrid and X25519 recipients, streaming payload.
 
-Here and not from a library, since none for Python knows the hybrid recipient (`mlkem768x25519`). Only the format is
-ours: every primitive is a call of `cryptography`. Bytes in, bytes out, in pieces of any size; at most one chunk of
-64 KiB is held back. Whatever does not verify is `Damaged`, and nothing of a chunk is handed out before its tag held.
+Recipients and what encrypts to them stand in `protocol.age`, since an enclave needs them, too; identities, opening and
+streams stand here. Bytes in, bytes out, in pieces of any size; at most one chunk of 64 KiB is held back. Whatever does
+not verify is `Damaged`, and nothing of a chunk is handed out before its tag held.
 
 age does not say who encrypted: whoever knows a recipient can make a valid file for it. Callers check digests first.
 
@@ -16,52 +16,49 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
+from base64 import b64decode
 from hashlib import shake_256
-from typing import Final, NamedTuple
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hpke import (
-    AEAD,
-    KDF,
-    KEM,
-    MLKEM768X25519PrivateKey,
-    MLKEM768X25519PublicKey,
-    Suite,
-)
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
 from strongroom.client.errors import BadInput
-from strongroom.client.share.bech32 import decode_bech32, encode_bech32
 from strongroom.client.share.errors import Damaged
+from strongroom.protocol import age
+from strongroom.protocol.age import CHUNK, COLUMNS, ENCAPSULATED, FILE_KEY, NONCE, VERSION_LINE, Recipient, Stanza
+from strongroom.protocol.bech32 import decode_bech32, encode_bech32
+from strongroom.protocol.errors import Misuse
 
-CHUNK: Final = 64 * 1024
+__all__ = [
+    "CHUNK",
+    "HEADER",
+    "MAX_HEADER",
+    "NONCE",
+    "TAG",
+    "HybridIdentity",
+    "Identity",
+    "Opener",
+    "Recipient",
+    "Sealer",
+    "X25519Identity",
+    "age_length",
+    "generate_identity",
+    "parse_identity",
+    "parse_recipient",
+]
+
 TAG: Final = 16
 HEADER: Final = 1627
 """Bytes of a header whose only stanza is a hybrid one."""
-NONCE: Final = 16
 MAX_HEADER: Final = 64 * 1024
 
-_VERSION: Final = b"age-encryption.org/v1\n"
-_HYBRID: Final = "mlkem768x25519"
-_X25519: Final = "X25519"
-_HYBRID_INFO: Final = b"age-encryption.org/mlkem768x25519"
-_X25519_INFO: Final = b"age-encryption.org/v1/X25519"
 _HYBRID_IDENTITY: Final = "AGE-SECRET-KEY-PQ-"
 _X25519_IDENTITY: Final = "AGE-SECRET-KEY-"
-_HYBRID_RECIPIENT: Final = "age1pq"
-_X25519_RECIPIENT: Final = "age"
-_ENCAPSULATED: Final = 1120
-_MLKEM_PUBLIC: Final = 1184
-_FILE_KEY: Final = 16
-_WRAPPED: Final = _FILE_KEY + TAG
-_COLUMNS: Final = 64
+_WRAPPED: Final = FILE_KEY + TAG
 
-_HPKE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*")
 _ARGUMENTS: Final = re.compile(rb"-> [\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
@@ -69,36 +66,6 @@ _ARGUMENTS: Final = re.compile(rb"-> [\x21-\x7e]+(?: [\x21-\x7e]+)*")
 def age_length(size: int) -> int:
     """Bytes of the age file that holds `size` bytes, encrypted to one hybrid recipient."""
     return HEADER + NONCE + size + TAG * max(1, -(-size // CHUNK))
-
-
-class Stanza(NamedTuple):
-    """One wrapping of the file key."""
-
-    arguments: tuple[str, ...]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """Whom to encrypt to. `text` is what is passed on: `age1pq1…` or `age1…`."""
-
-    text: str
-    _public: MLKEM768X25519PublicKey | x25519.X25519PublicKey = field(repr=False, compare=False)
-
-    def wrap(self, file_key: bytes) -> Stanza:
-        """A stanza from which only the identity gets the file key."""
-        if isinstance(self._public, MLKEM768X25519PublicKey):
-            sealed = _HPKE.encrypt(file_key, self._public, info=_HYBRID_INFO)
-            return Stanza((_HYBRID, _encode64(sealed[:_ENCAPSULATED])), sealed[_ENCAPSULATED:])
-        ephemeral = x25519.X25519PrivateKey.generate()
-        share = ephemeral.public_key().public_bytes_raw()
-        try:
-            shared = ephemeral.exchange(self._public)
-        except ValueError:
-            raise BadInput("this age recipient is a weak key", "ask for another one") from None
-        key = _derive(shared, share + self._public.public_bytes_raw(), _X25519_INFO)
-        # One message under a key derived from a fresh ephemeral share: the nonce is never used again with it.
-        return Stanza((_X25519, _encode64(share)), ChaCha20Poly1305(key).encrypt(bytes(12), file_key, None))
 
 
 class HybridIdentity:
@@ -112,15 +79,15 @@ class HybridIdentity:
         classical = x25519.X25519PrivateKey.from_private_bytes(expanded[64:])
         self._private = MLKEM768X25519PrivateKey(post_quantum, classical)
         public = post_quantum.public_key().public_bytes_raw() + classical.public_key().public_bytes_raw()
-        self.recipient: Final = Recipient(encode_bech32(_HYBRID_RECIPIENT, public), self._private.public_key())
+        self.recipient: Final = Recipient(encode_bech32(age.HYBRID_RECIPIENT, public), self._private.public_key())
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """The file key, or None if the stanza is for somebody else. Raises `Damaged` for one that is malformed."""
-        if stanza.arguments[0] != _HYBRID:
+        if stanza.arguments[0] != age.HYBRID:
             return None
-        encapsulated = _verified_arguments(stanza, _ENCAPSULATED)
+        encapsulated = _verified_arguments(stanza, ENCAPSULATED)
         try:
-            return _HPKE.decrypt(encapsulated + stanza.body, self._private, info=_HYBRID_INFO)
+            return age.HPKE.decrypt(encapsulated + stanza.body, self._private, info=age.HYBRID_INFO)
         except (InvalidTag, ValueError):
             return None
 
@@ -136,18 +103,18 @@ class X25519Identity:
     def __init__(self, scalar: bytes) -> None:
         self._private = x25519.X25519PrivateKey.from_private_bytes(scalar)
         self._public = self._private.public_key().public_bytes_raw()
-        self.recipient: Final = Recipient(encode_bech32(_X25519_RECIPIENT, self._public), self._private.public_key())
+        self.recipient: Final = Recipient(encode_bech32(age.X25519_RECIPIENT, self._public), self._private.public_key())
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
         """As `HybridIdentity.unwrap`."""
-        if stanza.arguments[0] != _X25519:
+        if stanza.arguments[0] != age.X25519:
             return None
         share = _verified_arguments(stanza, 32)
         try:
             shared = self._private.exchange(x25519.X25519PublicKey.from_public_bytes(share))
         except ValueError:
             raise Damaged("its header holds a weak key share") from None
-        key = _derive(shared, share + self._public, _X25519_INFO)
+        key = age.derive(shared, share + self._public, age.X25519_INFO)
         try:
             return ChaCha20Poly1305(key).decrypt(bytes(12), stanza.body, None)
         except InvalidTag:
@@ -182,16 +149,9 @@ def parse_identity(text: str) -> Identity:
 def parse_recipient(text: str) -> Recipient:
     """The recipient that `text` writes: hybrid or X25519. Raises `BadInput`."""
     try:
-        prefix, key = decode_bech32(text)
-        if text.islower() and prefix == _HYBRID_RECIPIENT and len(key) == _MLKEM_PUBLIC + 32:
-            post_quantum = mlkem.MLKEM768PublicKey.from_public_bytes(key[:_MLKEM_PUBLIC])
-            classical = x25519.X25519PublicKey.from_public_bytes(key[_MLKEM_PUBLIC:])
-            return Recipient(text, MLKEM768X25519PublicKey(post_quantum, classical))
-        if text.islower() and prefix == _X25519_RECIPIENT and len(key) == 32:
-            return Recipient(text, x25519.X25519PublicKey.from_public_bytes(key))
-    except ValueError:
-        pass
-    raise BadInput("this is not an age recipient", "it begins with age1pq1 or age1")
+        return age.parse_recipient(text)
+    except Misuse:
+        raise BadInput("this is not an age recipient", "it begins with age1pq1 or age1") from None
 
 
 class Sealer:
@@ -199,10 +159,10 @@ class Sealer:
     age file."""
 
     def __init__(self, recipient: Recipient) -> None:
-        file_key = secrets.token_bytes(_FILE_KEY)
+        file_key = secrets.token_bytes(FILE_KEY)
         nonce = secrets.token_bytes(NONCE)
         self._payload = _Payload(file_key, nonce)
-        self._ready = _header(file_key, [recipient.wrap(file_key)]) + nonce
+        self._ready = age.write_header(file_key, recipient.wrap(file_key)) + nonce
         self._held = bytearray()
 
     def seal(self, data: bytes) -> bytes:
@@ -286,7 +246,7 @@ class _Payload:
     __slots__ = ("_aead", "counter")
 
     def __init__(self, file_key: bytes, nonce: bytes) -> None:
-        self._aead = ChaCha20Poly1305(_derive(file_key, nonce, b"payload"))
+        self._aead = age.payload_cipher(file_key, nonce)
         self.counter = 0
         """Chunks so far."""
 
@@ -300,7 +260,7 @@ class _Payload:
             raise Damaged(f"chunk {self.counter} does not open") from None
 
     def _nonce(self, *, last: bool) -> bytes:
-        nonce = self.counter.to_bytes(11, "big") + (b"\x01" if last else b"\x00")
+        nonce = age.chunk_nonce(self.counter, last=last)
         self.counter += 1
         return nonce
 
@@ -308,20 +268,9 @@ class _Payload:
 # --- header ---------------------------------------------------------------------------------------------------
 
 
-def _header(file_key: bytes, stanzas: list[Stanza]) -> bytes:
-    lines = [_VERSION]
-    for stanza in stanzas:
-        body = _encode64(stanza.body)
-        lines.append(f"-> {' '.join(stanza.arguments)}\n".encode())
-        # The line that ends a body is shorter than the others, and may be empty.
-        lines += [f"{body[at : at + _COLUMNS]}\n".encode() for at in range(0, len(body) + 1, _COLUMNS)]
-    head = b"".join([*lines, b"---"])
-    return head + b" " + _encode64(_mac(file_key, head)).encode() + b"\n"
-
-
 def _end_of_header(data: bytearray) -> int | None:
     """Bytes up to and with the line of the MAC; None if it is not there yet. Raises `Damaged` for other formats."""
-    if not _VERSION.startswith(bytes(data[: len(_VERSION)])):
+    if not VERSION_LINE.startswith(bytes(data[: len(VERSION_LINE)])):
         raise Damaged("it is not an age file of version 1")
     at = data.find(b"\n--- ", 0, MAX_HEADER)
     end = data.find(b"\n", at + 5, MAX_HEADER) if at >= 0 else -1
@@ -335,7 +284,7 @@ def _open_header(header: bytes, identity: Identity) -> bytes:
         file_key = identity.unwrap(stanza)
         if file_key is None:
             continue
-        if not hmac.compare_digest(_mac(file_key, head), mac):
+        if not hmac.compare_digest(age.header_mac(file_key, head), mac):
             raise Damaged("its header was altered")
         return file_key
     raise Damaged("it is encrypted to another key")
@@ -352,9 +301,9 @@ def _parse_header(header: bytes) -> tuple[list[Stanza], bytes, bytes]:
         body = []
         while lines:
             body.append(lines.pop(0))
-            if len(body[-1]) < _COLUMNS:
+            if len(body[-1]) < COLUMNS:
                 break
-        if not body or len(body[-1]) >= _COLUMNS or any(len(line) > _COLUMNS for line in body):
+        if not body or len(body[-1]) >= COLUMNS or any(len(line) > COLUMNS for line in body):
             raise Damaged("its header has a stanza without an end")
         stanzas.append(Stanza(tuple(first.decode("ascii").split(" ")[1:]), _decode64(b"".join(body))))
     if not stanzas or len(lines) != 1 or not lines[0].startswith(b"--- "):
@@ -375,23 +324,11 @@ def _verified_arguments(stanza: Stanza, size: int) -> bytes:
     return argument
 
 
-def _mac(file_key: bytes, head: bytes) -> bytes:
-    return hmac.digest(_derive(file_key, b"", b"header"), head, "sha256")
-
-
-def _derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), 32, salt or None, info).derive(secret)
-
-
-def _encode64(data: bytes) -> str:
-    return b64encode(data).rstrip(b"=").decode("ascii")
-
-
 def _decode64(text: bytes) -> bytes:
-    """Only what `_encode64` writes. Raises `Damaged`."""
+    """Only what `age.encode64` writes. Raises `Damaged`."""
     if not _BASE64.fullmatch(text) or len(text) % 4 == 1:
         raise Damaged("its header holds what is not base64")
     data = b64decode(text + b"=" * (-len(text) % 4))
-    if _encode64(data).encode() != text:
+    if age.encode64(data).encode() != text:
         raise Damaged("its header holds what is not base64")
     return data
