@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from strongroom.client.errors import BadInput
+from strongroom.client.standings import Standing
 from strongroom.client.state import state_folder
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.limits import MAX_CHECKPOINT
@@ -33,6 +35,8 @@ from strongroom.protocol.notes import Checkpoint, parse_checkpoint
 Say = Callable[[str], None]
 
 _LOCK: Final = ".lock"
+_STANDING: Final = "recoveries {}\ngeneration {}\nrelease {}\n"
+_STANDING_TEXT: Final = re.compile(_STANDING.replace("{}", "([0-9]{1,18})"))
 
 
 class Checkpoints(Protocol):
@@ -51,12 +55,21 @@ class Checkpoints(Protocol):
         """Forget the note of a log, which turned out not to be signed by it, and say so."""
         ...
 
+    def standing(self, cluster: bytes) -> Standing | None:
+        """How a cluster stood when it was last seen; None: it never was."""
+        ...
+
+    def raise_standing(self, cluster: bytes, standing: Standing) -> None:
+        """Keep the higher one of this and what is kept."""
+        ...
+
 
 class MemoryCheckpoints:
     """Kept for as long as the program runs."""
 
     def __init__(self) -> None:
         self._notes: dict[str, bytes] = {}
+        self._standings: dict[bytes, Standing] = {}
 
     def highest(self, origin: str) -> bytes | None:
         return self._notes.get(origin)
@@ -70,6 +83,12 @@ class MemoryCheckpoints:
     def set_aside(self, origin: str) -> None:
         self._notes.pop(origin, None)
 
+    def standing(self, cluster: bytes) -> Standing | None:
+        return self._standings.get(cluster)
+
+    def raise_standing(self, cluster: bytes, standing: Standing) -> None:
+        self._standings[cluster] = max(standing, self._standings.get(cluster, standing))
+
 
 class KeptCheckpoints:
     """Kept in a file for each log, for all programs of this user.
@@ -79,7 +98,7 @@ class KeptCheckpoints:
 
     def __init__(self, folder: Path, say: Say | None = None) -> None:
         self._folder = folder
-        self._say = say or _warn
+        self._say = say or warn
         self._said = False
         self._memory = MemoryCheckpoints()
 
@@ -118,6 +137,36 @@ class KeptCheckpoints:
         except OSError as error:
             self._cannot("read", error)
 
+    def standing(self, cluster: bytes) -> Standing | None:
+        found = None
+        try:
+            found = _read_standing(self._standing_path(cluster))
+        except ValueError:
+            with suppress(OSError), self._locked():
+                self._move_aside(self._standing_path(cluster))
+        except OSError as error:
+            self._cannot("read", error)
+        known = [one for one in (found, self._memory.standing(cluster)) if one is not None]
+        return max(known, default=None)
+
+    def raise_standing(self, cluster: bytes, standing: Standing) -> None:
+        self._memory.raise_standing(cluster, standing)
+        path = self._standing_path(cluster)
+        try:
+            with self._locked():
+                try:
+                    found = _read_standing(path)
+                except ValueError:
+                    self._move_aside(path)
+                    found = None
+                if found is None or found < standing:
+                    self._write(path, _STANDING.format(*standing).encode())
+        except OSError as error:
+            self._cannot("kept", error)
+
+    def _standing_path(self, cluster: bytes) -> Path:
+        return self._folder / f"{cluster.hex()}.standing"
+
     def _read(self, origin: str) -> bytes | None:
         """Raises `Untrusted` for a damaged file."""
         try:
@@ -152,7 +201,7 @@ class KeptCheckpoints:
         except FileNotFoundError:
             return
         self._say(
-            f"{path} is damaged, and was moved to {aside.name}: what it knew of a Vault's log is lost, so that an "
+            f"{path} is damaged, and was moved to {aside.name}: what it knew of a Vault is lost, so that an "
             "older state would not be noticed this time"
         )
 
@@ -189,12 +238,24 @@ class KeptCheckpoints:
 
 def own_checkpoints(say: Say | None = None) -> Checkpoints:
     """Those of this user, for all their programs on this machine; in memory, with a word, where there is no home."""
-    say = say or _warn
+    say = say or warn
     try:
         return KeptCheckpoints(state_folder() / "checkpoints", say)
     except BadInput as error:
         say(f"{error.error}: an older state of the Vault is noticed only for as long as this program runs")
         return MemoryCheckpoints()
+
+
+def _read_standing(path: Path) -> Standing | None:
+    """Raises `ValueError` for a damaged file."""
+    try:
+        text = path.read_text("ascii")
+    except FileNotFoundError:
+        return None
+    found = _STANDING_TEXT.fullmatch(text)
+    if found is None:
+        raise ValueError("not a standing")
+    return Standing(*map(int, found.groups()))
 
 
 def _checkpoint(note: bytes | None) -> Checkpoint | None:
@@ -212,5 +273,6 @@ def _larger(one: bytes | None, other: bytes | None) -> bytes | None:
     return max(one, other, key=lambda note: parse_checkpoint(note).checkpoint.size)
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """As a program tells its user where nobody has said how."""
     warnings.warn(text, RuntimeWarning, stacklevel=2)

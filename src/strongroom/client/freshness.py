@@ -7,7 +7,8 @@ What a host can do with a genuine Vault and its whole database, and what stops i
 2. Run two copies, one for each half of the users: each checkpoint must extend the one that was seen before, by a proof.
    What another program of this user has seen meanwhile counts too: before its checkpoint is replaced, that is proven.
 3. Show a new client, which has seen nothing, an old state: witnesses must have seen it lately, where there are some.
-4. Answer with an old checkpoint later in a session: each reply carries one, none is below the first of the session.
+4. Say that its log began anew after a recovery: the custodians must have signed what was given up, and where.
+5. Answer with an old checkpoint later in a session: each reply carries one, none is below the first of the session.
 
 Without witnesses a client that was never here has nothing to compare with, and a host that shows one client an older
 state for good, with everything that this client saw in it, is not noticed (RULES 23).
@@ -35,9 +36,12 @@ from strongroom.client.attacks import (
     save_attack,
     verify_evidence,
 )
-from strongroom.client.checkpoints import Checkpoints
+from strongroom.client.checkpoints import Checkpoints, warn
 from strongroom.client.errors import Unpinned
+from strongroom.client.generations import explain_loss, verify_new_generation
+from strongroom.client.standings import Standings
 from strongroom.client.transport import Unsealed
+from strongroom.protocol.cluster_messages import AskCharter, CharterIs
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted, from_number
 from strongroom.protocol.evidence import Genesis
@@ -45,7 +49,7 @@ from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.log_messages import Freshen, Freshness, Logged, TrailOf
 from strongroom.protocol.messages import Error
-from strongroom.protocol.notes import SignedCheckpoint, verify_checkpoint
+from strongroom.protocol.notes import SignedCheckpoint, Verifier, verify_checkpoint
 from strongroom.protocol.vault_messages import (
     Approved,
     Asked,
@@ -58,7 +62,7 @@ from strongroom.protocol.vault_messages import (
 
 __all__ = ["SECONDS_UNKEPT", "Watch", "WatchedLog", "explain_attack", "verify_evidence"]
 
-Send = Callable[[Freshen], Awaitable[Message]]
+Send = Callable[[Freshen | AskCharter], Awaitable[Message]]
 
 SECONDS_UNKEPT: Final = 1.0
 """For how long the checkpoint of a mere read may be in memory alone."""
@@ -75,8 +79,19 @@ WRITES: Final = (Stored, Updated, Deleted, Asked, Approved, NamespaceCreated)
 class Watch:
     """What one client remembers of the logs of the Vault at `url`, over all its sessions."""
 
-    def __init__(self, url: str, trust: TrustPolicy, checkpoints: Checkpoints, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        trust: TrustPolicy,
+        checkpoints: Checkpoints,
+        now: Callable[[], float],
+        notice: Callable[[str], None] = warn,
+    ) -> None:
+        """`notice` is told, in words, of what the user should know and need not stop for: that the Vault was recovered,
+        and what was given up."""
         self.url = url
+        self.standings: Final = Standings(checkpoints, notice)
+        self.notice = notice
         self.trust = trust
         self.checkpoints = checkpoints
         self.now = now
@@ -134,7 +149,8 @@ class WatchedLog:
         self._watch = watch
         self._evidence = evidence
         self._send = send
-        self._log = log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key)
+        self._genuine = genuine
+        self._log = log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key, genuine.claims.generation)
         self._first: SignedCheckpoint | None = None
         self._highest: SignedCheckpoint | None = None
         self._last_note: bytes | None = None
@@ -147,6 +163,9 @@ class WatchedLog:
 
     async def begin(self) -> None:
         """Raises as `Watch.begin`."""
+        known = self._watch.standings.known(self._genuine.claims.cluster_id)
+        if known is not None and known.generation < self._genuine.claims.generation:
+            await self._follow(known.generation)
         self._kept = await self._stored()
         own = self._watch.seen(self._log.name)
         for known in {one.checkpoint: one for one in (own, self._kept) if one is not None}.values() or (None,):
@@ -199,6 +218,38 @@ class WatchedLog:
         self._verify_cosigned(answer, shown)
         self._see(shown)
 
+    async def _follow(self, known: int) -> None:
+        """The log has begun anew since what was seen of it, in generation `known`: its custodians must have signed that
+        (RULES 25), and what they did not give up must still be there."""
+        genuine = self._genuine
+        answer = await self._send(AskCharter())
+        if isinstance(answer, Error):
+            raise from_number(answer.number)
+        if not isinstance(answer, CharterIs):
+            raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
+        before = log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key, known)
+        seen = await self._stored_of(before)
+        gaps = verify_new_generation(answer.charter, genuine, known)
+        if seen is None:
+            return
+        # The least that was found: what lies below it was never given up.
+        gap = min(gaps, key=lambda one: one.found_size)
+        if seen.checkpoint.size <= gap.found_size:
+            await self._prove_older(seen)
+        else:
+            self._watch.notice(explain_loss(gap, seen.checkpoint.size))
+
+    async def _prove_older(self, known: SignedCheckpoint) -> None:
+        """As `_prove`, of a checkpoint of an earlier generation: the tree goes on under another name."""
+        answer = await self._send(Freshen(size=known.checkpoint.size))
+        if isinstance(answer, Error):
+            raise from_number(answer.number)
+        if not isinstance(answer, Freshness):
+            raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
+        shown = verify_checkpoint(answer.checkpoint, self._log)
+        if finding := finding_of(known, shown, answer.proof):
+            raise self._attack(finding, known, shown, answer.proof)
+
     def _verify_cosigned(self, answer: Freshness, shown: SignedCheckpoint) -> None:
         """Witnesses have seen the log lately, though not always to its end. Raises `Untrusted` INTEGRITY or CLOCK."""
         cosigned = shown if answer.cosigned is None else verify_checkpoint(answer.cosigned, self._log)
@@ -235,15 +286,19 @@ class WatchedLog:
     # --- keeping ----------------------------------------------------------------------------------------------
 
     async def _stored(self) -> SignedCheckpoint | None:
-        note = await asyncio.to_thread(self._watch.checkpoints.highest, self._log.name)
-        return None if note is None else await self._own(note)
+        return await self._stored_of(self._log)
 
-    async def _own(self, note: bytes) -> SignedCheckpoint | None:
+    async def _stored_of(self, log: Verifier) -> SignedCheckpoint | None:
+        note = await asyncio.to_thread(self._watch.checkpoints.highest, log.name)
+        return None if note is None else await self._own(note, log)
+
+    async def _own(self, note: bytes, log: Verifier | None = None) -> SignedCheckpoint | None:
         """What was kept, if this log signed it."""
+        log = log or self._log
         try:
-            return verify_checkpoint(note, self._log)
+            return verify_checkpoint(note, log)
         except Untrusted:
-            await asyncio.to_thread(self._watch.checkpoints.set_aside, self._log.name)
+            await asyncio.to_thread(self._watch.checkpoints.set_aside, log.name)
             return None
 
     async def _keep(self) -> None:

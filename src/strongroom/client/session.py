@@ -26,8 +26,10 @@ from strongroom.attestation.policy import RolePolicy
 from strongroom.attestation.reports import AnyReport
 from strongroom.client.errors import Unanswered, Unreachable
 from strongroom.client.freshness import WRITES, Watch, WatchedLog
+from strongroom.client.standings import Standings
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
+from strongroom.protocol.cluster_messages import CharterIs
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted, from_number
 from strongroom.protocol.evidence import Claims, Role
@@ -45,7 +47,7 @@ MARGIN: Final = 30
 IN_FLIGHT: Final = CONNECTIONS
 """Counters between the oldest unanswered request of a session and its newest: half a window, see `Window`."""
 
-_REPLIES: Final[dict[Role, Any]] = {"vault": VaultReply, "authenticator": AuthenticatorReply}
+_REPLIES: Final[dict[Role, Any]] = {"vault": VaultReply | CharterIs, "authenticator": AuthenticatorReply}
 _LOST: Final = (Number.UNKNOWN_SESSION, Number.STALE_KEY)
 
 
@@ -118,13 +120,16 @@ class AttestedServer:
         binding_key: SigningKey,
         now: Callable[[], float],
         watch: Watch | None = None,
+        standings: Standings | None = None,
     ) -> None:
+        """`standings` is what is known of the cluster, and is told of what is seen; a `watch` has its own."""
         self._role: Role = role
         self._replies = _REPLIES[role]
         self._policy = policy
         self._key = binding_key
         self._now = now
         self._watch = watch
+        self._standings = standings if watch is None else watch.standings
         self._floors = EvaluationFloors()
         self._transport = Transport(url)
         self._places = asyncio.Semaphore(IN_FLIGHT)
@@ -259,6 +264,9 @@ class AttestedServer:
             session.log = await self._watch.begin(
                 evidence, _appraisal(shown).genuine, lambda request: self._round_trip(session, encode(request))
             )
+        if self._standings is not None:
+            # Now that the log has been shown to go with it.
+            await asyncio.to_thread(self._standings.keep, shown.claims)
         return session
 
     async def _fetch_evidence(self) -> bytes:
@@ -271,6 +279,8 @@ class AttestedServer:
         appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
         genuine = appraisal.genuine
         self._floors.verify(genuine.report, genuine.claims.cluster_id)
+        if self._standings is not None:
+            self._standings.verify(genuine.claims)
         if self._watch is not None:
             self._watch.accept(genuine.genesis)
         return Shown(evidence, genuine.evidence_digest, genuine.claims, genuine.report, appraisal)

@@ -22,7 +22,7 @@ from strongroom.attestation.policy import TrustPolicy
 from strongroom.client import results
 from strongroom.client.access import Access, Answer, Anywhere
 from strongroom.client.addresses import parse_address, verify_name
-from strongroom.client.checkpoints import Checkpoints, own_checkpoints
+from strongroom.client.checkpoints import Checkpoints, own_checkpoints, warn
 from strongroom.client.errors import BadInput
 from strongroom.client.freshness import Watch
 from strongroom.client.lockout import verify_changeable
@@ -98,7 +98,8 @@ class AsyncVault:
     without it, and a provider whose page to sign in is not on its issuer's origin then never is one. `signed_in` is
     told of each new sign-in. `checkpoints` is where the highest checkpoint that was seen of the Vault's log is kept, by
     which an older state of it is noticed; by default a folder of this user's, for all their programs on this machine
-    (`docs/howto/freshness.md`). `now` gives unix seconds.
+    (`docs/howto/freshness.md`). `notice` is told what the user should know and need not stop for, such as that the Vault
+    was recovered by its custodians; a warning by default. `now` gives unix seconds.
 
     All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
     or the network lies (ROLLED_BACK: the Vault shows another history than before), `Refused` for a no, `Misuse` for
@@ -116,13 +117,14 @@ class AsyncVault:
         approve: Approve | None = None,
         signed_in: Callable[[Person], None] = lambda person: None,
         checkpoints: Checkpoints | None = None,
+        notice: Callable[[str], None] = warn,
         now: Callable[[], float] = time.time,
     ) -> None:
         key = binding_key or SigningKey.generate()
-        watch = Watch(url, trust, checkpoints if checkpoints is not None else own_checkpoints(), now)
+        watch = Watch(url, trust, checkpoints if checkpoints is not None else own_checkpoints(), now, notice)
         self._server = AttestedServer(url, role="vault", policy=trust.vault, binding_key=key, now=now, watch=watch)
         self._desk = SignInDesk(
-            trust, key, sign_in=sign_in, issuer=issuer, approve=approve, signed_in=signed_in, now=now
+            trust, key, sign_in=sign_in, issuer=issuer, approve=approve, signed_in=signed_in, now=now, standings=watch.standings
         )
         self._access = Access(self._server, self._desk)
 

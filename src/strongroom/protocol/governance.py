@@ -17,9 +17,26 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Bytes32, Bytes64, Council, Count, Genesis, UnixTime, cluster_id, parse_genesis
-from strongroom.protocol.limits import MAX_COUNCILS, MAX_CUSTODIANS, MAX_GENESIS, MAX_RECOVERIES
+from strongroom.protocol.evidence import (
+    Bytes32,
+    Bytes64,
+    Council,
+    Count,
+    Genesis,
+    PlatformKind,
+    UnixTime,
+    cluster_id,
+    parse_genesis,
+)
+from strongroom.protocol.limits import (
+    MAX_COUNCILS,
+    MAX_CUSTODIANS,
+    MAX_GENESIS,
+    MAX_LISTED_PROGRAMS,
+    MAX_RECOVERIES,
+)
 from strongroom.protocol.primitives import Domain, digest, verify_signature
+from strongroom.protocol.releases import Measurement
 
 
 class Seat(Message):
@@ -73,7 +90,7 @@ class Gap(Message):
     recoveries: Count
     """Of the cluster once it is recovered."""
     generation: Count
-    """Of the log that begins with it."""
+    """Of the log that begins with it: above all that witnesses know."""
     attempt: Bytes32
     """Digest of the attempt's key (`attempt_digest`)."""
     found_size: Count
@@ -97,6 +114,17 @@ class SignedGap(Message):
     """`Domain.GAP` over the statement."""
 
 
+class Named(Message):
+    """A program that the list of releases names, and since when it does without a break: what a delay is counted from."""
+
+    kind: PlatformKind
+    measurement: Measurement
+    at: UnixTime
+    """When the list came that names it first, by the enclave's clock: for people."""
+    witnessed: UnixTime
+    """The same as witnesses vouch for it, when they had seen that list; 0: not yet, or there are no witnesses."""
+
+
 class Charter(Message):
     """All that is public about how a cluster is governed, and bound to its sealed ring."""
 
@@ -106,6 +134,8 @@ class Charter(Message):
     recoveries: Count
     releases: bytes
     """Encoded `SignedReleases`; empty: none yet."""
+    named: Annotated[list[Named], Meta(max_length=MAX_LISTED_PROGRAMS)]
+    """Each program that this list releases, in its order."""
 
 
 MAX_CHARTER: Final = 512 * 1024
@@ -181,18 +211,27 @@ def verify_charter(charter: Charter) -> tuple[Genesis, list[Council]]:
     for serial, signed in enumerate(charter.successions, 1):
         councils.append(verify_succession(cluster, statement, councils[-1], serial, signed))
         statement = signed.statement
-    for generation, gap in enumerate(charter.gaps, 1):
-        verify_gap(cluster, councils, generation, gap)
+    generation = 0
+    for signed_gap in charter.gaps:
+        generation = verify_gap(cluster, councils, generation, signed_gap).generation
     return genesis, councils
 
 
-def verify_gap(cluster: bytes, councils: Sequence[Council], generation: int, signed: SignedGap) -> Gap:
-    """The gap after which the log's generation is this one. Raises `Untrusted` EVIDENCE or INTEGRITY."""
+def parse_gap(untrusted_statement: bytes) -> Gap:
+    """Raises `Untrusted` EVIDENCE."""
     try:
-        gap = decode(signed.statement, Gap, limit=4096)
+        return decode(untrusted_statement, Gap, limit=4096)
     except Misuse as error:
         raise Untrusted(Number.EVIDENCE, f"the gap does not parse ({error.error})") from None
-    if (gap.cluster, gap.generation) != (cluster, generation) or signed.council >= len(councils):
+
+
+def verify_gap(cluster: bytes, councils: Sequence[Council], before: int, signed: SignedGap) -> Gap:
+    """What was given up at the end of the log's generation `before`. Raises `Untrusted` EVIDENCE or INTEGRITY.
+
+    Generations rise, and some may be left out: a backup may be older than a recovery that witnesses have seen.
+    """
+    gap = parse_gap(signed.statement)
+    if gap.cluster != cluster or gap.generation <= before or signed.council >= len(councils):
         raise Untrusted(Number.INTEGRITY, "the gap is of another cluster or generation")
     council = councils[signed.council]
     verify_seats(council, signed.signed, max(1, council.threshold), Domain.GAP, signed.statement)

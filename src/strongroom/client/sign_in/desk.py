@@ -21,6 +21,7 @@ from strongroom.client.sign_in.browser import InBrowser, SignIn
 from strongroom.client.sign_in.device import DeviceSignIn, OnAnotherDevice
 from strongroom.client.sign_in.flow import Flow, Way
 from strongroom.client.sign_in.keys import KeySignIn
+from strongroom.client.standings import Standings
 from strongroom.client.transport import origin_of
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Kind, WorkloadPublic
@@ -91,8 +92,10 @@ class SignInDesk:
         signed_in: Callable[[Person], None],
         now: Callable[[], float],
         approve: Approve | None = None,
+        standings: Standings | None = None,
     ) -> None:
         self._trust = trust
+        self._standings = standings
         self._key = binding_key
         given = () if sign_in is None else sign_in if isinstance(sign_in, Sequence) else (sign_in,)
         self._own_ways: Final = tuple(_as_way(one) for one in given)
@@ -239,6 +242,7 @@ class SignInDesk:
                 policy=self._trust.authenticator,
                 binding_key=self._key,
                 now=self._now,
+                standings=self._standings,
             )
         try:
             appraisal = await server.appraisal()

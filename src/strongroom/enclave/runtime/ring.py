@@ -27,7 +27,7 @@ from strongroom.enclave.runtime.sealed_ring import (
 )
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.evidence import Council, PlatformKind, Role, Stage, cluster_id, parse_genesis
-from strongroom.protocol.governance import Charter, verify_charter
+from strongroom.protocol.governance import Charter, parse_gap, verify_charter
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_EPOCHS, MAX_INSTANCES
@@ -47,7 +47,8 @@ class RingFacts:
 
 def facts_of(charter: Charter) -> RingFacts:
     serial = parse_releases(charter.releases)[1].serial if charter.releases else 0
-    return RingFacts(charter.recoveries, len(charter.gaps), serial)
+    generation = parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0
+    return RingFacts(charter.recoveries, generation, serial)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""A log that began anew: what its custodians signed for that, and what it means for who was here before (RULES 25)."""
+
+from __future__ import annotations
+
+from strongroom.attestation.appraisal import Genuine
+from strongroom.client.explanation import shown_utc
+from strongroom.protocol.codec import decode
+from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.evidence import cluster_id
+from strongroom.protocol.governance import MAX_CHARTER, Charter, Gap, parse_gap, verify_charter
+
+
+def verify_new_generation(untrusted_charter: bytes, genuine: Genuine, known: int) -> list[Gap]:
+    """What was given up since the log's generation `known`, signed by custodians of the cluster of this evidence.
+
+    Raises `Untrusted` ROLLED_BACK for a charter that doesn't hold: without it, this is a log that was put back.
+    """
+    try:
+        charter = decode(untrusted_charter, Charter, limit=MAX_CHARTER)
+        verify_charter(charter)
+    except (Misuse, Untrusted) as error:
+        raise _refuse(error.reason or error.error) from None
+    if cluster_id(charter.genesis.statement) != genuine.claims.cluster_id:
+        raise _refuse("the charter is another cluster's")
+    gaps = [gap for gap in map(parse_gap, (one.statement for one in charter.gaps)) if gap.generation > known]
+    if not gaps or gaps[-1].generation != genuine.claims.generation:
+        raise _refuse(f"no gap is signed before generation {genuine.claims.generation} of the log")
+    return gaps
+
+
+def explain_loss(gap: Gap, seen: int) -> str:
+    """For a user who has seen more of the log than there is now."""
+    lost = seen - gap.found_size
+    return (
+        f"when this Vault was recovered ({shown_utc(gap.at)}), its custodians gave up the newest part of its log: "
+        f"{lost:,} lines that you have seen are gone, and with them what was stored, changed or revoked there"
+    )
+
+
+def _refuse(reason: str) -> Untrusted:
+    return Untrusted(Number.ROLLED_BACK, f"its log began anew, and its custodians have not signed that: {reason}")
