@@ -163,9 +163,9 @@ class WatchedLog:
 
     async def begin(self) -> None:
         """Raises as `Watch.begin`."""
-        known = self._watch.standings.known(self._genuine.claims.cluster_id)
-        if known is not None and known.generation < self._genuine.claims.generation:
-            await self._follow(known.generation)
+        standing = self._watch.standings.known(self._genuine.claims.cluster_id)
+        if standing is not None and standing.generation < self._genuine.claims.generation:
+            await self._follow(standing.generation)
         self._kept = await self._stored()
         own = self._watch.seen(self._log.name)
         for known in {one.checkpoint: one for one in (own, self._kept) if one is not None}.values() or (None,):

@@ -98,8 +98,8 @@ class AsyncVault:
     without it, and a provider whose page to sign in is not on its issuer's origin then never is one. `signed_in` is
     told of each new sign-in. `checkpoints` is where the highest checkpoint that was seen of the Vault's log is kept, by
     which an older state of it is noticed; by default a folder of this user's, for all their programs on this machine
-    (`docs/howto/freshness.md`). `notice` is told what the user should know and need not stop for, such as that the Vault
-    was recovered by its custodians; a warning by default. `now` gives unix seconds.
+    (`docs/howto/freshness.md`). `notice` is told what the user should know and need not stop for, such as that the
+    Vault was recovered by its custodians; a warning by default. `now` gives unix seconds.
 
     All methods raise `StrongroomError`s: `Untrusted` when the Vault or an Authenticator is not what `trust` demands
     or the network lies (ROLLED_BACK: the Vault shows another history than before), `Refused` for a no, `Misuse` for
@@ -124,7 +124,14 @@ class AsyncVault:
         watch = Watch(url, trust, checkpoints if checkpoints is not None else own_checkpoints(), now, notice)
         self._server = AttestedServer(url, role="vault", policy=trust.vault, binding_key=key, now=now, watch=watch)
         self._desk = SignInDesk(
-            trust, key, sign_in=sign_in, issuer=issuer, approve=approve, signed_in=signed_in, now=now, standings=watch.standings
+            trust,
+            key,
+            sign_in=sign_in,
+            issuer=issuer,
+            approve=approve,
+            signed_in=signed_in,
+            now=now,
+            standings=watch.standings,
         )
         self._access = Access(self._server, self._desk)
 

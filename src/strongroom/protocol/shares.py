@@ -70,7 +70,7 @@ def combine(shares: Sequence[Share]) -> bytes:
     """The seed (32 bytes) that exactly as many shares make as their threshold says. Raises `Misuse` SHARE_WRONG when
     they are not of one secret."""
     try:
-        return combine_mnemonics([share.words for share in shares])
+        return bytes(combine_mnemonics([share.words for share in shares]))
     except (MnemonicError, ValueError):
         raise Misuse(Number.SHARE_WRONG, "the shares do not belong together") from None
 
