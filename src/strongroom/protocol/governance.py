@@ -115,7 +115,7 @@ class SignedGap(Message):
 
 
 class Named(Message):
-    """A program that the list of releases names, and since when it does without a break: what a delay is counted from."""
+    """A program that the list of releases names, and since when without a break: what a delay is counted from."""
 
     kind: PlatformKind
     measurement: Measurement

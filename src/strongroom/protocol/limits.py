@@ -75,6 +75,8 @@ MAX_RELEASES: Final = 32 * 1024
 """A list of releases with its signatures."""
 MAX_LISTED_RELEASES: Final = 32
 """Releases that one list names."""
+MAX_LISTED_PROGRAMS: Final = 256
+"""Programs of all releases of one list."""
 MAX_INSTANCES: Final = 8
 """Machines that can open one ring by themselves, each with one program."""
 MAX_EPOCHS: Final = 64

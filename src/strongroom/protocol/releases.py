@@ -4,8 +4,9 @@ A list is complete and replaces the one before: what is not in it gets nothing a
 sign a list without it, and there is one thing to sign, show and compare. Signatures are OpenSSH's own (`ssh-keygen -Y
 sign`), under a namespace of their own, so that any ssh key, agent or security key of an approver will do.
 
-Attacks stopped here: a list signed by too few, by one approver twice, or for another cluster; an older list put back
-(serials rise); a list that takes back the floor under security versions.
+Attacks stopped here: a list signed by too few, by one approver twice, by a security key that nobody touched, or for
+another cluster; an older list put back, or one approved before the newest (serials rise one by one); a list that takes
+back the floor under security versions, or names a program twice to get it past that floor.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Bytes32, Count, PlatformKind, Role, ShortText, SshKeyBytes
 from strongroom.protocol.limits import MAX_LISTED_RELEASES, MAX_RELEASE_APPROVERS, MAX_RELEASES
-from strongroom.protocol.sshsig import parse_ssh_key, verify_sshsig
+from strongroom.protocol.sshsig import PRESENT, parse_ssh_key, verify_sshsig
 
 NAMESPACE: Final = b"strongroom-releases"
 """Of signatures: nothing that was signed for a login, a commit or a sign-in is ever an approval."""
+
+Measurement = Annotated[bytes, Meta(min_length=32, max_length=512)]
+"""All registers that say which program runs, one behind the other, as `AnyReport.measurement` is."""
 
 
 class Program(Message):
     """A program on one kind of platform."""
 
     kind: PlatformKind
-    measurement: Annotated[bytes, Meta(min_length=32, max_length=512)]
-    """All registers that say which program runs, one behind the other, as `AnyReport.measurement` is."""
+    measurement: Measurement
 
 
 class ListedRelease(Message):
@@ -90,6 +93,7 @@ def verify_releases(
     signed, releases = parse_releases(untrusted_signed)
     if (releases.cluster, releases.role) != (cluster, role):
         raise Untrusted(Number.INTEGRITY, "the list of releases is another cluster's")
+    verify_unambiguous(releases)
     # One approver is counted once, however often his key is listed.
     keys = {approval.key for approval in signed.approvals}
     if len(keys) != len(signed.approvals):
@@ -101,7 +105,10 @@ def verify_releases(
             key = parse_ssh_key(approval.key)
         except Misuse as error:
             raise Untrusted(Number.INTEGRITY, error.reason) from None
-        verify_sshsig(key, approval.signature, signed.statement, NAMESPACE)
+        touch = verify_sshsig(key, approval.signature, signed.statement, NAMESPACE)
+        # Else a program on the approver's machine approves what it likes while the key is plugged in.
+        if touch is not None and not touch.flags & PRESENT:
+            raise Untrusted(Number.INTEGRITY, "nobody touched the security key that signed the list")
     # An empty set of approvers approves nothing (and 0 of them is not "anybody").
     if not approvers or len(keys) < max(1, approvals):
         raise Untrusted(Number.INTEGRITY, f"{len(keys)} approvers signed the list of the {max(1, approvals)} it takes")
@@ -109,8 +116,39 @@ def verify_releases(
 
 
 def is_released(releases: ReleaseList, kind: PlatformKind, measurement: bytes) -> ListedRelease | None:
-    """The release that this program is, if the list names it and its security version is not below the floor."""
+    """The release that this program is, if the list names it and its security version is not below the floor: what is
+    below has been retired, listed or not."""
     for release in releases.releases:
         if release.svn >= releases.min_svn and Program(kind, measurement) in release.programs:
             return release
     return None
+
+
+def programs_of(releases: ReleaseList | None) -> list[Program]:
+    """All programs that a list releases, in its order; of none there are none."""
+    if releases is None:
+        return []
+    return [one for release in releases.releases if release.svn >= releases.min_svn for one in release.programs]
+
+
+def verify_unambiguous(releases: ReleaseList) -> None:
+    """Each version and each program stands in a list once: else one program had two security versions, and whoever
+    reviews a list would have to see it. Raises `Untrusted` INTEGRITY."""
+    versions = [release.version for release in releases.releases]
+    programs = [program for release in releases.releases for program in release.programs]
+    if len(set(versions)) != len(versions) or len(set(programs)) != len(programs):
+        raise Untrusted(Number.INTEGRITY, "the list of releases names a version or a program twice")
+
+
+def verify_follows(releases: ReleaseList, current: ReleaseList | None) -> None:
+    """A list may take the place of the one that a cluster goes by. Raises `Misuse` RELEASE_INVALID."""
+    serial, floor = (0, 0) if current is None else (current.serial, current.min_svn)
+    if releases.serial != serial + 1:
+        # One that was signed before the newest knows nothing of what that one retired.
+        raise Misuse(
+            Number.RELEASE_INVALID, f"the list is number {releases.serial}, and the next one is number {serial + 1}"
+        )
+    if releases.min_svn < floor:
+        raise Misuse(
+            Number.RELEASE_INVALID, f"the lowest security version would fall from {floor} to {releases.min_svn}"
+        )

@@ -83,7 +83,7 @@ def found_for_development(
 
 def new_charter(signed: SignedGenesis) -> Charter:
     """Of a cluster that begins."""
-    return Charter(genesis=signed, successions=[], gaps=[], recoveries=0, releases=b"")
+    return Charter(genesis=signed, successions=[], gaps=[], recoveries=0, releases=b"", named=[])
 
 
 def _verify_witnesses(role: Role, witnesses: Sequence[str], cosignatures: int) -> None:

@@ -1,34 +1,182 @@
-"""The list of releases: taken from its approvers, and asked when a program wants the ring (RULES 7)."""
+"""The list of releases: taken from its approvers, and asked when a program wants the ring (RULES 7, 8).
+
+A list becomes true in one change of the ring: with it go the wraps of programs that it leaves out, and where it leaves
+one out that it named before, a new epoch begins, so that what is written from then on is closed also to a copy of the
+ring as that program had it.
+
+How long a list has stood is told by witnesses alone. The time of the cosignature that covers it is kept with the ring
+in a change of its own: what witnesses said before may be older than the list, and a host that holds up a commit for a
+day would otherwise have that day counted.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
+from msgspec.structs import replace as changed
+
+from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.keeping import Keeping
-from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.runtime.ring import Ring, new_epoch
+from strongroom.enclave.runtime.sealed_ring import Instance, RingSecrets
 from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.cluster_messages import Publish, Published
-from strongroom.protocol.errors import Misuse, Number, Refused
-from strongroom.protocol.evidence import PlatformKind
+from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
+from strongroom.protocol.evidence import Council, PlatformKind
+from strongroom.protocol.governance import Named
+from strongroom.protocol.leaves import LifeLeaf
+from strongroom.protocol.limits import LEASE
+from strongroom.protocol.primitives import Domain, digest
+from strongroom.protocol.releases import (
+    Program,
+    ReleaseList,
+    is_released,
+    parse_releases,
+    programs_of,
+    verify_follows,
+    verify_releases,
+)
+
+_TEXT: Final = 256
+"""Characters of a leaf's text."""
 
 
 class Releasing:
     """Of one cluster."""
 
-    def __init__(self, clock: Clock, ring: Ring, keeping: Keeping, service: Service) -> None:
+    def __init__(self, platform: Platform, clock: Clock, ring: Ring, keeping: Keeping, service: Service) -> None:
+        self._platform = platform
         self._clock = clock
         self._ring = ring
         self._keeping = keeping
         self._service = service
+        self._counted: dict[Program, int] = {}
+        """From when the delay of a program counts whose list no witness had seen when it was written."""
 
     async def publish(self, request: Publish) -> Published:
-        """Raises `Misuse` RELEASE_INVALID, `Untrusted`."""
-        raise Misuse(Number.UNSUPPORTED)
+        """Go by this list from now on. The one that the cluster goes by already is the same success.
+
+        Raises `Misuse` RELEASE_INVALID, NOT_NOW while too many epochs are in use, and as `Keeping.change`.
+        """
+        async with self._keeping.one_change:
+            releases = self._verified(request.releases)
+            if request.releases != self._ring.releases and not self._is_current(request.releases):
+                await self._take(request.releases, releases)
+            await self._have_timed(releases)
+        return Published(serial=releases.serial)
 
     def verify_admitted(self, kind: PlatformKind, measurement: bytes) -> None:
         """This program may have the ring now. Raises `Refused` NOT_RELEASED."""
-        if (kind, measurement) != self._ring.own:
+        if not self.admitted(kind, measurement):
             raise Refused(Number.NOT_RELEASED)
 
     def admitted(self, kind: PlatformKind, measurement: bytes) -> bool:
         """The same, for the status."""
-        return (kind, measurement) == self._ring.own
+        releases, own = self._ring.releases_list, (kind, measurement) == self._ring.own
+        if releases is None:
+            return own
+        if is_released(releases, kind, measurement) is None:
+            return False
+        # Another instance of this very program learns nothing that this one does not know.
+        return own or self._has_stood(Program(kind, measurement))
+
+    # --- a new list -------------------------------------------------------------------------------------------------
+
+    def _verified(self, untrusted_releases: bytes) -> ReleaseList:
+        council = self._ring.council
+        if not council.approvers:
+            raise Misuse(
+                Number.RELEASE_INVALID,
+                "this cluster has no approvers, and only the program that founded it gets the ring; custodians can set "
+                "up a council that has some",
+            )
+        try:
+            return verify_releases(
+                untrusted_releases,
+                cluster=self._ring.cluster_id,
+                role=self._ring.statement.role,
+                approvers=council.approvers,
+                approvals=council.approvals,
+            )
+        except Untrusted as error:
+            # Whoever publishes is told that the list is wrong, not that the cluster lied.
+            raise Misuse(Number.RELEASE_INVALID, error.reason) from None
+
+    def _is_current(self, untrusted_releases: bytes) -> bool:
+        """The same list, whoever else may have signed it."""
+        if not self._ring.releases:
+            return False
+        current = parse_releases(self._ring.releases)[0]
+        return parse_releases(untrusted_releases)[0].statement == current.statement
+
+    async def _take(self, signed: bytes, releases: ReleaseList) -> None:
+        verify_follows(releases, self._ring.releases_list)
+        if is_released(releases, *self._ring.own) is None:
+            raise Misuse(
+                Number.RELEASE_INVALID, "this instance runs a program that the list leaves out: hand over first"
+            )
+        named = {Program(one.kind, one.measurement): one for one in self._ring.state.charter.named}
+        now = self._clock.now()
+        charter = changed(
+            self._ring.state.charter,
+            releases=signed,
+            named=[
+                named.get(one) or Named(kind=one.kind, measurement=one.measurement, at=now, witnessed=0)
+                for one in programs_of(releases)
+            ],
+        )
+        kept = [one for one in self._ring.state.instances if is_released(releases, one.kind, one.measurement)]
+        secrets = self._after(releases, kept)
+        life = [self._leaf(signed, releases)]
+        if secrets is not None:
+            life.append(self._keeping.life("rotated", bytes(32), secrets.epochs[-1].number))
+        self._counted.clear()
+        await self._keeping.change(life, secrets=secrets, charter=charter, instances=kept)
+        if secrets is not None:
+            self._service.rotated()
+
+    def _after(self, releases: ReleaseList, kept: list[Instance]) -> RingSecrets | None:
+        """The secrets with one more epoch, if something is retired that had the ring or could have asked for it."""
+        listed = programs_of(self._ring.releases_list)
+        retired = set(listed) - set(programs_of(releases))
+        if not retired and len(kept) == len(self._ring.state.instances):
+            return None
+        return new_epoch(self._platform, self._ring.state.secrets)
+
+    def _leaf(self, signed: bytes, releases: ReleaseList) -> LifeLeaf:
+        versions = ", ".join(one.version for one in releases.releases if one.svn >= releases.min_svn)
+        about = digest(Domain.RELEASES, parse_releases(signed)[0].statement)
+        return self._keeping.life("released", about, releases.serial, versions[:_TEXT])
+
+    # --- how long a list has stood ------------------------------------------------------------------------------------
+
+    async def _have_timed(self, releases: ReleaseList) -> None:
+        """Keep when witnesses had seen the programs that no list named before this one."""
+        charter, witnessed = self._ring.state.charter, self._service.facts().witnessed
+        untimed = [one for one in charter.named if not one.witnessed]
+        if not untimed or not witnessed or not self._council.release_delay:
+            return
+        named = [changed(one, witnessed=one.witnessed or witnessed) for one in charter.named]
+        await self._keeping.change([], charter=changed(charter, named=named))
+
+    def _has_stood(self, program: Program) -> bool:
+        """For as long as the council wants it, by witnessed time; without witnesses nobody can say."""
+        delay = self._council.release_delay
+        if not delay:
+            return True
+        witnessed = self._service.facts().witnessed
+        if not witnessed:
+            return False
+        named = next(
+            (one for one in self._ring.state.charter.named if Program(one.kind, one.measurement) == program), None
+        )
+        if named is None:
+            return False
+        # What witnesses vouch for is at most so old: they had seen the list by the end of that.
+        since = named.witnessed or self._counted.setdefault(program, witnessed + LEASE)
+        return witnessed - since >= delay
+
+    @property
+    def _council(self) -> Council:
+        return self._ring.council
