@@ -1,4 +1,5 @@
-"""HTTP answers: sealed bytes, or an error number. Heads are made once, not per request."""
+"""HTTP answers: sealed bytes, or an error number; and what operators look at. Heads of what is asked for often are made
+once, not per request."""
 
 from __future__ import annotations
 
@@ -86,6 +87,17 @@ def failed(number: int, after: After, status: str | None = None) -> bytes:
 def healthy(after: After) -> bytes:
     """The host answers. Whether the enclave is genuine, only its evidence can say."""
     return f"HTTP/1.1 200 OK\r\n{_HEADERS}{after.value}content-type: text/plain\r\ncontent-length: 2\r\n\r\nok".encode()
+
+
+def document(status: str, kind: str, body: bytes, after: After, content_policy: str) -> bytes:
+    """What people and their tools look at, of type `kind`. For this origin only: no other page may read it."""
+    head = (
+        f"HTTP/1.1 {status}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
+        f"referrer-policy: no-referrer\r\ncross-origin-resource-policy: same-origin\r\n"
+        f"cross-origin-opener-policy: same-origin\r\ncontent-security-policy: {content_policy}\r\n{after.value}"
+        f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 @cache

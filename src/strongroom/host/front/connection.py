@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 import httptools
 
 from strongroom.host.front.answers import After, checkpoint, failed, healthy, preflight, sealed
+from strongroom.host.front.status import VIEWS, View
 from strongroom.host.front.tiles import CHECKPOINT_PATH, LOG_PATH, NOT_FOUND, Tile, parse_tile_path
 from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import MAX_FRAME, MAX_HELLO
@@ -48,7 +49,7 @@ _ROUTES: Final = {
 }
 _CHECKPOINT: Final = _Route(Operation.CHECKPOINT, 0, checkpoint)
 _HEALTH: Final = b"/health"
-_PATHS: Final = frozenset({path for _, path in _ROUTES} | {_HEALTH})
+_PATHS: Final = frozenset({path for _, path in _ROUTES} | {_HEALTH, *VIEWS})
 
 
 class _Request:
@@ -56,6 +57,7 @@ class _Request:
 
     __slots__ = (
         "body", "connection", "expects", "held", "keep", "length", "refusal", "route", "since", "target", "tile",
+        "view",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, now: float) -> None:
@@ -68,6 +70,8 @@ class _Request:
         """None: answered here."""
         self.tile: Tile | None = None
         """Answered from the store."""
+        self.view: View | None = None
+        """Answered by the status desk."""
         self.body: list[bytes] = []
         self.held = 0
         self.keep = True
@@ -237,6 +241,8 @@ class Connection(asyncio.Protocol):
             self.front.call(request.route.operation, body, request.answered)
         elif request.tile is not None:
             self._read_tile(request, request.tile)
+        elif request.view is not None:
+            self._show(request, request.view)
         else:
             after = self._after(request)
             self._write(healthy(after) if request.target == _HEALTH else preflight(after), after)
@@ -273,6 +279,19 @@ class Connection(asyncio.Protocol):
                 self._give_place_back()
 
         tiles.serve(wanted, after, served)
+
+    def _show(self, request: _Request, view: View) -> None:
+        after = self._after(request)
+        self._working = request
+        request.since = self._loop.time()
+
+        def answered(answer: bytes) -> None:
+            if self._working is request:
+                self._working = None
+                self._write(answer, after)
+                self._run()
+
+        self.front.status.serve(view, after, answered)
 
     def _give_place_back(self) -> None:
         """Not while the database is at work for it: who asks and hangs up must not ask for more than who waits."""
@@ -353,7 +372,9 @@ class Connection(asyncio.Protocol):
             request.route = _CHECKPOINT if request.target == CHECKPOINT_PATH else None
             request.tile = parse_tile_path(request.target)
             return request.route is not None or request.tile is not None
-        return method == b"OPTIONS" or (method, request.target) == (b"GET", _HEALTH)
+        if method == b"GET":
+            request.view = VIEWS.get(request.target)
+        return request.view is not None or method == b"OPTIONS" or (method, request.target) == (b"GET", _HEALTH)
 
     def on_body(self, body: bytes) -> None:
         request = self._receiving

@@ -1,4 +1,4 @@
-"""HTTP in front of an enclave: three paths that carry opaque bytes, the log for whoever asks, and a health check.
+"""HTTP in front of an enclave: three paths that carry opaque bytes, the log for whoever asks, and how it stands.
 
 Everybody on the network may talk to this, so nothing is free of a bound: bytes of a head and of a body (refused by
 its stated length, or where it passes the limit), time for each part of a request, connections, calls in the
@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from strongroom.host.front.about import About
 from strongroom.host.front.connection import Connection
+from strongroom.host.front.status import StatusDesk
 from strongroom.host.front.tiles import Tiles
 from strongroom.host.store.port import Store
 from strongroom.protocol.errors import Number
@@ -50,10 +52,14 @@ class Limits:
 
 
 class Front:
-    """Listens, and carries requests to `ask`; with a `log`, shows the tiles of that."""
+    """Listens, and carries requests to `ask`; with a `log`, shows the tiles of that. `about`: what the host says of
+    itself beside the enclave's status."""
 
-    def __init__(self, ask: Ask, limits: Limits | None = None, *, log: Store | None = None) -> None:
+    def __init__(
+        self, ask: Ask, limits: Limits | None = None, *, log: Store | None = None, about: About | None = None
+    ) -> None:
         self.limits = limits or Limits()
+        self.status = StatusDesk(ask, about or About())
         self.tiles = Tiles(log, self.limits.tiles) if log is not None else None
         self.connections: set[Connection] = set()
         self.calls = 0
@@ -71,11 +77,12 @@ class Front:
         self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         self._sweeper = loop.create_task(self._sweep())
         port = self._server.sockets[0].getsockname()[1]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.status.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self.status.url
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, finish what was begun for at most `seconds`, then close all."""
-        self.draining = True
+        self.draining = self.status.draining = True
         if self._server is not None:
             self._server.close()
         for connection in list(self.connections):
