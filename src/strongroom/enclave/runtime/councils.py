@@ -1,15 +1,34 @@
-"""The council that follows the one in office: set up by the owner, endorsed by the old, accepted by the new."""
+"""The council that follows the one in office: set up by the owner, endorsed by the old, accepted by the new (RULES 6).
+
+What takes office is a new recovery key, so the ring is sealed anew to that one, and old shares open nothing that is
+written from then on. They still open what was written before: an older copy of the database, with the old ring in it,
+stays open to the old council for as long as somebody has that copy and its shares. Nothing can change that; whoever
+must be kept from the keys themselves needs a rotation besides, and those records written anew.
+
+What is set up is in memory only: a restart, or a hand-over to another instance, forgets it, and nothing has changed.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
+from msgspec.structs import replace as changed
+
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.convening import Drawn, Forming
 from strongroom.enclave.runtime.keeping import Keeping
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.cluster_messages import Accept, Convene, Convened, Endorse, Seated
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.governance import MAX_CHARTER, Charter, SignedSuccession, Succession, statement_digest
+from strongroom.protocol.limits import MAX_COUNCILS, MAX_GENESIS
 from strongroom.protocol.status import SeatStatus
+
+ROOM: Final = MAX_CHARTER // 2
+"""Bytes of a charter that councils may fill: the rest is for recoveries and releases."""
 
 
 class Councils:
@@ -17,24 +36,90 @@ class Councils:
 
     def __init__(self, platform: Platform, clock: Clock, ring: Ring, keeping: Keeping) -> None:
         self._platform = platform
-        self._clock = clock
         self._ring = ring
         self._keeping = keeping
+        self._forming: Forming | None = None
 
     @property
     def pending(self) -> bytes:
         """Statement of the council that is being set up; empty: none is."""
-        return b""
+        return b"" if self._forming is None else self._forming.statement
 
     @property
     def pending_seats(self) -> list[SeatStatus]:
-        return []
+        return [] if self._forming is None else self._forming.status
 
     async def convene(self, caller: Caller, request: Convene) -> Convened:
-        raise Misuse(Number.UNSUPPORTED)
+        """Raises `Refused` NOT_OWNER_KEY, and `Misuse` for a council that can't be."""
+        self._keeping.verify_owner(caller)
+        ring = self._ring
+        if ring.statement.development:
+            # Its automatic custodian signs nothing, and whoever has the machine has its share.
+            raise Misuse(Number.COUNCIL_INVALID, "a development cluster keeps its automatic custodian: found another")
+        if request.witnesses or request.cosignatures:
+            raise Misuse(Number.COUNCIL_INVALID, "witnesses are those of the genesis statement, and stay")
+        async with self._keeping.one_change:
+            serial = len(ring.councils)
+            if serial > MAX_COUNCILS or len(encode(ring.state.charter)) > ROOM - 2 * MAX_GENESIS:
+                raise Misuse(Number.COUNCIL_INVALID, "this cluster has had as many councils as it can")
+            drawn = Drawn(self._platform, request)
+            statement = encode(
+                Succession(
+                    version=1,
+                    cluster=ring.cluster_id,
+                    serial=serial,
+                    previous=statement_digest(newest_statement(ring.state.charter)),
+                    council=drawn.council,
+                )
+            )
+            forming = Forming(statement, drawn.council, before=ring.council)
+            shares = drawn.share_files(ring.cluster_id, ring.statement.role, serial)
+            self._forming = forming
+        return Convened(statement=statement, shares=shares)
 
     async def accept(self, request: Accept) -> Seated:
-        raise Misuse(Number.UNSUPPORTED)
+        """Raises `Misuse` NOT_NOW, `Untrusted` INTEGRITY, and as `Keeping.change`."""
+        async with self._keeping.one_change:
+            if self._in_office(request.statement):
+                return Seated(missing=0)
+            forming = self._meant(request.statement)
+            forming.accept(request)
+            return await self._seated(forming)
 
     async def endorse(self, request: Endorse) -> Seated:
-        raise Misuse(Number.UNSUPPORTED)
+        """Raises as `accept`."""
+        async with self._keeping.one_change:
+            if self._in_office(request.statement):
+                return Seated(missing=0)
+            forming = self._meant(request.statement)
+            forming.endorse(request.index, request.signature)
+            return await self._seated(forming)
+
+    def _in_office(self, digest: bytes) -> bool:
+        """It was the last signature whose answer was lost."""
+        charter = self._ring.state.charter
+        return bool(charter.successions) and digest == statement_digest(newest_statement(charter))
+
+    def _meant(self, digest: bytes) -> Forming:
+        if self._forming is None:
+            raise Misuse(Number.NOT_NOW, "no council is being set up")
+        self._forming.verify_meant(digest)
+        return self._forming
+
+    async def _seated(self, forming: Forming) -> Seated:
+        if forming.missing:
+            return Seated(missing=forming.missing)
+        charter, serial = self._ring.state.charter, len(self._ring.councils)
+        signed = SignedSuccession(statement=forming.statement, accepted=forming.accepted, endorsed=forming.endorsed)
+        # If this fails, the signatures stay: any of them, sent once more, tries again.
+        await self._keeping.change(
+            [self._keeping.life("governed", forming.digest, serial)],
+            charter=changed(charter, successions=[*charter.successions, signed]),
+        )
+        self._forming = None
+        return Seated(missing=0)
+
+
+def newest_statement(charter: Charter) -> bytes:
+    """Of the council in office: the genesis statement, or the last succession."""
+    return charter.successions[-1].statement if charter.successions else charter.genesis.statement
