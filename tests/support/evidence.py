@@ -20,6 +20,7 @@ from strongroom.enclave.platform.synthetic_quote import INIT, MODE64, EnclaveRep
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.evidence import (
     Claims,
+    Council,
     Evidence,
     Genesis,
     PeerBinding,
@@ -29,7 +30,7 @@ from strongroom.protocol.evidence import (
 )
 from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, fingerprint
 from tests.support import policies
-from tests.support.councils import council
+from tests.support.councils import council as empty_council
 
 NOW = 1_790_000_000
 MEASUREMENT = bytes(range(32))
@@ -54,7 +55,13 @@ class Cluster:
     """A cluster of one role, with its keys."""
 
     def __init__(
-        self, role: Role, seed: bytes = bytes(32), *, witnesses: Sequence[str] = (), cosignatures: int = 0
+        self,
+        role: Role,
+        seed: bytes = bytes(32),
+        *,
+        witnesses: Sequence[str] = (),
+        cosignatures: int = 0,
+        council: Council | None = None,
     ) -> None:
         self.role: Role = role
         self.log_key = NoteKey(os.urandom(32))
@@ -67,7 +74,7 @@ class Cluster:
                 role=role,
                 cluster_key=self.key.public,
                 owner_key=SigningKey.generate().public,
-                council=council(),
+                council=council or empty_council(),
                 log_key=self.log_key.public,
                 witnesses=list(witnesses),
                 cosignatures=cosignatures,

@@ -8,6 +8,7 @@ import secrets
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.freshness import Watch
 from strongroom.client.session import AttestedServer
+from strongroom.protocol.cluster_messages import AskCharter
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.limits import MAX_MESSAGE
@@ -25,8 +26,10 @@ URL = "https://vault.example.com"
 
 
 class FakeVault:
-    def __init__(self, *, witnesses=(), cosignatures=0, size=5):
-        self.cluster = Cluster("vault", witnesses=witnesses, cosignatures=cosignatures)
+    def __init__(self, *, witnesses=(), cosignatures=0, size=5, council=None):
+        self.cluster = Cluster("vault", witnesses=witnesses, cosignatures=cosignatures, council=council)
+        self.claims = {}
+        self.charter = self.no_charter
         self.log = GrowingLog(log_origin(self.cluster.id), self.cluster.log_key).grow_to(size)
         self.signers = [policies.witness_signer(at) for at in range(len(witnesses))]
         self.cosigned_at = NOW
@@ -40,11 +43,13 @@ class FakeVault:
         self.trail = []
         self._sessions = {}
 
-    def client(self, monkeypatch, checkpoints=None, **changes):
+    def client(self, monkeypatch, checkpoints=None, notice=None, **changes):
         """A client of this Vault."""
         monkeypatch.setattr("strongroom.client.session.Transport", lambda url: self)
         trust = changed(self.trust, **changes)
-        watch = Watch(URL, trust, MemoryCheckpoints() if checkpoints is None else checkpoints, lambda: self.now)
+        watch = Watch(
+            URL, trust, MemoryCheckpoints() if checkpoints is None else checkpoints, lambda: self.now, notice or print
+        )
         return AttestedServer(
             URL,
             role="vault",
@@ -75,10 +80,13 @@ class FakeVault:
     async def honestly_logged(self, reply):
         return Logged(checkpoint=self.log.note(), reply=encode(reply))
 
+    async def no_charter(self):
+        raise AssertionError("nobody should ask")
+
     # --- as `Transport` -------------------------------------------------------------------------------------------
 
     async def evidence(self):
-        return self.cluster.evidence()
+        return self.cluster.evidence(self.cluster.claims(**self.claims))
 
     async def hello(self, sealed):
         hello = open_hello(self.cluster.kem, sealed)
@@ -96,7 +104,7 @@ class FakeVault:
     async def frame(self, frame):
         channel = self._sessions[frame[:16]]
         counter, message = channel.open(frame)
-        request = decode(message, VaultRequest, limit=MAX_MESSAGE)
+        request = decode(message, VaultRequest | AskCharter, limit=MAX_MESSAGE)
         self.asked.append(request)
         return channel.seal(reply_message(counter, encode(await self._answer(request))))[1]
 
@@ -104,6 +112,8 @@ class FakeVault:
         match request:
             case Prove():
                 return Proved()
+            case AskCharter():
+                return await self.charter()
             case Freshen():
                 return await self.freshness(request)
             case Delete():
