@@ -51,10 +51,10 @@ Share      {sheet.index + 1} of {sheet.count}, any {sheet.threshold}
 Words
 {words}
 
-These words are secret: whoever has those of {sheet.threshold} custodians has all keys of this cluster.
+These words are secret: {sheet.threshold} of the {sheet.count} shares open all keys of this cluster.
 Keep them where you find them in years, and nobody else does. They are needed when
 all machines of the cluster are lost, and to agree to another council.
 Never tell them to anybody. You give them to an enclave that you have appraised, and
 only sealed to it: strongroom recover seal
-When another council has taken office, they open nothing new: destroy them then.
+When another council has taken office, and a backup was made since: destroy them.
 """
