@@ -7,7 +7,7 @@ out in clear as a number; after it, sealed inside the session like any answer.
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, get_args
 
 from strongroom.attestation.appraisal import Genuine, verify_peer
 from strongroom.attestation.candidates import Candidate, verify_joining_peer
@@ -25,6 +25,9 @@ from strongroom.protocol.link import Operation
 from strongroom.protocol.messages import Error, Prove, Proved
 from strongroom.protocol.primitives import Domain, verify_signature
 from strongroom.protocol.session import SESSION_ID, answer_hello, open_hello, reply_message
+
+
+_ABOUT_THE_CLUSTER: Final = frozenset(get_args(ClusterRequest))
 
 
 class Desk(Protocol):
@@ -107,7 +110,7 @@ class Door:
                 return self._prove(session, request)
             if session.caller is None:
                 raise Misuse(Number.NOT_PROVED)
-            if self._cluster is not None and isinstance(request, ClusterRequest):
+            if self._cluster is not None and type(request) in _ABOUT_THE_CLUSTER:
                 return await self._cluster.handle(session.caller, request)
             return await self._service.handle(session.caller, request)
         except StrongroomError as error:
