@@ -7,6 +7,7 @@ from msgspec import inspect as shape
 
 from strongroom.attestation.policy import (
     NitroPolicy,
+    ReleaseAuthority,
     RolePolicy,
     SgxPolicy,
     SnpPolicy,
@@ -28,6 +29,11 @@ INTEL: dict[str, Any] = {
     "allow_dynamic_platform": True,
     "allow_cached_keys": True,
 }
+APPROVERS = [
+    b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-ed25519", NoteKey(bytes([at]) * 32).public))
+    for at in range(3)
+]
+"""Public keys as OpenSSH writes them."""
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
@@ -99,12 +105,19 @@ def any_of(kind: shape.Type) -> st.SearchStrategy[Any]:
             return st.lists(any_of(kind.item_type), max_size=2)
         case shape.UnionType():
             return st.one_of(*map(any_of, kind.types))
+        case shape.StructType() if kind.cls is ReleaseAuthority:
+            return st.builds(release_authority, st.integers(0, len(APPROVERS)), st.integers(0, 2**31))
         case shape.StructType():
             fields = {field.name: any_of(field.type) for field in kind.fields}
             if "refused_advisories" in fields:
                 fields["refused_advisories"] = st.lists(st.integers(0, 99999).map("INTEL-SA-{:05}".format), max_size=2)
             return st.builds(kind.cls, **fields)
     raise TypeError(kind)
+
+
+def release_authority(approvals: int = 1, min_serial: int = 0) -> ReleaseAuthority:
+    """All approvers that there are, of whom so many must agree; of 0 nobody is one."""
+    return ReleaseAuthority(approvers=APPROVERS if approvals else [], approvals=approvals, min_serial=min_serial)
 
 
 def honestly_named(policy: TrustPolicy) -> TrustPolicy:

@@ -153,7 +153,7 @@ def verify_released(
     Raises `Untrusted` POLICY when it does not, and for a list that is too old, and as `verify_releases`.
     """
     if not untrusted_releases:
-        raise _not_accepted("no list of releases came along")
+        raise _not_accepted("the policy goes by a list of releases, and none came along")
     releases = verify_releases(
         untrusted_releases,
         cluster=cluster,
@@ -279,8 +279,9 @@ def accept_enclave(
     """How the policy knows the program, on a machine in a state that it accepts: named by it, or released."""
     section = sections_of(policy)[kind]
     accepted_by: AcceptedBy | Literal["release"] = "release"
-    if policy.releases is not None and untrusted_releases:
-        # Also of a program that the policy names: one that approvers have retired is accepted by nobody (RULES 7).
+    if policy.releases is not None and (untrusted_releases or policy.releases.min_serial):
+        # Also of a program that the policy names: one that approvers have retired is accepted by nobody (RULES 7), and
+        # least of all because it leaves their list out.
         verify_released(kind, report, policy.releases, cluster, role, untrusted_releases)
     else:
         accepted_by = accept_program(report, section)

@@ -1,7 +1,8 @@
 """`trust.toml`: a trust policy as text that a person can read, compare and edit. Text in, text out; no files.
 
 Both directions follow the types in `attestation.policy`: bytes are hex, a platform without a section is refused, and an
-optional list that stands for "no matter which" says "any". A Vault without witnesses is one of which nothing is said.
+optional list that stands for "no matter which" says "any". Approvers of releases are lines as in a `.pub` file. A Vault
+without witnesses is one of which nothing is said.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect as shape
 
-from strongroom.attestation.policy import IntelPolicy, RolePolicy, TrustPolicy, sections_of
+from strongroom.attestation.policy import IntelPolicy, ReleaseAuthority, RolePolicy, TrustPolicy, sections_of
 from strongroom.attestation.toml_text import parse_toml
 from strongroom.attestation.witnessing import parse_witnesses
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.notes import COSIGNATURE, parse_verifier
+from strongroom.protocol.sshsig import key_line, parse_key_line, parse_ssh_key
 
 MAX_TRUST_FILE: Final = 256 * 1024
 """Bytes."""
@@ -57,6 +59,9 @@ _COMMENTS: Final = {
     "instances": 'EC2 instances; "any" accepts every one of AWS.',
     "witnesses": "Who watches that the Vault shows everybody one history, and never an older state (verifier keys).",
     "cosignatures": "How many of them must have seen what the Vault shows.",
+    "approvers": "Who may add programs to those below, and retire any: public ssh keys. Together they CAN READ.",
+    "approvals": "How many of them it takes.",
+    "min_serial": "Lowest number of their list: an older one names programs that were retired since.",
 }
 _SECTIONS: Final = {
     "sgx": "Intel SGX; measurement: MRENCLAVE, signer: MRSIGNER.",
@@ -65,6 +70,9 @@ _SECTIONS: Final = {
     "nitro": "AWS Nitro Enclaves; measurement: PCR0 to PCR2, signer: PCR8.",
     "insecure_software": "INSECURE: no hardware. Whoever runs that machine can read everything.",
 }
+_RELEASES: Final = "Releases: programs that these people list count as if they were named here."
+_SSH_KEYS: Final = "approvers"
+"""The field whose bytes are keys as OpenSSH writes them, not hex."""
 
 
 def parse_trust_policy(text: str) -> TrustPolicy:
@@ -91,6 +99,7 @@ def parse_trust_policy(text: str) -> TrustPolicy:
         raise _misuse(text, what, place.strip("`$.")) from None
     _verify_name(text, policy)
     _verify_advisories(text, policy)
+    _verify_releases(text, policy)
     _verify_witnesses(text, policy)
     return policy
 
@@ -102,7 +111,7 @@ def parse_workload_policy(untyped: dict[str, Any], place: str) -> RolePolicy:
     the place.
     """
     try:
-        for name in ("clusters", "config"):
+        for name in ("clusters", "config", "releases"):
             if name in untyped:
                 raise _Misplaced(f"{name} are of Strongroom's own enclaves, and other code has none", f"{place}.{name}")
         if not untyped:
@@ -120,9 +129,10 @@ def format_trust_policy(policy: TrustPolicy) -> str:
     """The text of a policy, with a comment on what each pin means; `parse_trust_policy` gives the policy back.
 
     Raises `Misuse` when the name hides, or wrongly claims, that the policy accepts software evidence, and for witnesses
-    that nobody could count.
+    or approvers that nobody could count.
     """
     _verify_name("", policy)
+    _verify_releases("", policy)
     _verify_witnesses("", policy)
     lines = [
         "# What this client trusts. Evidence that does not fit is refused; an empty list accepts nothing, and neither",
@@ -135,7 +145,7 @@ def format_trust_policy(policy: TrustPolicy) -> str:
     for name in ("vault", "authenticator"):
         role = getattr(policy, name)
         lines += ["", f"[{name}]", *_fields(role, name, ("clusters", "config"))]
-        for section, comment in _SECTIONS.items():
+        for section, comment in (("releases", _RELEASES), *_SECTIONS.items()):
             found: Message | None = getattr(role, section)
             if found is not None:
                 place = f"{name}.{section}"
@@ -161,6 +171,24 @@ def _verify_advisories(text: str, policy: TrustPolicy) -> None:
                 if not _ADVISORY.fullmatch(advisory):
                     place = f"{name}.{kind.replace('-', '_')}.refused_advisories[{at}]"
                     raise _misuse(text, "expected INTEL-SA- and five digits", place)
+
+
+def _verify_releases(text: str, policy: TrustPolicy) -> None:
+    for name in ("vault", "authenticator"):
+        authority: ReleaseAuthority | None = getattr(policy, name).releases
+        if authority is None:
+            continue
+        place, approvers = f"{name}.releases", authority.approvers
+        for at, key in enumerate(approvers):
+            try:
+                parse_ssh_key(key)
+            except Misuse as error:
+                raise _misuse(text, error.reason, f"{place}.approvers[{at}]") from None
+            if key in approvers[:at]:
+                raise _misuse(text, "this key stands there already, and is counted once", f"{place}.approvers[{at}]")
+        fewest, most = min(1, len(approvers)), len(approvers)
+        if not fewest <= authority.approvals <= most:
+            raise _misuse(text, f"expected a number from {fewest} to {most}, the approvers", f"{place}.approvals")
 
 
 def _verify_witnesses(text: str, policy: TrustPolicy) -> None:
@@ -196,6 +224,8 @@ def _from_text(value: Any, kind: shape.Type, place: str) -> Any:
             if not isinstance(value, list) and not _is_section(kind):
                 raise _Misplaced('expected a list in brackets, or "any" without them', place)
             return _from_text(value, next(one for one in kind.types if not isinstance(one, shape.NoneType)), place)
+        case shape.BytesType() if f".releases.{_SSH_KEYS}[" in place:
+            return _from_line(value, place)
         case shape.BytesType():
             return _from_hex(value, kind.min_length or 0, place)
         case shape.ListType() if not isinstance(value, list):
@@ -232,6 +262,13 @@ def _from_hex(value: object, size: int, place: str) -> bytes:
     if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{2 * size}}}", value):
         raise _Misplaced(f"expected {2 * size} hex digits", place)
     return bytes.fromhex(value)
+
+
+def _from_line(value: object, place: str) -> bytes:
+    try:
+        return parse_key_line(value if isinstance(value, str) else "")
+    except Misuse as error:
+        raise _Misplaced(error.reason, place) from None
 
 
 def _misuse(text: str, what: str, place: str) -> Misuse:
@@ -281,7 +318,7 @@ def _fields(message: Message, place: str, names: Iterable[str]) -> Iterator[str]
             continue
         if name in _COMMENTS:
             yield f"# {_COMMENTS[name]}"
-        yield f"{name} = {_value(value)}"
+        yield f"{name} = {_value([key_line(one) for one in value] if name == _SSH_KEYS else value)}"
     yield from tables
 
 

@@ -7,6 +7,7 @@ application of a security key, or take several forms of one key. What they mean 
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256, sha512
@@ -64,6 +65,25 @@ def parse_ssh_key(public_key: bytes) -> SshKey:
         return _parse_key(_Reader(public_key))
     except ValueError as error:
         raise Misuse(Number.METHOD_INVALID, str(error)) from None
+
+
+def parse_key_line(line: str) -> bytes:
+    """The key in a line of a `.pub` file (type, base64, and any name), as OpenSSH writes it. Raises `Misuse`
+    METHOD_INVALID for everything but a key that `parse_ssh_key` takes."""
+    kind, _, rest = line.strip().partition(" ")
+    try:
+        public_key = b64decode(rest.strip().partition(" ")[0], validate=True)
+    except ValueError:
+        public_key = b""
+    if not public_key.startswith(_string(kind.encode())):
+        raise Misuse(Number.METHOD_INVALID, "not a line of a .pub file, as: ssh-ed25519 AAAA… name")
+    parse_ssh_key(public_key)
+    return public_key
+
+
+def key_line(public_key: bytes) -> str:
+    """The same, without a name."""
+    return f"{_Reader(public_key).string().decode()} {b64encode(public_key).decode()}"
 
 
 def verify_sshsig(

@@ -7,7 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from strongroom.attestation.policy import NitroMeasurement, SgxSigner, TdxMeasurement, TrustPolicy
-from strongroom.attestation.trust_file import MAX_TRUST_FILE, format_trust_policy, parse_trust_policy
+from strongroom.attestation.trust_file import (
+    MAX_TRUST_FILE,
+    format_trust_policy,
+    parse_trust_policy,
+    parse_workload_policy,
+)
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import ConfigValue
 from strongroom.protocol.notes import ED25519, Verifier
@@ -24,6 +29,7 @@ ALL = policies.role(
     tdx=policies.tdx(measurements=[TdxMeasurement(*(bytes([at] * 48) for at in range(5))) for _ in range(2)]),
     snp=policies.snp(chip_ids=[b"\x11" * 64]),
     nitro=policies.nitro(measurements=[NitroMeasurement(bytes(48), bytes(48), bytes(48))]),
+    releases=policies.release_authority(approvals=2, min_serial=3),
 )
 POLICY = TrustPolicy(1, "house", ROLE, ROLE, [], 0)
 TEXT = format_trust_policy(POLICY)
@@ -207,3 +213,53 @@ def test_a_number_of_cosignatures_of_nobody_is_refused():
         parse_trust_policy(TEXT.replace("[vault]", "witnesses = []\ncosignatures = 1\n[vault]", 1))
     with pytest.raises(Misuse, match="missing required field `witnesses`"):
         parse_trust_policy(TEXT.replace("[vault]", "cosignatures = 0\n[vault]", 1))
+
+
+RELEASES = format_trust_policy(TrustPolicy(1, "house", ALL, ROLE, [], 0))
+LINE = RELEASES.split("approvers = [")[1].split('"')[1]
+
+
+def test_approvers_are_lines_as_ssh_writes_them_and_may_have_a_name():
+    assert LINE.startswith("ssh-ed25519 AAAA")
+    named = RELEASES.replace(LINE, f"{LINE} alice@example.com", 1)
+    assert parse_trust_policy(named).vault.releases == policies.release_authority(approvals=2, min_serial=3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (LINE, LINE[:-8], "at vault.releases.approvers[0], line"),
+        (LINE, "alice@example.com", "as: ssh-ed25519 AAAA… name - at vault.releases.approvers[0], line"),
+        (LINE, LINE.replace("ssh-ed25519", "ssh-rsa", 1), "at vault.releases.approvers[0], line"),
+        (f'"{LINE}"', "7", "at vault.releases.approvers[0], line"),
+        (f'"{LINE}"', f'"{LINE}", "{LINE} twin"', "counted once - at vault.releases.approvers[1], line"),
+        (
+            "approvals = 2",
+            "approvals = 4",
+            "expected a number from 1 to 3, the approvers - at vault.releases.approvals",
+        ),
+        ("approvals = 2", "approvals = 0", "at vault.releases.approvals, line"),
+        ("approvals = 2\n", "", "missing required field `approvals` - at vault.releases, line"),
+        ("min_serial = 3", "min_serial = -1", "at vault.releases.min_serial, line"),
+        ("min_serial = 3", "min_seriel = 3", "did you mean 'min_serial'? - at vault.releases.min_seriel, line"),
+        ("[vault.releases]", '[vault]\nreleases = "any"\n[x]', "not TOML"),
+    ],
+)
+def test_a_mistake_about_releases_is_refused_with_its_place(old, new, reason):
+    assert old in RELEASES
+    with pytest.raises(Misuse) as caught:
+        parse_trust_policy(RELEASES.replace(old, new, 1))
+    assert reason in caught.value.reason
+
+
+def test_an_approver_whose_key_anybody_can_sign_for_is_refused():
+    low = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-ed25519", bytes(32)))
+    authority = msgspec.structs.replace(policies.release_authority(), approvers=[low], approvals=1)
+    bad = TrustPolicy(1, "house", msgspec.structs.replace(ROLE, releases=authority), ROLE, [], 0)
+    with pytest.raises(Misuse, match="low order"):
+        format_trust_policy(bad)
+
+
+def test_other_peoples_code_has_no_approvers_here():
+    with pytest.raises(Misuse, match="releases are of Strongroom's own enclaves, and other code has none"):
+        parse_workload_policy({"releases": {}}, "enclave")
