@@ -187,11 +187,11 @@ async def test_what_is_no_key_for_this_is_said_before_anything_is_sent(tmp_path)
     with pytest.raises(BadInput, match="can't read the key"):
         KeySignIn(tmp_path / "missing")
     (tmp_path / "noise").write_bytes(b"\x00\xff" * 50)
-    with pytest.raises(BadInput, match="no key that signs in here"):
+    with pytest.raises(BadInput, match="no key that signs here"):
         KeySignIn(tmp_path / "noise")
     both = (tmp_path / "id.pub").read_text() * 2
     (tmp_path / "both.pub").write_text(both)
-    with pytest.raises(BadInput, match="no key that signs in here"):
+    with pytest.raises(BadInput, match="no key that signs here"):
         KeySignIn(tmp_path / "both.pub")
     for name, private in (
         ("rsa", rsa.generate_private_key(65537, 2048)),
