@@ -74,8 +74,9 @@ class AuthenticatorService:
         for leaf in life:
             print(f"key ring: {leaf.event} {leaf.number} {leaf.text}".rstrip(), file=sys.stderr, flush=True)
 
-    def rotated(self) -> None:
-        """Nothing that it seals outlives an hour."""
+    async def reseal(self) -> int:
+        """It keeps nothing sealed: what it hands out lives an hour at most, and is of the newest epoch only."""
+        return self._ring.epoch
 
     def facts(self) -> ServiceFacts:
         return ServiceFacts()

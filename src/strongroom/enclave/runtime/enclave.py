@@ -121,7 +121,7 @@ class Enclave:
         self._cluster = Cluster(self._platform, self._clock, ring, identity, service, int(self._platform.now()))
         self._door = Door(self._platform, self._clock, identity, service, self._cluster)
         if len(ring.epochs) > 1:
-            service.rotated()
+            self._cluster.epochs.tend()
 
     def _built(self, ring: Ring) -> tuple[Service, Identity]:
         config = {} if self._start is None else self._start.config

@@ -65,8 +65,12 @@ class Service(Served, Protocol):
         """Write a changed ring and what the log says of it. Returns when that is durable, the ring is the changed one,
         and witnesses have seen it where there are any. Raises `StrongroomError`."""
 
-    def rotated(self) -> None:
-        """A new epoch has begun, or old ones are found at a start: seal what is old anew, in the background."""
+    async def reseal(self) -> int:
+        """Seal anew, at leisure, what was sealed under an older epoch than the ring's newest at the time of the call.
+
+        Returns the number of that one, when all that is kept is of it or of newer ones. Raises `StrongroomError` when
+        that can't be said: call again later.
+        """
 
     def facts(self) -> ServiceFacts:
         """For the status."""

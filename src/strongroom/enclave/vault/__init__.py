@@ -22,6 +22,7 @@ from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.quotas import Quotas
 from strongroom.enclave.vault.records import Handles
 from strongroom.enclave.vault.release import Release
+from strongroom.enclave.vault.resealing import Resealing
 from strongroom.enclave.vault.revision import Revision
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.service import VaultService
@@ -56,4 +57,5 @@ def build_vault(
     statements = Statements(ring.cluster_key, shelf, writer, gate)
     approvals = Approvals(platform, clock, shelf, counters, writer, gate)
     trails = Trails(link, ledger, witnessing, gate)
-    return VaultService(ledger, witnessing, release, deposit, revision, statements, approvals, trails)
+    resealing = Resealing(ring, sealer, ledger, witnessing)
+    return VaultService(ledger, witnessing, release, deposit, revision, statements, approvals, trails, resealing)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.index import (
@@ -25,6 +25,7 @@ from strongroom.protocol.index import (
     bucket_key,
     bucket_of,
     read_listing,
+    row_digest,
     write_listing,
 )
 from strongroom.protocol.link import Put, Row
@@ -41,6 +42,27 @@ def find(content: bytes, key: bytes) -> Listing:
     """What a bucket lists of the row `key`; `ABSENT` where it is not listed."""
     at = _listed(content, key)
     return ABSENT if at < 0 else read_listing(content, at)
+
+
+def may_exist(key: bytes, content: bytes | None) -> bool:
+    """Whether a bucket lists the row `key`, or is not at hand."""
+    return content is None or find(content, key).version != ABSENT.version
+
+
+def checked(row: Row | None, listing: Listing) -> Row | Untrusted | None:
+    """The row, if it is what the index lists; else why it is not to be believed."""
+    if row is None:
+        return None if listing.version == ABSENT.version else Untrusted(Number.ROLLED_BACK, "a row is withheld")
+    if row.version != listing.version:
+        return Untrusted(Number.ROLLED_BACK, "another version of a row than the last one")
+    if row_digest(row.sealed) != listing.digest:
+        return Untrusted(Number.INTEGRITY, "a row was altered")
+    return row
+
+
+def keys_of(content: bytes) -> list[bytes]:
+    """Keys of the rows that a bucket lists."""
+    return [content[at : at + KEY] for at in range(0, len(content), LISTING)]
 
 
 def _listed(content: bytes, key: bytes) -> int:
@@ -62,6 +84,15 @@ def _place(content: bytes, key: bytes) -> int:
         else:
             high = middle
     return low * LISTING
+
+
+class Reseal(NamedTuple):
+    """A row that was read, to be replaced by the same in a newer epoch."""
+
+    put: Put
+    """At the version that it replaces."""
+    read: bytes
+    """Digest of the row as it was read."""
 
 
 class _Tree:
@@ -206,6 +237,11 @@ class Draft:
     def learn(self, number: int, row: Row | None) -> None:
         """Take a wanted bucket from the host. Raises as `Index.learn`."""
         self._contents[number] = self._index.learn(number, row)
+
+    def fits(self, reseal: Reseal) -> bool:
+        """Whether the row is still, or again in this draft, the one that was sealed anew."""
+        listing = self._find(reseal.put.key)
+        return (listing.version, listing.digest) == (reseal.put.version, reseal.read)
 
     def put(self, key: bytes, version: int, row: bytes) -> None:
         """The row `key` is at `version` now, with this digest."""

@@ -19,22 +19,20 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
-
-from msgspec import Meta
+from typing import Final
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.link import HostLink
 from strongroom.enclave.runtime.ring import Ring, RingDraft, SealedState
-from strongroom.enclave.vault.buckets import Draft, Index, find
+from strongroom.enclave.vault.buckets import Draft, Index, Reseal, checked, find, keys_of, may_exist
+from strongroom.enclave.vault.head import Head
 from strongroom.enclave.vault.log import Log
 from strongroom.enclave.vault.records import LogEntry, parse_payload
 from strongroom.enclave.vault.rows import RowSealer
 from strongroom.enclave.vault.witnessing import Witnessing
-from strongroom.protocol.codec import Message, encode
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
-from strongroom.protocol.evidence import Bytes32, Count, UnixTime
-from strongroom.protocol.index import ABSENT, HEAD_KEY, Listing, bucket_key, bucket_of, row_digest
+from strongroom.protocol.index import HEAD_KEY, Listing, bucket_key, bucket_of, row_digest
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.tlog import Frontier, leaf_hash
@@ -45,21 +43,6 @@ MOVING: Final = 64
 """Times that rows are read anew because a commit changed them meanwhile."""
 MAX_CANDIDATES: Final = 16
 """Commits that seemed to fail and may still be made, late, since the last one that was: the most recent ones."""
-
-
-class Head(Message):
-    """Payload of the head row: where log and index stand after the commit that wrote it."""
-
-    version: Literal[1]
-    size: Count
-    """Leaves of the log."""
-    frontier: Annotated[list[Bytes32], Meta(max_length=63)]
-    buckets: Count
-    listings: Count
-    index_root: Bytes32
-    ring: Bytes32
-    """Digest of the row of the sealed key ring."""
-    clock_floor: UnixTime
 
 
 @dataclass(slots=True)
@@ -204,6 +187,23 @@ class Ledger:
             await self.read_each([key])  # brings its bucket along
         raise Unavailable(Number.BUSY, "the index keeps changing")
 
+    async def listed(self, number: int) -> list[bytes] | None:
+        """Keys of the rows that this bucket lists; None when it is one too many.
+
+        One bucket after the other shows every row that there was at the first call: what a split takes from a bucket
+        goes to a new one at the end.
+        """
+        any_key = number.to_bytes(8, "big") + bytes(24)
+        for _ in range(MOVING):
+            await self._rest([any_key])
+            if number >= self._index.buckets:
+                return None
+            content = self._index.content(number)
+            if content is not None:
+                return keys_of(content)
+            await self.read([any_key])  # brings its bucket along
+        raise Unavailable(Number.BUSY, "the index keeps changing")
+
     async def _read_once(
         self, keys: Sequence[bytes], moved: Sequence[frozenset[bytes]]
     ) -> tuple[list[Row | Untrusted | None], bool]:
@@ -212,7 +212,7 @@ class Ledger:
         numbers = {key: bucket_of(key, index.buckets) for key in keys}
         unknown = [number for number in dict.fromkeys(numbers.values()) if index.content(number) is None]
         # What is listed as absent nobody needs to be asked for.
-        asked = [key for key, number in numbers.items() if _may_exist(key, index.content(number))]
+        asked = [key for key, number in numbers.items() if may_exist(key, index.content(number))]
         rows = await self._link.read([*asked, *map(bucket_key, unknown)]) if asked or unknown else []
         wrong: dict[int, Untrusted] = {}
         for number, row in zip(unknown, rows[len(asked) :], strict=True):
@@ -231,7 +231,7 @@ class Ledger:
                 excused |= number not in wrong
                 one: Row | Untrusted | None = wrong.get(number)
             else:
-                one = _checked(shown.get(key), find(content, key))
+                one = checked(shown.get(key), find(content, key))
             if isinstance(one, Untrusted):
                 excused |= any(key in touched or bucket_key(number) in touched for touched in moved)
             found.append(one)
@@ -265,6 +265,10 @@ class Ledger:
         """
         await self._commit(puts, entries, critical, unticketed=unticketed, starts=False)
 
+    async def reseal(self, reseals: Sequence[Reseal]) -> None:
+        """Write rows sealed anew; one that was written since it was read stays as it is. Raises as `commit`."""
+        await self._commit([], [], frozenset(), unticketed=0, reseals=reseals, starts=False)
+
     async def keep(self, ring: RingDraft | None, life: Sequence[LifeLeaf]) -> None:
         """Write a changed ring, and what happened to it. Raises as `commit`."""
         await self._commit([], [], frozenset(), unticketed=0, ring=ring, life=life, starts=False)
@@ -278,12 +282,16 @@ class Ledger:
         unticketed: int,
         ring: RingDraft | None = None,
         life: Sequence[LifeLeaf] = (),
+        reseals: Sequence[Reseal] = (),
         starts: bool,
     ) -> None:
         async with self._one_commit:
             if self._in_doubt:
                 await self._inquire()
-            draft = await self._draft([*(put.key for put in puts), *(entry.handle for entry in entries)])
+            keys = [*(put.key for put in puts), *(entry.handle for entry in entries)]
+            draft = await self._draft([*keys, *(one.put.key for one in reseals)])
+            # What was sealed before an epoch began is sealed anew: once it has begun, nothing older is written.
+            puts = [*map(self._sealer.renewed, puts), *(one.put for one in reseals if draft.fits(one))]
             for put in puts:
                 draft.put(put.key, put.version, row_digest(put.sealed))
             leaves = [*self.log.entries(draft, entries), *map(encode, life)]
@@ -379,18 +387,3 @@ class Ledger:
                     self._adopt(candidate)
                     return
             raise Untrusted(Number.ROLLED_BACK, "the database is in a state that this Vault did not leave it in")
-
-
-def _may_exist(key: bytes, content: bytes | None) -> bool:
-    return content is None or find(content, key).version != ABSENT.version
-
-
-def _checked(row: Row | None, listing: Listing) -> Row | Untrusted | None:
-    """The row, if it is what the index lists."""
-    if row is None:
-        return None if listing.version == ABSENT.version else Untrusted(Number.ROLLED_BACK, "a row is withheld")
-    if row.version != listing.version:
-        return Untrusted(Number.ROLLED_BACK, "another version of a row than the last one")
-    if row_digest(row.sealed) != listing.digest:
-        return Untrusted(Number.INTEGRITY, "a row was altered")
-    return row

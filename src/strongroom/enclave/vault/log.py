@@ -19,13 +19,8 @@ from strongroom.enclave.vault.rows import RowSealer
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.leaves import CommitLeaf, Entry, EntryLeaf, commitment, log_verifier, parse_leaf
-from strongroom.protocol.link import Row
 from strongroom.protocol.notes import Checkpoint, SignedCheckpoint, sign_checkpoint
-from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.tlog import Frontier
-
-_KEY: Final = digest(Domain.LOG_ENTRY)
-"""Stands where rows have their key; no row has this one."""
 
 
 class Log:
@@ -77,7 +72,7 @@ class Log:
                 blinding=self._platform.random(32),
             )
         )
-        return encode(EntryLeaf(commitment=commitment(opened), sealed=self._sealer.seal(_KEY, index, opened)))
+        return encode(EntryLeaf(commitment=commitment(opened), sealed=self._sealer.seal_entry(index, opened)))
 
     def commit(
         self, draft: Draft, root: bytes, ring: bytes, facts: RingFacts, changes: int, *, unticketed: int, starts: bool
@@ -111,7 +106,7 @@ class Log:
         parsed = parse_leaf(leaf)
         if not isinstance(parsed, EntryLeaf):
             raise Untrusted(Number.INTEGRITY, "the leaf is not an entry")
-        opened = self._sealer.open(_KEY, Row(index, parsed.sealed))
+        opened = self._sealer.open_entry(index, parsed.sealed)
         if commitment(opened) != parsed.commitment:
             raise Untrusted(Number.INTEGRITY, "the leaf is not committed to what it holds")
         return opened, parse_payload(opened, Entry)

@@ -3,6 +3,9 @@
 format (1) ‖ epoch (4, big-endian) ‖ salt (32) ‖ AES-256-GCM(padded payload). The associated data bind all four, so
 a row that is moved to another key, put back in an older version's place or brought from another cluster does not
 open. Whole-database rollback is another matter: `docs/limits.md`.
+
+Entries of the log are sealed in the same way under a genesis secret, at epoch 0: the log is never written anew, so what
+it says must open when all epochs of its time are gone (RULES 22). Neither opens in the place of the other.
 """
 
 from __future__ import annotations
@@ -12,41 +15,68 @@ from typing import Final
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.link import Row
-from strongroom.protocol.primitives import Domain, derive_key, frame_parts, open_once, pad, seal_once, unpad
+from strongroom.protocol.link import Put, Row
+from strongroom.protocol.primitives import Domain, derive_key, digest, frame_parts, open_once, pad, seal_once, unpad
 
 FORMAT: Final = 1
+LOG_EPOCH: Final = 0
+"""Of what does not turn with epochs: the ring's begin at 1."""
+ENTRY_KEY: Final = digest(Domain.LOG_ENTRY)
+"""Stands where rows have their key; no row has this one."""
 _SALT_AT: Final = 5
 _SEALED_AT: Final = 37
 
 
+def epoch_of(sealed: bytes) -> int:
+    """What a row says of its epoch; true of one that the index lists."""
+    return int.from_bytes(sealed[1:_SALT_AT], "big")
+
+
 class RowSealer:
-    """Seals payloads into rows and opens rows of this cluster."""
+    """Seals payloads into rows and opens rows of this cluster; the same for entries of its log."""
 
     def __init__(self, platform: Platform, ring: Ring) -> None:
         self._platform = platform
         self._ring = ring
-
-    @property
-    def epoch(self) -> int:
-        return self._ring.epoch
+        self._log_root = derive_key(ring.handle_key, Domain.LOG_ENTRY)
 
     def seal(self, key: bytes, version: int, payload: bytes) -> bytes:
         """Seal `payload` as the row `key` (32 bytes) at `version`, in the newest epoch."""
-        salt, epoch = self._platform.random(32), self._ring.epoch
-        record_key = derive_key(self._ring.epochs[epoch], Domain.RECORD, salt=salt)
-        sealed = seal_once(record_key, pad(payload), self._associated(epoch, key, version))
-        return bytes([FORMAT]) + epoch.to_bytes(4, "big") + salt + sealed
+        epoch = self._ring.epoch
+        return self._seal(self._ring.epochs[epoch], epoch, key, version, payload)
 
     def open(self, key: bytes, row: Row) -> bytes:
         """Payload of a row that the host says lies under `key`. Raises `Untrusted` INTEGRITY."""
+        return self._open(self._ring.epochs.get(epoch_of(row.sealed)), key, row)
+
+    def renewed(self, put: Put) -> Put:
+        """The same change, sealed in the newest epoch. Raises `Untrusted` INTEGRITY."""
+        if epoch_of(put.sealed) == self._ring.epoch:
+            return put
+        payload = self.open(put.key, Row(put.version, put.sealed))
+        return Put(put.key, put.replaces, put.version, self.seal(put.key, put.version, payload))
+
+    def seal_entry(self, index: int, payload: bytes) -> bytes:
+        """Seal `payload` as what the leaf at `index` says."""
+        return self._seal(self._log_root, LOG_EPOCH, ENTRY_KEY, index, payload)
+
+    def open_entry(self, index: int, sealed: bytes) -> bytes:
+        """Payload of what the host says stands at `index` of the log. Raises `Untrusted` INTEGRITY."""
+        root = self._log_root if epoch_of(sealed) == LOG_EPOCH else None
+        return self._open(root, ENTRY_KEY, Row(index, sealed))
+
+    def _seal(self, root: bytes, epoch: int, key: bytes, version: int, payload: bytes) -> bytes:
+        salt = self._platform.random(32)
+        record_key = derive_key(root, Domain.RECORD, salt=salt)
+        sealed = seal_once(record_key, pad(payload), self._associated(epoch, key, version))
+        return bytes([FORMAT]) + epoch.to_bytes(4, "big") + salt + sealed
+
+    def _open(self, root: bytes | None, key: bytes, row: Row) -> bytes:
         sealed = row.sealed
-        epoch = int.from_bytes(sealed[1:_SALT_AT], "big")
-        root = self._ring.epochs.get(epoch)
         if len(sealed) < _SEALED_AT or sealed[0] != FORMAT or root is None:
-            raise Untrusted(Number.INTEGRITY, "not a row of this cluster")
+            raise Untrusted(Number.INTEGRITY, "not a row of this cluster, or of an epoch that is erased")
         record_key = derive_key(root, Domain.RECORD, salt=sealed[_SALT_AT:_SEALED_AT])
-        associated = self._associated(epoch, key, row.version)
+        associated = self._associated(epoch_of(sealed), key, row.version)
         return unpad(open_once(record_key, sealed[_SEALED_AT:], associated))
 
     def _associated(self, epoch: int, key: bytes, version: int) -> bytes:

@@ -16,6 +16,7 @@ from strongroom.enclave.vault.approvals import Approvals
 from strongroom.enclave.vault.deposit import Deposit
 from strongroom.enclave.vault.ledger import Ledger
 from strongroom.enclave.vault.release import Release
+from strongroom.enclave.vault.resealing import Resealing
 from strongroom.enclave.vault.revision import Revision
 from strongroom.enclave.vault.statements import Statements
 from strongroom.enclave.vault.trails import Trails
@@ -58,8 +59,10 @@ class VaultService:
         statements: Statements,
         approvals: Approvals,
         trails: Trails,
+        resealing: Resealing,
     ) -> None:
         self._ledger = ledger
+        self._resealing = resealing
         self._witnessing = witnessing
         self._release = release
         self._deposit = deposit
@@ -90,11 +93,13 @@ class VaultService:
             self._witnessing.rest_on_size(self._ledger.log.size)
             await self._witnessing.settle(rest)
 
-    def rotated(self) -> None:
-        """Old rows are sealed anew in the background."""
+    async def reseal(self) -> int:
+        return await self._resealing.run()
 
     def facts(self) -> ServiceFacts:
-        return ServiceFacts(self._ledger.log.size, self._witnessing.time or 0, self._ledger.listings, 0)
+        return ServiceFacts(
+            self._ledger.log.size, self._witnessing.time or 0, self._ledger.listings, self._resealing.seen
+        )
 
     def checkpoint(self) -> bytes:
         return self._trails.shown
