@@ -48,10 +48,10 @@ class Cluster:
         self._service = service
         self._started: Final = started
         keeping = Keeping(platform, clock, ring, identity, service)
-        self._releasing = Releasing(platform, clock, ring, keeping, service)
+        self.epochs: Final = Epochs(platform, ring, keeping, service)
+        self._releasing = Releasing(clock, ring, keeping, self.epochs, service)
         self._giving = Giving(platform, clock, ring, keeping, self._releasing)
         self._councils = Councils(platform, clock, ring, keeping)
-        self.epochs: Final = Epochs(platform, ring, keeping, service)
 
     def status(self) -> Status:
         """How this member stands."""

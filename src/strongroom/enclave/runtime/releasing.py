@@ -15,15 +15,14 @@ from typing import Final
 
 from msgspec.structs import replace as changed
 
-from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
+from strongroom.enclave.runtime.epochs import Epochs
 from strongroom.enclave.runtime.keeping import Keeping
-from strongroom.enclave.runtime.ring import Ring, new_epoch
-from strongroom.enclave.runtime.sealed_ring import Instance, RingSecrets
+from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.cluster_messages import Publish, Published
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
-from strongroom.protocol.evidence import Council, PlatformKind
+from strongroom.protocol.evidence import PlatformKind
 from strongroom.protocol.governance import Named
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import LEASE
@@ -45,11 +44,11 @@ _TEXT: Final = 256
 class Releasing:
     """Of one cluster."""
 
-    def __init__(self, platform: Platform, clock: Clock, ring: Ring, keeping: Keeping, service: Service) -> None:
-        self._platform = platform
+    def __init__(self, clock: Clock, ring: Ring, keeping: Keeping, epochs: Epochs, service: Service) -> None:
         self._clock = clock
         self._ring = ring
         self._keeping = keeping
+        self._epochs = epochs
         self._service = service
         self._counted: dict[Program, int] = {}
         """From when the delay of a program counts whose list no witness had seen when it was written."""
@@ -63,7 +62,7 @@ class Releasing:
             releases = self._verified(request.releases)
             if request.releases != self._ring.releases and not self._is_current(request.releases):
                 await self._take(request.releases, releases)
-            await self._have_timed(releases)
+            await self._have_timed()
         return Published(serial=releases.serial)
 
     def verify_admitted(self, kind: PlatformKind, measurement: bytes) -> None:
@@ -127,22 +126,14 @@ class Releasing:
             ],
         )
         kept = [one for one in self._ring.state.instances if is_released(releases, one.kind, one.measurement)]
-        secrets = self._after(releases, kept)
-        life = [self._leaf(signed, releases)]
-        if secrets is not None:
-            life.append(self._keeping.life("rotated", bytes(32), secrets.epochs[-1].number))
+        retired = set(programs_of(self._ring.releases_list)) - set(programs_of(releases))
+        leaf = self._leaf(signed, releases)
         self._counted.clear()
-        await self._keeping.change(life, secrets=secrets, charter=charter, instances=kept)
-        if secrets is not None:
-            self._service.rotated()
-
-    def _after(self, releases: ReleaseList, kept: list[Instance]) -> RingSecrets | None:
-        """The secrets with one more epoch, if something is retired that had the ring or could have asked for it."""
-        listed = programs_of(self._ring.releases_list)
-        retired = set(listed) - set(programs_of(releases))
-        if not retired and len(kept) == len(self._ring.state.instances):
-            return None
-        return new_epoch(self._platform, self._ring.state.secrets)
+        if retired or len(kept) < len(self._ring.state.instances):
+            # Something had the ring, or could have asked for it, that gets nothing any more.
+            await self._epochs.begin([leaf], charter=charter, instances=kept)
+        else:
+            await self._keeping.change([leaf], charter=charter)
 
     def _leaf(self, signed: bytes, releases: ReleaseList) -> LifeLeaf:
         versions = ", ".join(one.version for one in releases.releases if one.svn >= releases.min_svn)
@@ -151,18 +142,24 @@ class Releasing:
 
     # --- how long a list has stood ------------------------------------------------------------------------------------
 
-    async def _have_timed(self, releases: ReleaseList) -> None:
+    async def _have_timed(self) -> None:
         """Keep when witnesses had seen the programs that no list named before this one."""
-        charter, witnessed = self._ring.state.charter, self._service.facts().witnessed
-        untimed = [one for one in charter.named if not one.witnessed]
-        if not untimed or not witnessed or not self._council.release_delay:
+        charter = self._ring.state.charter
+        if not self._ring.statement.witnesses or not self._ring.council.release_delay:
+            return
+        if all(one.witnessed for one in charter.named):
+            return
+        # Over a commit that follows the list: only then is what they say of the time later than it.
+        await self._service.keep(None, [])
+        witnessed = self._service.facts().witnessed
+        if not witnessed:
             return
         named = [changed(one, witnessed=one.witnessed or witnessed) for one in charter.named]
         await self._keeping.change([], charter=changed(charter, named=named))
 
     def _has_stood(self, program: Program) -> bool:
         """For as long as the council wants it, by witnessed time; without witnesses nobody can say."""
-        delay = self._council.release_delay
+        delay = self._ring.council.release_delay
         if not delay:
             return True
         witnessed = self._service.facts().witnessed
@@ -176,7 +173,3 @@ class Releasing:
         # What witnesses vouch for is at most so old: they had seen the list by the end of that.
         since = named.witnessed or self._counted.setdefault(program, witnessed + LEASE)
         return witnessed - since >= delay
-
-    @property
-    def _council(self) -> Council:
-        return self._ring.council
