@@ -39,9 +39,9 @@ dl{display:grid;grid-template-columns:minmax(7rem,12rem) 1fr;gap:.35rem 1rem;mar
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;border-top:1px solid var(--line);
-overflow-wrap:anywhere}
+overflow-wrap:break-word}
 th{color:var(--soft);font-weight:500;border-top:0}
-.number{font-variant-numeric:tabular-nums}
+section>:last-child{margin-bottom:0}
 code{font-family:ui-monospace,"Cascadia Mono",Menlo,"Liberation Mono",monospace;font-size:.88em;
 overflow-wrap:anywhere}
 progress{width:100%;max-width:22rem;height:.8rem;accent-color:var(--accent)}
@@ -50,7 +50,7 @@ footer{color:var(--soft);font-size:.9rem}
 footer p{margin:.4rem 0}
 @media (max-width:34rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.6rem}
 .state strong{font-size:1.6rem}
-table,tbody,tr,td{display:block}thead{position:absolute;left:-999rem}td{border:0;padding:.1rem 0}
+table,tbody,tr,td{display:block}thead{position:absolute;left:-999rem}td{border:0;padding:.1rem 0;overflow-wrap:anywhere}
 tr{border-top:1px solid var(--line);padding:.5rem 0}
 td::before{content:attr(data-name) " ";color:var(--soft)}}
 """
@@ -70,7 +70,7 @@ def render(state: str, status: Status | None, host: Mapping[str, Any], *, at: in
     kind = "good" if state in _GOOD else "bad" if state in _BAD else "waiting"
     standing = [element("strong", words.title), element("p", words.meaning)]
     if words.then:
-        standing.append(element("p", element("b", "Next: "), words.then))
+        standing.append(element("p", element("b", "Next: "), _prose(words.then)))
     parts = [
         element("h1", role),
         element("section", *standing, class_=f"state {kind}", aria_label="State"),
@@ -277,6 +277,12 @@ def _foot(at: int) -> Html:
             ".",
         ),
     )
+
+
+def _prose(text: str) -> Html:
+    """Words in which `these` are commands."""
+    pieces = text.split("`")
+    return joined(element("code", piece) if at % 2 else piece for at, piece in enumerate(pieces))
 
 
 def _section(title: str, *parts: Html | str) -> Html:
