@@ -6,15 +6,17 @@ before anything is served. The host asks the witnesses, and could keep their wor
 1. All of it: then no gap is seen, the log goes on under its name, and the witnesses who know more do not cosign it.
 2. The newest only: then the gap looks smaller than it is, and custodians would sign that. So they are told by when
    (`Known.at`) so many witnesses said that they know no later one that the others are too few to have seen more.
+
+A backup may be older than a recovery that gave something up. So later generations of the log are asked for, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from strongroom.protocol.errors import Untrusted
-from strongroom.protocol.limits import MAX_WITNESSES
+from strongroom.protocol.limits import MAX_RECOVERIES, MAX_WITNESSES
 from strongroom.protocol.notes import Cosignature, SignedCheckpoint, Verifier, cosignatures, verify_checkpoint
 from strongroom.protocol.tlog import verify_consistency
 
@@ -45,34 +47,64 @@ class Known(NamedTuple):
     many that no later one can have been cosigned by enough. 0: too few have said anything."""
 
 
-async def lost(words: Words, log: Verifier, witnesses: Sequence[Verifier], needed: int, found: Head) -> Known | None:
-    """The newest checkpoint that a witness has cosigned and that the database's log (`found`) does not extend; None:
-    there is none, as far as the host says.
+class Loss(NamedTuple):
+    """What a database lacks."""
+
+    known: Known
+    generation: int
+    """In which the log can go on from what was found."""
+
+
+class Logs(NamedTuple):
+    """Those of one cluster, one a generation, and who watches them."""
+
+    of: Callable[[int], Verifier]
+    witnesses: Sequence[Verifier]
+    needed: int
+
+
+_Seen = list[tuple[SignedCheckpoint, list[Cosignature]]]
+
+
+async def lost(words: Words, logs: Logs, generation: int, found: Head) -> Loss | None:
+    """What witnesses have cosigned in the database's generation or a later one, and its log (`found`) does not extend;
+    None: nothing, as far as the host says.
 
     Raises `Unavailable` when witnesses or database do not answer.
     """
-    seen = await heard(words, log, witnesses)
-    at = _vouched(seen, len(witnesses) - needed + 1)
-    heads = {Head(signed.checkpoint.size, signed.checkpoint.root) for signed, _ in seen}
-    for head in sorted(heads, reverse=True):
-        if not await _extends(words, found, head):
-            return Known(head, at)
-    return None
+    seen = {generation: await _heard(words, logs, generation)}
+    newest = generation
+    while newest < generation + MAX_RECOVERIES and (later := await _heard(words, logs, newest + 1)):
+        newest += 1
+        seen[newest] = later
+    missed = [
+        (one, head) for one in seen for head in sorted(_heads(seen[one])) if not await _extends(words, found, head)
+    ]
+    if newest == generation and not missed:
+        return None
+    # Where a recovery began a generation and wrote nothing, this one can begin it.
+    begun = newest > generation and all([await _extends(words, found, head) for head in _heads(seen[newest])])
+    known_in, head = missed[-1] if missed else (newest, max(_heads(seen[newest])))
+    at = _vouched(seen[known_in], len(logs.witnesses) - logs.needed + 1)
+    return Loss(Known(head, at), newest if begun else newest + 1)
 
 
-async def heard(
-    words: Words, log: Verifier, witnesses: Sequence[Verifier]
-) -> list[tuple[SignedCheckpoint, list[Cosignature]]]:
-    """What witnesses have cosigned of this log; what the host shows besides is left out. Raises `Unavailable`."""
+async def _heard(words: Words, logs: Logs, generation: int) -> _Seen:
+    """What witnesses have cosigned of a log; what the host shows besides is left out."""
+    log = logs.of(generation)
     seen = []
     for note in (await words.witnessed(log.name))[:MAX_WITNESSES]:
         try:
             signed = verify_checkpoint(note, log)
         except Untrusted:
             continue
-        if lines := cosignatures(signed, witnesses):
+        if lines := cosignatures(signed, logs.witnesses):
             seen.append((signed, lines))
     return seen
+
+
+def _heads(seen: _Seen) -> Iterable[Head]:
+    return {Head(signed.checkpoint.size, signed.checkpoint.root) for signed, _ in seen}
 
 
 async def _extends(words: Words, found: Head, head: Head) -> bool:
@@ -86,7 +118,7 @@ async def _extends(words: Words, found: Head, head: Head) -> bool:
     return True
 
 
-def _vouched(seen: Sequence[tuple[SignedCheckpoint, list[Cosignature]]], enough: int) -> int:
+def _vouched(seen: _Seen, enough: int) -> int:
     """The time that `enough` witnesses, each by its newest word, vouch for."""
     times: dict[bytes, int] = {}
     for _, lines in seen:

@@ -22,9 +22,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace as changed
 
-from strongroom.enclave.runtime.gaps import Head, Known, heard, lost
+from strongroom.enclave.runtime.gaps import Head, Known, Logs, Loss, lost
 from strongroom.enclave.runtime.nursery import Hopes, Opened, Place, Waiting
-from strongroom.enclave.runtime.ring import Ring, SealedState
+from strongroom.enclave.runtime.ring import Ring, SealedState, facts_of
 from strongroom.enclave.runtime.sealed_ring import RingState, charter_of, open_by_recovery_key, parse_sealed
 from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.runtime.status import blank_status, seats
@@ -91,6 +91,7 @@ class Recovering(Waiting):
         if named != (set(self._statement.witnesses), self._statement.cosignatures):
             raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
         self._council = self._councils[-1]
+        self._generation = facts_of(self._charter).generation
         self._cluster = cluster_id(self._charter.genesis.statement)
         self._key = KemKey(place.platform.random(32))
         self._attempt = Attempt(
@@ -136,7 +137,7 @@ class Recovering(Waiting):
             threshold=self._council.threshold,
             approvals=self._council.approvals,
             custodians=seats(self._council, done),
-            generation=len(self._charter.gaps),
+            generation=self._generation,
             log_size=self._log_size,
             witnesses=len(self._statement.witnesses),
             cosignatures=self._statement.cosignatures,
@@ -220,17 +221,18 @@ class Recovering(Waiting):
         """Serve what was found if nothing is lost with it, or else have custodians sign. Raises `StrongroomError`."""
         size, root = await self._survey(Ring(ring, self.place.key, self._found.version), self._found.sealed)
         self._log_size = size
-        known = await self._lost(Head(size, root)) if self._statement.witnesses else None
-        if known is None:
+        loss = await self._lost(Head(size, root)) if self._statement.witnesses else None
+        if loss is None:
             self._serve(ring, None)
             return
         if len(self._charter.gaps) >= MAX_RECOVERIES:
             raise Misuse(Number.NOT_NOW, "as many gaps are signed as a charter holds: bring back a newer database")
+        known = loss.known
         statement = Gap(
             version=1,
             cluster=self._cluster,
             recoveries=self._charter.recoveries + 1,
-            generation=len(self._charter.gaps) + 1,
+            generation=loss.generation,
             attempt=attempt_digest(self._attempt.key),
             found_size=size,
             found_root=root,
@@ -240,22 +242,18 @@ class Recovering(Waiting):
         )
         self._to_sign = _ToSign(encode(statement), known, ring, {})
         self._state = "gap"
-        _say(
-            f"the database ends at {size} of the log, witnesses have seen {known.head.size}: custodians must sign that"
-        )
+        _say(f"the database ends at {size} of the log, witnesses have seen {known.head.size}: custodians must sign")
 
-    async def _lost(self, found: Head) -> Known | None:
-        """What witnesses know and the database lacks. Waits for them. Raises `Untrusted` ROLLED_BACK for a database
-        from before a recovery that has been."""
-        witnesses = [parse_verifier(text, COSIGNATURE) for text in self._statement.witnesses]
-        generation = len(self._charter.gaps)
-        logs = [log_verifier(self._cluster, self._statement.log_key, generation + more) for more in (0, 1)]
+    async def _lost(self, found: Head) -> Loss | None:
+        """What witnesses know and the database lacks. Waits for them."""
+        logs = Logs(
+            lambda generation: log_verifier(self._cluster, self._statement.log_key, generation),
+            [parse_verifier(text, COSIGNATURE) for text in self._statement.witnesses],
+            self._statement.cosignatures,
+        )
         while True:
             try:
-                # What custodians gave up then, they did not mean to bring back now.
-                if await heard(self.place.link, logs[1], witnesses):
-                    raise Untrusted(Number.ROLLED_BACK, "the database is from before a recovery of this cluster")
-                return await lost(self.place.link, logs[0], witnesses, self._statement.cosignatures, found)
+                return await lost(self.place.link, logs, self._generation, found)
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
