@@ -3,6 +3,9 @@
 A signature by a share says that its custodian decrypted it (RULES 6). So before anything is signed it is compared: the
 statement with what is known of the cluster, the share with the seat that the statement gives its custodian. What the
 statement says remains for a person to read.
+
+Attack stopped here: an owner nominates himself under a custodian's name, opens that share, and encrypts it once more to
+the custodian, who would then vouch for a share that two people have. The statement says to whom the enclave encrypted.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Final, cast
 from strongroom.client.errors import BadInput
 from strongroom.client.share.age import Identity, Opener, parse_identity
 from strongroom.client.share.errors import Damaged
-from strongroom.protocol.cluster_messages import Accept, CharterIs, Endorse
+from strongroom.protocol.cluster_messages import Accept, CharterIs, Convene, Endorse, Nominee
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Council, Genesis, Role, cluster_id, parse_genesis
@@ -35,7 +38,8 @@ MAX_IDENTITY_FILE: Final = 64 * 1024
 
 _SHEET: Final = re.compile(
     rf"{HEAD}\n\nCluster    ([0-9a-f]{{64}})\nRole       (vault|authenticator)\nCouncil    ([0-9]{{1,4}})\n"
-    r"Custodian  ([^\n]{1,64})\nShare      ([0-9]{1,2}) of ([0-9]{1,2}), any ([0-9]{1,2})\n\nWords\n([ 0-9a-z\n]+?)\n\n",
+    r"Custodian  ([^\n]{1,64})\nShare      ([0-9]{1,2}) of ([0-9]{1,2}), any ([0-9]{1,2})\n\n"
+    r"Words\n([ 0-9a-z\n]+?)\n\n",
 )
 
 
@@ -44,8 +48,10 @@ class OpenShare:
     """A share that its custodian has opened."""
 
     share: Share
-    sheet: Sheet | None
+    sheet: Sheet | None = None
     """What the page says beside the words; None where only words were typed in."""
+    recipient: str | None = None
+    """Of the age identity that opened it; None where it came open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +92,19 @@ def parse_sheet(text: str) -> Sheet:
 def open_share(data: bytes, identities: Sequence[Identity]) -> OpenShare:
     """The share in an age file, by the first of `identities` that opens it; or in a page that was decrypted before, as
     with an identity on a token that only `age` itself can use. Raises `Misuse`, `BadInput` and `Damaged`."""
+    recipient = None
     if not data.startswith(HEAD.encode()):
-        data = _decrypted(data, identities)
+        data, recipient = _decrypted(data, identities)
     try:
         sheet = parse_sheet(data.decode())
     except UnicodeDecodeError:
         raise Misuse(Number.SHARE_WRONG, "it does not hold text") from None
-    return OpenShare(parse_share(sheet.words), sheet)
+    return OpenShare(parse_share(sheet.words), sheet, recipient)
 
 
 def typed_share(text: str) -> OpenShare:
     """A share whose words somebody typed in, with or without their numbers. Raises `Misuse` SHARE_WRONG."""
-    return OpenShare(parse_share(" ".join(word for word in text.split() if not word.strip(".").isdigit())), None)
+    return OpenShare(parse_share(" ".join(word for word in text.split() if not word.strip(".").isdigit())))
 
 
 def parse_identities(text: str) -> list[Identity]:
@@ -117,6 +124,17 @@ def parse_charter(untrusted_charter: bytes) -> tuple[Charter, Genesis, list[Coun
     except Misuse as error:
         raise Untrusted(Number.EVIDENCE, f"the charter does not parse ({error.error})") from None
     return (charter, *verify_charter(charter))
+
+
+def verify_convened(request: Convene, pending: PendingCouncil) -> None:
+    """The statement that custodians are to sign says what the owner asked for. Raises `Untrusted` INTEGRITY."""
+    council, genesis = pending.council, pending.genesis
+    said = ([Nominee(one.name, one.recipient) for one in council.custodians], council.threshold, council.approvers)
+    asked = (request.custodians, request.threshold, request.approvers)
+    numbers = (council.approvals, council.release_delay) == (request.approvals, request.release_delay)
+    witnesses = pending.serial or (genesis.witnesses, genesis.cosignatures) == (request.witnesses, request.cosignatures)
+    if said != asked or not numbers or not witnesses:
+        raise Untrusted(Number.INTEGRITY, "the statement says something else than what was asked for")
 
 
 def verify_pending(untrusted: CharterIs, cluster: bytes | None = None) -> PendingCouncil:
@@ -141,9 +159,15 @@ def verify_pending(untrusted: CharterIs, cluster: bytes | None = None) -> Pendin
     )
 
 
-def acceptance(pending: PendingCouncil, opened: OpenShare) -> Accept:
-    """The signature of a custodian of the new council. Raises `Misuse` when the share is not of it."""
+def acceptance(pending: PendingCouncil, opened: OpenShare, recipient: str | None = None) -> Accept:
+    """The signature of a custodian of the new council. `recipient` is the custodian's own, where the share came open.
+
+    Raises `Misuse` when the share is not of that council, `Untrusted` INTEGRITY when the enclave encrypted it to
+    somebody else.
+    """
     index = verify_seat(opened, pending.council, pending.cluster, pending.serial)
+    if pending.council.custodians[index].recipient != (opened.recipient or recipient):
+        raise Untrusted(Number.INTEGRITY, "the enclave encrypted this share to another recipient, who has read it")
     signature = opened.share.key.sign(Domain.ACCEPTANCE, pending.statement)
     return Accept(statement=statement_digest(pending.statement), index=index, signature=signature)
 
@@ -175,14 +199,14 @@ def verify_seat(opened: OpenShare, council: Council, cluster: bytes, serial: int
     return index
 
 
-def _decrypted(data: bytes, identities: Sequence[Identity]) -> bytes:
+def _decrypted(data: bytes, identities: Sequence[Identity]) -> tuple[bytes, str]:
     if not identities:
         raise BadInput("this share is encrypted", "name the age identity that opens it with --identity FILE")
     refused: Damaged | None = None
     for identity in identities:
         opener = Opener(identity)
         try:
-            return opener.open(data) + opener.finish()
+            return opener.open(data) + opener.finish(), identity.recipient.text
         except Damaged as error:
             refused = error
     raise BadInput(
