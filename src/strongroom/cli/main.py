@@ -33,6 +33,9 @@ COMMANDS: Final = (
     "share",
     "verify-page",
     "serve",
+    "backup",
+    "verify-backup",
+    "restore",
     "attack",
 )
 """In the order of the help. Each is a module of this package (with _ for -), with a function of its name, or `app` for

@@ -25,6 +25,10 @@ _HEADER: Final = 100
 _MAX_MANIFEST: Final = 256 * 1024
 
 
+class Damaged(CannotBackUp):
+    """What was named is no whole backup."""
+
+
 class Based(msgspec.Struct, frozen=True):
     """The backup that an incremental one was made onto."""
 
@@ -152,12 +156,12 @@ def read_manifest(path: Path) -> Manifest:
             found = connection.execute("SELECT name, value FROM manifest").fetchmany(64)
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            raise CannotBackUp(
-                f"{path} is no backup: it has no manifest", "name a file that `strongroom backup` wrote"
+            raise Damaged(
+                f"{path} is no whole backup: it has no manifest", "name a file that `strongroom backup` wrote"
             ) from None
         raise CannotBackUp(f"can't read {path}: {error}", "name another file") from None
     except sqlite3.Error as error:
-        raise CannotBackUp(f"{path} is damaged: {error}", "take another backup") from None
+        raise Damaged(f"{path} is damaged: {error}", "take another backup") from None
     try:
         if sum(len(value) for _, value in found) > _MAX_MANIFEST:
             raise ValueError
@@ -168,7 +172,7 @@ def read_manifest(path: Path) -> Manifest:
             )
         return msgspec.convert(values, Manifest)
     except (msgspec.DecodeError, ValueError, TypeError):
-        raise CannotBackUp(f"the manifest of {path} was altered", "take another backup") from None
+        raise Damaged(f"the manifest of {path} was altered", "take another backup") from None
 
 
 def verify_length(path: Path) -> None:
@@ -180,10 +184,10 @@ def verify_length(path: Path) -> None:
     except OSError as error:
         raise CannotBackUp(f"can't read {path}: {(error.strerror or '').lower()}", "name another file") from None
     if len(header) < _HEADER or not header.startswith(b"SQLite format 3\0"):
-        raise CannotBackUp(f"{path} is no backup: no file of SQLite", "name a file that `strongroom backup` wrote")
+        raise Damaged(f"{path} is no backup: no file of SQLite", "name a file that `strongroom backup` wrote")
     page = int.from_bytes(header[16:18], "big")
     said = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
     if length < said:
-        raise CannotBackUp(
+        raise Damaged(
             f"{path} is cut off: {length:,} bytes of {said:,}", "copy it again from where it came, or take another"
         )

@@ -1,0 +1,282 @@
+"""What can be said of a backup without any key: for `verify-backup`, and for `restore` before it does anything."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from strongroom.client.audit.log import Audit, Founding, found, shown_time
+from strongroom.client.audit.report import Check, Facts
+from strongroom.client.audit.rows import KeptHashes, audit_rows
+from strongroom.client.audit.sources import Missing
+from strongroom.client.audit.tiles import WIDTH, Bundle
+from strongroom.client.custody import Custody, verify_custody
+from strongroom.host.backup.drafts import CannotBackUp
+from strongroom.host.backup.file import Damaged, Manifest, read_manifest
+from strongroom.host.backup.sources import SqliteSource
+from strongroom.protocol.errors import Untrusted
+from strongroom.protocol.index import HEAD_KEY, RING_KEY
+from strongroom.protocol.leaves import log_origin, log_verifier
+from strongroom.protocol.limits import MAX_RECOVERIES
+from strongroom.protocol.notes import SignedCheckpoint, Verifier, parse_checkpoint, verify_checkpoint
+
+Watch = Callable[[str], Callable[[int, int], None]]
+"""Given a word for what is counted: who is told how many are done, of how many."""
+
+_PROBLEMS: Final = 3
+"""Of SQLite's own check that are shown."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found."""
+
+    manifest: Manifest
+    checks: list[Check]
+    custody: Custody | None = None
+    facts: Facts = field(default_factory=Facts)
+    behind: int = 0
+    """Leaves by which the log has grown since, as far as a checkpoint tells."""
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if check.state == "fails"]
+
+    @property
+    def whose(self) -> Custody:
+        """Of a verdict that holds."""
+        if self.custody is None:
+            raise ValueError("the charter could not be read")
+        return self.custody
+
+    @property
+    def log_size(self) -> int:
+        return self.manifest.log_size
+
+
+class _BackupLog(SqliteSource):
+    """The log in a backup, as an audit reads it."""
+
+    async def checkpoint(self) -> bytes | None:
+        return None
+
+    async def bundle(self, wanted: Bundle) -> list[bytes]:
+        first = wanted.number * WIDTH
+        leaves = await self.leaves(first, wanted.width)
+        if len(leaves) != wanted.width:
+            raise Missing(f"leaf {first + len(leaves)} is not in the backup")
+        return leaves
+
+
+async def check_backup(
+    path: Path, *, now: int, clusters: Collection[bytes] | None, known: Sequence[bytes], watch: Watch
+) -> Verdict:
+    """Look at everything. `clusters`: ids that it may be of; None: nobody said. `known`: signed checkpoints of its log.
+
+    Raises `CannotBackUp` (`Damaged`) for what can't be looked at; what else is wrong is in the verdict.
+    """
+    manifest = read_manifest(path)
+    _verify_pages(path)
+    try:
+        source = _BackupLog(path)
+    except OSError as error:
+        raise CannotBackUp(f"can't read {path}: {(error.strerror or '').lower()}", "name another file") from None
+    try:
+        return await _Look(source, manifest, clusters, known, now, watch).verdict()
+    except sqlite3.Error as error:
+        raise Damaged(f"{path} is damaged: {error}", "take another backup") from None
+    finally:
+        await source.close()
+
+
+class _Look:
+    def __init__(
+        self,
+        source: _BackupLog,
+        manifest: Manifest,
+        clusters: Collection[bytes] | None,
+        known: Sequence[bytes],
+        now: int,
+        watch: Watch,
+    ) -> None:
+        self._source = source
+        self._manifest = manifest
+        self._clusters = clusters
+        self._known = known
+        self._now = now
+        self._watch = watch
+        self._named = Check("named", "it is of the cluster that was named")
+        self._charter = Check("charter", "who governs the cluster is signed, from its founding on")
+        self._recovery = Check("recovery", "custodians can bring the key ring back")
+        self._said = Check("manifest", "what it says of itself is what is in it")
+        self._newest = Check("newest", "nothing newer is known")
+        self._verdict = Verdict(manifest, [self._said, self._named, self._charter, self._recovery])
+
+    async def verdict(self) -> Verdict:
+        ring = (await self._source.read([RING_KEY]))[0]
+        if ring is None:
+            self._charter.fail("the row of the key ring is gone")
+            return self._verdict
+        try:
+            custody = verify_custody(ring.sealed)
+        except Untrusted as error:
+            self._charter.fail(error.reason)
+            return self._verdict
+        self._verdict.custody = custody
+        self._charter.hold(_charter_in_words(custody))
+        self._recovery.hold(custody.who_recovers)
+        if custody.founding.development:
+            self._recovery.notice("no custodian holds a share: without the machine's own secret nobody opens this")
+        self._compare_named(custody)
+        await self._compare_manifest(custody)
+        if custody.founding.role == "vault":
+            await self._audit(custody)
+        else:
+            await self._count_rows()
+        return self._verdict
+
+    def _compare_named(self, custody: Custody) -> None:
+        if self._clusters is None:
+            self._named.skip("nobody said which: compare the id, or give --cluster or --trust")
+        elif custody.cluster in self._clusters:
+            self._named.hold(custody.cluster.hex())
+        else:
+            self._named.fail(f"it is of another one, {custody.cluster.hex()}")
+
+    async def _compare_manifest(self, custody: Custody) -> None:
+        said, head = self._manifest, (await self._source.read([HEAD_KEY]))[0]
+        for what, written, there in (
+            ("role", said.role, custody.founding.role),
+            ("cluster", said.cluster, custody.cluster.hex()),
+            ("rows", said.rows, await self._source.count()),
+            ("log_size", said.log_size, await self._source.size()),
+            ("head", said.head, 0 if head is None else head.version),
+        ):
+            if written != there:
+                self._said.fail(f"{what}: it says {written}, and there is {there}: something was added or taken away")
+        if not self._said.failures:
+            self._said.hold()
+
+    async def _count_rows(self) -> None:
+        """An Authenticator has one row, which only its ring's own seal vouches for."""
+        check = Check("rows", "there is the row of the key ring, and no other")
+        rows, leaves = await self._source.count(), await self._source.size()
+        if (rows, leaves) == (1, 0):
+            check.hold("that row is the sealed ring: whether it is whole shows when it is opened")
+        else:
+            check.fail(f"there are {rows} rows and {leaves} leaves of a log: an Authenticator writes neither")
+        self._verdict.checks.append(check)
+
+    async def _audit(self, custody: Custody) -> None:
+        founding = self._founding(custody)
+        size = await self._source.size()
+        covered, newer = self._sorted(custody, founding, size)
+        kept = KeptHashes(self._source)
+        looking = Audit(founding, now=self._now, progress=self._watch("leaves"))
+        newest = max(covered, key=lambda one: one.checkpoint.size, default=None)
+        report = await looking.run(
+            self._source,
+            note=None if newest is None else newest.note,
+            since=[one.note for one in covered if one is not newest],
+            watchers=[kept],
+        )
+        self._verdict.facts = report.facts
+        rows = await audit_rows(self._source, looking.last, report.facts, self._watch("rows"))
+        self._verdict.checks += [
+            *(check for check in report.checks if check.name != "cluster"), kept.check, *rows, self._newest
+        ]  # fmt: skip
+        self._tell_behind(size, newer, newest)
+
+    def _founding(self, custody: Custody) -> Founding:
+        log = log_verifier(custody.cluster, custody.founding.log_key, custody.generation)
+        return replace(found(custody.genesis, [custody.cluster]), log=log)
+
+    def _sorted(
+        self, custody: Custody, founding: Founding, size: int
+    ) -> tuple[list[SignedCheckpoint], list[SignedCheckpoint]]:
+        """Checkpoints that the backup must have, and those that are newer than it is."""
+        covered, newer = [], []
+        noted = [self._manifest.checkpoint.encode()] if self._manifest.checkpoint else []
+        for note in (*noted, *self._known):
+            try:
+                log = _log_of(custody, note)
+                signed = verify_checkpoint(note, log)
+            except Untrusted as error:
+                self._newest.fail(f"a checkpoint is not one of this log: {error.reason}")
+                continue
+            if log.name == founding.log.name and signed.checkpoint.size <= size:
+                covered.append(signed)
+            elif note in noted:
+                self._said.fail("its checkpoint is of a log that is longer than the one in it: it is cut off")
+            else:
+                newer.append(signed)
+        return covered, newer
+
+    def _tell_behind(self, size: int, newer: Sequence[SignedCheckpoint], newest: SignedCheckpoint | None) -> None:
+        if newer:
+            most = max(newer, key=lambda one: one.checkpoint.size)
+            self._verdict.behind = max(1, most.checkpoint.size - size)
+            self._newest.notice(
+                f"it is older than what is known: the log has grown from {size} to {most.checkpoint.size} leaves "
+                f"({self._verdict.behind} more); to restore it is to go back to {shown_time(self._manifest.at)}"
+            )
+        elif self._known and newest is not None:
+            self._newest.hold(f"{newest.checkpoint.size} leaves were known, and {size} are here")
+        elif not self._known:
+            self._newest.skip("nothing was named to compare with: give --checkpoint or --url")
+
+
+def _charter_in_words(custody: Custody) -> str:
+    serial = len(custody.councils) - 1
+    council = "that of the founding" if serial == 0 else f"number {serial}"
+    recovered = custody.charter.recoveries
+    return f"council: {council}; recovered {recovered} time{'' if recovered == 1 else 's'}"
+
+
+def _log_of(custody: Custody, note: bytes) -> Verifier:
+    """The verifier key of the generation of this cluster's log that `note` names. Raises `Untrusted`."""
+    origin = parse_checkpoint(note).checkpoint.origin
+    generation = next((n for n in range(MAX_RECOVERIES + 1) if origin == log_origin(custody.cluster, 0, n)), 0)
+    return log_verifier(custody.cluster, custody.founding.log_key, generation)
+
+
+def _verify_pages(path: Path) -> None:
+    """By SQLite's own check. Raises `Damaged`."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            found = [text for (text,) in connection.execute(f"PRAGMA integrity_check({_PROBLEMS})")]
+    except sqlite3.Error as error:
+        found = [str(error)]
+    if found != ["ok"]:
+        raise Damaged(f"{path} is damaged: {'; '.join(found)}", "copy it again from where it came, or take another")
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """For programs."""
+    custody = verdict.custody
+    shown: dict[str, Any] = {
+        "verdict": "fails" if verdict.failed else "holds",
+        "role": verdict.manifest.role,
+        "cluster": verdict.manifest.cluster,
+        "made": verdict.manifest.at,
+        "rows": verdict.manifest.rows,
+        "log_size": verdict.log_size,
+        "behind": verdict.behind,
+        "facts": asdict(verdict.facts) | {"root": verdict.facts.root.hex()},
+        "checks": [asdict(check) | {"state": check.state} for check in verdict.checks],
+    }
+    if custody is not None:
+        shown |= {
+            "cluster": custody.cluster.hex(),
+            "custodians": [one.name for one in custody.council.custodians],
+            "threshold": custody.council.threshold,
+            "development": custody.founding.development,
+            "recoveries": custody.charter.recoveries,
+            "generation": custody.generation,
+        }
+    return shown

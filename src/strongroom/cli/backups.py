@@ -1,0 +1,131 @@
+"""What `backup`, `restore` and `verify-backup` have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from strongroom.cli.audit_sources import accepted_clusters, read_note
+from strongroom.cli.settings import Settings
+from strongroom.cli.terminal import EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_UNTRUSTED, Failure, say, stderr
+from strongroom.client.audit.sources import CHECKPOINT
+from strongroom.client.transport import Transport
+from strongroom.host.backup.drafts import CannotBackUp
+from strongroom.host.backup.file import Damaged
+from strongroom.host.backup.notes import BackupNote, DrillNote, RestoreNote, VerifyNote, write_note
+from strongroom.host.store.port import CannotOpen
+from strongroom.host.store.postgres_url import names_password
+from strongroom.protocol.limits import MAX_CHECKPOINT
+
+VARIABLE: Final = "STRONGROOM_DATABASE"
+
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The data directory of the instance, as `serve` has it.")
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="postgresql://… where the rows are not in the directory. [default: $STRONGROOM_DATABASE]",
+    ),
+]
+Checkpoints = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--checkpoint", metavar="FILE", help="A signed checkpoint that is known from elsewhere; may be repeated."
+    ),
+]
+Front = Annotated[
+    str | None, typer.Option("--url", "--vault", metavar="URL", help="A running Vault, for its newest checkpoint.")
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="ID", help="The cluster that it must be of (64 hex digits).")
+]
+
+
+def database_url(url: str | None) -> str | None:
+    """The one that was named, or that of the environment. Raises `Failure` for one with a password."""
+    if url is None:
+        return os.environ.get(VARIABLE) or None
+    if names_password(url):
+        raise Failure(
+            "--database: whoever lists the processes of this machine would read the password",
+            f"leave it out, and have it in PGPASSWORD or ~/.pgpass; or name the whole URL in {VARIABLE}",
+        )
+    return url
+
+
+def clusters_named(cluster: str | None, trust: Path | None, role: str) -> Collection[bytes] | None:
+    """Ids of the clusters that somebody named; None: nobody did. Raises `Failure`."""
+    if cluster is None and trust is None:
+        return None
+    if cluster is None and trust is not None and role == "authenticator":
+        from strongroom.client.files import load_trust
+
+        return set(load_trust(trust).authenticator.clusters)
+    return accepted_clusters(cluster, trust, Settings())
+
+
+async def known_checkpoints(files: Sequence[Path] | None, url: str | None) -> list[bytes]:
+    """Signed checkpoints from files and from a running Vault. Raises `Failure`, `Unavailable`."""
+    known = [read_note(file) for file in files or []]
+    if url is not None:
+        known.append(await fetch_checkpoint(url))
+    return known
+
+
+async def fetch_checkpoint(url: str) -> bytes:
+    """The newest one of a running Vault. Raises `Failure`, `Unavailable`."""
+    transport = Transport(url)
+    try:
+        note = await transport.log(CHECKPOINT, MAX_CHECKPOINT)
+    finally:
+        await transport.aclose()
+    if note is None:
+        raise Failure(f"{url} shows no log", "name a Vault; of an Authenticator leave --url out")
+    return note
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """What can go wrong with backups, in the words of the command line."""
+    try:
+        yield
+    except Damaged as error:
+        raise Failure(str(error), error.hint, status=EXIT_UNTRUSTED) from None
+    except CannotBackUp as error:
+        raise Failure(str(error), error.hint, status=EXIT_FAILED) from None
+    except CannotOpen as error:
+        raise Failure(str(error), error.hint, status=EXIT_UNAVAILABLE) from None
+
+
+def remember(data: Path | None, note: BackupNote | VerifyNote | RestoreNote | DrillNote) -> None:
+    """For the status page. What was done is done also where this fails."""
+    if data is None:
+        return
+    try:
+        write_note(data, note)
+    except OSError as error:
+        say(f"not noted for the status page: can't write in {data}: {error.strerror}", "yellow")
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Bars on a terminal: given a word for what is counted, who is told how many are done, of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(*columns, console=stderr(), transient=True, disable=not sys.stderr.isatty()))
+
+        def watch(what: str) -> Callable[[int, int], None]:
+            task = bar.add_task(what, total=None)
+            return lambda done, of: bar.update(task, completed=done, total=of or None)
+
+        yield watch
