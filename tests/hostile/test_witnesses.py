@@ -23,6 +23,7 @@ from strongroom.protocol.notes import (
     SignedCheckpoint,
     Verifier,
     cosignatures,
+    parse_checkpoint,
     parse_verifier,
     sign_checkpoint,
 )
@@ -432,3 +433,39 @@ async def test_a_newer_database_is_not_touched(tmp_path):
 def test_the_empty_tree_is_where_every_log_begins():
     assert NOTHING.root == EMPTY_ROOT == hashlib.sha256().digest()
     assert parse_verifier(str(Verifier("a", COSIGNATURE, bytes(32))), COSIGNATURE).public == bytes(32)
+
+
+# --- logs that began anew -----------------------------------------------------------------------------------------
+
+
+GIVEN_UP = f"strongroom/{'ab' * 32}/0/"
+
+
+async def test_a_log_that_custodians_gave_up_is_not_cosigned_once_the_next_one_is(tmp_path):
+    """An old machine of a cluster that was recovered without it goes on where it was."""
+    old = GrowingLog(f"{GIVEN_UP}9").grow_to(7)
+    new = GrowingLog(f"{GIVEN_UP}10", old.key).grow(*old.leaves[:5])
+    async with witness_here(tmp_path, old, new) as witness:
+        assert (await witness.add(old, 0)).status_code == 200
+        assert (await witness.add(new, 0)).status_code == 200
+        over = await witness.add(old.grow_to(8), 7)
+        assert (over.status_code, over.headers["strongroom-error"]) == (410, "307")
+        assert (await witness.add(new.grow_to(6), 5)).status_code == 200
+        shown = await witness.get(f"/{hashlib.sha256(old.origin.encode()).hexdigest()}/checkpoint")
+        assert parse_checkpoint(shown.content).checkpoint.size == 7
+
+
+async def test_it_is_over_also_for_a_witness_that_is_told_of_the_old_log_alone(tmp_path):
+    old, new = GrowingLog(f"{GIVEN_UP}0").grow_to(7), GrowingLog(f"{GIVEN_UP}2").grow_to(5)
+    async with witness_here(tmp_path, old, new) as witness:
+        await witness.add(new, 0)
+    async with witness_here(tmp_path, old) as witness:
+        assert (await witness.add(old, 0)).status_code == 410
+
+
+@pytest.mark.parametrize("other", [f"strongroom/{'cd' * 32}/0/1", f"strongroom/{'ab' * 32}/1/1", "strongroom/1", "z"])
+async def test_logs_of_other_clusters_and_shards_end_none(tmp_path, other):
+    log, unrelated = GrowingLog(f"{GIVEN_UP}0").grow_to(7), GrowingLog(other).grow_to(5)
+    async with witness_here(tmp_path, log, unrelated) as witness:
+        assert (await witness.add(unrelated, 0)).status_code == 200
+        assert (await witness.add(log, 0)).status_code == 200

@@ -11,7 +11,7 @@ from strongroom.attack.network import listening
 from strongroom.host.witness import courier
 from strongroom.host.witness.courier import CALL_SECONDS, EXCHANGE_SECONDS, Witnesses
 from strongroom.host.witness.policy import Policy, WitnessAt
-from strongroom.protocol.errors import Untrusted
+from strongroom.protocol.errors import Number, Unavailable, Untrusted
 from strongroom.protocol.notes import (
     COSIGNATURE,
     Verifier,
@@ -74,7 +74,8 @@ async def answering(answer):
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                body = await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
+                length = head.partition("content-length: ")[2].partition("\r\n")[0]
+                body = await reader.readexactly(int(length or 0))
                 said = await answer(body)
                 if said is None:
                     await asyncio.Event().wait()
@@ -351,3 +352,61 @@ async def test_https_is_verified(log):
     async with answering(never) as url, asking(log, (STRANGER, url.replace("http:", "https:"))) as witnesses:
         assert await witnesses.cosign(log.note()) == b""
         assert "does not answer" in witnesses.problems()[0]
+
+
+# --- what they know -------------------------------------------------------------------------------------------------
+
+
+def times(note, witness):
+    """When this witness says that it knew of no later checkpoint."""
+    return [one.time for one in cosignatures(parse_checkpoint(note), [witness.witness.verifier])]
+
+
+async def test_each_shows_what_it_cosigned_last_and_says_anew_that_it_is(tmp_path, log):
+    async with three(tmp_path, log) as watching, asking(log, *map(place, watching)) as witnesses:
+        await watching[0].add(log, 0, 500)
+        await watching[1].add(log, 0, 600)
+        for witness in watching:
+            witness.clock.now += 1000
+        notes = await witnesses.witnessed(log.origin)
+        assert [parse_checkpoint(note).checkpoint for note in notes] == [log.checkpoint(500), log.checkpoint(600)]
+        assert [times(note, one) for note, one in zip(notes, watching, strict=False)] == [
+            [int(one.clock.now)] for one in watching[:2]
+        ]
+
+
+async def test_a_log_that_none_knows_is_no_error(tmp_path, log):
+    async with three(tmp_path, log) as watching, asking(log, *map(place, watching)) as witnesses:
+        assert await witnesses.witnessed("strongroom/another/0/0") == []
+        assert witnesses.problems() == []
+
+
+async def test_so_few_answers_that_the_others_may_know_of_more_are_none(tmp_path, log):
+    """Two of three must cosign: one alone may have missed the latest, two can't both have."""
+    async with three(tmp_path, log) as watching, asking(log, *map(place, watching)) as witnesses:
+        await watching[0].add(log, 0, 500)
+        await watching[2].server.stop(0)
+        assert len(await witnesses.witnessed(log.origin)) == 1
+        await watching[1].server.stop(0)
+        with pytest.raises(Unavailable) as caught:
+            await witnesses.witnessed(log.origin)
+        assert caught.value.number is Number.WITNESSES_UNAVAILABLE
+
+
+async def test_what_is_no_checkpoint_is_no_answer(log):
+    async def nonsense(body):
+        return said(200, "no checkpoint\n")
+
+    async with answering(nonsense) as url, asking(log, (GrowingLog().verifier, url)) as witnesses:
+        with pytest.raises(Unavailable):
+            await witnesses.witnessed(log.origin)
+
+
+async def test_a_log_that_was_given_up_is_told_as_that(tmp_path):
+    old = GrowingLog(f"strongroom/{'ab' * 32}/0/0").grow_to(7)
+    new = GrowingLog(f"strongroom/{'ab' * 32}/0/1", old.key).grow_to(5)
+    async with three(tmp_path, old, new) as watching, asking(old, *map(place, watching)) as witnesses:
+        for witness in watching:
+            await witness.add(new, 0)
+        assert await witnesses.cosign(old.note()) == b""
+        assert "has cosigned a later log of this cluster" in witnesses.overtaken()

@@ -18,6 +18,7 @@ from strongroom.protocol.link import (
     Inclusion,
     Leaves,
     LeavesFound,
+    Notes,
     Operation,
     Post,
     Proofs,
@@ -63,6 +64,12 @@ class Cosigners(Protocol):
 
     async def cosign(self, note: bytes) -> bytes:
         """Their signature lines under a signed checkpoint, as many as came in time; none is no error."""
+
+    async def witnessed(self, origin: str) -> list[bytes]:
+        """What each of them has cosigned last of the log of this name, and said anew that it is.
+
+        Raises `Unavailable` WITNESSES_UNAVAILABLE when so few answer that the others may know of more.
+        """
 
     def overtaken(self) -> str | None:
         """Why there will never be enough cosignatures again, if so: the witnesses have seen another history."""
@@ -209,6 +216,13 @@ class EnclaveLink(asyncio.Protocol):
     async def _cosign(self, body: bytes) -> bytes:
         return b"" if self._witnesses is None else await self._witnesses.cosign(body)
 
+    async def _ask_what_they_know(self, body: bytes) -> bytes:
+        try:
+            origin = body.decode()
+        except UnicodeDecodeError:
+            raise Misuse(Number.MALFORMED, "link body") from None
+        return encode(Notes([] if self._witnesses is None else await self._witnesses.witnessed(origin)))
+
     async def _post(self, body: bytes) -> bytes:
         post = decode(body, Post)
         return await self._carrier.carry(post.url, post.body)
@@ -261,6 +275,7 @@ _WORK: Final = {
     Operation.INCLUSION: EnclaveLink._prove_inclusion,
     Operation.CONSISTENCY: EnclaveLink._prove_consistency,
     Operation.COSIGN: EnclaveLink._cosign,
+    Operation.WITNESSED: EnclaveLink._ask_what_they_know,
 }
 """Calls that take longer than a turn of the loop."""
 

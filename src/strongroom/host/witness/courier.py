@@ -8,6 +8,7 @@ that is slow or gone, and of one that refuses because it has seen more, or somet
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 import ssl
@@ -23,7 +24,7 @@ from strongroom.host.log.proofs import Hashes, consistency
 from strongroom.host.lookups import look_up
 from strongroom.host.supervisor.exchange import Answer, Connection, ConnectionLost
 from strongroom.host.witness.policy import Policy, WitnessAt
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Number, StrongroomError, Unavailable
 from strongroom.protocol.notes import Cosignature, SignedCheckpoint, cosignatures, parse_checkpoint
 
 EXCHANGE_SECONDS: Final = 2.0
@@ -53,8 +54,12 @@ class Trouble(Enum):
     OTHER_KEY = "knows this log's name with another key"
     LATER = "has cosigned a later state than this database holds"
     FORKED = "has cosigned another history of this log"
+    ENDED = "has cosigned a later log of this cluster"
     NO_PROOF = "gets no proof, because the database did not give it"
     NONSENSE = "answers what is no cosignature"
+
+
+_OVERTAKEN: Final = (Trouble.LATER, Trouble.FORKED, Trouble.ENDED)
 
 
 class _Failed(Exception):
@@ -102,10 +107,21 @@ class Witnesses:
                 break
         return "".join(f"{line}\n" for line in lines).encode()
 
+    async def witnessed(self, origin: str) -> list[bytes]:
+        """The latest checkpoint of the log of this name that each witness has cosigned, of those who have one.
+
+        Each is asked to cosign it once more, so that it says when it knew of no later one. Raises `Unavailable`
+        WITNESSES_UNAVAILABLE when so few answer that enough of the others may know of more.
+        """
+        answers = await asyncio.gather(*(witness.latest(origin) for witness in self._witnesses))
+        if sum(answer is not None for answer in answers) <= len(self._witnesses) - self._enough:
+            raise Unavailable(Number.WITNESSES_UNAVAILABLE)
+        return [answer for answer in answers if answer]
+
     def overtaken(self) -> str | None:
         """What a witness says that has seen another history than this database holds, once so many do that the others
         are too few: waiting does not help then."""
-        seen = [one for one in self._witnesses if one.trouble in (Trouble.LATER, Trouble.FORKED)]
+        seen = [one for one in self._witnesses if one.trouble in _OVERTAKEN]
         return f"{seen[0].name} {seen[0].problem}" if len(self._witnesses) - len(seen) < self._enough else None
 
     def problems(self) -> list[str]:
@@ -166,6 +182,32 @@ class _Asked:
                 return line
         return None
 
+    async def latest(self, origin: str) -> bytes | None:
+        """The latest checkpoint of this log that it cosigned, with its word of now; empty: none. None: no answer."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._latest(origin)
+        except _Failed as failed:
+            self._found(failed.trouble, failed.text)
+        except StrongroomError:
+            self._found(Trouble.NONSENSE, ", asked for what it cosigned last")
+        except TimeoutError:
+            self._found(Trouble.UNREACHABLE, f"{Trouble.UNREACHABLE.value} within {CALL_SECONDS:.0f} s")
+        return None
+
+    async def _latest(self, origin: str) -> bytes:
+        """Raises `_Failed`, `Untrusted` for what is no checkpoint."""
+        answer = await self._line.get(f"{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint")
+        if answer.status == 404:
+            return b""
+        if answer.status != 200:
+            raise _failed(answer.status)
+        signed = parse_checkpoint(answer.body)
+        again = await self._line.post(_request(signed.checkpoint.size, [], signed))
+        if again.status != 200:  # it has cosigned a newer one meanwhile, or says nothing now: this it has said
+            return signed.note
+        return signed.with_lines([self._verified(signed, again).line]).note
+
     async def _ask(self, signed: SignedCheckpoint) -> Cosignature:
         """Raises `_Failed`, `StrongroomError` from the database."""
         size = signed.checkpoint.size
@@ -216,12 +258,13 @@ class _Line:
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
         encrypted = parts.scheme == "https"
+        self._path = parts.path
         self._tls = tls if encrypted else None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if encrypted else 80)
+        self._who = f" HTTP/1.1\r\nhost: {parts.netloc}\r\nuser-agent: strongroom\r\n"
         self._head = (
-            f"POST {parts.path}/add-checkpoint HTTP/1.1\r\nhost: {parts.netloc}\r\nuser-agent: strongroom\r\n"
-            "content-type: text/plain; charset=utf-8\r\ncontent-length: "
+            f"POST {parts.path}/add-checkpoint{self._who}content-type: text/plain; charset=utf-8\r\ncontent-length: "
         ).encode()
         self._idle: Connection | None = None
 
@@ -230,8 +273,14 @@ class _Line:
             self._idle.abort()
 
     async def post(self, body: bytes) -> Answer:
+        """To add-checkpoint. Raises `_Failed` UNREACHABLE."""
+        return await self._answer(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+
+    async def get(self, path: str) -> Answer:
         """Raises `_Failed` UNREACHABLE."""
-        request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+        return await self._answer(f"GET {self._path}/{path}{self._who}\r\n".encode())
+
+    async def _answer(self, request: bytes) -> Answer:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 return await self._exchange(request)
@@ -305,6 +354,8 @@ def _failed(status: int) -> _Failed:
             return _Failed(Trouble.UNKNOWN_LOG, _CONFIGURE)
         case 403:
             return _Failed(Trouble.OTHER_KEY, _CONFIGURE)
+        case 410:
+            return _Failed(Trouble.ENDED, ": custodians have recovered it, and this is what they gave up")
         case 409 | 422:
             return _Failed(Trouble.FORKED, ": the database was restored and written to, or another instance runs")
         case _:

@@ -8,6 +8,8 @@ Whoever can reach this may ask; nothing is believed but the signature of a log t
 4. Somebody else's checkpoint under the log's name: no signature of a named key (403).
 5. A clock that was set back: no cosignature earlier than the last one of this log.
 6. A flood of repetitions: the same checkpoint within a second is answered without a write.
+7. A log that custodians gave up when they recovered their cluster, and an old machine that goes on with it: as soon as
+   the log that came after it is cosigned, this one is not any more (410). Of logs that are named as a Vault's are.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ MAX_REQUEST: Final = MAX_FOREIGN_NOTE + 4 * 1024
 """Bytes of a body: the checkpoint, and a proof before it."""
 _OLD: Final = re.compile(r"old (0|[1-9][0-9]{0,18})")
 _HASH: Final = re.compile(r"[0-9A-Za-z+/]{43}=")
+_GENERATION: Final = re.compile("(strongroom/[0-9a-f]{64}/[0-9]{1,18}/)([0-9]{1,18})")
 _MONITORED: Final = re.compile("/([0-9a-f]{64})/checkpoint")
 _TEXT: Final = {**HARDENED, "content-type": PLAIN, "cache-control": "no-store"}
 _log: Final = logging.getLogger("strongroom.host.witness")
@@ -99,6 +102,8 @@ class Witness:
             signed = verify_log_of_others(untrusted_signed, keys)
         except Untrusted:
             raise Problem(403, Number.INTEGRITY, "no key that this witness knows of this log has signed this") from None
+        if self._is_over(origin):
+            raise Problem(410, Number.ROLLED_BACK, "a later log of this cluster was cosigned: this one was given up")
         new = signed.checkpoint
         if old > new.size:
             raise Problem(400, Number.MALFORMED, "the old size is larger than the checkpoint's")
@@ -120,6 +125,14 @@ class Witness:
         if after[:3] != before[:3] and not self._state.advance(origin, before, after):
             return _conflict(self._state.latest(origin).size)
         return Answer(200, _TEXT, f"{line}\n".encode())
+
+    def _is_over(self, origin: str) -> bool:
+        """Whether a later generation of a Vault's log was cosigned."""
+        found = _GENERATION.fullmatch(origin)
+        if found is None:
+            return False
+        cosigned = map(_GENERATION.fullmatch, self._state.origins(found[1]))
+        return any(int(one[2]) > int(found[2]) for one in cosigned if one is not None)
 
     def _monitored(self, digest: str) -> Answer:
         """The latest cosigned checkpoint, for monitors. Raises `Problem`."""

@@ -83,6 +83,13 @@ class State:
         row = self._db.execute("SELECT size, root, time, note FROM logs WHERE origin = ?", (origin,)).fetchone()
         return Cosigned(*row) if row else NOTHING
 
+    def origins(self, prefix: str) -> list[str]:
+        """Of the logs that were cosigned whose names begin with this."""
+        rows = self._db.execute(
+            "SELECT origin FROM logs WHERE origin >= ?1 AND origin < ?1 || char(0x10ffff)", (prefix,)
+        )
+        return [origin for (origin,) in rows]
+
     def advance(self, origin: str, before: Cosigned, after: Cosigned) -> bool:
         """Whether `after` is now, durably, what was cosigned last: not if that is no longer `before`.
 
