@@ -1,0 +1,63 @@
+"""A council in words, for whoever is to sign it and for whoever looks who governs a cluster."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strongroom.client.explanation import Step
+from strongroom.protocol.errors import Misuse
+from strongroom.protocol.evidence import Council, Genesis
+from strongroom.protocol.sshsig import key_line
+
+_SHOWN: Final = 30
+"""Characters at each end of a post-quantum recipient, which has two thousand: 46 of them nobody can make the same."""
+_DAY: Final = 24 * 3600
+
+
+def explain_genesis(cluster: bytes, genesis: Genesis) -> list[Step]:
+    """What a genesis statement says beside its council."""
+    watched = f"{genesis.cosignatures} of {len(genesis.witnesses)}" if genesis.witnesses else "none"
+    names = ", ".join(key.partition("+")[0] for key in genesis.witnesses)
+    return [
+        Step("cluster", cluster.hex(), "digest of the statement: everything below goes into it"),
+        Step("role", genesis.role, "what its enclaves do"),
+        Step("owner", genesis.owner_key.hex(), "public key of who makes namespaces and convenes councils"),
+        Step("witnesses", watched, names or "whole-database rollback is noticed by clients alone"),
+    ]
+
+
+def explain_council(council: Council, serial: int) -> list[Step]:
+    """Who is in a council, and what it takes."""
+    count = len(council.custodians)
+    steps = [
+        Step("council", str(serial), "the first one of the cluster" if serial == 0 else "follows the one before"),
+        Step("threshold", f"{council.threshold} of {count}", "custodians bring the keys back, and agree to a council"),
+    ]
+    steps += [Step("custodian", one.name, shown_recipient(one.recipient)) for one in council.custodians]
+    if council.approvers:
+        steps.append(Step("approvals", f"{council.approvals} of {len(council.approvers)}", "approve programs"))
+        steps.append(Step("delay", _span(council.release_delay), "until a newly listed program gets the keys"))
+        steps += [Step("approver", _shown_key(key), "") for key in council.approvers]
+    else:
+        steps.append(Step("approvers", "none", "only the program that founded the cluster ever gets its keys"))
+    return steps
+
+
+def shown_recipient(recipient: str) -> str:
+    """An age recipient on one line."""
+    if len(recipient) <= 2 * _SHOWN + 10:
+        return recipient or "none"
+    return f"{recipient[:_SHOWN]}…{recipient[-_SHOWN:]}"
+
+
+def _shown_key(key: bytes) -> str:
+    try:
+        return key_line(key)
+    except (Misuse, ValueError):
+        return key.hex()
+
+
+def _span(seconds: int) -> str:
+    if seconds % _DAY == 0:
+        return f"{seconds // _DAY} days"
+    return f"{seconds / 3600:.1f} hours"
