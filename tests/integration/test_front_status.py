@@ -145,7 +145,7 @@ async def test_an_enclave_that_is_not_started_is_said_to_start():
     async with running(enclave) as client:
         assert (await client.get("/v1/ready")).text == "starting\n"
         answer = await client.get("/v1/status")
-        assert (answer.status_code, answer.json()["state"]) == (503, "starting")
+        assert (answer.status_code, answer.json()["state"]) == (200, "starting")
         assert Page((await client.get("/status")).text).text.count("Starting") == 2
 
 

@@ -84,5 +84,7 @@ HOSTILE_LABELS = changed(
     releases=[ReleaseStatus(HOSTILE, 1, HOSTILE, HOSTILE, True)],
     cluster=HOSTILE,
     role=HOSTILE,
-    gap=GapStatus(1, 2, NOW, HOSTILE),
+    gap=GapStatus(1, 2, 10**30, HOSTILE),
+    started=-(10**30),
+    witnessed=10**18,
 )

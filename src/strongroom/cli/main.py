@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "history",
     "approval",
     "verify",
+    "status",
     "appraise",
     "audit",
     "trust",

@@ -13,7 +13,7 @@ import httpx
 
 from strongroom.client.errors import BadInput, Unreachable
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted, from_number
-from strongroom.protocol.limits import MAX_EVIDENCE, MAX_FRAME, MAX_HELLO
+from strongroom.protocol.limits import MAX_EVIDENCE, MAX_FRAME, MAX_HELLO, MAX_STATUS
 
 CONNECT_SECONDS: Final = 10.0
 CALL_SECONDS: Final = 45.0
@@ -26,6 +26,7 @@ EVIDENCE_PATH: Final = "/v1/evidence"
 SESSION_PATH: Final = "/v1/session"
 FRAME_PATH: Final = "/v1/frame"
 LOG_PREFIX: Final = "/v1/log/"
+STATUS_PATH: Final = "/v1/status"
 
 _NETWORK: Final = "said by the network, not by the enclave"
 _PORTS: Final = {"http": 80, "https": 443}
@@ -137,6 +138,10 @@ class Transport:
             if error.number == Number.MALFORMED:
                 return None
             raise error.as_error() from None
+
+    async def status(self) -> bytes:
+        """GET how the server says that it stands: JSON, and the host's word."""
+        return await self._call("GET", STATUS_PATH, None, 2 * MAX_STATUS)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -115,8 +115,7 @@ class StatusDesk:
                 status = "200 OK" if said == "serving" else "503 Service Unavailable"
                 return document(status, _TEXT, f"{said}\n".encode(), after, _SEALED_OFF)
             case View.JSON:
-                status = "503 Service Unavailable" if known.status is None else "200 OK"
-                return document(status, _JSON, self._json(known, lease), after, _SEALED_OFF)
+                return document("200 OK", _JSON, self._json(known, lease), after, _SEALED_OFF)
             case View.PAGE:
                 page = render(known.state, known.status, self._host(lease), at=known.at)
                 return document("200 OK", _HTML, page, after, CONTENT_POLICY)

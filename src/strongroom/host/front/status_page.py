@@ -59,6 +59,7 @@ CONTENT_POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _BACKUP: Final = "docs/howto/backup.md"
+_YEAR_10000: Final = 253_402_300_800
 _GOOD: Final = ("serving", "standing-by")
 _BAD: Final = ("no-answer", "gap")
 
@@ -312,12 +313,16 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Html | str]]) -> Html:
 def _moment(at: int, now: int | None = None) -> Html | str:
     if not at:
         return "unknown"
+    if not 0 < at < _YEAR_10000:
+        return f"(unix time {at})"
     said = element("time", _clock(at), datetime=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)))
     age = (int(time.time()) if now is None else now) - at
     return joined((said, f" ({_ago(age)})")) if age >= 0 else said
 
 
 def _clock(at: int) -> str:
+    if not 0 <= at < _YEAR_10000:
+        return f"unix time {at}"
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
