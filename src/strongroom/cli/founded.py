@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from strongroom.host.store.port import Store
-from strongroom.host.supervisor.serve import Quorum
+from strongroom.host.supervisor.starting import Quorum
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import StrongroomError
-from strongroom.protocol.evidence import Genesis
+from strongroom.protocol.evidence import parse_genesis
+from strongroom.protocol.governance import MAX_CHARTER, Charter
 from strongroom.protocol.index import RING_KEY
-from strongroom.protocol.limits import MAX_MESSAGE
 
 
 class _Ring(msgspec.Struct):
     """The row of the key ring, as far as it is not sealed."""
 
-    genesis: bytes
+    charter: bytes
 
 
 async def quorum_in(store: Store) -> Quorum | None:
@@ -25,7 +25,8 @@ async def quorum_in(store: Store) -> Quorum | None:
         row = (await store.read([RING_KEY]))[0]
         if row is None:
             return None
-        genesis = decode(msgspec.msgpack.decode(row.sealed, type=_Ring).genesis, Genesis, limit=MAX_MESSAGE)
+        charter = decode(msgspec.msgpack.decode(row.sealed, type=_Ring).charter, Charter, limit=MAX_CHARTER)
+        genesis = parse_genesis(charter.genesis.statement)
     except (StrongroomError, msgspec.DecodeError):
         return None
     return Quorum(len(genesis.witnesses), genesis.cosignatures)

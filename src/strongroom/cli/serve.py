@@ -10,11 +10,13 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import typer
 import uvloop
+from msgspec.structs import replace
 
 from strongroom.cli import terminal
 from strongroom.cli.listening import (
@@ -28,14 +30,27 @@ from strongroom.cli.listening import (
 )
 from strongroom.cli.serve_share import share
 from strongroom.cli.serve_witness import witness
+from strongroom.cli.start_mode import (
+    Advertise,
+    Cluster,
+    Found,
+    Join,
+    Recover,
+    StartMode,
+    cluster_at,
+    start_mode,
+    tell_waiting,
+)
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
+from strongroom.client.transport import verify_url
 from strongroom.host.instance import CannotServe
 from strongroom.host.store.port import Store
 from strongroom.host.store.postgres_url import names_password
 from strongroom.host.supervisor.enclave import listen_for_enclave
 from strongroom.host.supervisor.link import Cosigners
-from strongroom.host.supervisor.serve import Hardware, Quorum, Role, serve
+from strongroom.host.supervisor.serve import Hardware, Role, Waiting, serve
+from strongroom.host.supervisor.starting import Quorum
 from strongroom.host.witness.policy import BadPolicy, Policy, read_policy
 from strongroom.protocol.errors import Misuse, StrongroomError
 from strongroom.protocol.leaves import log_verifier
@@ -140,14 +155,35 @@ def vault(
     collateral_source: CollateralSources = None,
     page: Page = None,
     witnesses: WitnessFile = None,
+    found: Found = False,
+    join: Join = None,
+    cluster: Cluster = None,
+    recover: Recover = False,
+    advertise: Advertise = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve a Vault: it keeps sealed records and releases them on the word of Authenticators."""
     config = {} if page is None else {"page": _page_digest(page)}
     policy = None if witnesses is None else _witnesses(witnesses)
-    sources = collateral_source or []
-    _serve("vault", data, listen, database, enclave, owner_key, platform, sources, config, policy, until_eof, as_json)
+    _serve(
+        _Asked(
+            role="vault",
+            mode=start_mode(found, join, recover, cluster),
+            data=data,
+            listen=parse_listen(listen),
+            advertise=None if advertise is None else verify_url(advertise),
+            database=_database(database),
+            enclave=enclave,
+            owner_key=owner_key or data / "owner.key",
+            platform=platform,
+            collateral_sources=collateral_source or [],
+            config=config,
+            witnesses=policy,
+            until_eof=until_eof,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command("authenticator")
@@ -160,14 +196,33 @@ def authenticator(
     platform: Machine = None,
     collateral_source: CollateralSources = None,
     reach: Reaches = None,
+    found: Found = False,
+    join: Join = None,
+    cluster: Cluster = None,
+    recover: Recover = False,
+    advertise: Advertise = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve an Authenticator: it signs people in and decides by the depositor's rules. It never sees a secret."""
     config = {EGRESS: _egress(reach)} if reach else {}
-    sources = collateral_source or []
     _serve(
-        "authenticator", data, listen, database, enclave, owner_key, platform, sources, config, None, until_eof, as_json
+        _Asked(
+            role="authenticator",
+            mode=start_mode(found, join, recover, cluster),
+            data=data,
+            listen=parse_listen(listen),
+            advertise=None if advertise is None else verify_url(advertise),
+            database=_database(database),
+            enclave=enclave,
+            owner_key=owner_key or data / "owner.key",
+            platform=platform,
+            collateral_sources=collateral_source or [],
+            config=config,
+            witnesses=None,
+            until_eof=until_eof,
+            as_json=as_json,
+        )
     )
 
 
@@ -222,61 +277,56 @@ def _egress(entries: Sequence[str]) -> str:
         raise Failure(f"--reach: {error.reason}", "name networks instead of single hosts") from None
 
 
-def _serve(
-    role: Role,
-    data: Path,
-    listen: str,
-    database: str | None,
-    enclave: Where,
-    owner_key: Path | None,
-    platform: Path | None,
-    collateral_sources: Sequence[str],
-    config: dict[str, str],
-    witnesses: Policy | None,
-    until_eof: bool,
-    as_json: bool,
-) -> None:
-    host, port = parse_listen(listen)
-    database = _database(database)
-    if enclave == "software":
-        if collateral_sources:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the command line says."""
+
+    role: Role
+    mode: StartMode
+    data: Path
+    listen: tuple[str, int]
+    advertise: str | None
+    database: str | None
+    enclave: Where
+    owner_key: Path
+    platform: Path | None
+    collateral_sources: Sequence[str]
+    config: dict[str, str]
+    witnesses: Policy | None
+    until_eof: bool
+    as_json: bool
+
+
+def _serve(asked: _Asked) -> None:
+    platform = asked.platform
+    if asked.enclave == "software":
+        if asked.collateral_sources:
             raise Failure("--collateral-source is for enclaves on hardware", "leave it out, or name --enclave")
         stderr().print(bold_capitals(BANNER), soft_wrap=False)
         platform = platform or default_platform()
     elif platform is not None:
-        raise Failure("--platform is for the software enclave", f"leave it out: --enclave {enclave} has a real one")
-    verify_free(host, port)
+        raise Failure(
+            "--platform is for the software enclave", f"leave it out: --enclave {asked.enclave} has a real one"
+        )
+    verify_free(*asked.listen)
     if platform is not None:
         _verify_platform(platform)
-    with _sockets(role, enclave) as sockets:
+    with _sockets(asked.role, asked.enclave) as sockets:
         with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = load_or_make_key(owner_key or data / "owner.key")
+            asked.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = load_or_make_key(asked.owner_key)
         start = Start(
-            mode="open",
+            mode=asked.mode.mode,
             owner_key=owner.public,
-            config=config,
-            witnesses=[] if witnesses is None else witnesses.vkeys,
-            cosignatures=0 if witnesses is None else witnesses.cosignatures,
-            peer="",
-            cluster=b"",
+            config=asked.config,
+            witnesses=[] if asked.witnesses is None else asked.witnesses.vkeys,
+            cosignatures=0 if asked.witnesses is None else asked.witnesses.cosignatures,
+            peer=asked.mode.peer,
+            cluster=asked.mode.cluster,
         )
-        serving = _run(
-            role,
-            data,
-            host,
-            port,
-            database,
-            start,
-            platform,
-            sockets,
-            collateral_sources,
-            witnesses,
-            until_eof,
-            as_json,
-        )
+        serving = _run(asked, start, platform, sockets)
         try:
-            if enclave == "vsock":
+            if asked.enclave == "vsock":
                 asyncio.run(serving)  # uvloop opens TCP and Unix sockets only
             else:
                 uvloop.run(serving)
@@ -297,45 +347,40 @@ def _verify_platform(path: Path) -> None:
         raise Failure(f"can't use the platform directory {path}: permission denied", _ANOTHER_PLATFORM)
 
 
-async def _run(
-    role: Role,
-    data: Path,
-    host: str,
-    port: int,
-    database: str | None,
-    start: Start,
-    platform: Path | None,
-    sockets: Sockets | None,
-    collateral_sources: Sequence[str],
-    witnesses: Policy | None,
-    until_eof: bool,
-    as_json: bool,
-) -> None:
-    if until_eof:
+async def _run(asked: _Asked, start: Start, platform: Path | None, sockets: Sockets | None) -> None:
+    role, witnesses, (host, port) = asked.role, asked.witnesses, asked.listen
+    if asked.until_eof:
         stop_at_end_of_stdin()
     announcing: list[asyncio.Task[None]] = []
 
     def ready(url: str) -> None:
-        task = asyncio.create_task(_announce(role, url, as_json))
+        task = asyncio.create_task(_announce(role, url, asked.as_json))
         task.add_done_callback(_stop_if_failed)
         announcing.append(task)
 
-    async with _hardware(sockets, data, collateral_sources) as hardware:
+    def waiting(state: Waiting, url: str) -> None:
+        tell_waiting(role, state, url, str(asked.owner_key), asked.as_json)
+
+    if start.mode == "join" and not start.cluster:
+        start = replace(start, cluster=await cluster_at(start.peer, role))
+    async with _hardware(sockets, asked.data, asked.collateral_sources) as hardware:
         if sockets is not None:
             say(f"waiting for the {role} enclave on {sockets.place}", "dim")
         if witnesses is not None:
             say(f"waiting for {witnesses.cosignatures} of {len(witnesses.vkeys)} witnesses", "dim")
         await serve(
             role,
-            data=data,
+            data=asked.data,
             host=host,
             port=port,
             start=start,
             on_ready=ready,
+            on_waiting=waiting,
             platform=platform,
             hardware=hardware,
             witnesses=None if witnesses is None else _courier(witnesses),
-            database=database,
+            database=asked.database,
+            advertise=asked.advertise,
             quorum_in=_quorum_in,
         )
     for task in announcing:
@@ -441,7 +486,7 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
         named = len(genuine.genesis.witnesses)
         shown["witnesses"] = f"{genuine.genesis.cosignatures} of {named}" if named else "none"
     if as_json:
-        terminal.result_json({"role": role, **shown})
+        terminal.result_json({"role": role, "state": "serving", **shown})
         sys.stdout.flush()
         return
     out = terminal.stdout()

@@ -10,6 +10,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Final
+
+LOCK: Final = "lock"
+"""File in a data directory, locked by whoever runs on it."""
 
 
 class CannotServe(Exception):
@@ -46,19 +50,25 @@ def raise_file_limit() -> None:
 @contextmanager
 def locked(data: Path, *, what: str, hint: str) -> Iterator[None]:
     """The data directory, made if absent, for this process alone. `CannotServe` if another `what` has it, too."""
+    with take_lock(data, what=what, hint=hint):
+        yield
+
+
+def take_lock(data: Path, *, what: str, hint: str) -> IO[str]:
+    """The same, until what is returned is closed."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / "lock").open("a")
+        lock = (data / LOCK).open("a")
     except OSError as error:
         raise WrongSettings(
             f"can't use the data directory {data}: {error.strerror}", "name another directory"
         ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CannotServe(f"another {what} runs on the data directory {data}", hint) from None
-        yield
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise CannotServe(f"another {what} runs on the data directory {data}", hint) from None
+    return lock
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> CannotServe:

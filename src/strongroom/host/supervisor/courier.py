@@ -1,6 +1,6 @@
 """Carries opaque bytes to other enclaves' fronts by HTTP/1.1, over connections that stay open.
 
-The addresses come out of depositors' instructions, so they are an attacker's: only the three paths of a front are
+The addresses come out of depositors' instructions, so they are an attacker's: only four paths of a front are
 called, destinations are checked after name resolution, answers are limited in size and time, redirects are never
 followed (RULES 18). What is carried is sealed or is evidence; TLS here is privacy from bystanders only.
 """
@@ -42,7 +42,7 @@ _NOT_PUBLIC: Final = tuple(
     )
 )  # fmt: skip
 
-_PATHS: Final = ("/v1/evidence", "/v1/session", "/v1/frame")
+_PATHS: Final = ("/v1/evidence", "/v1/session", "/v1/frame", "/v1/log/checkpoint")
 _URL: Final = re.compile(r"[\x21-\x7e]{1,2048}")
 
 
@@ -73,8 +73,10 @@ class _Pool:
 class Courier:
     """Calls public addresses, and those within `egress`."""
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, *, seconds: float = CALL_SECONDS) -> None:
+        """`seconds`: for one call in all, connecting included."""
         self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
         self._egress = egress
         self._tls = ssl.create_default_context()
         self._pools: dict[_Origin, _Pool] = {}
@@ -92,7 +94,7 @@ class Courier:
             pool = self._pools[target.origin] = _Pool(target.origin)
         pool.calls += 1
         try:
-            async with asyncio.timeout(CALL_SECONDS), pool.places:
+            async with asyncio.timeout(self._seconds), pool.places:
                 answer = await self._exchange(pool, request)
         except (OSError, TimeoutError, ConnectionLost) as error:
             raise _unreachable(type(error).__name__) from None

@@ -1,0 +1,113 @@
+"""How `serve` begins where a ring does not simply open: founded by people, given by a member, or recovered."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated, Final, NamedTuple
+
+import typer
+
+from strongroom.cli import terminal
+from strongroom.cli.terminal import Failure, printable, say
+from strongroom.client.transport import verify_url
+from strongroom.host.supervisor.serve import Role, Waiting
+from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.link import Mode
+
+Found = Annotated[
+    bool,
+    typer.Option(
+        "--found",
+        help="On a new database wait until a cluster with named custodians is founded (`cluster init`), instead of "
+        "making one for development. Once there is a cluster, it is served.",
+    ),
+]
+Join = Annotated[
+    str | None,
+    typer.Option(
+        "--join",
+        metavar="URL",
+        help="Have the instance that serves at URL give its key ring to this one, which its approvers must have "
+        "released. A Vault then stands by for that one's database, named with the same --database or --data.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ID", help="With --join: the cluster to join. [default: the one that URL shows]"),
+]
+Recover = Annotated[
+    bool, typer.Option("--recover", help="Wait for custodians to open the key ring, where it does not open by itself.")
+]
+Advertise = Annotated[
+    str | None,
+    typer.Option(
+        "--advertise",
+        metavar="URL",
+        help="Where other instances of this cluster reach this one. [default: the address that it listens on]",
+    ),
+]
+
+_NEXT: Final[dict[Waiting, str]] = {
+    "founding": "strongroom cluster init {url} --role {role} --owner-key {owner}",
+    "recovering": "strongroom recover status {url} --role {role}",
+    "standing-by": "",
+}
+_FOR: Final[dict[Waiting, str]] = {
+    "founding": "it waits for its owner to name custodians; nothing is stored before all of them have accepted",
+    "recovering": "it waits for custodians to submit their shares",
+    "standing-by": "it has the key ring, passes requests on, and takes over when the one that serves has gone",
+}
+
+
+class StartMode(NamedTuple):
+    """What of `Start` the command line says."""
+
+    mode: Mode
+    peer: str
+    cluster: bytes
+    """Empty: that which `peer` shows."""
+
+
+def start_mode(found: bool, join: str | None, recover: bool, cluster: str | None) -> StartMode:
+    """Raises `Failure`."""
+    if found + recover + (join is not None) > 1:
+        raise Failure("--found, --join and --recover are three ways to begin", "name one of them")
+    if cluster is not None and join is None:
+        raise Failure("--cluster goes with --join", "leave it out, or say whom to join")
+    if cluster is not None and not re.fullmatch("[0-9a-f]{64}", cluster):
+        raise Failure(f"{printable(cluster)} is not the id of a cluster", "give the 64 hex digits that `serve` prints")
+    if join is not None:
+        return StartMode("join", verify_url(join), bytes.fromhex(cluster or ""))
+    return StartMode("found" if found else "recover" if recover else "open", "", b"")
+
+
+async def cluster_at(url: str, role: Role) -> bytes:
+    """Id of the cluster whose member serves at `url`, said aloud. Whoever is lied to joins a cluster that no policy
+    names, and finds that the database is another's. Raises `Failure`."""
+    from strongroom.cli.evidence import verify_any_cluster  # a client's libraries: not before they are needed
+    from strongroom.client.session import fetch_evidence
+
+    try:
+        cluster = verify_any_cluster(await fetch_evidence(url), role).claims.cluster_id
+    except StrongroomError as error:
+        raise Failure(
+            f"can't join the {role} at {url}: {error.error}", error.hint, status=terminal.exit_status(error)
+        ) from None
+    say(f"joining cluster {cluster.hex()}, which {url} shows", "dim")
+    return cluster
+
+
+def tell_waiting(role: Role, waiting: Waiting, url: str, owner: str, as_json: bool) -> None:
+    """What an instance waits for, and which command comes next."""
+    command = _NEXT[waiting].format(url=url, role=role, owner=owner)
+    if as_json:
+        terminal.result_json({"role": role, "state": waiting, "url": url, "next": command})
+        sys.stdout.flush()
+        return
+    out = terminal.stdout()
+    out.print(f"{role} {waiting.replace('-', ' ')}", style="bold yellow")
+    out.print(f"  {'url':<12} {printable(url)}", soft_wrap=True)
+    say(_FOR[waiting], "dim")
+    if command:
+        out.print(f"  {'next':<12} {printable(command)}", soft_wrap=True)
