@@ -48,7 +48,11 @@ class FakeVault:
         monkeypatch.setattr("strongroom.client.session.Transport", lambda url: self)
         trust = changed(self.trust, **changes)
         watch = Watch(
-            URL, trust, MemoryCheckpoints() if checkpoints is None else checkpoints, lambda: self.now, notice or print
+            URL,
+            trust,
+            MemoryCheckpoints() if checkpoints is None else checkpoints,
+            lambda: self.now,
+            print if notice is None else notice,
         )
         return AttestedServer(
             URL,
@@ -86,7 +90,7 @@ class FakeVault:
     # --- as `Transport` -------------------------------------------------------------------------------------------
 
     async def evidence(self):
-        return self.cluster.evidence(self.cluster.claims(**self.claims))
+        return self.cluster.evidence(self.cluster.claims(**self.claims)) if self.claims else self.cluster.evidence()
 
     async def hello(self, sealed):
         hello = open_hello(self.cluster.kem, sealed)
