@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "trust",
     "policy",
     "namespace",
+    "cluster",
     "share",
     "verify-page",
     "serve",

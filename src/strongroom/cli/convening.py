@@ -1,0 +1,200 @@
+"""What an owner says of a council, the files that come of it, and the wait for everybody to sign."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from strongroom.attestation.appraisal import appraise
+from strongroom.attestation.policy import RolePolicy
+from strongroom.cli.files import read_text, verify_can_create, write_new
+from strongroom.cli.options import seconds_of
+from strongroom.cli.terminal import EXIT_FAILED, Failure, printable, say
+from strongroom.client.cluster import cluster_session
+from strongroom.client.custodians import PendingCouncil, parse_charter
+from strongroom.client.session import fetch_evidence
+from strongroom.host.witness.policy import BadPolicy, read_policy
+from strongroom.protocol.age import parse_recipient
+from strongroom.protocol.cluster_messages import AskCharter, AskStatus, CharterIs, Convene, Convened, Nominee, StatusIs
+from strongroom.protocol.errors import Misuse, Unavailable, Untrusted
+from strongroom.protocol.evidence import Role, parse_any_evidence
+from strongroom.protocol.limits import MAX_CUSTODIANS, MAX_RELEASE_APPROVERS
+from strongroom.protocol.shares import verify_numbers
+from strongroom.protocol.sshsig import parse_key_line
+from strongroom.protocol.status import SeatStatus, decode_status
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+"""What a custodian is called: files are named after it."""
+_DEFAULT_DELAY: Final = "7d"
+_LINE: Final = 16 * 1024
+_PAUSE: Final = 2.0
+"""Seconds between two looks."""
+
+
+def nominated(
+    custodians: Sequence[str],
+    threshold: int,
+    approvers: Sequence[Path],
+    approvals: int | None,
+    release_delay: str | None,
+    witnesses: Path | None = None,
+) -> Convene:
+    """The council that an owner describes. Raises `Failure` and `Misuse`."""
+    if len(custodians) > MAX_CUSTODIANS or len(approvers) > MAX_RELEASE_APPROVERS:
+        raise Failure("these are too many custodians or approvers", "name at most 16 of each")
+    people = [_nominee(text) for text in custodians]
+    verify_numbers(len(people), threshold)
+    for what, values in (
+        ("name", [one.name.lower() for one in people]),
+        ("age recipient", [one.recipient for one in people]),
+    ):
+        if len(set(values)) != len(values):
+            raise Failure(
+                f"two custodians have one {what}", "each --custodian is another person, with a key of their own"
+            )
+    keys = [_approver(path) for path in approvers]
+    if len(set(keys)) != len(keys):
+        raise Failure("two approvers have one key", "each --approver is another person")
+    if not keys and (approvals is not None or release_delay is not None):
+        raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
+    if approvals is not None and approvals > len(keys):
+        raise Failure(f"{approvals} of {len(keys)} approvers can never approve", "--approvals is at most their number")
+    watched: tuple[list[str], int] = ([], 0)
+    if witnesses is not None:
+        try:
+            policy = read_policy(witnesses)
+        except BadPolicy as error:
+            raise Failure(f"--witnesses {printable(str(witnesses))}: {error}", error.hint) from None
+        watched = (policy.vkeys, policy.cosignatures)
+    return Convene(
+        custodians=people,
+        threshold=threshold,
+        approvers=keys,
+        approvals=(approvals or len(keys) // 2 + 1) if keys else 0,
+        release_delay=seconds_of(release_delay or _DEFAULT_DELAY, "--release-delay") if keys else 0,
+        witnesses=watched[0],
+        cosignatures=watched[1],
+    )
+
+
+def share_file(out: Path, name: str) -> Path:
+    """Where a custodian's share goes."""
+    return out / f"{name}.share.age"
+
+
+def verify_can_write(out: Path, request: Convene, statement: str) -> None:
+    """Say so before anything is sent. Raises `Failure`."""
+    if out.exists():
+        for path in (out / statement, *(share_file(out, one.name) for one in request.custodians)):
+            verify_can_create(path, what="this command")
+        return
+    try:
+        out.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise Failure(f"can't make {out}: {error.strerror}", "name another directory with --out") from None
+
+
+def write_files(out: Path, request: Convene, convened: Convened, statement: str) -> None:
+    """A file for each custodian, and the statement that they are to accept."""
+    for one, data in zip(request.custodians, convened.shares, strict=True):
+        write_new(share_file(out, one.name), data, what="this command")
+    write_new(out / statement, convened.statement, what="this command")
+
+
+def say_what_next(url: str, out: Path, pending: PendingCouncil) -> None:
+    """What each person has to do now."""
+    role = "" if pending.genesis.role == "vault" else f" --role {pending.genesis.role}"
+    say()
+    say("Nothing is in force yet. Each custodian gets a file, which only they can open, and runs:")
+    for one in pending.council.custodians:
+        file = share_file(out, one.name)
+        say(f"  {one.name}: strongroom cluster accept {url} {file}{role} --identity KEYFILE")
+    if pending.before is not None:
+        say(f"{pending.before.threshold} of those in office run, with their present share:")
+        say(f"  strongroom cluster endorse {url} SHARE{role} --identity KEYFILE")
+    say("They should compare the program and the statement with you on another channel before they say yes.")
+
+
+async def wait_for_custodians(url: str, policy: RolePolicy, role: Role, pending: PendingCouncil) -> None:
+    """Until the council is in office; says who has accepted. Raises `Failure` when the enclave has forgotten it."""
+    said: set[str] = set()
+    say("waiting for them; Ctrl-C leaves them to it", "dim")
+    while True:
+        try:
+            if await _in_office(url, policy, role, pending, said):
+                break
+        except Unavailable as error:
+            if "" not in said:
+                say(f"no answer at the moment: {error.error}", "dim")
+            said.add("")
+        await asyncio.sleep(_PAUSE)
+    what = "the cluster is founded" if pending.serial == 0 else f"council {pending.serial} is in office"
+    say(f"{what}: {pending.cluster.hex()}", "bold")
+
+
+async def _in_office(url: str, policy: RolePolicy, role: Role, pending: PendingCouncil, said: set[str]) -> bool:
+    evidence = await fetch_evidence(url)
+    stage = parse_any_evidence(evidence)[1].stage
+    if pending.serial == 0 and stage == "member":
+        own = msgspec.structs.replace(policy, clusters=[pending.cluster])
+        appraise(evidence, role=role, policy=own, now=int(time.time()))
+        return True
+    try:
+        async with cluster_session(url, role=role, policy=policy, stage=stage) as session:
+            status = decode_status((await session.ask(AskStatus(), StatusIs)).status)
+            told = await session.ask(AskCharter(), CharterIs)
+    except Untrusted:
+        if parse_any_evidence(await fetch_evidence(url))[1].stage != stage:
+            return False  # it has become a member between two questions
+        raise
+    _say_new(status.pending, said)
+    if told.pending == pending.statement:
+        return False
+    if pending.serial:
+        signed = parse_charter(told.charter)[0].successions
+        if pending.statement in (one.statement for one in signed):
+            return True
+    raise Failure(
+        "the enclave sets up another council, or was started anew and has forgotten this one",
+        "nothing was changed, and the shares' files are worth nothing: run the command again",
+        status=EXIT_FAILED,
+    )
+
+
+def _say_new(seats: Sequence[SeatStatus], said: set[str]) -> None:
+    for seat in seats:
+        if seat.done and seat.name not in said:
+            said.add(seat.name)
+            say(f"{seat.name} has accepted")
+
+
+def _nominee(text: str) -> Nominee:
+    name, equals, value = text.partition("=")
+    if not equals or not _NAME.fullmatch(name):
+        raise Failure(
+            f"--custodian {text[:40]!r} is not NAME=age1…",
+            "a name has letters, digits and any of . _ @ + -, and begins with a letter or digit",
+        )
+    if not value.startswith("age1"):
+        hint = f"--custodian {name}= takes an age recipient (age1…), or a file with one"
+        lines = read_text(Path(value), limit=_LINE, what="the age recipient", hint=hint).splitlines()
+        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        value = found[0] if len(found) == 1 else ""
+    try:
+        return Nominee(name=name, recipient=parse_recipient(value).text)
+    except Misuse as error:
+        raise Failure(f"custodian {name}: {error.reason}", "ask them for the line that age-keygen -y prints") from None
+
+
+def _approver(path: Path) -> bytes:
+    hint = "name a public key of ssh: ed25519, ecdsa-sha2-nistp256 or one of their sk- types"
+    try:
+        return parse_key_line(read_text(path, limit=_LINE, what="the public key", hint=hint))
+    except Misuse as error:
+        raise Failure(f"--approver {printable(str(path))}: {error.reason}", hint) from None
