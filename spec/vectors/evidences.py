@@ -94,6 +94,7 @@ def statements() -> Cases:
             "claims": exact,
             "genesis": genesis(),
             "cluster_signature": sign(SCALAR, Domain.CLAIMS_SIGNATURE, exact),
+            "releases": b"",
             "report_data": report_data(exact),
         } | changes
 
@@ -205,6 +206,7 @@ def complete() -> Cases:
             "tdx": None,
             "snp": None,
             "nitro": None,
+            "releases": None,
             "insecure_software": replace(section, **{"roots": [root_of(evidence)]} | fields.pop("software", {})),
         }
         return RolePolicy(**values | fields)

@@ -16,10 +16,13 @@ import attestation_intel
 import attestation_nitro
 import attestation_snp
 import basics
+import candidates
 import checkpoints
 import codings
+import councils
 import domains
 import evidences
+import releasing
 import sessions
 import statements
 import tables
@@ -43,7 +46,7 @@ def wanted() -> dict[Path, str]:
     files |= {path: tables.filled(text) for path, text in prose.items()}
     if missing := tables.undocumented(list(prose.values())):
         raise SystemExit(f"error: no page of spec/ has a table of {', '.join(missing)}")
-    kinds = (basics, checkpoints, codings, evidences, sessions, statements, texts)
+    kinds = (basics, candidates, checkpoints, codings, councils, evidences, releasing, sessions, statements, texts)
     for module in (attestation_intel, attestation_nitro, attestation_snp, *kinds):
         for case in module.every():
             path = VECTORS / f"{case.name}.json"

@@ -16,10 +16,14 @@ from strongroom.attestation import policy
 from strongroom.protocol import (
     authenticator_messages,
     blobs,
+    cluster_messages,
     evidence,
+    governance,
     instructions,
+    leaves,
     log_messages,
     messages,
+    releases,
     session,
     sign_in_messages,
     vault_messages,
@@ -37,11 +41,24 @@ MODULES: tuple[ModuleType, ...] = (
     sign_in_messages,
     authenticator_messages,
     blobs,
+    governance,
+    releases,
+    cluster_messages,
+    leaves,
 )
 """Where the messages are defined: the one place to change when they move."""
 kinds = SimpleNamespace(**{name: value for module in MODULES for name, value in vars(module).items()})
 """Everything defined there, by name."""
-UNIONS = ("VaultRequest", "VaultReply", "AuthenticatorRequest", "AuthenticatorReply")
+UNIONS = (
+    "VaultRequest",
+    "VaultReply",
+    "AuthenticatorRequest",
+    "AuthenticatorReply",
+    "ClusterRequest",
+    "ClusterReply",
+    "NurseryRequest",
+    "AnyLeaf",
+)
 SAFE = 2**53 - 1
 """The largest integer that every JSON parser keeps; larger ones are written as decimal text."""
 

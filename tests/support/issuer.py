@@ -171,7 +171,7 @@ class SmallRing:
 
     cluster_id = AUTHENTICATOR
     epoch = 1
-    epochs: Mapping[int, bytes] = {1: b"e" * 32}  # noqa: RUF012
+    epochs: Mapping[int, bytes] = {1: b"e" * 32}
 
 
 class Desk:

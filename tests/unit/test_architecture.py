@@ -20,6 +20,8 @@ VIOLATIONS = [
     ("host-sealed", "host.planted", "import strongroom.protocol.primitives"),
     ("host-sealed", "host.store.planted", "from strongroom.protocol import never_heard_of"),
     ("host-sealed", "host.front.planted", "from strongroom.protocol import blobs"),
+    ("host-sealed", "host.front.planted", "from strongroom.protocol import cluster_messages"),
+    ("host-sealed", "host.backup.planted", "from strongroom.protocol import governance"),
     ("host-sealed", "host.share.planted", "from strongroom.protocol import messages"),
     ("host-sealed", "host.front.planted", "from strongroom.protocol import notes"),
     ("host-sealed", "host.witness.planted", "from strongroom.protocol import evidence"),
@@ -28,6 +30,7 @@ VIOLATIONS = [
     ("host-alone", "host.supervisor.planted", "import strongroom.client"),
     ("host-alone", "host.supervisor.planted", "import strongroom.cli"),
     ("host-link", "protocol.link", "from strongroom.protocol import planted"),
+    ("host-link", "protocol.status", "from strongroom.protocol import planted"),
     ("host-blobs", "protocol.blobs", "from strongroom.protocol import planted"),
     ("host-notes", "protocol.notes", "from strongroom.protocol import planted"),
     ("services-apart", "enclave.vault.planted", "import strongroom.enclave.authenticator"),
@@ -48,7 +51,7 @@ VIOLATIONS = [
     ("client-alone", "client.planted", "import strongroom.host.front"),
 ]
 ALLOWED = [
-    ("host-sealed", "host.front.planted", "from strongroom.protocol import errors, limits, link"),
+    ("host-sealed", "host.front.planted", "from strongroom.protocol import errors, limits, link, status"),
     ("host-sealed", "host.share.planted", "from strongroom.protocol import blobs, evidence"),
     ("host-sealed", "host.witness.planted", "from strongroom.protocol import notes, tlog"),
     ("back-ends", "enclave.vault.planted", "from strongroom.enclave.platform import port"),

@@ -19,9 +19,10 @@ import pytest
 
 from strongroom.attestation import policy
 from strongroom.attestation.amd_roots import AmdChain
-from strongroom.attestation.appraisal import appraise
+from strongroom.attestation.appraisal import appraise, verify_released
+from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.nitro import verify_nitro_document
-from strongroom.attestation.policy import RolePolicy, policy_digest
+from strongroom.attestation.policy import ReleaseAuthority, RolePolicy, policy_digest
 from strongroom.attestation.reports import Report, SgxReport
 from strongroom.attestation.sgx import verify_sgx_quote
 from strongroom.attestation.snp import verify_snp_report
@@ -34,15 +35,21 @@ from strongroom.enclave.runtime.keys import TurningKey
 from strongroom.protocol import (
     authenticator_messages,
     blobs,
+    cluster_messages,
     evidence,
+    governance,
     instructions,
+    leaves,
     log_messages,
     messages,
     notes,
     primitives,
+    releases,
     rules,
     session,
+    shares,
     sign_in_messages,
+    status,
     tlog,
     vault_messages,
 )
@@ -69,6 +76,10 @@ PLACES = (
     session,
     policy,
     blobs,
+    governance,
+    releases,
+    cluster_messages,
+    leaves,
 )
 KINDS = SimpleNamespace(**{name: value for module in PLACES for name, value in vars(module).items()})
 """Message types by name, wherever they are defined."""
@@ -76,6 +87,7 @@ LAYERS = {
     "AES-GCM",
     "HPKE",
     "answer",
+    "charter",
     "checkpoint",
     "encoding",
     "evidence",
@@ -86,9 +98,11 @@ LAYERS = {
     "padding",
     "proof",
     "quote",
+    "releases",
     "reply",
     "rules",
     "session id",
+    "share",
     "signature",
     "size",
     "window",
@@ -243,6 +257,7 @@ def verify_claims(given: Inputs) -> Inputs:
             claims=exact,
             genesis=unhex(given["genesis"]),
             cluster_signature=unhex(given["cluster_signature"]),
+            releases=unhex(given["releases"]),
         )
     )
     assert given["now"] == NOW
@@ -253,6 +268,81 @@ def verify_claims(given: Inputs) -> Inputs:
     )
     appraise(shown, role=given["role"], policy=accepted, now=given["now"])
     return {"cluster_id": evidence.cluster_id(unhex(given["genesis"])), "report_data": evidence.report_data(exact)}
+
+
+def verify_candidate(given: Inputs) -> Inputs:
+    """The same, of an enclave that holds no ring."""
+    cluster = Cluster("vault")
+    exact = unhex(given["claims"])
+    quote = EnclaveReport(bytes(32), bytes(32), 1, 1, unhex(given["report_data"]))
+    shown = encode(
+        evidence.Evidence(
+            version=1,
+            kind="insecure-software",
+            quote=synthetic_quote(cluster.pki, quote),
+            collateral=cluster.pki.collateral(NOW),
+            claims=exact,
+            genesis=unhex(given["genesis"]),
+            cluster_signature=b"",
+            releases=b"",
+        )
+    )
+    assert given["now"] == NOW
+    accepted = cluster.policy(
+        measurements=[bytes(32)],
+        clusters=[unhex(one) for one in given["clusters"]],
+        config=[evidence.ConfigValue(**one) for one in given["config"]],
+    )
+    appraise_candidate(shown, role=given["role"], stage=given["stage"], policy=accepted, releases=b"", now=given["now"])
+    return {"report_data": evidence.report_data(exact)}
+
+
+def verify_charter(given: Inputs) -> Inputs:
+    charter = decode(unhex(given["charter"]), governance.Charter, limit=governance.MAX_CHARTER)
+    genesis, councils = governance.verify_charter(charter)
+    assert genesis.council == councils[0]
+    return {
+        "cluster_id": evidence.cluster_id(charter.genesis.statement),
+        "council": len(councils) - 1,
+        "generation": governance.parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0,
+    }
+
+
+def share(given: Inputs) -> Inputs:
+    found = shares.parse_share(given["words"])
+    return {"public": found.key.public, "threshold": found.threshold, "index": found.index}
+
+
+def combine_shares(given: Inputs) -> Inputs:
+    seed = shares.combine([shares.parse_share(words) for words in given["shares"]])
+    return {"seed": seed, "public": KemKey(seed).public}
+
+
+def verify_releases(given: Inputs) -> Inputs:
+    found = releases.verify_releases(
+        unhex(given["releases"]),
+        cluster=unhex(given["cluster"]),
+        role=given["role"],
+        approvers=[unhex(key) for key in given["approvers"]],
+        approvals=given["approvals"],
+    )
+    return {"serial": found.serial}
+
+
+def released(given: Inputs) -> Inputs:
+    authority = ReleaseAuthority([unhex(key) for key in given["approvers"]], given["approvals"], given["min_serial"])
+    report: Any = SimpleNamespace(measurement=unhex(given["measurement"]))
+    found = verify_released(
+        given["kind"], report, authority, unhex(given["cluster"]), given["role"], unhex(given["releases"])
+    )
+    return {"serial": found.serial}
+
+
+def releases_follow(given: Inputs) -> Inputs:
+    kind = releases.ReleaseList
+    current = None if given["current"] is None else typed(kind, given["current"])
+    releases.verify_follows(typed(kind, given["next"]), current)
+    return {"serial": given["next"]["serial"]}
 
 
 def appraise_evidence(given: Inputs) -> Inputs:
@@ -319,7 +409,7 @@ def hello(given: Inputs) -> Inputs:
     """Through the door of an enclave, as a host would bring it."""
     port: Any = Port()
     identity = Shown(port, unhex(given["ratchet"]), unhex(given["shown"]))
-    service: Any = None  # no request gets that far
+    service: Any = SimpleNamespace(requests=None)  # no request gets that far
     door = Door(port, Clock(port), identity, service)
     asyncio.run(door.handle(Operation.SESSION, unhex(given["hello"])))
     opened = session.open_hello(KemKey(unhex(given["server_kem_seed"])), unhex(given["hello"]))
@@ -478,6 +568,13 @@ RUN: dict[str, Callable[[Inputs], Inputs]] = {
     "code challenge": code_challenge,
     "decode": decode_message,
     "verify claims": verify_claims,
+    "verify candidate": verify_candidate,
+    "verify charter": verify_charter,
+    "share": share,
+    "combine shares": combine_shares,
+    "verify releases": verify_releases,
+    "released": released,
+    "releases follow": releases_follow,
     "verify quote": verify_quote,
     "appraise": appraise_evidence,
     "hello": hello,
@@ -567,6 +664,13 @@ def test_every_error_a_vector_expects_has_words_in_the_specification():
         expect = read(path)["expect"]
         if expect != "accept":
             assert f"| {expect['error']} |" in table
+
+
+def test_the_specification_names_every_field_of_a_status():
+    page = (SPEC / "cluster.md").read_text().partition("## Status")[2]
+    kinds = [kind for kind in vars(status).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    assert len(kinds) == 6
+    assert [name for kind in kinds for name in kind.__struct_fields__ if f"`{name}`" not in page] == []
 
 
 def test_links_between_pages_lead_somewhere():
