@@ -9,8 +9,11 @@ from typing import Final, NamedTuple
 from strongroom.attestation.acceptance import MIGRATE_MA, PAGE_SWAP_DISABLE, SMT
 from strongroom.attestation.appraisal import Appraisal, Genuine, show_config
 from strongroom.attestation.reports import AnyReport, IntelState, NitroReport, SgxReport, SnpReport, TdxReport
+from strongroom.client.results import fingerprint_text
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import Genesis, PlatformKind, parse_evidence
+from strongroom.protocol.primitives import fingerprint
+from strongroom.protocol.releases import is_released, parse_releases
 
 PLATFORMS: Final[dict[PlatformKind, str]] = {
     "sgx": "Intel SGX: the processor isolates the enclave from its host",
@@ -98,6 +101,7 @@ def explain(genuine: Genuine, now: float) -> list[Step]:
         Step("claims", "match", "the quote commits to the keys that the session uses"),
         Step("role", claims.role, "what this enclave does"),
         Step("cluster", claims.cluster_id.hex(), explain_cluster(genuine.genesis)),
+        *_approvers(genuine),
         Step("build", claims.build, "version as the program names itself"),
         Step("expires", f"in {claims.expires_at - int(now)} s", "its keys turn over hourly"),
     ]
@@ -122,14 +126,43 @@ def explain_acceptance(appraisal: Appraisal) -> list[Step]:
     """Why a trust policy accepts it."""
     genuine = appraisal.genuine
     if appraisal.signer_can_read:
-        program = Step("accepted signer", "by your policy", "THE SIGNER CAN READ what this enclave reads")
+        program = [Step("accepted signer", "by your policy", "THE SIGNER CAN READ what this enclave reads")]
+    elif appraisal.accepted_by == "release":
+        program = _release(genuine)
     else:
-        program = Step("accepted program", "by measurement", "your policy names exactly this program")
+        program = [Step("accepted program", "by measurement", "your policy names exactly this program")]
     return [
-        program,
+        *program,
         Step("accepted cluster", genuine.claims.cluster_id.hex(), "your policy names this cluster"),
         Step("accepted platform", genuine.kind, "its state is one that your policy accepts"),
         Step("configuration", show_config(genuine.claims.config), "exactly what your policy expects"),
+    ]
+
+
+def fingerprint_of(public_key: bytes) -> str:
+    """Which ssh key it is, as `ssh-keygen -l` prints it."""
+    return fingerprint_text(fingerprint(public_key))
+
+
+def _approvers(genuine: Genuine) -> Iterator[Step]:
+    """Who could let another program have the keys, as the cluster began; councils may have followed."""
+    council, serial = genuine.genesis.council, genuine.claims.release
+    if council.approvers:
+        number = f"{council.approvals} of {len(council.approvers)}"
+        yield Step("approvers", number, "must sign the list of programs that get the keys; as the cluster began")
+    if serial:
+        yield Step("releases", f"list {serial}", "of programs, by which this enclave goes")
+
+
+def _release(genuine: Genuine) -> list[Step]:
+    signed, releases = parse_releases(genuine.releases)
+    release = is_released(releases, genuine.kind, genuine.report.measurement)
+    version, svn = ("", 0) if release is None else (release.version, release.svn)
+    approved = [fingerprint_of(one.key) for one in signed.approvals]
+    return [
+        Step("accepted program", f"release {version}", f"security version {svn}, in list {releases.serial}"),
+        Step("approved by", approved[0], ""),
+        *(Step("", one, "") for one in approved[1:]),
     ]
 
 

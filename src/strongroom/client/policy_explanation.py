@@ -17,7 +17,7 @@ from strongroom.attestation.policy import (
     TdxPolicy,
     TrustPolicy,
 )
-from strongroom.client.explanation import PLATFORMS, Step
+from strongroom.client.explanation import PLATFORMS, Step, fingerprint_of
 from strongroom.protocol.evidence import PlatformKind
 
 _READS = "whoever signs so CAN READ what is stored"
@@ -29,6 +29,7 @@ def explain_role(policy: RolePolicy) -> list[Step]:
     return [
         *_listed("clusters", [one.hex() for one in policy.clusters], "only these, of the programs below"),
         *_listed("configuration", config, "exactly so; anything else is refused", empty="all defaults"),
+        *_releases(policy),
     ]
 
 
@@ -68,6 +69,15 @@ def explain_section(kind: PlatformKind, section: AnyPlatformPolicy) -> list[Step
             steps += [Step("PCR8", one.hex(), _READS) for one in section.signers]
             steps += _listed("instances", section.instances, "which EC2 instances")
     return steps
+
+
+def _releases(policy: RolePolicy) -> Iterator[Step]:
+    authority = policy.releases
+    if authority is None:
+        return
+    number = f"{authority.approvals} of {len(authority.approvers)} may add programs, who CAN READ then, and retire any"
+    yield from _listed("approvers", map(fingerprint_of, authority.approvers), number)
+    yield Step("releases", f"list {authority.min_serial} on", "an older list of theirs is refused")
 
 
 def _registers(measurement: TdxMeasurement | NitroMeasurement) -> list[tuple[str, bytes]]:
