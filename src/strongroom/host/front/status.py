@@ -73,6 +73,7 @@ class StatusDesk:
         self._version = version("strongroom")
         self._known = Known(NO_ANSWER, None, 0)
         self._notes = Notes()
+        self._lease: Lease | None = None
         self._until = 0.0
         self._waiting: list[tuple[View, After, Answered]] = []
         self._asking = False
@@ -101,6 +102,7 @@ class StatusDesk:
             self._giving_up.cancel()
             self._giving_up = None
         self._known = known
+        self._lease = self._about.lease()
         self._notes = Notes() if self._about.data is None else read_notes(self._about.data)
         self._until = asyncio.get_running_loop().time() + FRESH_SECONDS
         waiting, self._waiting = self._waiting, []
@@ -108,31 +110,31 @@ class StatusDesk:
             answered(self._answer(view, after))
 
     def _answer(self, view: View, after: After) -> bytes:
-        known, lease = self._known, self._about.lease()
+        known = self._known
         match view:
             case View.READY:
-                said = self._readiness(known, lease)
+                said = self._readiness(known)
                 status = "200 OK" if said == "serving" else "503 Service Unavailable"
                 return document(status, _TEXT, f"{said}\n".encode(), after, _SEALED_OFF)
             case View.JSON:
-                return document("200 OK", _JSON, self._json(known, lease), after, _SEALED_OFF)
+                return document("200 OK", _JSON, self._json(known), after, _SEALED_OFF)
             case View.PAGE:
-                page = render(known.state, known.status, self._host(lease), at=known.at)
+                page = render(known.state, known.status, self._host(), at=known.at)
                 return document("200 OK", _HTML, page, after, CONTENT_POLICY)
 
-    def _readiness(self, known: Known, lease: Lease | None) -> str:
+    def _readiness(self, known: Known) -> str:
         if self.draining:
             return "stopping"
-        if known.state == "serving" and lease is not None and not lease.held:
+        if known.state == "serving" and self._lease is not None and not self._lease.held:
             return "standing-by"  # the enclave has not heard of it yet
         return known.state
 
-    def _json(self, known: Known, lease: Lease | None) -> bytes:
+    def _json(self, known: Known) -> bytes:
         enclave = {"state": known.state} if known.status is None else msgspec.to_builtins(known.status)
-        return msgspec.json.encode({**enclave, "host": self._host(lease)})
+        return msgspec.json.encode({**enclave, "host": self._host()})
 
-    def _host(self, lease: Lease | None) -> dict[str, Any]:
-        about = self._about
+    def _host(self) -> dict[str, Any]:
+        about, lease = self._about, self._lease
         return {
             "url": self.url,
             "version": self._version,

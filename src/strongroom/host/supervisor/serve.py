@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 
 from msgspec.structs import replace
 
+from strongroom.host.front.about import About, Lease, database_place
 from strongroom.host.front.http import Front
 from strongroom.host.instance import CannotServe, cannot_listen, raise_file_limit, stop_signals
 from strongroom.host.store.opening import note_served
@@ -126,7 +127,11 @@ async def serve(
                 relay = Relay(enclave.ask, lambda: rows.owner or start.peer)
                 if at_once or start.mode != "join" or role != "vault":
                     relay.serve_here()
-                front = Front(relay.ask, log=rows.store if role == "vault" else None)
+                engine, where = database_place(data, database)
+                about = About(
+                    engine=engine, where=where, data=data, lease=lambda: Lease(rows.held, rows.owner, until=0)
+                )
+                front = Front(relay.ask, log=rows.store if role == "vault" else None, about=about)
                 try:
                     url = await front.listen(host, port)
                 except OSError as error:
