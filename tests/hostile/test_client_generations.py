@@ -257,6 +257,12 @@ def test_a_slower_program_does_not_lower_it(tmp_path, kept):
     assert slow.standing(CLUSTER) == kept.standing(CLUSTER) == Standing(1, 1, 2)
 
 
+def test_in_memory_it_is_not_lowered_either(checkpoints):
+    checkpoints.raise_standing(CLUSTER, Standing(1, 1, 2))
+    checkpoints.raise_standing(CLUSTER, Standing(1, 0, 9))
+    assert checkpoints.standing(CLUSTER) == Standing(1, 1, 2)
+
+
 @pytest.mark.parametrize("content", [b"", b"recoveries 1\n", b"\xff", os.urandom(99)])
 def test_a_damaged_standing_is_moved_aside_with_a_word(tmp_path, kept, content):
     kept.raise_standing(CLUSTER, Standing(1, 1, 2))
