@@ -1,0 +1,242 @@
+"""What a custodian does when a cluster is recovered: look at the enclave that asks, seal a share to its attempt, and
+sign what is given up (RULES 25).
+
+The enclave is appraised under the custodian's own policy before anything else. A share is then sealed to the key in
+its evidence, which lives in that process alone: so sealing needs no network, and whoever carries the sealed share can
+do nothing with it. Attacks stopped here, on the custodian's side:
+
+1. A share for another program, another machine's owner, or another cluster: refused by the policy, and by the page of
+   the share that says which cluster and council it is of.
+2. A gap that is signed for something else than was shown: it must be of this attempt, and the charter's next one.
+3. A gap that looks small because the host has kept the newest word of the witnesses back: its age is told, and the
+   custodian can ask witnesses himself (`verify_with_witness`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from strongroom.attestation.candidates import appraise_candidate
+from strongroom.attestation.policy import RolePolicy
+from strongroom.client.cluster import ClusterSession
+from strongroom.client.custodians import OpenShare, parse_charter, verify_seat
+from strongroom.client.explanation import shown_utc
+from strongroom.protocol.cluster_messages import (
+    ApproveGap,
+    AskCharter,
+    AskStatus,
+    CharterIs,
+    GapApproved,
+    ShareSecret,
+    ShareTaken,
+    StatusIs,
+    SubmitShare,
+)
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.evidence import Attempt, Claims, Council, Genesis, Role, cluster_id
+from strongroom.protocol.governance import Charter, Gap, attempt_digest, parse_gap
+from strongroom.protocol.leaves import log_origin, log_verifier
+from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
+from strongroom.protocol.primitives import Domain, digest, kem_seal
+from strongroom.protocol.status import Status, decode_status
+
+PURPOSE: Final = b"recover"
+"""In what a share is sealed with, beside cluster id and attempt."""
+STALE_SECONDS: Final = 600
+"""Age of the witnesses' word, when a gap was made out, from which a custodian should ask them himself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An enclave that recovers, appraised, and what it says."""
+
+    claims: Claims
+    attempt: Attempt
+    status: Status
+    charter: Charter
+    genesis: Genesis
+    councils: list[Council]
+
+    @property
+    def council(self) -> Council:
+        """Whose shares are wanted."""
+        return self.councils[-1]
+
+    @property
+    def gap(self) -> Gap | None:
+        """What is to be signed, compared with all that is known of it. Raises `Untrusted` INTEGRITY."""
+        shown = self.status.gap
+        if shown is None or not shown.statement:
+            return None
+        gap = parse_gap(bytes.fromhex(shown.statement))
+        before = parse_gap(self.charter.gaps[-1].statement).generation if self.charter.gaps else 0
+        named = (gap.cluster, gap.attempt, gap.recoveries, gap.found_size, gap.known_size)
+        meant = (
+            self.claims.cluster_id,
+            attempt_digest(self.attempt.key),
+            self.charter.recoveries + 1,
+            shown.found_size,
+            shown.known_size,
+        )
+        if named != meant or gap.generation <= before:
+            raise Untrusted(Number.INTEGRITY, "the gap is of another attempt, or not what the status says")
+        return gap
+
+
+def attempt_of(claims: Claims) -> Attempt:
+    """What shares are sealed to. Raises `Misuse` NOT_NOW for an enclave that does not recover."""
+    if claims.attempt is None:
+        raise Misuse(Number.NOT_NOW, f"this enclave is {claims.stage}, it recovers nothing")
+    return claims.attempt
+
+
+def appraise_recovering(evidence: bytes, *, role: Role, policy: RolePolicy, releases: bytes = b"", now: int) -> Claims:
+    """Claims of an enclave that recovers a cluster of `policy`, from evidence in a file. Raises `Untrusted`."""
+    return appraise_candidate(evidence, role=role, stage="recovering", policy=policy, releases=releases, now=now).claims
+
+
+def seal_share(claims: Claims, opened: OpenShare) -> bytes:
+    """The share, for the attempt in appraised claims and for nothing else: the `sealed` of a `SubmitShare`.
+
+    Raises `Misuse` SHARE_FOREIGN or SHARE_STALE when its page names another cluster or council.
+    """
+    attempt, sheet = attempt_of(claims), opened.sheet
+    if sheet is not None and sheet.cluster != claims.cluster_id:
+        raise Misuse(Number.SHARE_FOREIGN, f"{sheet.cluster.hex()}, not {claims.cluster_id.hex()}")
+    if sheet is not None and sheet.council != attempt.council:
+        raise Misuse(Number.SHARE_STALE, f"it is of council {sheet.council}, and council {attempt.council} is wanted")
+    secret = encode(ShareSecret(words=opened.share.words))
+    return kem_seal(attempt.key, secret, Domain.SHARE, claims.cluster_id, PURPOSE, encode(attempt))
+
+
+async def look(session: ClusterSession) -> Look:
+    """How a recovery stands, in a session with the enclave. Raises `Untrusted` for a charter that does not hold or is
+    not what the evidence says."""
+    attempt = attempt_of(session.claims)
+    status = decode_status((await session.ask(AskStatus(), StatusIs)).status)
+    charter, genesis, councils = parse_charter((await session.ask(AskCharter(), CharterIs)).charter)
+    shown = (cluster_id(charter.genesis.statement), len(councils) - 1, charter.recoveries)
+    if shown != (session.claims.cluster_id, attempt.council, attempt.recoveries):
+        raise Untrusted(Number.INTEGRITY, "the charter is not the one that the evidence is about")
+    return Look(session.claims, attempt, status, charter, genesis, councils)
+
+
+async def submit(session: ClusterSession, sealed: bytes) -> ShareTaken:
+    """Hand over a sealed share. Raises what the enclave answers: `Misuse` SHARE_…, ATTEMPT_OVER, NOT_NOW."""
+    return await session.ask(SubmitShare(sealed=sealed), ShareTaken)
+
+
+def approval(found: Look, opened: OpenShare) -> ApproveGap:
+    """A custodian's signature of the gap that was shown. Raises `Misuse` NOT_NOW where there is none, SHARE_… when the
+    share is not of the council."""
+    if found.gap is None or found.status.gap is None:
+        raise Misuse(Number.NOT_NOW, "there is no gap to sign")
+    index = verify_seat(opened, found.council, found.claims.cluster_id, found.attempt.council)
+    statement = bytes.fromhex(found.status.gap.statement)
+    signature = opened.share.key.sign(Domain.GAP, statement)
+    return ApproveGap(gap=digest(Domain.GAP, statement), index=index, signature=signature)
+
+
+async def approve(session: ClusterSession, signed: ApproveGap) -> GapApproved:
+    """Hand over a signature of a gap."""
+    return await session.ask(signed, GapApproved)
+
+
+# --- asking a witness oneself ---------------------------------------------------------------------------------------
+
+
+def witness_paths(found: Look) -> list[tuple[int, str]]:
+    """Generations of the log that a witness may know, and where it shows what it cosigned last of each."""
+    gap = found.gap
+    last = found.status.generation if gap is None else gap.generation
+    return [
+        (generation, f"{hashlib.sha256(_origin(found, generation).encode()).hexdigest()}/checkpoint")
+        for generation in range(found.status.generation, last + 1)
+    ]
+
+
+def verify_with_witness(found: Look, generation: int, untrusted_note: bytes) -> int:
+    """What a witness, asked by the custodian, has cosigned last of a generation: nothing beyond the gap. Leaves of it.
+
+    Raises `Untrusted` ROLLED_BACK when it knows more than the gap says, INTEGRITY for what it has not cosigned.
+    """
+    gap = found.gap
+    if gap is None:
+        raise Misuse(Number.NOT_NOW, "there is no gap to compare with")
+    log = log_verifier(found.claims.cluster_id, found.genesis.log_key, generation)
+    signed = verify_checkpoint(untrusted_note, log)
+    if not cosignatures(signed, [parse_verifier(text, COSIGNATURE) for text in found.genesis.witnesses]):
+        raise Untrusted(Number.INTEGRITY, "no witness of this cluster has cosigned that")
+    size = signed.checkpoint.size
+    if size > max(gap.known_size, gap.found_size):
+        raise Untrusted(
+            Number.ROLLED_BACK, f"this witness has seen {size:,} lines, and the gap speaks of {gap.known_size:,} only"
+        )
+    return size
+
+
+def _origin(found: Look, generation: int) -> str:
+    return log_origin(found.claims.cluster_id, generation=generation)
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def explain_gap(gap: Gap, known_at: int) -> list[str]:
+    """For people who are to sign it."""
+    lost = gap.known_size - gap.found_size
+    if lost > 0:
+        lines = [
+            f"the database ends at line {gap.found_size:,} of the log; witnesses have seen {gap.known_size:,}: "
+            f"{lost:,} lines would be given up",
+            "with them goes what was stored, changed, deleted or revoked there: who lost a right by them has it again",
+        ]
+    elif gap.found_root == gap.known_root:
+        lines = [f"all {gap.found_size:,} lines that witnesses have seen are in the database: nothing is given up"]
+    else:
+        lines = [
+            f"the database has {gap.found_size:,} lines of the log and witnesses have seen {gap.known_size:,}, and "
+            "these are not the same ones: what witnesses have seen would be given up",
+            "it was restored and written to, or two instances ran, or its host gave a wrong proof",
+        ]
+    lines.append(f"the log goes on as its generation {gap.generation}, after recovery {gap.recoveries}")
+    if not known_at:
+        lines.append("too few witnesses say that they know no more: it may be more that is lost. Ask them yourself")
+    elif gap.at - known_at > STALE_SECONDS:
+        lines.append(
+            f"the witnesses' word is of {shown_utc(known_at)}, and was heard at {shown_utc(gap.at)}: if the cluster "
+            "served after that, more is lost than this says. Ask them yourself"
+        )
+    else:
+        lines.append(f"at {shown_utc(known_at)} witnesses said that they know no later line")
+    return lines
+
+
+def explain_state(status: Status) -> str:
+    """What comes next, in one sentence."""
+    done = sum(seat.done for seat in status.custodians)
+    missing = status.threshold - done
+    match status.state:
+        case "recovering" if missing > 0:
+            return f"{done} of {status.threshold} shares were submitted; {missing} more are wanted"
+        case "recovering":
+            return (
+                f"{done} shares were submitted and do not make the key, although each is its custodian's: somebody has "
+                "altered his; another custodian's is wanted"
+            )
+        case "gap":
+            return f"the ring is open; {done} of {status.threshold} custodians have signed what is given up"
+        case "starting" if status.witnesses:
+            return (
+                "the ring is open; it waits for its witnesses. If that lasts they do not answer, or do not know this "
+                "log yet, or know a longer log than they were asked about: its operator reads which"
+            )
+        case "starting":
+            return "the ring is open; it will serve in a moment"
+        case "serving":
+            return "it serves"
+        case _:
+            return f"it is {status.state}"
