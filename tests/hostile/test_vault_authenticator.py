@@ -104,8 +104,8 @@ async def test_evidence_of_the_vault_relayed_into_a_strangers_session_is_refused
     await world.vault.start()  # so that a new handshake is needed
     real = world.vault.enclave._door._identity.peer_evidence
 
-    async def capture(*arguments):
-        captured.append(await real(*arguments))
+    async def capture(*arguments, **named):
+        captured.append(await real(*arguments, **named))
         return captured[-1]
 
     world.vault.enclave._door._identity.peer_evidence = capture

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from strongroom.attestation.appraisal import Genuine, appraise
@@ -23,20 +22,15 @@ from strongroom.attestation.floors import EvaluationFloors
 from strongroom.attestation.policy import RolePolicy
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock, lasts
+from strongroom.enclave.runtime.handshakes import TIMEOUT, LostSession, PeerChannel, Post, fetch_evidence, shake_hands
 from strongroom.enclave.runtime.identity import Identity, peer_platforms
 from strongroom.protocol.authenticator_messages import AuthenticatorReply, Validate
-from strongroom.protocol.codec import Message, decode, encode
+from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted, from_number
-from strongroom.protocol.evidence import evidence_digest
 from strongroom.protocol.limits import MAX_EVIDENCE, MAX_MESSAGE
-from strongroom.protocol.messages import Error, Prove, Proved
-from strongroom.protocol.primitives import Domain, SigningKey
-from strongroom.protocol.session import Channel, ClientHandshake, split_reply
+from strongroom.protocol.messages import Error, Proved
 
 T = TypeVar("T", bound=Message)
-
-Post = Callable[[str, bytes | None], Awaitable[bytes]]
-"""Carry opaque bytes to a URL (GET when None) and bring the answer back."""
 
 MAX_NEW: Final = 64
 """Sessions kept that nobody asked for again since their handshake."""
@@ -46,8 +40,6 @@ MAX_HANDSHAKES: Final = 32
 """Handshakes under way."""
 APPRAISAL_LIFE: Final = 600
 """Seconds after which a peer's evidence is fetched and appraised again."""
-TIMEOUT: Final = 10.0
-"""Seconds for one round trip to a peer."""
 
 Name = tuple[str, bytes]
 """URL and encoded policy: what a session is kept under."""
@@ -66,20 +58,13 @@ OF_INSTRUCTIONS: Final = frozenset(
 REFUSED about a record, UNKNOWN_SESSION about the client's session."""
 
 
-class LostSession(Unavailable):
-    """The host says that the peer no longer knows the session or key. A new session mends it, if it is true."""
-
-    default = Number.AUTHENTICATOR_UNAVAILABLE
-
-
 class Peer:
     """A proved session to one enclave, accepted under one policy."""
 
-    def __init__(self, name: Name, post: Post, channel: Channel, genuine: Genuine, until: int) -> None:
+    def __init__(self, name: Name, channel: PeerChannel, genuine: Genuine, until: int) -> None:
         self.name: Final = name
         self.genuine: Final = genuine
         self.until: Final = until
-        self._post = post
         self._channel = channel
 
     @property
@@ -92,21 +77,7 @@ class Peer:
         Raises the error that the peer answered if it may say so, `Untrusted` AUTHENTICATOR_UNTRUSTED if not or if
         the reply is none, `Untrusted` INTEGRITY, `Unavailable` AUTHENTICATOR_UNAVAILABLE, and `LostSession`.
         """
-        counter, frame = self._channel.seal(encode(request))
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                answer = await _carry(self._post, f"{self.name[0]}/v1/frame", frame)
-        except TimeoutError:
-            raise Unavailable(Number.AUTHENTICATOR_UNAVAILABLE, "no answer in time") from None
-        try:
-            _, plaintext = self._channel.open(answer)
-        except Misuse as error:
-            # The host's doing, not a mistake of our own caller.
-            raise Untrusted(Number.INTEGRITY, f"answer refused: {error.error}") from None
-        replies_to, message = split_reply(plaintext)
-        if replies_to != counter:
-            # The host swapped two genuine answers of this session.
-            raise Untrusted(Number.INTEGRITY, "answer to another request")
+        message = await self._channel.exchange(request)
         reply = _decode_reply(message)
         if isinstance(reply, Error):
             if reply.number not in (OF_ITSELF | OF_INSTRUCTIONS if isinstance(request, Validate) else OF_ITSELF):
@@ -208,10 +179,8 @@ class Peers:
 
     async def _handshake(self, url: str, policy: bytes) -> Peer:
         now = self._clock.now()
-        evidence = await _carry(self._post, f"{url}/v1/evidence", None)
-        if len(evidence) > MAX_EVIDENCE:
-            raise _untrusted("evidence too large")
         try:
+            evidence = await fetch_evidence(self._post, url)
             accepted = decode(policy, RolePolicy, limit=MAX_EVIDENCE)
             genuine = appraise(evidence, role="authenticator", policy=accepted, now=now).genuine
         except Untrusted as error:
@@ -222,41 +191,16 @@ class Peers:
             self._floors.verify(genuine.report, genuine.claims.cluster_id)
         except Untrusted as error:
             raise _untrusted(error.reason) from None
-        binding = SigningKey.generate()
-        shown = evidence_digest(evidence)
-        handshake = ClientHandshake(
-            "authenticator",
-            shown,
-            genuine.claims.kem_key,
-            binding.public,
-            seed=self._platform.random(32),
-            kem_seed=self._platform.random(32),
-        )
-        answer = await _carry(self._post, f"{url}/v1/session", handshake.hello)
         try:
-            channel = handshake.finish(answer)
+            channel, proof = await shake_hands(self._platform, self._identity, self._post, url, genuine)
         except Misuse as error:
             raise _untrusted(f"its answer to the hello: {error.error}") from None
         until = min(genuine.claims.expires_at, now + APPRAISAL_LIFE)
-        peer = Peer((url, policy), self._post, channel, genuine, until)
-        proof = Prove(
-            signature=binding.sign(Domain.PROOF, channel.transcript),
-            evidence=await self._identity.peer_evidence(handshake.kem_public, binding.public, shown),
-        )
+        peer = Peer((url, policy), channel, genuine, until)
         if not isinstance(await peer.ask(proof), Proved):
             raise _untrusted("the Authenticator answered nonsense")
         self._floors.note(genuine.report, genuine.claims.cluster_id)
         return peer
-
-
-async def _carry(post: Post, url: str, body: bytes | None) -> bytes:
-    """Numbers that come in clear are the host's word: at most a reason for a new session, never an answer."""
-    try:
-        return await post(url, body)
-    except StrongroomError as error:
-        if error.number in (Number.UNKNOWN_SESSION, Number.STALE_KEY):
-            raise LostSession(reason="the session is lost, says the host") from None
-        raise Unavailable(Number.AUTHENTICATOR_UNAVAILABLE) from None
 
 
 def is_lost_session(error: StrongroomError) -> bool:

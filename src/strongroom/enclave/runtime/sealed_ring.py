@@ -5,12 +5,14 @@ the custodians' recovery key, and to each machine that was admitted with a progr
 this machine has (never by who signed it). A development cluster has one automatic custodian, kept by the insecure
 platform, so that a changed program can still open its database.
 
-What is public about the cluster, its charter, lies beside the ring in clear. The ring is bound to exactly that charter:
-an older one, or a list of releases that was put back, does not open with it.
+What is public about the cluster, its charter, lies beside the ring in clear, and so do the machines that can open it.
+The ring is bound to exactly these: an older charter, a list of releases that was put back, or one machine more does not
+open with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -112,9 +114,9 @@ def seal_ring(platform: Platform, state: RingState, recovery_key: bytes, guest: 
     """The row of a ring. `guest` can open this row, too, and is in no later one."""
     data_key, salt = platform.random(32), platform.random(32)
     cluster, charter = cluster_id(state.charter.genesis.statement), encode(state.charter)
+    instances = (*state.instances, *guest)
     wraps = [
-        InstanceWrap(one, kem_seal(one.key, data_key, Domain.RING_WRAP, cluster, encode(one)))
-        for one in (*state.instances, *guest)
+        InstanceWrap(one, kem_seal(one.key, data_key, Domain.RING_WRAP, cluster, encode(one))) for one in instances
     ]
     return encode(
         SealedRing(
@@ -124,7 +126,9 @@ def seal_ring(platform: Platform, state: RingState, recovery_key: bytes, guest: 
             instances=wraps,
             recovery_wrap=kem_seal(recovery_key, data_key, Domain.RECOVERY_WRAP, cluster),
             sealed=seal_once(
-                derive_key(data_key, Domain.RING, salt=salt), encode(state.secrets), _bound(cluster, charter)
+                derive_key(data_key, Domain.RING, salt=salt),
+                encode(state.secrets),
+                _bound(cluster, charter, instances),
             ),
         )
     )
@@ -164,17 +168,20 @@ def charter_of(row: SealedRing) -> Charter:
 def _opened(row: SealedRing, data_key: bytes) -> RingState:
     charter = charter_of(row)
     cluster = cluster_id(charter.genesis.statement)
-    opened = open_once(derive_key(data_key, Domain.RING, salt=row.salt), row.sealed, _bound(cluster, row.charter))
+    instances = tuple(one.instance for one in row.instances)
+    bound = _bound(cluster, row.charter, instances)
+    opened = open_once(derive_key(data_key, Domain.RING, salt=row.salt), row.sealed, bound)
     try:
         secrets = decode(opened, RingSecrets, limit=MAX_MESSAGE)
     except Misuse:
         raise Untrusted(Number.INTEGRITY, "the key ring is none of this version") from None
-    return RingState(secrets, charter, tuple(one.instance for one in row.instances))
+    return RingState(secrets, charter, instances)
 
 
-def _bound(cluster: bytes, charter: bytes) -> bytes:
-    """Associated data: an older charter, with an older list of releases, does not fit a newer ring."""
-    return cluster + digest(Domain.RING, charter)
+def _bound(cluster: bytes, charter: bytes, instances: Sequence[Instance]) -> bytes:
+    """Associated data: an older charter, with an older list of releases, does not fit a newer ring. And whoever keeps
+    the row can't add himself to the machines for whom the ring is sealed at its next change."""
+    return cluster + digest(Domain.RING, charter, *map(encode, instances))
 
 
 def sealed_for(platform: Platform, row: SealedRing) -> str:
