@@ -74,6 +74,10 @@ from strongroom.protocol.share_sheet import write_sheet
 
 app = typer.Typer(help="Who governs a cluster: custodians, approvers, and what they agree on.", no_args_is_help=True)
 
+TrustOption = Annotated[
+    Path | None,
+    typer.Option("--trust", "--policy", metavar="FILE", help="Your trust policy; `trust pin` makes one."),
+]
 UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="An enclave of the cluster.")]
 OwnerKey = Annotated[
     Path, typer.Option("--owner-key", metavar="FILE", help="The owner's key, with which the enclave was started.")
@@ -140,7 +144,7 @@ def init(
     release_delay: Delay = None,
     witnesses: Witnesses = None,
     role: RoleOption = "vault",
-    trust: options.Trust = None,
+    trust: TrustOption = None,
     release: ReleaseOption = None,
     measurement: MeasurementOption = None,
     insecure: InsecureOption = False,
@@ -174,7 +178,7 @@ def init(
     pending, convened = asyncio.run(_convene(url, policy, accepting, "founding", key, request))
     print_steps(stderr(), [*explain_genesis(pending.cluster, pending.genesis), *explain_council(pending.council, 0)])
     write_files(out, request, convened, "genesis.statement")
-    say_what_next(url, out, pending)
+    say_what_next(url, out, pending, policy)
     if wait:
         asyncio.run(wait_for_custodians(url, policy, role, pending))
 
@@ -190,7 +194,7 @@ def reshare(
     approvals: Approvals = None,
     release_delay: Delay = None,
     role: RoleOption = "vault",
-    trust: options.Trust = None,
+    trust: TrustOption = None,
     config: options.Config = None,
     wait: Wait = True,
     yes: options.Yes = False,
@@ -210,7 +214,7 @@ def reshare(
     pending, convened = asyncio.run(_convene(url, policy, accepting, "member", key, request))
     print_steps(stderr(), explain_council(pending.council, pending.serial))
     write_files(out, request, convened, "council.statement")
-    say_what_next(url, out, pending)
+    say_what_next(url, out, pending, policy)
     if wait:
         asyncio.run(wait_for_custodians(url, policy, role, pending))
 
@@ -223,7 +227,7 @@ def accept(
     recipient: RecipientOption = None,
     print_page: Print = False,
     role: RoleOption = "vault",
-    trust: options.Trust = None,
+    trust: TrustOption = None,
     release: ReleaseOption = None,
     measurement: MeasurementOption = None,
     insecure: InsecureOption = False,
@@ -268,7 +272,7 @@ def endorse(
     share: ShareArgument = None,
     identity: IdentityOption = None,
     role: RoleOption = "vault",
-    trust: options.Trust = None,
+    trust: TrustOption = None,
     release: ReleaseOption = None,
     measurement: MeasurementOption = None,
     insecure: InsecureOption = False,
@@ -296,7 +300,7 @@ def endorse(
 def charter(
     url: UrlArgument,
     role: RoleOption = "vault",
-    trust: options.Trust = None,
+    trust: TrustOption = None,
     output: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the signed charter there, too.")
     ] = None,
@@ -343,7 +347,7 @@ def rotate(
     url: UrlArgument,
     owner_key: OwnerKey,
     role: RoleOption = "vault",
-    trust: options.Trust = None,
+    trust: TrustOption = None,
     config: options.Config = None,
 ) -> None:
     """Begin a new epoch: what is written from now on is sealed under a new key, and what is older is sealed anew.

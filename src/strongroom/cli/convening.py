@@ -90,26 +90,29 @@ def share_file(out: Path, name: str) -> Path:
 
 def verify_can_write(out: Path, request: Convene, statement: str) -> None:
     """Say so before anything is sent. Raises `Failure`."""
-    if out.exists():
-        for path in (out / statement, *(share_file(out, one.name) for one in request.custodians)):
-            verify_can_create(path, what="this command")
+    if not out.exists():
+        verify_can_create(out, what="this command")
         return
-    try:
-        out.mkdir(mode=0o700, parents=True)
-    except OSError as error:
-        raise Failure(f"can't make {out}: {error.strerror}", "name another directory with --out") from None
+    for path in (out / statement, *(share_file(out, one.name) for one in request.custodians)):
+        verify_can_create(path, what="this command")
 
 
 def write_files(out: Path, request: Convene, convened: Convened, statement: str) -> None:
-    """A file for each custodian, and the statement that they are to accept."""
+    """A file for each custodian, and the statement that they are to accept. Raises `Failure`."""
+    try:
+        out.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"can't make {out}: {error.strerror}", "name another directory with --out") from None
     for one, data in zip(request.custodians, convened.shares, strict=True):
         write_new(share_file(out, one.name), data, what="this command")
     write_new(out / statement, convened.statement, what="this command")
 
 
-def say_what_next(url: str, out: Path, pending: PendingCouncil) -> None:
+def say_what_next(url: str, out: Path, pending: PendingCouncil, policy: RolePolicy) -> None:
     """What each person has to do now."""
     role = "" if pending.genesis.role == "vault" else f" --role {pending.genesis.role}"
+    if pending.before is None and policy.insecure_software is not None:
+        role += " --insecure"
     say()
     say("Nothing is in force yet. Each custodian gets a file, which only they can open, and runs:")
     for one in pending.council.custodians:
