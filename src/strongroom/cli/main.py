@@ -32,6 +32,7 @@ COMMANDS: Final = (
     "policy",
     "namespace",
     "cluster",
+    "release",
     "share",
     "verify-page",
     "serve",

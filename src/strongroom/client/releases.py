@@ -201,6 +201,17 @@ def approved_by(proposal: Proposal, public_key: bytes, signature: bytes) -> Prop
     return replace(proposal, approvals=(*proposal.approvals, approval))
 
 
+def joined(proposals: Sequence[Proposal]) -> Proposal:
+    """One proposal with the approvals of all: approvers may have signed copies of one file. Raises `BadInput`."""
+    first, *others = proposals
+    for other in others:
+        if other.statement != first.statement:
+            raise BadInput("these are proposals of different lists", "name copies of one, each signed by somebody")
+        new = [one for one in other.approvals if all(one.key != known.key for known in first.approvals)]
+        first = replace(first, approvals=(*first.approvals, *new))
+    return first
+
+
 def verify_publishable(proposal: Proposal, charter: Charter, council: Council, genuine: Genuine) -> None:
     """The cluster will take it. Raises `BadInput` with what is missing: the cluster itself only says no."""
     again = "propose it again; approvers have to sign the new one"
