@@ -14,7 +14,7 @@ import msgspec
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Council, Genesis, cluster_id, parse_genesis
-from strongroom.protocol.governance import MAX_CHARTER, Charter, verify_charter
+from strongroom.protocol.governance import MAX_CHARTER, Charter, parse_gap, verify_charter
 
 
 class Machine(NamedTuple):
@@ -46,7 +46,7 @@ class Custody:
     @property
     def generation(self) -> int:
         """Of the log."""
-        return len(self.charter.gaps)
+        return parse_gap(self.charter.gaps[-1].statement).generation if self.charter.gaps else 0
 
     @property
     def who_recovers(self) -> str:
