@@ -288,6 +288,8 @@ class Ledger:
         async with self._one_commit:
             if self._in_doubt:
                 await self._inquire()
+            if ring is not None and ring.replaces != self._open_ring.version:
+                raise Unavailable(Number.BUSY, "drafted before it was known that another change of the ring was made")
             keys = [*(put.key for put in puts), *(entry.handle for entry in entries)]
             draft = await self._draft([*keys, *(one.put.key for one in reseals)])
             # What was sealed before an epoch began is sealed anew: once it has begun, nothing older is written.
