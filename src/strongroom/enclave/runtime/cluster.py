@@ -50,7 +50,7 @@ class Cluster:
         keeping = Keeping(platform, clock, ring, identity, service)
         self.epochs: Final = Epochs(platform, ring, keeping, service)
         self._releasing = Releasing(clock, ring, keeping, self.epochs, service)
-        self._giving = Giving(platform, clock, ring, keeping, self._releasing)
+        self._giving = Giving(platform, clock, ring, identity, keeping, self._releasing)
         self._councils = Councils(platform, clock, ring, keeping)
 
     def status(self) -> Status:

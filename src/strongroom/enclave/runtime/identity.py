@@ -105,7 +105,8 @@ class Identity:
         self._platform = platform
         self._clock = clock
         self._credentials = credentials
-        self._config = [ConfigValue(name=name, value=config[name]) for name in sorted(config)]
+        self.config: Final = [ConfigValue(name=name, value=config[name]) for name in sorted(config)]
+        """Values that differ from the default, as the claims show them."""
         self._keys = TurningKey(platform.random(32), clock.now())
         self._fetch_collateral = fetch_collateral
         self._accepted: dict[bytes, int] = {}
@@ -219,7 +220,7 @@ class Identity:
                 generation=credentials.generation,
                 release=credentials.release,
                 attempt=credentials.attempt,
-                config=self._config,
+                config=self.config,
                 build=BUILD,
                 peer=peer,
             )

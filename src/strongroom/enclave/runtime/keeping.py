@@ -47,6 +47,10 @@ class Keeping:
         self._identity.renew()
         return draft
 
+    async def note(self, life: Sequence[LifeLeaf]) -> None:
+        """Write what the log says where the ring stays as it is. Raises `StrongroomError`, as `Service.keep`."""
+        await self._service.keep(None, life)
+
     def life(self, event: LifeEvent, about: bytes, number: int, text: str = "") -> LifeLeaf:
         """A line of the log, of now."""
         return LifeLeaf(event=event, at=self._clock.now(), about=about, number=number, text=text)
