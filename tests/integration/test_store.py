@@ -118,6 +118,24 @@ async def test_one_commit_may_write_a_row_twice(store):
     assert await store.read([key(1)]) == [Row(9, b"d")]
 
 
+async def test_a_row_may_be_replaced_at_its_own_version(store, database):
+    """What is sealed anew under another key says the same; also in one group with what replaces it."""
+    await store.commit(Commit([Put(key(1), 0, 5, b"old"), Put(key(2), 0, 1, b"other")], 0, [b"leaf"]))
+    await store.commit(Commit([Put(key(1), 5, 5, b"new")], 1, [b"leaf"]))
+    assert await store.read([key(1)]) == [Row(5, b"new")]
+    assert await outcome(store.commit(Commit([Put(key(1), 4, 4, b"older"), Put(key(2), 1, 2, b"x")], 2, []))) == 107
+    async with database.held():
+        waiting = [
+            store.commit(Commit(puts, size, [b"leaf"]))
+            for size, puts in enumerate(
+                ([Put(key(2), 1, 2, b"two")], [Put(key(1), 5, 5, b"newer")], [Put(key(1), 5, 6, b"next")]), 2
+            )
+        ]
+        await asyncio.sleep(0.1)
+    assert [await outcome(commit) for commit in waiting] == [None, None, None]
+    assert await store.read([key(1), key(2)]) == [Row(6, b"next"), Row(2, b"two")]
+
+
 async def test_versions_and_rows_of_any_size_are_kept(store):
     large = bytes(range(256)) * 40_000
     await store.commit(Commit([Put(key(1), 0, 2**63 - 1, large), Put(key(2), 0, 1, b"")], 0, [large, b""]))
