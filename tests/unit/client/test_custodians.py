@@ -1,0 +1,144 @@
+"""A custodian's page and file: read exactly as an enclave writes them, or not at all."""
+
+import os
+from dataclasses import replace
+
+import pyrage
+import pytest
+
+from strongroom.client.custodians import (
+    HEAD,
+    open_share,
+    parse_identities,
+    parse_sheet,
+    typed_share,
+    verify_seat,
+)
+from strongroom.client.errors import BadInput
+from strongroom.client.share.age import generate_identity, parse_identity
+from strongroom.protocol.age import parse_recipient, seal_age
+from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.evidence import Custodian
+from strongroom.protocol.share_sheet import Sheet, write_sheet
+from strongroom.protocol.shares import split
+from tests.support.councils import council
+
+
+@pytest.fixture(scope="module")
+def shares():
+    return split(os.urandom(32), 5, 3)
+
+
+@pytest.fixture
+def sheet(shares):
+    return Sheet(bytes(range(32)), "vault", 0, "Zoë of accounts", 1, 5, 3, shares[1].words)
+
+
+def sealed(text, identity, **fresh):
+    fresh = {"file_key": os.urandom(16), "nonce": os.urandom(16)} | fresh
+    return seal_age(parse_identity(identity).recipient, text.encode(), **fresh)
+
+
+def number_of(call):
+    with pytest.raises(Misuse) as caught:
+        call()
+    return caught.value.number
+
+
+def test_a_page_is_read_as_it_was_written(sheet):
+    assert parse_sheet(write_sheet(sheet)) == sheet
+    assert parse_sheet(write_sheet(replace(sheet, council=64, role="authenticator", index=15, count=16))).index == 15
+
+
+def test_a_page_fits_on_paper_and_into_a_terminal(sheet):
+    lines = write_sheet(sheet).splitlines()
+    assert max(map(len, lines)) <= 90
+    assert len(lines) < 40
+    assert HEAD in lines[0]
+
+
+BENT = {
+    "another version": lambda text: text.replace("VERSION 1", "VERSION 2"),
+    "lower threshold": lambda text: text.replace("any 3", "any 2", 1),
+    "a line more": lambda text: text + "Share      2 of 2, any 1\n",
+    "another advice": lambda text: text.replace("Never tell them to anybody.", "Tell them to support."),
+    "word moved": lambda text: text.replace("   1 ", "   2 ", 1),
+    "other line ends": lambda text: text.replace("\n", "\r\n"),
+    "a blank": lambda text: text.replace("Role       vault", "Role        vault"),
+    "upper case": lambda text: text.replace("Cluster    00", "Cluster    0A"),
+    "no share 0": lambda text: text.replace("Share      2 of", "Share      02 of"),
+    "nothing": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("bend", BENT.values(), ids=BENT.keys())
+def test_a_page_that_somebody_edited_is_none(sheet, bend):
+    assert number_of(lambda: parse_sheet(bend(write_sheet(sheet)))) is Number.SHARE_WRONG
+
+
+def test_an_age_file_is_opened_by_the_identity_that_it_is_for(sheet):
+    mine, other = generate_identity(), str(pyrage.x25519.Identity.generate())
+    for identity in (mine, other):
+        identities = parse_identities(f"# created: today\n# public key: …\n{mine}\n\n{other}\n")
+        opened = open_share(sealed(write_sheet(sheet), identity), identities)
+        assert (opened.sheet, opened.recipient) == (sheet, parse_identity(identity).recipient.text)
+    with pytest.raises(BadInput, match="another key"):
+        open_share(sealed(write_sheet(sheet), mine), [parse_identity(other)])
+    with pytest.raises(BadInput, match="encrypted"):
+        open_share(sealed(write_sheet(sheet), mine), [])
+
+
+def test_a_page_that_was_decrypted_before_is_read_and_names_no_recipient(sheet):
+    opened = open_share(write_sheet(sheet).encode(), [])
+    assert (opened.sheet, opened.recipient) == (sheet, None)
+
+
+@pytest.mark.parametrize("content", ["", "hello", f"{HEAD}\n", f"{HEAD}\n\nCluster    {'00' * 32}\n"])
+def test_a_file_with_something_else_is_no_share(content):
+    identity = generate_identity()
+    assert number_of(lambda: open_share(sealed(content, identity), [parse_identity(identity)])) is Number.SHARE_WRONG
+
+
+def test_bytes_that_are_no_text_are_no_share():
+    identity = generate_identity()
+    fresh = {"file_key": os.urandom(16), "nonce": os.urandom(16)}
+    file = seal_age(parse_identity(identity).recipient, b"\xff\xfe", **fresh)
+    assert number_of(lambda: open_share(file, [parse_identity(identity)])) is Number.SHARE_WRONG
+
+
+def test_words_are_typed_with_or_without_their_numbers(shares):
+    words = shares[0].words.split()
+    numbered = " ".join(f"{at}. {word}" for at, word in enumerate(words, 1))
+    for typed in (shares[0].words, numbered, numbered.replace(".", ""), shares[0].words.upper()):
+        assert typed_share(typed).share.key.public == shares[0].key.public
+    assert number_of(lambda: typed_share(" ".join(words[:-1]))) is Number.SHARE_WRONG
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "AGE-SECRET-KEY-1XYZ\n", "age1abc\n"])
+def test_what_is_no_identity_file_is_refused_and_not_repeated(text):
+    with pytest.raises(BadInput) as caught:
+        parse_identities(text)
+    assert "XYZ" not in caught.value.error + caught.value.hint
+
+
+def test_shares_of_other_clusters_and_councils_are_told_apart(sheet, shares):
+    people = [Custodian(f"custodian {at}", "", share.key.public) for at, share in enumerate(shares)]
+    people[1] = Custodian(sheet.custodian, "", shares[1].key.public)
+    seats = council(custodians=people, threshold=3)
+    opened = open_share(write_sheet(sheet).encode(), [])
+    assert verify_seat(opened, seats, sheet.cluster, 0) == 1
+    assert verify_seat(typed_share(sheet.words), seats, sheet.cluster, 0) == 1
+    assert number_of(lambda: verify_seat(opened, seats, bytes(32), 0)) is Number.SHARE_FOREIGN
+    assert number_of(lambda: verify_seat(opened, seats, sheet.cluster, 1)) is Number.SHARE_STALE
+    others = council(custodians=people[:1], threshold=3)
+    assert number_of(lambda: verify_seat(opened, others, sheet.cluster, 0)) is Number.SHARE_STALE
+    for change in ({"custodian": "Bob"}, {"index": 0}, {"count": 4}, {"threshold": 2}):
+        bent = open_share(write_sheet(replace(sheet, **change)).encode(), [])
+        assert number_of(lambda bent=bent: verify_seat(bent, seats, sheet.cluster, 0)) is Number.SHARE_WRONG
+
+
+def test_an_enclave_writes_to_recipients_as_age_does(sheet):
+    identity = pyrage.x25519.Identity.generate()
+    fresh = {"file_key": os.urandom(16), "nonce": os.urandom(16)}
+    file = seal_age(parse_recipient(str(identity.to_public())), write_sheet(sheet).encode(), **fresh)
+    assert pyrage.decrypt(file, [identity]).decode() == write_sheet(sheet)
