@@ -66,6 +66,7 @@ class ClusterClient(RawClient):
             seed=os.urandom(32),
             kem_seed=os.urandom(32),
         )
+        self.kem_public = handshake.kem_public
         self.answer = await self.send(Operation.SESSION, handshake.hello)
         self.channel = handshake.finish(self.answer)
 
