@@ -59,6 +59,14 @@ WITHOUT_BOB = """permit(principal, action, resource) when {
 """
 
 
+async def unwitnessed(world, address):
+    """A machine with a database whose last line no witness has seen."""
+    bob = await world.client("bob")
+    world.vault.host.witnesses = world.vault.host.no_witnesses
+    await bob.collect(address)
+    return world.machine()
+
+
 async def open_ring(world, machine):
     for index in (0, 1):
         await hand_over(machine, world.opened(index))
@@ -97,12 +105,8 @@ async def test_the_newest_database_goes_on_with_its_log(world):
 async def test_a_database_that_is_ahead_of_the_witnesses_lacks_nothing(world):
     """Not all commits wait for them."""
     address, _ = await stored(world)
-    bob = await world.client("bob")
-    world.watch.down = {0, 1, 2}
-    await bob.collect(address)
-    machine = world.machine()
+    machine = await unwitnessed(world, address)
     assert world.watch.states[0].latest(log_origin(world.vault_cluster)).size < len(machine.host.log)
-    world.watch.down = set()
     await machine.begin("recover")
     machine.serve()
     await open_ring(world, machine)
@@ -249,10 +253,7 @@ async def test_another_history_than_witnesses_have_seen_is_given_up_by_name(worl
 
 async def test_a_proof_that_the_host_has_bent_is_a_gap_and_not_a_start(world):
     address, _ = await stored(world)
-    world.watch.down = {0, 1, 2}
-    await (await world.client("bob")).collect(address)
-    machine = world.machine()
-    world.watch.down = set()
+    machine = await unwitnessed(world, address)
     honest = machine.host.consistency
 
     async def bent(old, size):
