@@ -12,7 +12,7 @@ import pytest
 
 from strongroom.attack.network import listening
 from strongroom.attestation.appraisal import appraise
-from strongroom.attestation.trust_file import format_trust_policy
+from strongroom.attestation.trust_file import format_trust_policy, parse_trust_policy
 from strongroom.cli.main import run
 from strongroom.cli.terminal import EXIT_MISUSE, EXIT_REFUSED
 from strongroom.client.methods import ssh_keys
@@ -270,3 +270,57 @@ async def test_a_client_that_goes_by_releases_takes_what_is_listed_and_nothing_e
         with pytest.raises(Untrusted) as caught:
             accept(*wrong)
         assert caught.value.number in (Number.POLICY, Number.INTEGRITY)
+
+
+async def pin(office, url, *arguments):
+    pinned = office.folder / "pinned.toml"
+    urls = ("--vault", office.url, "--authenticator", url, "--insecure", "-o", pinned, "-y")
+    return await asyncio.to_thread(run, ["trust", "pin", *map(str, [*urls, *arguments])])
+
+
+async def test_who_releases_programs_is_pinned_in_their_place(office, tmp_path, capsys):
+    """So a client goes on through an upgrade, and refuses a list that was put back."""
+    alice = public(office.people[0])
+    beside = await found(tmp_path / "beside", role="authenticator", approvers=[alice], approvals=1)
+    pinned = tmp_path / "pinned.toml"
+    async with listening(Line(beside.instance).serve) as url:
+        assert await pin(office, url, "--releases") == 0
+        before = parse_trust_policy(pinned.read_text())
+        assert before.vault.releases.approvals == 2
+        assert before.vault.insecure_software.measurements == [own(office.founded)]  # there is no list yet
+        await office.first_list()
+        assert await pin(office, url, "--releases", "--force") == 0
+        assert "the lowest list of releases rises from 0 to 1" in capsys.readouterr().err
+        after = parse_trust_policy(pinned.read_text())
+        assert after.vault.insecure_software.measurements == []
+        assert after.vault.releases.min_serial == 1
+        assert after.authenticator.releases.approvers == [alice]
+        assert await asyncio.to_thread(run, ["verify", office.url, "--trust", str(pinned)]) == 0
+        said = capsys.readouterr().out
+        assert "release 1.0" in said
+        assert "SHA256:" in said
+        assert await asyncio.to_thread(run, ["trust", "show", str(pinned)]) == 0
+        assert "list 1 on" in capsys.readouterr().out
+        raised = pinned.read_text().replace("min_serial = 1", "min_serial = 2")
+        pinned.write_text(raised)
+        assert await asyncio.to_thread(run, ["verify", office.url, "--trust", str(pinned)]) == EXIT_REFUSED
+        assert "below the floor 2" in capsys.readouterr().err
+        assert await pin(office, url, "--releases", "--force") == EXIT_REFUSED
+        assert "shows list 1 of releases, below the floor 2" in capsys.readouterr().err
+        assert await pin(office, url, "--force") == 0
+        assert "approvers dropped" in capsys.readouterr().err
+
+
+async def test_clusters_without_approvers_are_pinned_by_their_programs(tmp_path, capsys):
+    vault, beside = await found(tmp_path / "a"), await found(tmp_path / "b", role="authenticator")
+    async with listening(Line(vault.instance).serve) as url, listening(Line(beside.instance).serve) as other:
+        where = ["--vault", url, "--authenticator", other, "--insecure", "-o", str(tmp_path / "t.toml"), "-y"]
+        assert await asyncio.to_thread(run, ["trust", "pin", *where, "--releases"]) == EXIT_REFUSED
+        assert "neither cluster has approvers" in capsys.readouterr().err
+        assert not (tmp_path / "t.toml").exists()
+        assert await asyncio.to_thread(run, ["trust", "pin", *where]) == 0
+        arguments = ["propose", url, "--trust", tmp_path / "t.toml", "-o", tmp_path / "p", "--min-svn", "1"]
+        assert await asyncio.to_thread(run, ["release", *map(str, arguments)]) == EXIT_MISUSE
+        assert "this cluster has no approvers" in capsys.readouterr().err
+        assert await asyncio.to_thread(run, ["release", "status", url, "--trust", str(tmp_path / "t.toml")]) == 0
+        assert "none yet" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from strongroom.attestation.policy import (
     IntelPolicy,
     NitroMeasurement,
     NitroPolicy,
+    ReleaseAuthority,
     RolePolicy,
     SgxPolicy,
     SgxSigner,
@@ -30,8 +31,9 @@ from strongroom.attestation.policy import (
 from strongroom.attestation.reports import IntelState, NitroReport, SgxReport, SnpReport, TdxReport
 from strongroom.attestation.witnessing import parse_witnesses
 from strongroom.cli.terminal import EXIT_REFUSED, EXIT_UNTRUSTED, Failure
+from strongroom.client.explanation import fingerprint_of
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.evidence import Role
+from strongroom.protocol.evidence import Council, Role
 
 Weakness = Literal["insecure", "milan"]
 """What is pinned only if it is asked for by this name."""
@@ -85,6 +87,22 @@ def pin_exactly(vault: Genuine, authenticator: Genuine, *, machines: bool = Fals
     )
 
 
+def pin_releases(role: RolePolicy, genuine: Genuine, council: Council) -> RolePolicy:
+    """The same, of programs that this council's approvers have released, now and later. While they have published no
+    list, the program that was seen stays pinned; and it does where there are no approvers."""
+    if not council.approvers:
+        return role
+    serial = genuine.claims.release
+    authority = ReleaseAuthority(approvers=council.approvers, approvals=council.approvals, min_serial=serial)
+    pinned = msgspec.structs.replace(role, releases=authority)
+    if not serial:
+        return pinned
+    (kind,) = sections_of(role)
+    name = kind.replace("-", "_")
+    section = msgspec.structs.replace(getattr(role, name), measurements=[])
+    return msgspec.structs.replace(pinned, **{name: section})
+
+
 def verify_floors(old: TrustPolicy, new: TrustPolicy, path: object) -> list[str]:
     """What replacing `old` by `new` changes, in words. Raises `Failure` when what was seen is below a floor of `old`:
     whoever replays old evidence would otherwise have the floor lowered by the one who is to be protected by it."""
@@ -111,9 +129,33 @@ def verify_floors(old: TrustPolicy, new: TrustPolicy, path: object) -> list[str]
                 if seen > floor:
                     changes.append(f"{role}: the floor of {part} rises from {floor} to {seen}")
             changes += [f"{role}: {change}" for change in _rules_changed(known[kind], pinned[kind])]
+        changes += [f"{role}: {change}" for change in _releases_changed(role, before.releases, after.releases, path)]
     if (old.cosignatures, set(old.witnesses)) != (new.cosignatures, set(new.witnesses)):
         changes.append(f"vault: witnesses were {_watched(old)}, become {_watched(new)}")
     return changes
+
+
+def _releases_changed(
+    role: Role, old: ReleaseAuthority | None, new: ReleaseAuthority | None, path: object
+) -> Iterator[str]:
+    if old is None or new is None:
+        if old != new:
+            yield "programs are pinned again, and approvers dropped" if new is None else "approvers release programs"
+        return
+    if new.min_serial < old.min_serial:
+        raise Failure(
+            f"the {role} shows list {new.min_serial} of releases, below the floor {old.min_serial} of {path}",
+            "ask the operator why: an old list names programs that were retired since; lower it only by hand",
+            status=EXIT_REFUSED,
+        )
+    if new.min_serial > old.min_serial:
+        yield f"the lowest list of releases rises from {old.min_serial} to {new.min_serial}"
+    if (old.approvals, set(old.approvers)) != (new.approvals, set(new.approvers)):
+        yield f"{_approved(old)} released programs, {_approved(new)} do from now on"
+
+
+def _approved(authority: ReleaseAuthority) -> str:
+    return f"{authority.approvals} of {', '.join(map(fingerprint_of, authority.approvers)) or 'nobody'}"
 
 
 def _watched(policy: TrustPolicy) -> str:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
-from strongroom.attestation.appraisal import Genuine
+from strongroom.attestation.appraisal import Genuine, appraise
 from strongroom.attestation.policy import RolePolicy, TrustPolicy, sections_of
 from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.cli import options
 from strongroom.cli.evidence import claimed_kind, print_steps, verify_any_cluster
 from strongroom.cli.files import replace_file, write_new
-from strongroom.cli.pinning import Weakness, pin_exactly, verify_floors, verify_pinnable
+from strongroom.cli.pinning import Weakness, pin_exactly, pin_releases, verify_floors, verify_pinnable
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, printable, say, stderr, stdout
+from strongroom.client.cluster import cluster_session, role_policy
+from strongroom.client.custodians import parse_charter
 from strongroom.client.errors import BadInput
 from strongroom.client.explanation import Step, explain, explain_cluster
 from strongroom.client.files import load_trust
 from strongroom.client.policy_explanation import explain_role, explain_section, explain_witnesses
 from strongroom.client.session import fetch_evidence
-from strongroom.protocol.evidence import Role
+from strongroom.protocol.cluster_messages import AskCharter, CharterIs
+from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.evidence import Council, Role, cluster_id
 
 DEFAULT: Final = Path("trust.toml")
 _NOT_PINNED: Final = (
@@ -49,6 +54,10 @@ Insecure = Annotated[
 ]
 Milan = Annotated[bool, typer.Option("--milan", help="Pin AMD Milan too, whose attestation keys software can extract.")]
 Machines = Annotated[bool, typer.Option("--machines", help="Also pin the machines: no other one is accepted.")]
+Releases = Annotated[
+    bool,
+    typer.Option("--releases", help="Pin who approves programs of these clusters, not the programs: upgrades go on."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there; its floors are kept.")]
 FileArgument = Annotated[
@@ -69,6 +78,7 @@ def pin(
     insecure: Insecure = False,
     milan: Milan = False,
     machines: Machines = False,
+    releases: Releases = False,
     output: Output = DEFAULT,
     yes: options.Yes = False,
     force: Force = False,
@@ -77,6 +87,8 @@ def pin(
 
     This trusts the first use: compare the digests with what the operator publishes elsewhere. Machines are accepted in
     the state seen or a better one.
+
+    With --releases, a program counts that enough of the cluster's approvers have listed: they decide from then on.
     """
     if output.exists() and not force:
         raise Failure(f"{output} exists already", "compare it first; --force replaces it")
@@ -85,6 +97,8 @@ def pin(
     allowed = [weakness for asked, weakness in named if asked]
     seen = (look_at(vault, "vault", allowed), look_at(authenticator, "authenticator", allowed))
     policy = pin_exactly(*seen, machines=machines)
+    if releases:
+        policy = _by_releases(policy, (vault, authenticator), seen)
     changes = verify_floors(old, policy, output) if old is not None else []
     for url, genuine, role in zip((vault, authenticator), seen, (policy.vault, policy.authenticator), strict=True):
         say(f"{genuine.role} at {url}", "bold")
@@ -132,6 +146,35 @@ def look_at(url: str, role: Role, allowed: Collection[Weakness]) -> Genuine:
     genuine = verify_any_cluster(evidence, role)
     verify_pinnable(url, genuine, allowed)
     return genuine
+
+
+def _by_releases(policy: TrustPolicy, urls: Sequence[str], seen: Sequence[Genuine]) -> TrustPolicy:
+    """Approvers in the place of the programs, as each cluster's own charter names them."""
+    roles: dict[str, RolePolicy] = {}
+    for url, genuine in zip(urls, seen, strict=True):
+        role = role_policy(policy, genuine.role)
+        council, evidence = asyncio.run(_council(url, genuine.role, role))
+        roles[genuine.role] = pin_releases(role, genuine, council)
+        if not council.approvers:
+            say(f"the cluster at {url} has no approvers: its program is pinned, and gives its keys to no other")
+        # What is pinned accepts what answers: else the list was signed by others than are in office now.
+        appraise(evidence, role=genuine.role, policy=roles[genuine.role], now=int(time.time()))
+    if all(role.releases is None for role in roles.values()):
+        raise Failure(
+            "neither cluster has approvers: each gives its keys to one program only",
+            "leave --releases out, which pins these programs",
+            status=EXIT_REFUSED,
+        )
+    return msgspec.structs.replace(policy, **roles)
+
+
+async def _council(url: str, role: Role, policy: RolePolicy) -> tuple[Council, bytes]:
+    """The council in office, and the evidence of who says so."""
+    async with cluster_session(url, role=role, policy=policy) as session:
+        charter, _, councils = parse_charter((await session.ask(AskCharter(), CharterIs)).charter)
+        if cluster_id(charter.genesis.statement) != session.claims.cluster_id:
+            raise Untrusted(Number.INTEGRITY, "the charter is another cluster's")
+        return councils[-1], session.evidence
 
 
 def _old_policy(path: Path) -> TrustPolicy:
