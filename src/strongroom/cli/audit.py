@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from strongroom.cli import options
+from strongroom.cli.audit_charter import fetch_charter
 from strongroom.cli.audit_export import export
 from strongroom.cli.audit_sources import (
     Named,
@@ -24,14 +25,15 @@ from strongroom.cli.audit_sources import (
     accepted_clusters,
     newest_checkpoint,
     opened,
+    read_charter_file,
     read_genesis,
     read_note,
 )
 from strongroom.cli.evidence import print_steps, steps_json
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, named, printable, result_json, say, stderr, stdout
-from strongroom.client.audit.log import Audit, Founding, Shows, Watcher, found, shown_time
-from strongroom.client.audit.report import Check, Facts, Report, State
+from strongroom.client.audit.log import Audit, Founding, Shows, Watcher, found
+from strongroom.client.audit.report import Check, Facts, Report, State, shown_time
 from strongroom.client.audit.rows import KeptHashes, audit_rows
 from strongroom.client.audit.sources import HttpLog, SavedLog
 from strongroom.client.audit.tiles import HashTile
@@ -41,6 +43,8 @@ from strongroom.client.state import state_folder
 from strongroom.host.store.postgres_url import names_password
 from strongroom.protocol.errors import Untrusted
 
+_EVENTS: Final = 20
+"""Lines about the key ring that are shown."""
 _STYLES: Final[dict[State, str]] = {
     "holds": "green",
     "fails": "bold red",
@@ -85,6 +89,14 @@ GenesisFile = Annotated[
     Path | None,
     typer.Option("--genesis", metavar="FILE", help="The genesis statement. [default: the one that the source has]"),
 ]
+CharterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--charter",
+        metavar="FILE",
+        help="Who governs the cluster, as `cluster charter --out` wrote it. [default: what the source has]",
+    ),
+]
 Save = Annotated[
     Path | None, typer.Option("--save", metavar="DIR", help="Write what was read: tiles that any web server can show.")
 ]
@@ -107,6 +119,7 @@ def audit(
     cluster: Cluster = None,
     trust: options.Trust = None,
     genesis: GenesisFile = None,
+    charter: CharterFile = None,
     save: Save = None,
     evidence: EvidenceFile = None,
     config: options.Config = None,
@@ -139,6 +152,7 @@ def audit(
             note=None if checkpoint is None else read_note(checkpoint),
             since=[read_note(one) for one in since or []],
             genesis=None if genesis is None else read_genesis(genesis),
+            charter=None if charter is None else read_charter_file(charter),
             save=save,
         )
     )
@@ -162,6 +176,7 @@ async def _audit(
     note: bytes | None,
     since: Sequence[bytes],
     genesis: bytes | None,
+    charter: bytes | None,
     save: Path | None,
 ) -> Report:
     async with opened(source) as there:
@@ -175,13 +190,23 @@ async def _audit(
             wrong.fail(error.reason)
             return Report(clusters[0] if clusters else b"", Facts(), [wrong])
         note = note or await newest_checkpoint(there.log, founding)
+        if charter is None:
+            charter = there.charter
+            if source.url is not None:
+                # Once more: it may have changed before the checkpoint was signed.
+                charter = await fetch_charter(source.url) or charter
         # A copy may well be older than what was seen; a Vault may not.
         seen = _kept(founding) if source.url is not None else []
-        return await _look(there, founding, note, [*since, *seen], save)
+        return await _look(there, founding, note, charter, [*since, *seen], save)
 
 
 async def _look(
-    there: Opened, founding: Founding, note: bytes | None, since: Sequence[bytes], save: Path | None
+    there: Opened,
+    founding: Founding,
+    note: bytes | None,
+    charter: bytes | None,
+    since: Sequence[bytes],
+    save: Path | None,
 ) -> Report:
     watchers: list[Watcher] = []
     kept = None if there.snapshot is None else KeptHashes(there.snapshot)
@@ -189,11 +214,11 @@ async def _look(
         watchers.append(kept)
     now = int(time.time())
     shows: Shows = "running" if isinstance(there.log, HttpLog) else "copy"
-    with _saving(save, founding, note) as saved:
+    with _saving(save, founding, note, charter) as saved:
         if saved is not None:
             watchers.append(_Saving(saved))
         with _progress("leaves") as progress:
-            looking = Audit(founding, now=now, shows=shows, progress=progress)
+            looking = Audit(founding, now=now, charter=charter, shows=shows, progress=progress)
             report = await looking.run(there.log, note=note, since=since, watchers=watchers)
         if saved is not None and note is not None:
             if report.failed:
@@ -209,13 +234,15 @@ async def _look(
 
 
 @contextmanager
-def _saving(save: Path | None, founding: Founding, note: bytes | None) -> Iterator[SavedLog | None]:
+def _saving(
+    save: Path | None, founding: Founding, note: bytes | None, charter: bytes | None
+) -> Iterator[SavedLog | None]:
     if save is None:
         yield None
         return
     if note is None:
         raise Failure("a log without its signed checkpoint is not saved", "give --checkpoint FILE")
-    saved = SavedLog(save, founding.genesis)
+    saved = SavedLog(save, founding.genesis, charter)
     try:
         yield saved
     finally:
@@ -236,9 +263,12 @@ class _Saving:
 
 
 def _kept(founding: Founding) -> list[bytes]:
-    """What this user's own programs have seen of the log before."""
-    note = KeptCheckpoints(state_folder() / "checkpoints").highest(founding.log.name)
-    return [] if note is None else [note]
+    """What this user's own programs have seen of the log before, of each of its generations."""
+    kept = KeptCheckpoints(state_folder() / "checkpoints")
+    standing = kept.standing(founding.cluster)
+    newest = 0 if standing is None else standing.generation
+    notes = [kept.highest(founding.of(generation).log.name) for generation in range(newest + 1)]
+    return [note for note in notes if note is not None]
 
 
 def _explain(file: Path, as_json: bool) -> None:
@@ -268,6 +298,7 @@ def print_report(console: Console, report: Report) -> None:
         ("root", facts.root.hex()),
     ):
         console.print(named(name, value))
+    _print_life(console, facts)
     console.print()
     width = max(len(check.name) for check in report.checks) + 2
     for check in report.checks:
@@ -285,6 +316,20 @@ def print_report(console: Console, report: Report) -> None:
     console.print(closing_line(report.checks))
 
 
+def _print_life(console: Console, facts: Facts) -> None:
+    """What happened to the key ring, newest last."""
+    if not facts.events:
+        return
+    console.print()
+    console.print(Text("the key ring", style="bold"))
+    shown = list(facts.newest)[-_EVENTS:]
+    if more := facts.events - len(shown):
+        console.print(Text(f"  {more:,} earlier lines: see --json or `audit export`", style="dim"))
+    for event in shown:
+        line = f"  {shown_time(event.at)}  {event.event.ljust(9)}  {event.number}"
+        console.print(Text(f"{line}  {printable(event.text)}".rstrip()))
+
+
 def closing_line(checks: Sequence[Check]) -> str:
     """How many checks hold, and the names of the others: what nobody looked at is no promise."""
     names: dict[State, list[str]] = {state: [] for state in _STYLES}
@@ -299,7 +344,9 @@ def closing_line(checks: Sequence[Check]) -> str:
 
 
 def _as_json(report: Report) -> dict[str, Any]:
-    facts = asdict(report.facts) | {"root": report.facts.root.hex()}
+    facts: dict[str, Any] = asdict(report.facts) | {"root": report.facts.root.hex()}
+    del facts["newest"]
+    facts["life"] = [asdict(event) | {"about": event.about.hex()} for event in report.facts.newest]
     return {
         "verdict": "fails" if report.failed else "holds",
         "cluster": report.cluster.hex(),

@@ -12,9 +12,11 @@ from typing import Final, Protocol
 
 import msgspec
 
+from strongroom.cli.audit_charter import fetch_charter
 from strongroom.cli.settings import Settings
 from strongroom.cli.terminal import EXIT_UNAVAILABLE, Failure
 from strongroom.client.audit.export import TiledLog
+from strongroom.client.audit.governance import read_charter
 from strongroom.client.audit.log import Founding
 from strongroom.client.audit.rows import Snapshot
 from strongroom.client.audit.sources import DirectoryLog, HttpLog, LogSource, Missing
@@ -27,12 +29,12 @@ from strongroom.host.audit.sqlite import SqliteSnapshot
 from strongroom.host.store.port import CannotOpen
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.evidence import parse_evidence
+from strongroom.protocol.governance import MAX_CHARTER
 from strongroom.protocol.index import RING_KEY
-from strongroom.protocol.limits import MAX_CHECKPOINT
+from strongroom.protocol.limits import MAX_CHECKPOINT, MAX_GENESIS
 from strongroom.protocol.link import Row
 from strongroom.protocol.notes import cosignatures, verify_checkpoint
 
-_MAX_GENESIS: Final = 16 * 1024
 _COSIGNED_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 """Waits for the cosignatures of a checkpoint that a Vault made this moment."""
 
@@ -64,6 +66,8 @@ class Opened:
     log: LogSource
     genesis: bytes | None
     """The statement that it has. Whose, `found` tells."""
+    charter: bytes | None
+    """Encoded `Charter` that it has. The audit verifies it."""
     snapshot: Snapshot | None
     """The database, if it is one."""
 
@@ -109,7 +113,7 @@ class _Database(Protocol):
 class _RingRow(msgspec.Struct):
     """What of the sealed key ring stands in clear."""
 
-    genesis: bytes
+    charter: bytes
 
 
 @asynccontextmanager
@@ -119,17 +123,19 @@ async def opened(named: Named) -> AsyncIterator[Opened]:
         transport = Transport(named.url)
         try:
             genesis = parse_evidence(await fetch_evidence(named.url))[0].genesis
-            yield Opened(HttpLog(transport), genesis, None)
+            yield Opened(HttpLog(transport), genesis, await fetch_charter(named.url), None)
         finally:
             await transport.aclose()
     elif named.directory is not None:
         log = DirectoryLog(named.directory)
-        yield Opened(log, log.genesis(), None)
+        yield Opened(log, log.genesis(), log.charter(), None)
     else:
         database = await _open_database(named.database or "")
         try:
             snapshot = _DatabaseLog(database)
-            yield Opened(snapshot, await _genesis_in(snapshot), snapshot)
+            charter = await _charter_in(snapshot)
+            statement = None if charter is None else read_charter(charter).genesis.statement
+            yield Opened(snapshot, statement, charter, snapshot)
         finally:
             await database.close()
 
@@ -157,7 +163,7 @@ async def newest_checkpoint(source: LogSource, founding: Founding) -> bytes | No
 def is_cosigned(note: bytes, founding: Founding) -> bool:
     """Whether as many witnesses as it takes have cosigned; of what is no checkpoint the audit says so."""
     try:
-        signed = verify_checkpoint(note, founding.log)
+        signed = verify_checkpoint(note, founding.named_by(note)[1].log)
     except Untrusted:
         return True
     return len(cosignatures(signed, founding.witnesses)) >= founding.cosignatures
@@ -185,7 +191,12 @@ def read_note(path: Path) -> bytes:
 
 def read_genesis(path: Path) -> bytes:
     """A file with a genesis statement. Raises `Failure`."""
-    return _read(path, _MAX_GENESIS, "the genesis statement")
+    return _read(path, MAX_GENESIS, "the genesis statement")
+
+
+def read_charter_file(path: Path) -> bytes:
+    """A file with a signed charter. Raises `Failure`."""
+    return _read(path, MAX_CHARTER, "the charter")
 
 
 def _read(path: Path, limit: int, what: str) -> bytes:
@@ -199,12 +210,10 @@ def _read(path: Path, limit: int, what: str) -> bytes:
     return data
 
 
-async def _genesis_in(snapshot: Snapshot) -> bytes | None:
+async def _charter_in(snapshot: Snapshot) -> bytes | None:
     row = (await snapshot.read([RING_KEY]))[0]
-    if row is None:
-        return None
     try:
-        return msgspec.msgpack.decode(row.sealed, type=_RingRow).genesis
+        return None if row is None else msgspec.msgpack.decode(row.sealed, type=_RingRow).charter
     except (msgspec.DecodeError, ValueError):
         raise BadInput("the row of the key ring in this database is none", "give --genesis FILE") from None
 

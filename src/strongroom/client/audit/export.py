@@ -11,7 +11,8 @@ from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from strongroom.client.audit.log import Founding, shown_time
+from strongroom.client.audit.log import Founding
+from strongroom.client.audit.report import shown_time
 from strongroom.client.audit.sources import LogSource, stream
 from strongroom.client.audit.tiles import WIDTH, join_bundle
 from strongroom.client.errors import BadInput
@@ -38,6 +39,8 @@ class Export:
 
     def __init__(self, founding: Founding, source: TiledLog, first: int) -> None:
         self._founding = founding
+        self._log = founding.log
+        """Of the generation that the newest checkpoint names."""
         self._source = source
         self._frontier: Frontier | None = None
         """Of the leaves before `next`, where it is known."""
@@ -53,7 +56,8 @@ class Export:
         INTEGRITY, LOG_OMITTED for what is missing, ROLLED_BACK when the log is shorter than it was;
         `BadInput` when it never had as many leaves.
         """
-        checkpoint = verify_checkpoint(note, self._founding.log).checkpoint
+        self._log = self._founding.named_by(note)[1].log
+        checkpoint = verify_checkpoint(note, self._log).checkpoint
         if checkpoint.size < self.next:
             if not self._reached:
                 raise BadInput(
@@ -74,19 +78,17 @@ class Export:
                 Number.INTEGRITY, f"leaves {self.next} to {checkpoint.size - 1} are not those of the checkpoint"
             )
         self._frontier = None  # until all is handed out: what fails on the way leaves `next` somewhere between
-        waiting: list[tuple[int, EntryLeaf]] = []
+        waiting: list[tuple[int, EntryLeaf | LifeLeaf]] = []
         async with aclosing(stream(self._source, self.next, checkpoint.size)) as streaming:
             async for first, leaves in streaming:
                 if _digest(leaves) != seen.pop(0):
                     raise Untrusted(Number.INTEGRITY, "the source shows other leaves than a moment ago")
                 for index, leaf in enumerate(leaves, first):
                     parsed = parse_leaf(leaf)
-                    if isinstance(parsed, EntryLeaf):
+                    if isinstance(parsed, EntryLeaf | LifeLeaf):
                         waiting.append((index, parsed))
                         if len(waiting) > _MAX_ENTRIES:
                             raise Untrusted(Number.INTEGRITY, "a commit with more entries than a Vault writes")
-                        continue
-                    if isinstance(parsed, LifeLeaf):
                         continue
                     for record in self._records(waiting, index, parsed):
                         yield record
@@ -94,10 +96,25 @@ class Export:
                     self.next = index + 1
         self._frontier = after if self.next == checkpoint.size else None
 
-    def _records(self, entries: list[tuple[int, EntryLeaf]], place: int, commit: CommitLeaf) -> Iterator[Record]:
+    def _records(
+        self, before: list[tuple[int, EntryLeaf | LifeLeaf]], place: int, commit: CommitLeaf
+    ) -> Iterator[Record]:
         """Entries have no time in clear; that of their commit is at most a moment later."""
-        common = {"log": self._founding.log.name, "time": shown_time(commit.at)}
-        for index, entry in entries:
+        common = {"log": self._log.name, "time": shown_time(commit.at)}
+        for index, entry in before:
+            if isinstance(entry, LifeLeaf):
+                yield {
+                    "log": self._log.name,
+                    "time": shown_time(entry.at),
+                    "leaf": "life",
+                    "index": index,
+                    "commit": place,
+                    "event": entry.event,
+                    "number": entry.number,
+                    "about": entry.about.hex(),
+                    "text": entry.text,
+                }
+                continue
             yield common | {
                 "leaf": "entry",
                 "index": index,

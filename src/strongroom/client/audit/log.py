@@ -2,24 +2,27 @@
 
 What is believed is the cluster id alone, which the auditor has from elsewhere. It fixes the genesis statement, that the
 log's key and the witnesses, and their signatures everything else. Whoever keeps the log can withhold it, not change it.
+Where custodians had the log go on from an older copy, it has another name and the same key, and they have signed that.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple, Protocol
 
+from strongroom.client.audit.governance import Governance
 from strongroom.client.audit.report import Check, Facts, Report
+from strongroom.client.audit.report import shown_time as shown_time
 from strongroom.client.audit.rules import Rules
 from strongroom.client.audit.sources import LogSource, stream
 from strongroom.client.audit.tiles import HashTile, HashTiles
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Genesis, cluster_id
-from strongroom.protocol.leaves import CommitLeaf, log_verifier
+from strongroom.protocol.leaves import CommitLeaf, log_origin, log_verifier
 from strongroom.protocol.limits import LEASE, MAX_EVIDENCE
 from strongroom.protocol.notes import (
     COSIGNATURE,
@@ -49,8 +52,22 @@ class Founding:
     cluster: bytes
     genesis: bytes
     log: Verifier
+    """Of one generation; the first one as the statement says."""
     witnesses: list[Verifier]
     cosignatures: int
+
+    def of(self, generation: int) -> Founding:
+        """The same, of another generation of the log."""
+        return replace(self, log=log_verifier(self.cluster, self.log.public, generation))
+
+    def named_by(self, note: bytes) -> tuple[int, Founding]:
+        """The generation that a signed checkpoint names in its origin, and the same of that: whether it is signed is
+        still to be verified. Of what names none, the first one, which will refuse it."""
+        name = note.partition(b"\n")[0].decode("ascii", "replace")
+        number = name.rpartition("/")[2]
+        generation = int(number) if re.fullmatch("0|[1-9][0-9]{0,8}", number) else 0
+        of_this = name == log_origin(self.cluster, generation=generation)
+        return (generation, self.of(generation)) if of_this else (0, self)
 
 
 class _Expected(NamedTuple):
@@ -94,11 +111,15 @@ class Audit:
         founding: Founding,
         *,
         now: int,
+        charter: bytes | None = None,
         shows: Shows = "copy",
         progress: Progress = lambda done, of: None,
     ) -> None:
-        """`now`: unix seconds by the auditor's clock."""
+        """`now`: unix seconds by the auditor's clock; `charter`: encoded, verified here, if there is
+        one."""
         self._founding = founding
+        self._generation = 0
+        self._governance = Governance(founding.cluster, charter)
         self._now = now
         self._shows = shows
         self._progress = progress
@@ -121,7 +142,10 @@ class Audit:
         Raises `Unavailable`, and `Misuse` for files that are none; what is wrong with the log is in the report.
         """
         newest = self._verify_note(note)
-        expected = [one for one in map(self._verify_since, since) if one is not None]
+        if newest is None:
+            self._generation = self._governance.generation or 0
+        expected = [_Expected(end, self._governance.generations) for end in self._governance.ends()]
+        expected += [one for one in map(self._verify_since, since) if one is not None]
         if newest is not None:
             expected.append(_Expected(newest, self._root))
         had = await source.size()
@@ -138,11 +162,14 @@ class Audit:
         if newest is not None and newest.size < size:
             beyond = size - newest.size
             self._root.notice(f"{beyond} leaves are newer than the checkpoint: nothing vouches for them yet")
+        covered = newest is not None and newest.size == frontier.size
+        self._governance.end(self.rules, self.last, self._generation if covered else None)
         return Report(self._founding.cluster, self._facts, self.checks)
 
     @property
     def checks(self) -> list[Check]:
-        return [self._cluster, self._checkpoint, self._cosigned, self._root, self._since, *self.rules.checks]
+        first = [self._cluster, self._checkpoint, self._cosigned, self._root, self._since]
+        return [*first, *self.rules.checks, *self._governance.checks]
 
     @property
     def last(self) -> CommitLeaf | None:
@@ -159,8 +186,9 @@ class Audit:
             self._checkpoint.skip(why)
             self._cosigned.skip("there is no checkpoint")
             return None
+        self._generation, founding = self._founding.named_by(note)
         try:
-            signed = verify_checkpoint(note, self._founding.log)
+            signed = verify_checkpoint(note, founding.log)
         except Untrusted as error:
             self._checkpoint.fail(error.reason)
             self._cosigned.skip("the checkpoint is none of this log's")
@@ -200,14 +228,25 @@ class Audit:
                 check.notice(old)
 
     def _verify_since(self, note: bytes) -> _Expected | None:
-        founding = self._founding
+        generation, founding = self._founding.named_by(note)
         try:
             signed = verify_checkpoint(note, founding.log)
             cosigned = len(cosignatures(signed, founding.witnesses)) >= founding.cosignatures
-            return _Expected(signed.checkpoint, self._since, cosigned)
         except Untrusted as error:
             self._since.fail(f"the earlier checkpoint is none of this log's: {error.reason}")
             return None
+        if generation > self._generation:
+            self._since.fail(
+                f"the log was at generation {generation}, and is shown at {self._generation}: it was put back"
+            )
+            return None
+        kept = self._governance.kept_of(generation)
+        if kept is not None and signed.checkpoint.size > kept:
+            self._since.notice(
+                f"{signed.checkpoint.size - kept} leaves that were known before are gone: custodians gave them up"
+            )
+            return None
+        return _Expected(signed.checkpoint, self._since, cosigned)
 
     # --- what is there ------------------------------------------------------------------------------------------
 
@@ -280,8 +319,3 @@ async def _watched(watchers: Sequence[Watcher], first: int, leaves: list[bytes],
             watcher.leaves(first, leaves)
         for tile in full:
             await watcher.hashes(tile)
-
-
-def shown_time(at: int) -> str:
-    """UTC, as RFC 3339 has it."""
-    return datetime.fromtimestamp(min(at, 253402300799), UTC).isoformat().replace("+00:00", "Z")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 State = Literal["holds", "fails", "noticed", "not checked"]
@@ -10,6 +12,8 @@ State = Literal["holds", "fails", "noticed", "not checked"]
 
 SHOWN: Final = 5
 """Findings of one check that are kept in words; the rest are counted."""
+EVENTS: Final = 100
+"""The newest lines about the key ring that are kept; the rest are counted."""
 
 
 @dataclass(slots=True)
@@ -64,6 +68,19 @@ class Check:
             self.findings.append(finding)
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the log about the key ring, `LifeLeaf`."""
+
+    index: int
+    event: str
+    at: int
+    number: int
+    text: str
+    """The cluster's words."""
+    about: bytes
+
+
 @dataclass(slots=True)
 class Facts:
     """What the log says of itself."""
@@ -78,6 +95,13 @@ class Facts:
     last: int = 0
     """Unix seconds of the first and of the last commit, by the Vault's clock."""
     root: bytes = b""
+    events: int = 0
+    newest: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
+
+    def note(self, event: Event) -> None:
+        """One more."""
+        self.events += 1
+        self.newest.append(event)
 
 
 @dataclass(slots=True)
@@ -91,3 +115,8 @@ class Report:
     @property
     def failed(self) -> list[Check]:
         return [check for check in self.checks if check.state == "fails"]
+
+
+def shown_time(at: int) -> str:
+    """UTC, as RFC 3339 has it."""
+    return datetime.fromtimestamp(min(at, 253402300799), UTC).isoformat().replace("+00:00", "Z")

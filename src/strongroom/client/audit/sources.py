@@ -24,7 +24,8 @@ from strongroom.client.audit.tiles import (
 from strongroom.client.errors import BadInput
 from strongroom.client.transport import Transport
 from strongroom.protocol.errors import Number, Unavailable, Untrusted
-from strongroom.protocol.limits import MAX_CHECKPOINT
+from strongroom.protocol.governance import MAX_CHARTER
+from strongroom.protocol.limits import MAX_CHECKPOINT, MAX_GENESIS
 
 AHEAD: Final = 3
 """Bundles asked for while one is looked at; the front of a Vault reads four at once for everybody."""
@@ -33,7 +34,8 @@ _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0)
 CHECKPOINT: Final = "checkpoint"
 GENESIS: Final = "genesis"
 """Beside the tiles of a saved log, so that it can be audited where there is nothing else."""
-_MAX_GENESIS: Final = 16 * 1024
+CHARTER: Final = "charter"
+"""The same: who governs the cluster, and what they have signed."""
 
 
 class Missing(Untrusted):
@@ -151,7 +153,11 @@ class DirectoryLog(_Tiles):
 
     def genesis(self) -> bytes | None:
         """The genesis statement that was saved beside the tiles."""
-        return self._read(GENESIS, _MAX_GENESIS)
+        return self._read(GENESIS, MAX_GENESIS)
+
+    def charter(self) -> bytes | None:
+        """The charter, if it was saved, too."""
+        return self._read(CHARTER, MAX_CHARTER)
 
     async def checkpoint(self) -> bytes | None:
         note = self._read(CHECKPOINT, MAX_CHECKPOINT)
@@ -181,7 +187,7 @@ class SavedLog:
     What is written counts from `finish` on: a copy that is there already is not mixed with what was bent since.
     """
 
-    def __init__(self, directory: Path, genesis: bytes) -> None:
+    def __init__(self, directory: Path, genesis: bytes, charter: bytes | None = None) -> None:
         """Raises `BadInput` for a directory that holds the log of another cluster."""
         before = DirectoryLog(directory).genesis()
         if before is not None and before != genesis:
@@ -189,6 +195,7 @@ class SavedLog:
         self._directory = directory
         self._draft = directory / f".draft-{os.getpid()}"
         self._genesis = genesis
+        self._charter = charter
 
     def leaves(self, first: int, leaves: list[bytes]) -> None:
         """A bundle, whole as it is now."""
@@ -199,11 +206,11 @@ class SavedLog:
 
     def finish(self, note: bytes) -> None:
         """It holds. The checkpoint comes last, for it says that the rest is there."""
-        self._write(GENESIS, self._genesis)
+        self._write_statements()
         self._write(CHECKPOINT, note)
         try:
             files = [file for file in self._draft.rglob("*") if file.is_file()]
-            for file in sorted(files, key=lambda file: (file.name == CHECKPOINT, file.name != GENESIS)):
+            for file in sorted(files, key=lambda file: (file.name == CHECKPOINT, file.name not in (GENESIS, CHARTER))):
                 target = self._directory / file.relative_to(self._draft)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
@@ -213,7 +220,7 @@ class SavedLog:
     def set_apart(self, note: bytes, since: Sequence[bytes], at: int) -> Path:
         """It does not hold: a folder of its own, for who has to be convinced. `since`: earlier checkpoints; `at`: unix
         seconds."""
-        self._write(GENESIS, self._genesis)
+        self._write_statements()
         self._write(CHECKPOINT, note)
         for number, known in enumerate(since):
             self._write(f"since-{number}.checkpoint", known)
@@ -227,6 +234,11 @@ class SavedLog:
     def discard(self) -> None:
         """What was neither finished nor set apart."""
         rmtree(self._draft, ignore_errors=True)
+
+    def _write_statements(self) -> None:
+        self._write(GENESIS, self._genesis)
+        if self._charter is not None:
+            self._write(CHARTER, self._charter)
 
     def _write(self, path: str, data: bytes) -> None:
         file = self._draft / path

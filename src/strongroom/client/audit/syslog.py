@@ -30,10 +30,10 @@ class Untaken(Unreachable):
 def message_of(record: Record, host: str) -> bytes:
     """One message: facts in JSON behind a head that every collector reads.
 
-    A start of a Vault is a notice, all else informational. `sequenceId` is the leaf's index + 1, as far as the RFC lets
-    it count.
+    A start of a Vault is a notice, and so is what happened to the key ring; all else informational. `sequenceId` is the
+    leaf's index + 1, as far as the RFC lets it count.
     """
-    severity = _NOTICE if record.get("start") else _INFORMATIONAL
+    severity = _NOTICE if record.get("start") or record["leaf"] == "life" else _INFORMATIONAL
     name = host if re.fullmatch("[!-~]{1,255}", host) else "-"
     origin = f'[origin software="strongroom" swVersion="{installed_version("strongroom")}"]'
     meta = f'[meta sequenceId="{record["index"] % (2**31 - 1) + 1}"]'
