@@ -1,0 +1,150 @@
+"""docs/howto/custodians.md, as an owner and custodians follow it: founded, pinned, another council, a new epoch."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+
+from strongroom.client.share.age import generate_identity, parse_identity
+from tests.support.command import ROOT, environment, strongroom
+
+PAGE = (ROOT / "docs" / "howto" / "custodians.md").read_text()
+COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+SECONDS = 60
+
+
+class Running:
+    """A command that goes on, its output in files."""
+
+    def __init__(self, folder, name, *arguments):
+        self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "strongroom.cli", *arguments],
+                cwd=folder,
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+            )
+
+    def says(self, pattern):
+        deadline = time.monotonic() + SECONDS
+        while not (found := re.search(pattern, self.out.read_text() + self.err.read_text())):
+            assert self.process.poll() is None, self.err.read_text()
+            assert time.monotonic() < deadline, self.out.read_text() + self.err.read_text()
+            time.sleep(0.1)
+        return found[1] if found.groups() else found[0]
+
+    def stop(self):
+        if self.process.stdin:
+            self.process.stdin.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def run(tmp_path):
+    started = []
+
+    def start(name, *arguments):
+        started.append(Running(tmp_path, name, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+def keygen(folder, name):
+    """What `age-keygen` does: an identity, and its recipient."""
+    identity = generate_identity()
+    (folder / f"{name}.key").write_text(f"# created: today\n# public key: age1pq1…\n{identity}\n")
+    (folder / f"{name}.pub").write_text(f"{parse_identity(identity).recipient.text}\n")
+
+
+def ready(server):
+    return server.says(r"url +(http://\S+)")
+
+
+def commands(beginning, places):
+    found = [line for line in COMMANDS if line.startswith(beginning)]
+    assert found, beginning
+    for documented, real in places.items():
+        found = [line.replace(documented, real) for line in found]
+    return [shlex.split(line)[1:] for line in found]
+
+
+def test_the_page_works_as_it_stands(run, tmp_path):
+    for name in ("alice", "bob", "carol", "dora"):
+        keygen(tmp_path, name)
+        assert name == "dora" or f"age-keygen -pq -o {name}.key" in COMMANDS
+    [serve] = commands("strongroom serve vault", {"127.0.0.1:8400": "127.0.0.1:0"})
+    vault = run("vault", *serve, "--until-eof")
+    vault.says("vault founding")
+    authenticator = run(
+        "authenticator",
+        "serve",
+        "authenticator",
+        *("--data", "authenticator", "--platform", "machine", "--listen", "127.0.0.1:0", "--until-eof"),
+    )
+    places = {"http://127.0.0.1:8400": ready(vault), "http://127.0.0.1:8401": ready(authenticator)}
+
+    def told(arguments, status=0):
+        ran = strongroom(*arguments, "--yes", cwd=tmp_path)
+        assert ran.status == status, ran.err
+        return ran
+
+    [init] = commands("strongroom cluster init", places)
+    founding = run("init", *init, "--yes")
+    founding.says("waiting for them")
+    accepting = commands("strongroom cluster accept", places)
+    for number, one in enumerate(accepting[:3], 1):
+        said = told(one).err
+        assert ("you were the last" in said) == (number == 3)
+    cluster = founding.says(r"the cluster is founded: ([0-9a-f]{64})")
+    assert founding.process.wait(SECONDS) == 0
+    assert re.search("alice has accepted", founding.err.read_text())
+    assert vault.says(r"cluster +([0-9a-f]{64})") == cluster
+    assert not (tmp_path / "shares" / "alice.share.age").stat().st_mode & 0o77
+    # Over a cluster nothing is founded, and nothing is written for it.
+    again = [word if word != "shares" else "others" for word in init]
+    assert "a member of cluster" in told(again, status=10).err
+    assert not (tmp_path / "others").exists()
+
+    [pin] = commands("strongroom trust pin", places)
+    told(pin)
+    [charter] = commands("strongroom cluster charter", places)
+
+    def governed():
+        ran = strongroom(*charter, "--json", cwd=tmp_path)
+        assert ran.status == 0, ran.err
+        return json.loads(ran.out)
+
+    first = governed()
+    assert (first["cluster"], first["council"], first["development"]) == (cluster, 0, False)
+    [reshare] = commands("strongroom cluster reshare", places)
+    told([*reshare, "--no-wait"])
+    for one in accepting[3:]:
+        told(one)
+    assert governed()["council"] == 0
+    for one in commands("strongroom cluster endorse", places):
+        told(one)
+    then = governed()
+    assert (then["cluster"], then["council"], then["pending"]) == (cluster, 1, "")
+    assert [one["name"] for one in then["custodians"]] == ["alice", "dora"]
+    [rotate] = commands("strongroom cluster rotate", places)
+    rotated = strongroom(*rotate, cwd=tmp_path)
+    assert rotated.status == 0, rotated.err
+    assert "epoch 2 has begun" in rotated.err
+
+
+def test_errors_that_the_page_quotes_are_the_programs():
+    source = "".join(path.read_text() for path in (ROOT / "src" / "strongroom").rglob("*.py"))
+    for quoted in re.findall(r'^\| "([^"]+)" \|', PAGE, re.MULTILINE):
+        assert quoted in source, quoted
