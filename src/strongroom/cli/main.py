@@ -32,6 +32,7 @@ COMMANDS: Final = (
     "policy",
     "namespace",
     "cluster",
+    "recover",
     "release",
     "share",
     "verify-page",

@@ -18,11 +18,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+import httpx
+
 from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare, parse_charter, verify_seat
+from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
+from strongroom.client.transport import is_loopback, verify_url
 from strongroom.protocol.cluster_messages import (
     ApproveGap,
     AskCharter,
@@ -45,6 +49,8 @@ from strongroom.protocol.status import Status, decode_status
 
 PURPOSE: Final = b"recover"
 """In what a share is sealed with, beside cluster id and attempt."""
+ASK_SECONDS: Final = 10.0
+"""For a witness that a custodian asks."""
 STALE_SECONDS: Final = 600
 """Age of the witnesses' word, when a gap was made out, from which a custodian should ask them himself."""
 
@@ -176,6 +182,33 @@ def verify_with_witness(found: Look, generation: int, untrusted_note: bytes) -> 
             Number.ROLLED_BACK, f"this witness has seen {size:,} lines, and the gap speaks of {gap.known_size:,} only"
         )
     return size
+
+
+async def ask_witness(url: str, found: Look) -> int:
+    """The most that the witness at `url` has cosigned of this cluster's log, in lines; not more than the gap says.
+
+    Raises `Untrusted` as `verify_with_witness`, `Unreachable`, `Misuse` NOT_NOW for one that has cosigned nothing.
+    """
+    base, lines = verify_url(url), []
+    async with httpx.AsyncClient(
+        trust_env=not is_loopback(base), follow_redirects=False, timeout=httpx.Timeout(ASK_SECONDS)
+    ) as client:
+        for generation, path in witness_paths(found):
+            try:
+                answer = await client.get(f"{base}/{path}")
+            except httpx.HTTPError as error:
+                raise _no_word(base, f"does not answer ({type(error).__name__})") from None
+            if answer.status_code == 200:
+                lines.append(verify_with_witness(found, generation, answer.content))
+            elif answer.status_code != 404:
+                raise _no_word(base, f"answers with HTTP status {answer.status_code}")
+    if not lines:
+        raise Misuse(Number.NOT_NOW, f"the witness at {base} has cosigned nothing of this cluster's log")
+    return max(lines)
+
+
+def _no_word(base: str, what: str) -> Unreachable:
+    return Unreachable(f"the witness at {base} {what}", "ask another one of the cluster's", broken=False, sent=False)
 
 
 def _origin(found: Look, generation: int) -> str:

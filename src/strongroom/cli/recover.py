@@ -1,0 +1,372 @@
+"""`strongroom recover`: custodians bring a cluster back whose machines are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from strongroom.attestation.policy import RolePolicy
+from strongroom.cli import options
+from strongroom.cli.evidence import print_steps
+from strongroom.cli.files import read_input, read_text, verify_can_create, write_new
+from strongroom.cli.first_look import (
+    Accepting,
+    InsecureOption,
+    MeasurementOption,
+    ReleaseOption,
+    RoleOption,
+    SettingOption,
+    evidence_at,
+    policy_for,
+    stage_of,
+)
+from strongroom.cli.own_share import IdentityOption, ShareOption, open_own
+from strongroom.cli.settings import load_settings
+from strongroom.cli.terminal import EXIT_REFUSED, Failure, bold_capitals, confirm, result_json, say, stderr, stdout
+from strongroom.client.cluster import ClusterSession, cluster_session
+from strongroom.client.custodians import OpenShare
+from strongroom.client.explanation import Step, shown_utc
+from strongroom.client.recovery import (
+    Look,
+    appraise_recovering,
+    approval,
+    approve,
+    ask_witness,
+    explain_gap,
+    explain_state,
+    look,
+    seal_share,
+    submit,
+)
+from strongroom.client.releases import parse_proposal
+from strongroom.protocol.evidence import Role, parse_any_evidence
+from strongroom.protocol.governance import attempt_digest
+from strongroom.protocol.limits import MAX_EVIDENCE
+
+app = typer.Typer(help="Bring a cluster back whose machines are gone: for its custodians.", no_args_is_help=True)
+
+TrustOption = Annotated[
+    Path | None,
+    typer.Option("--trust", "--policy", metavar="FILE", help="Your trust policy, which names the cluster."),
+]
+UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="The enclave that recovers.")]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", metavar="ID", help="The cluster, without a trust policy. [default: the one on your share's page]"
+    ),
+]
+ListOption = Annotated[
+    Path | None,
+    typer.Option("--releases", metavar="FILE", help="Approved list of releases, where your policy goes by releases."),
+]
+SealedOption = Annotated[
+    Path | None, typer.Option("--sealed", metavar="FILE", help="What `recover seal` wrote, instead of a share.")
+]
+WitnessOption = Annotated[
+    list[str] | None,
+    typer.Option("--witness", metavar="URL", help="Ask this witness yourself what it has seen; repeat for more."),
+]
+
+_MAX_SEALED: Final = 4096
+_MAX_LIST: Final = 1024 * 1024
+T = TypeVar("T")
+
+
+@app.callback()
+def recover() -> None:
+    """Bring a cluster back whose machines are gone: for its custodians."""
+
+
+@app.command("status")
+def status(
+    url: UrlArgument,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write the evidence there, to seal a share offline.")
+    ] = None,
+    role: RoleOption = "vault",
+    trust: TrustOption = None,
+    release: ReleaseOption = None,
+    measurement: MeasurementOption = None,
+    insecure: InsecureOption = False,
+    setting: SettingOption = None,
+    cluster: ClusterOption = None,
+    releases: ListOption = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show how a recovery stands: which enclave asks, whose shares it has, and what would be given up."""
+    if save is not None:
+        verify_can_create(save, what="recover status")
+    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    asked = _Asked(url, accepting, cluster, None, releases)
+
+    async def show(session: ClusterSession) -> tuple[bytes, Look]:
+        return session.evidence, await look(session)
+
+    evidence, found = asked.run(show)
+    if save is not None:
+        write_new(save, evidence, what="recover status")
+    if as_json:
+        result_json({"url": url} | _as_json(found))
+        return
+    print_steps(stdout(), _explained(found))
+    for line in _gap_lines(found):
+        stdout().print(bold_capitals(line))
+    say(explain_state(found.status), "bold")
+
+
+@app.command("seal")
+def seal(
+    evidence: Annotated[
+        Path,
+        typer.Option("--evidence", metavar="FILE", help="What `recover status --save` wrote, an hour ago at most."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the sealed share goes.")],
+    share: ShareOption = None,
+    identity: IdentityOption = None,
+    role: RoleOption = "vault",
+    trust: TrustOption = None,
+    release: ReleaseOption = None,
+    measurement: MeasurementOption = None,
+    insecure: InsecureOption = False,
+    setting: SettingOption = None,
+    cluster: ClusterOption = None,
+    releases: ListOption = None,
+    config: options.Config = None,
+) -> None:
+    """Seal your share to an enclave that recovers, without a network: for a machine that has none.
+
+    The enclave is appraised by what is in the file. Only that process can open the result, so anybody may carry it.
+    """
+    verify_can_create(out, what="recover seal")
+    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    shown = read_input(str(evidence), limit=MAX_EVIDENCE, what="the evidence")
+    opened = open_own(share, identity)
+    policy = policy_for(str(evidence), shown, accepting, _clusters(accepting, cluster, opened, shown))
+    claims = appraise_recovering(shown, role=role, policy=policy, releases=_list(releases), now=int(time.time()))
+    write_new(out, seal_share(claims, opened), what="recover seal")
+    say(f"sealed to attempt {_attempt_name(claims.attempt.key if claims.attempt else b'')}", "bold")
+    say(f"submit it from any machine: strongroom recover submit URL --sealed {out}", "dim")
+
+
+@app.command("submit")
+def submit_command(
+    url: UrlArgument,
+    share: ShareOption = None,
+    identity: IdentityOption = None,
+    sealed: SealedOption = None,
+    role: RoleOption = "vault",
+    trust: TrustOption = None,
+    release: ReleaseOption = None,
+    measurement: MeasurementOption = None,
+    insecure: InsecureOption = False,
+    setting: SettingOption = None,
+    cluster: ClusterOption = None,
+    releases: ListOption = None,
+    config: options.Config = None,
+    yes: options.Yes = False,
+) -> None:
+    """Submit your share to an enclave that recovers, after appraising it; or one that was sealed before."""
+    if sealed is not None and (share is not None or identity is not None):
+        raise Failure("--sealed is instead of a share", "leave --share and --identity out")
+    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    ready = None if sealed is None else read_input(str(sealed), limit=_MAX_SEALED, what="the sealed share")
+    opened = open_own(share, identity) if ready is None else None
+    asked = _Asked(url, accepting, cluster, opened, releases)
+    if opened is not None:
+        found = asked.run(look)
+        print_steps(stderr(), _explained(found))
+        if not yes:
+            confirm("Submit your share to it?", hint="nothing was sent; --yes doesn't ask")
+
+    async def hand_over(session: ClusterSession) -> tuple[str, int]:
+        taken = await submit(session, seal_share(session.claims, opened) if opened is not None else ready or b"")
+        return taken.name, taken.missing
+
+    name, missing = asked.run(hand_over)
+    say(f"the share of {name} was taken", "bold")
+    if missing:
+        say(f"{missing} more wanted", "dim")
+    else:
+        say("the ring is open; look whether something is to be given up: strongroom recover status", "dim")
+
+
+@app.command("approve-gap")
+def approve_gap(
+    url: UrlArgument,
+    share: ShareOption = None,
+    identity: IdentityOption = None,
+    witness: WitnessOption = None,
+    role: RoleOption = "vault",
+    trust: TrustOption = None,
+    release: ReleaseOption = None,
+    measurement: MeasurementOption = None,
+    insecure: InsecureOption = False,
+    setting: SettingOption = None,
+    cluster: ClusterOption = None,
+    releases: ListOption = None,
+    config: options.Config = None,
+    yes: options.Yes = False,
+) -> None:
+    """Sign what a recovery gives up: the newest part of the log, which witnesses have seen and the database lacks."""
+    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    opened = open_own(share, identity)
+    asked = _Asked(url, accepting, cluster, opened, releases)
+    found = asked.run(look)
+    signed = approval(found, opened)
+    print_steps(stderr(), _explained(found))
+    for line in _gap_lines(found):
+        stderr().print(bold_capitals(line))
+    for place in witness or []:
+        lines = asyncio.run(ask_witness(place, found))
+        say(f"{place} has seen {lines:,} lines: no more than the gap says")
+    if not yes:
+        confirm("GIVE THAT UP, for good?", hint="nothing was sent; --yes doesn't ask")
+
+    async def hand_over(session: ClusterSession) -> int:
+        return (await approve(session, signed)).missing
+
+    missing = asked.run(hand_over)
+    say(
+        "signed" if missing else "signed; the log goes on as a new generation, which its witnesses must be told", "bold"
+    )
+    if missing:
+        say(f"{missing} more signatures wanted", "dim")
+
+
+class _Asked:
+    """An enclave that recovers, and by what it is accepted."""
+
+    def __init__(
+        self, url: str, accepting: Accepting, cluster: str | None, opened: OpenShare | None, releases: Path | None
+    ) -> None:
+        self._url, self._role = url, accepting.role
+        evidence = evidence_at(url)
+        _verify_recovers(evidence)
+        self._policy = policy_for(url, evidence, accepting, _clusters(accepting, cluster, opened, evidence))
+        self._releases = _list(releases)
+
+    def run(self, ask: Callable[[ClusterSession], Awaitable[T]]) -> T:
+        """`ask` in a session. Raises `Failure` and `StrongroomError`."""
+        return asyncio.run(self._run(ask))
+
+    async def _run(self, ask: Callable[[ClusterSession], Awaitable[T]]) -> T:
+        role: Role = self._role
+        policy: RolePolicy = self._policy
+        async with cluster_session(
+            self._url, role=role, policy=policy, stage="recovering", releases=self._releases
+        ) as session:
+            return await ask(session)
+
+
+def _accepting(
+    role: Role,
+    trust: Path | None,
+    release: Path | None,
+    measurement: str | None,
+    insecure: bool,
+    setting: list[str] | None,
+    config: Path | None,
+) -> Accepting:
+    accepting = Accepting(role, trust, release, measurement, insecure, setting or [])
+    return accepting.with_defaults(load_settings(config))
+
+
+def _verify_recovers(untrusted_evidence: bytes) -> None:
+    """Raises `Failure`."""
+    stage = stage_of(untrusted_evidence)
+    if stage == "member":
+        recoveries = parse_any_evidence(untrusted_evidence)[1].recoveries
+        raise Failure(
+            f"this enclave recovers nothing: it serves (recoveries so far: {recoveries})",
+            "if its cluster was being recovered, that is done; `strongroom status` shows how it stands",
+            status=EXIT_REFUSED,
+        )
+    if stage != "recovering":
+        raise Failure(f"this enclave recovers nothing: it is {stage}", "start it with --recover", status=EXIT_REFUSED)
+
+
+def _clusters(
+    accepting: Accepting, cluster: str | None, opened: OpenShare | None, untrusted_evidence: bytes
+) -> list[bytes]:
+    """Of which an enclave may be that is accepted without a trust policy. Raises `Failure`."""
+    if cluster is not None:
+        if not re.fullmatch("[0-9a-f]{64}", cluster):
+            raise Failure("--cluster is not the id of a cluster", "give 64 hex digits, as they stand on your share")
+        return [bytes.fromhex(cluster)]
+    if opened is not None and opened.sheet is not None:
+        return [opened.sheet.cluster]
+    if opened is not None and accepting.trust is None:
+        raise Failure("of which cluster are these words?", "say it with --cluster, as it stands on the page")
+    # Nothing is told to it: the reader compares what is shown.
+    return [parse_any_evidence(untrusted_evidence)[1].cluster_id]
+
+
+def _list(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    hint = "name the file that approvers have signed, as `release propose` wrote it"
+    return parse_proposal(read_text(path, limit=_MAX_LIST, what="the list of releases", hint=hint)).signed
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def _explained(found: Look) -> list[Step]:
+    status, council = found.status, found.council
+    steps = [
+        Step("cluster", found.claims.cluster_id.hex(), "compare with the page of your share"),
+        Step("attempt", _attempt_name(found.attempt.key), f"since {shown_utc(status.started)}; ends with its process"),
+        Step("council", str(found.attempt.council), "whose shares are wanted"),
+        Step("recoveries", str(found.attempt.recoveries), "before this one"),
+        Step("threshold", f"{council.threshold} of {len(council.custodians)}", "custodians"),
+    ]
+    did = "has signed the gap" if status.state == "gap" else "has submitted a share"
+    steps += [Step("custodian", seat.name, did if seat.done else "") for seat in status.custodians]
+    if status.witnesses:
+        steps.append(Step("witnesses", f"{status.cosignatures} of {status.witnesses}", "must cosign the log"))
+    return steps
+
+
+def _gap_lines(found: Look) -> list[str]:
+    gap = found.gap
+    if gap is None or found.status.gap is None:
+        return []
+    return ["WOULD BE GIVEN UP", *(f"  {line}" for line in explain_gap(gap, found.status.gap.known_at))]
+
+
+def _attempt_name(key: bytes) -> str:
+    """Short: for people who compare two of them."""
+    return attempt_digest(key).hex()[:16]
+
+
+def _as_json(found: Look) -> dict[str, Any]:
+    gap, status = found.gap, found.status
+    return {
+        "cluster": found.claims.cluster_id.hex(),
+        "role": found.claims.role,
+        "state": status.state,
+        "attempt": attempt_digest(found.attempt.key).hex(),
+        "council": found.attempt.council,
+        "recoveries": found.attempt.recoveries,
+        "generation": status.generation,
+        "threshold": status.threshold,
+        "custodians": [{"name": seat.name, "done": seat.done} for seat in status.custodians],
+        "gap": None
+        if gap is None or status.gap is None
+        else {
+            "found_size": gap.found_size,
+            "known_size": gap.known_size,
+            "known_at": status.gap.known_at,
+            "generation": gap.generation,
+            "statement": status.gap.statement,
+        },
+        "next": explain_state(status),
+    }
