@@ -26,9 +26,13 @@ def said():
     return lines
 
 
-def test_the_sdk_reads_every_vector_that_needs_no_cedar(said):
+OF_OTHERS = {"verify rules", "share", "combine shares", "releases follow", "verify candidate"}
+"""What only enclaves, custodians and approvers do: Cedar, shares, lists that follow each other, enclaves without a ring."""
+
+
+def test_the_sdk_reads_every_vector_that_a_page_can_meet(said):
     vectors = {path.relative_to(VECTORS).as_posix(): json.loads(path.read_text()) for path in VECTORS.rglob("*.json")}
-    read = [path for path, vector in vectors.items() if vector["run"] != "verify rules"]
+    read = [path for path, vector in vectors.items() if vector["run"] not in OF_OTHERS]
     assert sorted(said["ok"]) == sorted(read)
 
 

@@ -13,6 +13,7 @@ export type * from "./client/results.js";
 export { CODE_TRIES, type CodeAnswer, type CodeState, type Codes } from "./client/sign_in/code.js";
 export type { Joining } from "./client/sign_in/desk.js";
 export type { PasswordAnswer, PasswordState, Passwords } from "./client/sign_in/password.js";
+export { type Notice, type Standing, explainNotice } from "./client/standings.js";
 export { IndexedShelf, MemoryShelf, type Shelf } from "./client/storage.js";
 export { fetchEvidence } from "./client/transport.js";
 export * from "./client/vault.js";

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { EvaluationFloors } from "../src/attestation/floors.js";
 import type { SgxReport } from "../src/attestation/reports.js";
 import { formatAddress, parseAddress } from "../src/client/addresses.js";
+import { Checkpoints } from "../src/client/checkpoints.js";
 import { loadOrMakeKey } from "../src/client/keys.js";
 import { publicKeyIn } from "../src/client/passkeys.js";
 import { type Policy, anyoneSignedIn, depositor, depositorMay, instructions, knownMethod } from "../src/client/policy.js";
@@ -11,6 +12,7 @@ import { deliverRedirect, pendingAt, verifyRedirect } from "../src/client/redire
 import { authorizationUrl, pushedUrl, verifyBrowserUrl, verifyOwnPage } from "../src/client/sign_in/browser.js";
 import { plainCode } from "../src/client/sign_in/code.js";
 import { SignInDesk } from "../src/client/sign_in/desk.js";
+import { Standings } from "../src/client/standings.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { Transport, Unsealed, verifyUrl } from "../src/client/transport.js";
 import { base64url, hex, unbase64url } from "../src/protocol/bytes.js";
@@ -228,7 +230,7 @@ describe("sign-in", () => {
   it("sends nobody to a provider that only the depositor of a record names", async () => {
     const client = { bindingKey: await loadOrMakeKey(new MemoryShelf()), now: () => 0 };
     const nobody = { authorize: () => Promise.reject(new Error("was sent away")) };
-    const entrances = { signIn: nobody, providers: new Set(["https://login.example.com"]), authenticatorAt: (url: string) => url, shelf: new MemoryShelf() };
+    const entrances = { signIn: nobody, providers: new Set(["https://login.example.com"]), authenticatorAt: (url: string) => url, shelf: new MemoryShelf(), standings: new Standings(new Checkpoints(new MemoryShelf()), () => undefined) };
     const desk = new SignInDesk({} as TrustPolicy, client, entrances); // refused before any Authenticator is met
     const audiences = [{ channel: "web" as const, client_id: "page", redirect_uri: "https://share.example.com/callback" }];
     const method = (issuer: string, digest: number) => ({ kind: "oidc" as const, digest: new Uint8Array(32).fill(digest), issuer, audiences, channels: ["web" as const] });

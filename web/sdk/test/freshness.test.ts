@@ -3,7 +3,7 @@ import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Appraisal } from "../src/attestation/appraisal.js";
 import { RolledBack } from "../src/client/attacks.js";
 import { Checkpoints } from "../src/client/checkpoints.js";
-import { Watch, type WatchedLog } from "../src/client/freshness.js";
+import { Watch, type WatchRequest, type WatchedLog } from "../src/client/freshness.js";
 import { BadInput } from "../src/client/errors.js";
 import type { Reply } from "../src/client/replies.js";
 import { MemoryShelf } from "../src/client/storage.js";
@@ -49,7 +49,8 @@ class Host {
     return note(seen, [await this.signer.line(seen), ...(await Promise.all(this.cosigned.map(([who, when]) => who.line(seen, when))))]);
   }
 
-  readonly answer = async (request: Freshen): Promise<Reply> => {
+  readonly answer = async (request: WatchRequest): Promise<Reply> => {
+    if (request.type !== "freshen") throw new Error("no charter is needed where no log began anew");
     this.asked.push(request);
     return { type: "freshness", checkpoint: await this.checkpoint(), proof: await this.proof(request.size), cosigned: null };
   };
@@ -72,8 +73,8 @@ beforeEach(() => {
 
 /** A session of a page that is loaded anew: what it knows is what was kept. */
 function begin(host: Host, { policy = NOBODY, watch }: { readonly policy?: TrustPolicy; readonly watch?: Watch } = {}): Promise<WatchedLog> {
-  const watching = { url: "https://vault.example.com/", policy, checkpoints: new Checkpoints(shelf), now: () => NOW };
-  const appraisal = { claims: { cluster_id: CLUSTER }, genesis: { log_key: key.verifier.public } } as unknown as Appraisal;
+  const watching = { url: "https://vault.example.com/", policy, checkpoints: new Checkpoints(shelf), now: () => NOW, notice: () => undefined };
+  const appraisal = { claims: { cluster_id: CLUSTER, recoveries: 0, generation: 0, release: 0 }, genesis: { log_key: key.verifier.public } } as unknown as Appraisal;
   return (watch ?? new Watch(watching)).begin(EVIDENCE, appraisal, host.answer);
 }
 
@@ -146,7 +147,7 @@ describe("a Vault whose log was seen before", () => {
   });
 
   it("is known to a page that is still open, too, though everything that was kept is gone", async () => {
-    const watch = new Watch({ url: "", policy: NOBODY, checkpoints: new Checkpoints(shelf), now: () => NOW });
+    const watch = new Watch({ url: "", policy: NOBODY, checkpoints: new Checkpoints(shelf), now: () => NOW, notice: () => undefined });
     await begin(new Host(await Log.of(9)), { watch });
     await shelf.delete(ORIGIN);
     expect((await attack(begin(new Host(await Log.of(5)), { watch })))["finding"]).toBe("shorter");
@@ -154,7 +155,7 @@ describe("a Vault whose log was seen before", () => {
 
   it("is asked about both what this page saw and what is kept", async () => {
     const host = new Host(await Log.of(5));
-    const watch = new Watch({ url: "", policy: NOBODY, checkpoints: new Checkpoints(shelf), now: () => NOW });
+    const watch = new Watch({ url: "", policy: NOBODY, checkpoints: new Checkpoints(shelf), now: () => NOW, notice: () => undefined });
     await begin(host, { watch });
     const longer = new Host(await Log.of(8));
     await begin(longer);
@@ -216,7 +217,7 @@ describe("witnesses", () => {
   });
 
   it("are those of the policy, and nothing is asked of a Vault with others", () => {
-    const watch = new Watch({ url: "", policy: policy(), checkpoints: new Checkpoints(shelf), now: () => NOW });
+    const watch = new Watch({ url: "", policy: policy(), checkpoints: new Checkpoints(shelf), now: () => NOW, notice: () => undefined });
     const genesis = { witnesses: witnesses.map(({ text }) => text), cosignatures: 2 };
     watch.accept(genesis as never);
     expect(() => watch.accept({ ...genesis, cosignatures: 1 } as never)).toThrow(StrongroomError);
@@ -282,7 +283,7 @@ describe("a browser that keeps nothing", () => {
     const host = new Host(await Log.of(3));
     const checkpoints = new Checkpoints(shelf);
     Object.assign(shelf, { change: full });
-    const watch = new Watch({ url: "https://vault.example.com/", policy: NOBODY, checkpoints, now: () => NOW });
+    const watch = new Watch({ url: "https://vault.example.com/", policy: NOBODY, checkpoints, now: () => NOW, notice: () => undefined });
     const log = await begin(host, { watch });
     for (const reply of [COLLECTED, UPDATED, COLLECTED, UPDATED]) expect(await log.open(await host.replies(reply))).toEqual(reply);
     const highest = async () => parseCheckpoint((await checkpoints.highest(ORIGIN)) as Bytes).checkpoint.size;

@@ -5,16 +5,20 @@ import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 
+import { verifyReleased, verifySerial } from "../src/attestation/appraisal.js";
+import type { Report } from "../src/attestation/reports.js";
 import { verifyStatement } from "../src/protocol/blobs.js";
 import { type Bytes, base64url, concat, hex, unhex, utf8 } from "../src/protocol/bytes.js";
 import { type Kind, decode, decodeExactly, encode } from "../src/protocol/codec.js";
 import { ErrorNumber, Misuse, StrongroomError, Untrusted } from "../src/protocol/errors.js";
-import { type Role, parseEvidence, verifyClaims } from "../src/protocol/evidence.js";
+import { type PlatformKind, type Role, parseEvidence, verifyClaims } from "../src/protocol/evidence.js";
+import { verifyCharter } from "../src/protocol/governance.js";
 import { type MethodKind, boundNonce, parseInstructions, signInChallenge, workloadAudience } from "../src/protocol/instructions.js";
 import { toJson } from "../src/protocol/json.js";
 import { MAX_HELLO, MAX_MESSAGE } from "../src/protocol/limits.js";
 import * as messages from "../src/protocol/messages.js";
 import * as primitives from "../src/protocol/primitives.js";
+import { type Approving, verifyReleases } from "../src/protocol/releases.js";
 import { Channel, ClientHandshake, type Direction, answerKey, keyId, sealHello, splitReply, transcriptDigest } from "../src/protocol/session.js";
 import { ATTESTATION } from "./attestation_runs.js";
 import { LOG } from "./log_runs.js";
@@ -36,7 +40,9 @@ interface Vector {
 
 /** Needs Cedar, which no page carries: the Authenticator says what is wrong with rules. */
 const NEEDS_CEDAR = ["verify rules"];
-export const LEFT_OUT: ReadonlySet<string> = new Set(NEEDS_CEDAR);
+/** What custodians and enclaves do, and no page: shares, lists that follow each other, enclaves without a ring. */
+const OF_OTHERS = ["share", "combine shares", "releases follow", "verify candidate"];
+export const LEFT_OUT: ReadonlySet<string> = new Set([...NEEDS_CEDAR, ...OF_OTHERS]);
 
 const { subtle } = crypto;
 const kinds = messages as unknown as Record<string, Kind<unknown>>;
@@ -134,9 +140,26 @@ const RUN: Record<string, (given: Given) => Outputs | Promise<Outputs>> = {
     parseInstructions(bytesOf(given, "instructions"));
     return {};
   },
+  "verify releases": async (given) => ({ serial: (await verifyReleases(bytesOf(given, "releases"), approving(given))).serial }),
+  released: async (given) => {
+    const { cluster, role, approvers, approvals } = approving(given);
+    const report = { registers: [["", bytesOf(given, "measurement")]] } as unknown as Report;
+    const candidate = { kind: input<PlatformKind>(given, "kind"), report, cluster, role, untrustedReleases: bytesOf(given, "releases") };
+    return { serial: (await verifyReleased(candidate, { approvers, approvals, min_serial: input(given, "min_serial") })).serial };
+  },
+  "verify charter": async (given) => {
+    const { clusterId, councils, gaps } = await verifyCharter(bytesOf(given, "charter"));
+    return { cluster_id: clusterId, council: councils.length - 1, generation: gaps.at(-1)?.generation ?? 0 };
+  },
   ...ATTESTATION,
   ...LOG,
 };
+
+function approving(given: Given): Approving {
+  const approvers = input<string[]>(given, "approvers").map(unhex);
+  return { cluster: bytesOf(given, "cluster"), role: input(given, "role"), approvers, approvals: input(given, "approvals") };
+}
+
 
 function decoded(given: Given): Outputs {
   const name = input<string>(given, "type");
@@ -148,7 +171,7 @@ function decoded(given: Given): Outputs {
   return { value };
 }
 
-/** Of what `appraise` does, what needs no quote; the last two are policy. */
+/** Of what `appraise` does, what needs no quote; of these two clusters and configuration are policy. */
 async function verified(given: Given): Promise<Outputs> {
   const [claimsBytes, genesisBytes] = [bytesOf(given, "claims"), bytesOf(given, "genesis")];
   const evidence = encode(messages.Evidence, {
@@ -159,6 +182,7 @@ async function verified(given: Given): Promise<Outputs> {
     claims: claimsBytes,
     genesis: genesisBytes,
     cluster_signature: bytesOf(given, "cluster_signature"),
+    releases: bytesOf(given, "releases"),
   });
   const parsed = parseEvidence(evidence);
   const reportData = bytesOf(given, "report_data");
@@ -166,6 +190,7 @@ async function verified(given: Given): Promise<Outputs> {
   const cluster = hex(parsed.claims.cluster_id);
   const sorted = (config: readonly messages.ConfigValue[]): string[] => config.map((one) => JSON.stringify([one.name, one.value])).sort();
   refuseUnless(input<string[]>(given, "clusters").includes(cluster), ErrorNumber.POLICY);
+  verifySerial(parsed.evidence.releases, parsed.claims);
   refuseUnless(isDeepStrictEqual(sorted(parsed.claims.config), sorted(input(given, "config"))), ErrorNumber.POLICY);
   return { cluster_id: cluster, report_data: reportData };
 }

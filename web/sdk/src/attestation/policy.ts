@@ -5,13 +5,14 @@
  * that any will do. Software evidence is accepted only by a policy whose name says `insecure`.
  */
 
-import type { Bytes } from "../protocol/bytes.js";
+import { type Bytes, hex } from "../protocol/bytes.js";
 import { encode } from "../protocol/codec.js";
 import { ErrorNumber, Misuse } from "../protocol/errors.js";
 import type { PlatformKind, Role } from "../protocol/evidence.js";
 import { fromJson } from "../protocol/json.js";
 import {
   type NitroPolicy,
+  type ReleaseAuthority,
   RolePolicy,
   type SgxPolicy,
   type SnpPolicy,
@@ -20,6 +21,7 @@ import {
   TrustPolicy,
 } from "../protocol/messages.js";
 import { Domain, digest } from "../protocol/primitives.js";
+import { parseSshKey } from "../protocol/sshsig.js";
 import { parseWitnesses } from "./witnessing.js";
 
 /** What SGX, TDX and the platform that imitates SGX have in common: the state of the machine, as Intel sees it. */
@@ -55,7 +57,10 @@ export const policyDigest = (policy: RolePolicy): Promise<Bytes> => digest(Domai
 export async function parseTrustPolicy(untrusted: unknown): Promise<TrustPolicy> {
   const policy = fromJson(TrustPolicy, untrusted);
   verifyName(policy);
-  for (const role of ["vault", "authenticator"] as const) verifyAdvisories(policy[role], role);
+  for (const role of ["vault", "authenticator"] as const) {
+    verifyAdvisories(policy[role], role);
+    verifyAuthority(policy[role].releases, role);
+  }
   await verifyWitnesses(policy);
   return policy;
 }
@@ -74,6 +79,24 @@ function verifyAdvisories(policy: RolePolicy, role: Role): void {
     if (section?.refused_advisories.some((advisory) => !ADVISORY.test(advisory))) {
       throw malformed(`${role}: a refused advisory is not INTEL-SA- and five digits`);
     }
+  }
+}
+
+/** Approvers whose keys nothing reads, or who can never be enough, would otherwise be found out when a program is new. */
+function verifyAuthority(authority: ReleaseAuthority | null, role: Role): void {
+  if (authority === null) return;
+  const { approvers, approvals } = authority;
+  for (const key of approvers) {
+    try {
+      parseSshKey(key);
+    } catch (error) {
+      if (!(error instanceof Misuse)) throw error;
+      throw malformed(`${role}: ${error.reason}`);
+    }
+  }
+  if (new Set(approvers.map(hex)).size !== approvers.length) throw malformed(`${role}: an approver of releases stands there twice`);
+  if (approvals < Math.min(1, approvers.length) || approvals > approvers.length) {
+    throw malformed(`${role}: ${approvals} of ${approvers.length} approvers of releases can never agree`);
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * The highest checkpoint of each log that this browser has seen: an older state is recognised by it.
+ * The highest checkpoint of each log that this browser has seen, and how its cluster stood: an older state is recognised
+ * by them.
  *
  * A client that forgets is a client that can be shown last month's database. So what one page has seen is kept for the
  * next, for as long as the browser keeps anything for this origin, and two tabs can't make it forget: each says over
@@ -7,18 +8,23 @@
  * origin, or clears its data, can make it forget.
  */
 
-import type { Bytes } from "../protocol/bytes.js";
+import { type Bytes, hex } from "../protocol/bytes.js";
 import { Untrusted } from "../protocol/errors.js";
 import { type Checkpoint, parseCheckpoint } from "../protocol/notes.js";
 import { equal } from "../protocol/primitives.js";
 import { BadInput } from "./errors.js";
+import { type Standing, type StandingStore, compareStandings } from "./standings.js";
 import { IndexedShelf, MemoryShelf, type Shelf } from "./storage.js";
 
-/** Where a client keeps one signed checkpoint of each log, by the log's name: in memory, with a word, where its shelf keeps nothing. */
-export class Checkpoints {
+/**
+ * Where a client keeps one signed checkpoint of each log, by the log's name, and one standing of each cluster: in memory,
+ * with a word, where its shelf keeps nothing.
+ */
+export class Checkpoints implements StandingStore {
   readonly #shelf: Shelf;
   /** What the shelf did not take: a full disk must not end a session. */
   readonly #memory = new Map<string, Bytes>();
+  readonly #standings = new Map<string, Standing>();
   #said = false;
 
   constructor(shelf: Shelf) {
@@ -60,6 +66,20 @@ export class Checkpoints {
     await this.#orSay(this.#shelf.delete(origin));
   }
 
+  async standing(cluster: Bytes): Promise<Standing | undefined> {
+    const name = standingName(cluster);
+    const kept = await this.#orSay(this.#shelf.get(name));
+    if (kept !== undefined && !isStanding(kept)) await this.setAside(name);
+    return higher(isStanding(kept) ? kept : undefined, this.#standings.get(name));
+  }
+
+  async raiseStanding(cluster: Bytes, standing: Standing): Promise<void> {
+    const name = standingName(cluster);
+    const raised = higher(this.#standings.get(name), standing);
+    if (raised !== undefined) this.#standings.set(name, raised);
+    await this.#orSay(this.#shelf.change(name, (kept) => higher(isStanding(kept) ? kept : undefined, standing)));
+  }
+
   /** Undefined, and once a word, where the shelf keeps nothing: private windows, no space left. */
   async #orSay<T>(work: Promise<T>): Promise<T | undefined> {
     try {
@@ -83,6 +103,20 @@ export const sameCheckpoint = (one: Checkpoint, other: Checkpoint): boolean =>
 function larger(one: Bytes | undefined, other: Bytes | undefined): Bytes | undefined {
   if (one === undefined || other === undefined) return one ?? other;
   return parseCheckpoint(one).checkpoint.size < parseCheckpoint(other).checkpoint.size ? other : one;
+}
+
+/** Beside the notes, under a name that no log has. */
+const standingName = (cluster: Bytes): string => `standing/${hex(cluster)}`;
+
+function higher(one: Standing | undefined, other: Standing | undefined): Standing | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return compareStandings(one, other) < 0 ? other : one;
+}
+
+function isStanding(kept: unknown): kept is Standing {
+  if (typeof kept !== "object" || kept === null) return false;
+  const { recoveries, generation, release } = kept as Partial<Record<keyof Standing, unknown>>;
+  return [recoveries, generation, release].every((one) => typeof one === "number" && Number.isSafeInteger(one) && one >= 0);
 }
 
 /** Signature lines aside: one checkpoint may be cosigned by these witnesses or by those. */

@@ -5,10 +5,11 @@
 
 import { MIGRATE_MA, PAGE_SWAP_DISABLE, SMT } from "../attestation/acceptance.js";
 import { type Appraisal, showConfig } from "../attestation/appraisal.js";
-import type { IntelState, Report, SnpReport } from "../attestation/reports.js";
+import { type IntelState, type Report, type SnpReport, measurementOf } from "../attestation/reports.js";
 import { hex } from "../protocol/bytes.js";
 import type { PlatformKind } from "../protocol/evidence.js";
 import type { Genesis } from "../protocol/messages.js";
+import { isReleased, parseReleases } from "../protocol/releases.js";
 
 /** One thing that was checked. */
 export interface Line {
@@ -54,17 +55,29 @@ export const explain = (appraisal: Appraisal): readonly Line[] => [
 ];
 
 /** Why a trust policy accepts it. */
-export function explainAcceptance({ acceptedBy, claims, kind }: Appraisal): readonly Line[] {
-  const program =
-    acceptedBy === "signer"
-      ? line("program.signer", "accepted signer", "by your policy", "THE SIGNER CAN READ what this enclave reads")
-      : line("program.measurement", "accepted program", "by measurement", "your policy names exactly this program");
+export function explainAcceptance(appraisal: Appraisal): readonly Line[] {
+  const { claims, kind } = appraisal;
   return [
-    program,
+    explainProgram(appraisal),
     line("accepted.cluster", "accepted cluster", hex(claims.cluster_id), "your policy names this cluster"),
     line("accepted.platform", "accepted platform", kind, "its state is one that your policy accepts"),
     line("config", "configuration", showConfig(claims.config), "exactly what your policy expects"),
   ];
+}
+
+function explainProgram({ acceptedBy, kind, report, releases: untrustedReleases }: Appraisal): Line {
+  switch (acceptedBy) {
+    case "signer":
+      return line("program.signer", "accepted signer", "by your policy", "THE SIGNER CAN READ what this enclave reads");
+    case "measurement":
+      return line("program.measurement", "accepted program", "by measurement", "your policy names exactly this program");
+    case "release": {
+      const { signed, releases } = parseReleases(untrustedReleases);
+      const version = isReleased(releases, kind, measurementOf(report))?.version ?? "";
+      const value = `release ${oneLine(version)}, in list ${releases.serial}, approved by ${signed.approvals.length}`;
+      return line("program.release", "accepted program", value, "by the approvers of releases that your policy names");
+    }
+  }
 }
 
 /** What makes evidence genuine, beside the hardware. */
@@ -90,7 +103,7 @@ export function explainClaims({ claims, genesis, appraisedAt }: Appraisal): read
 export const explainCluster = (genesis: Genesis): string =>
   genesis.development
     ? "a DEVELOPMENT cluster: its operator can read everything"
-    : `${genesis.threshold} of ${genesis.custodians.length} custodians can recover its keys`;
+    : `${genesis.council.threshold} of ${genesis.council.custodians.length} custodians can recover its keys`;
 
 /** Who watches the log of a cluster, by name. */
 export function explainWitnesses({ witnesses, cosignatures }: Genesis): string {

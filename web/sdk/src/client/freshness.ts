@@ -8,7 +8,8 @@
  * 2. Run two copies, one for each half of the users: each checkpoint must extend the one that was seen before, by a
  *    proof. What another tab has seen meanwhile counts too: before its checkpoint is replaced, that is proven.
  * 3. Show a new client, which has seen nothing, an old state: witnesses must have seen it lately, where there are some.
- * 4. Answer with an old checkpoint later in a session: each reply carries one, none is below the first of the session.
+ * 4. Say that its log began anew after a recovery: the custodians must have signed what was given up, and where.
+ * 5. Answer with an old checkpoint later in a session: each reply carries one, none is below the first of the session.
  *
  * Without witnesses a client that was never here has nothing to compare with, and a host that shows one client an older
  * state for good, with everything that this client saw in it, is not noticed (RULES 23).
@@ -19,15 +20,22 @@ import { acceptWitnesses, verifyCosigned } from "../attestation/witnessing.js";
 import { type Bytes, hex } from "../protocol/bytes.js";
 import { ErrorNumber, StrongroomError, Untrusted, fromNumber } from "../protocol/errors.js";
 import { logOrigin, logVerifier } from "../protocol/leaves.js";
-import type { Freshen, Freshness, Genesis, TrustPolicy } from "../protocol/messages.js";
+import { either } from "../protocol/kinds.js";
+import { AskCharter, Freshen, type Freshness, type Gap, type Genesis, type TrustPolicy } from "../protocol/messages.js";
 import { type SignedCheckpoint, type Verifier, verifyCheckpoint } from "../protocol/notes.js";
 import { RolledBack, findingOf } from "./attacks.js";
 import { type Checkpoints, sameCheckpoint } from "./checkpoints.js";
+import { verifyNewGeneration } from "./generations.js";
 import { type Reply, readReply } from "./replies.js";
+import { type Notice, Standings } from "./standings.js";
 import { Unsealed } from "./transport.js";
 
+/** What is asked about the log itself. */
+export type WatchRequest = Freshen | AskCharter;
+export const WatchRequest = either<WatchRequest>(Freshen, AskCharter);
+
 /** Sends one request in the session that is watched. */
-type Send = (request: Freshen) => Promise<Reply>;
+type Send = (request: WatchRequest) => Promise<Reply>;
 
 /** Replies to writes: when they are told, the checkpoint that covers them is on the disk. */
 const WRITES: ReadonlySet<Reply["type"]> = new Set(["stored", "updated", "deleted", "asked", "approved", "namespace-created"]);
@@ -39,15 +47,19 @@ export interface Watching {
   readonly checkpoints: Checkpoints;
   /** Unix seconds. */
   readonly now: () => number;
+  /** Is told of what the user should know and need not stop for: that the Vault was recovered, and what was given up. */
+  readonly notice: (notice: Notice) => void;
 }
 
 /** What one client remembers of the log of the Vault at `url`, over all its sessions. */
 export class Watch {
   readonly watching: Watching;
+  readonly standings: Standings;
   readonly #seen = new Map<string, SignedCheckpoint>();
 
   constructor(watching: Watching) {
     this.watching = watching;
+    this.standings = new Standings(watching.checkpoints, watching.notice);
   }
 
   /** The witnesses must be those of the policy. Throws `Untrusted` POLICY. */
@@ -60,8 +72,10 @@ export class Watch {
    *
    * Throws `Untrusted` ROLLED_BACK, INTEGRITY or CLOCK, and what the Vault answered.
    */
-  async begin(evidence: Bytes, { claims, genesis }: Appraisal, send: Send): Promise<WatchedLog> {
-    const log = new WatchedLog(this, { evidence, send, log: await logVerifier(claims.cluster_id, genesis.log_key) });
+  async begin(evidence: Bytes, appraisal: Appraisal, send: Send): Promise<WatchedLog> {
+    const { claims, genesis } = appraisal;
+    const shown = await logVerifier(claims.cluster_id, genesis.log_key, claims.generation);
+    const log = new WatchedLog(this, { evidence, send, appraisal, log: shown });
     await log.begin();
     return log;
   }
@@ -69,8 +83,8 @@ export class Watch {
   /** Whether there is anything to compare the log with. */
   async isKnown(): Promise<boolean> {
     const { policy, checkpoints } = this.watching;
-    const kept = await Promise.all(policy.vault.clusters.map((cluster) => checkpoints.highest(logOrigin(cluster))));
-    return kept.some((note) => note !== undefined);
+    const known = policy.vault.clusters.flatMap((cluster) => [checkpoints.standing(cluster), checkpoints.highest(logOrigin(cluster))]);
+    return (await Promise.all<unknown>(known)).some((one) => one !== undefined);
   }
 
   /** The highest of this log that this client itself has seen. */
@@ -87,7 +101,9 @@ export class Watch {
 
 interface Session {
   readonly evidence: Bytes;
+  readonly appraisal: Appraisal;
   readonly send: Send;
+  /** Of the generation that the evidence says. */
   readonly log: Verifier;
 }
 
@@ -111,6 +127,7 @@ export class WatchedLog {
 
   /** Throws as `Watch.begin`. */
   async begin(): Promise<void> {
+    await this.#followGenerations();
     this.#kept = await this.#stored();
     const own = this.#watch.seen(this.#session.log.name);
     const isOther = own !== undefined && (this.#kept === undefined || !sameCheckpoint(own.checkpoint, this.#kept.checkpoint));
@@ -158,6 +175,33 @@ export class WatchedLog {
     await verifyCosigned(cosigned, policy, Math.floor(now()));
   }
 
+  /**
+   * Where the log has begun anew since what was seen of it, its custodians must have signed that (RULES 25), and what they
+   * did not give up must still be there.
+   */
+  async #followGenerations(): Promise<void> {
+    const { claims, genesis } = this.#session.appraisal;
+    const known = (await this.#watch.standings.known(claims.cluster_id))?.generation;
+    if ((known ?? 0) >= claims.generation) return;
+    const seen = await this.#storedOf(await logVerifier(claims.cluster_id, genesis.log_key, known));
+    // Who was never here has nothing to compare with; a page that was closed early may have kept the checkpoint alone.
+    if (known === undefined && seen === undefined) return;
+    const answer = await this.#session.send({ type: "ask-charter" });
+    if (answer.type === "error") throw fromNumber(answer.number);
+    if (answer.type !== "charter-is") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave answered another kind of request");
+    const gaps = await verifyNewGeneration(answer.charter, claims, known ?? 0);
+    if (seen === undefined) return;
+    // The least that was found: what lies below it was never given up.
+    const [gap] = [...gaps].sort((one: Gap, other: Gap) => one.found_size - other.found_size);
+    if (gap === undefined || seen.checkpoint.size <= BigInt(gap.found_size)) {
+      // The tree goes on under another name.
+      const { checkpoint, proof } = await this.#freshen(seen.checkpoint.size);
+      await this.#compare(seen, await verifyCheckpoint(checkpoint, this.#session.log), proof);
+    } else {
+      this.#watch.watching.notice({ about: "lost", lines: Number(seen.checkpoint.size) - gap.found_size, at: gap.at });
+    }
+  }
+
   async #freshen(size: bigint): Promise<Freshness> {
     const answer = await this.#session.send({ type: "freshen", size: Number(size) });
     if (answer.type === "error") throw fromNumber(answer.number);
@@ -194,18 +238,22 @@ export class WatchedLog {
 
   // --- keeping --------------------------------------------------------------------------------------------------
 
-  async #stored(): Promise<SignedCheckpoint | undefined> {
-    const note = await this.#watch.watching.checkpoints.highest(this.#session.log.name);
-    return note === undefined ? undefined : this.#own(note);
+  #stored(): Promise<SignedCheckpoint | undefined> {
+    return this.#storedOf(this.#session.log);
+  }
+
+  async #storedOf(log: Verifier): Promise<SignedCheckpoint | undefined> {
+    const note = await this.#watch.watching.checkpoints.highest(log.name);
+    return note === undefined ? undefined : this.#own(note, log);
   }
 
   /** What was kept, if this log signed it. */
-  async #own(note: Bytes): Promise<SignedCheckpoint | undefined> {
+  async #own(note: Bytes, log: Verifier = this.#session.log): Promise<SignedCheckpoint | undefined> {
     try {
-      return await verifyCheckpoint(note, this.#session.log);
+      return await verifyCheckpoint(note, log);
     } catch (error) {
       if (!(error instanceof Untrusted)) throw error;
-      await this.#watch.watching.checkpoints.setAside(this.#session.log.name);
+      await this.#watch.watching.checkpoints.setAside(log.name);
       return undefined;
     }
   }

@@ -5,12 +5,14 @@ import { type Kind, decode } from "../protocol/codec.js";
 import { ErrorNumber, Misuse } from "../protocol/errors.js";
 import type { Role } from "../protocol/evidence.js";
 import { MAX_MESSAGE } from "../protocol/limits.js";
-import { AuthenticatorReply, VaultReply } from "../protocol/messages.js";
+import { either } from "../protocol/kinds.js";
+import { AuthenticatorReply, CharterIs, VaultReply } from "../protocol/messages.js";
 
-export type Reply = VaultReply | AuthenticatorReply;
+export type Reply = VaultReply | AuthenticatorReply | CharterIs;
 export type ReplyOf<T extends Reply["type"]> = Extract<Reply, { readonly type: T }>;
 
-const REPLIES = { vault: VaultReply, authenticator: AuthenticatorReply } as const;
+/** Of what can be said about a cluster itself a client asks for the charter alone, and of a Vault alone. */
+const REPLIES = { vault: either<VaultReply | CharterIs>(VaultReply, CharterIs), authenticator: AuthenticatorReply } as const;
 
 /** Throws `Misuse`: TOO_LARGE, and UNSUPPORTED for what this version does not know. */
 export function readReply(reply: Bytes, role: Role): Reply {

@@ -23,8 +23,9 @@ import { AuthenticatorRequest, type RolePolicy, VaultRequest } from "../protocol
 import { Domain, type SigningKey } from "../protocol/primitives.js";
 import { type Channel, ClientHandshake, splitReply } from "../protocol/session.js";
 import { Unreachable } from "./errors.js";
-import type { Watch, WatchedLog } from "./freshness.js";
+import { type Watch, type WatchedLog, WatchRequest } from "./freshness.js";
 import { type Reply, type ReplyOf, isOf, readReply } from "./replies.js";
+import type { Standings } from "./standings.js";
 import { Transport, Unsealed } from "./transport.js";
 
 /** Seconds before its end at which a session is replaced. */
@@ -38,11 +39,12 @@ const REQUESTS = { vault: VaultRequest, authenticator: AuthenticatorRequest } as
 /** Unix seconds. */
 export type Clock = () => number;
 
-/** Which enclave, and for a Vault what is remembered of its log. */
+/** Which enclave, what is known of its cluster, and for a Vault what is remembered of its log. */
 export interface Peer<R extends Role> {
   readonly role: R;
   readonly policy: RolePolicy;
   readonly watch: R extends "vault" ? Watch : null;
+  readonly standings: Standings;
 }
 
 /** Whose sessions they are, and by which clock. */
@@ -99,6 +101,7 @@ export class AttestedServer<R extends Role> {
   readonly #role: R;
   readonly #policy: RolePolicy;
   readonly #watch: Watch | null;
+  readonly #standings: Standings;
   readonly #client: Client;
   readonly #transport: Transport;
   readonly #floors = new EvaluationFloors();
@@ -109,6 +112,7 @@ export class AttestedServer<R extends Role> {
     this.#role = peer.role;
     this.#policy = peer.policy;
     this.#watch = peer.watch;
+    this.#standings = peer.standings;
     this.#client = client;
     this.#transport = new Transport(url);
   }
@@ -212,8 +216,10 @@ export class AttestedServer<R extends Role> {
     if (reply.type !== "proved") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave did not take the proof");
     this.#floors.note(appraisal.report, appraisal.claims.cluster_id);
     if (this.#watch !== null) {
-      session.log = await this.#watch.begin(evidence, appraisal, (request) => this.#roundTrip(session, encode(VaultRequest, request)));
+      session.log = await this.#watch.begin(evidence, appraisal, (request) => this.#roundTrip(session, encode(WatchRequest, request)));
     }
+    // Now that the log has been shown to go with it.
+    await this.#standings.keep(appraisal.claims);
     return session;
   }
 
@@ -231,6 +237,7 @@ export class AttestedServer<R extends Role> {
     const appraisal = await appraise(evidence, { role: this.#role, policy: this.#policy, now });
     this.#watch?.accept(appraisal.genesis);
     this.#floors.verify(appraisal.report, appraisal.claims.cluster_id);
+    await this.#standings.verify(appraisal.claims);
     return appraisal;
   }
 

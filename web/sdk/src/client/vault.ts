@@ -27,6 +27,7 @@ import { AttestedServer, type Clock } from "./session.js";
 import type { Codes } from "./sign_in/code.js";
 import { type Joining, SignInDesk, type Ways } from "./sign_in/desk.js";
 import type { Passwords } from "./sign_in/password.js";
+import { type Notice, explainNotice } from "./standings.js";
 import { MemoryShelf, type Shelf } from "./storage.js";
 
 /** Addresses whose ways to sign in are kept in mind. */
@@ -66,6 +67,11 @@ export interface VaultOptions {
   readonly shelf?: Shelf;
   /** What was seen of the Vault's log, by which an older state is recognised: in this origin's database, too. */
   readonly checkpoints?: Checkpoints;
+  /**
+   * Is told of what the user should know and need not stop for: that custodians recovered a cluster since it was last used
+   * here, and what they gave up. By default it is a word on the console.
+   */
+  readonly notice?: (notice: Notice) => void;
   /** Unix seconds. */
   readonly now?: Clock;
 }
@@ -108,9 +114,11 @@ export class Vault {
     const shelf = options.shelf ?? ("indexedDB" in globalThis ? pendingShelf() : new MemoryShelf());
     const authenticatorAt = options.authenticatorAt ?? ((url: string): string => url);
     const checkpoints = options.checkpoints ?? keptCheckpoints();
-    this.#watch = new Watch({ url: options.url, policy, checkpoints, now: client.now });
-    this.#server = new AttestedServer(options.url, { role: "vault", policy: policy.vault, watch: this.#watch }, client);
-    this.#desk = new SignInDesk(policy, client, { ...options, authenticatorAt, shelf });
+    const notice = options.notice ?? ((about: Notice): void => console.warn(explainNotice(about)));
+    this.#watch = new Watch({ url: options.url, policy, checkpoints, now: client.now, notice });
+    const { standings } = this.#watch;
+    this.#server = new AttestedServer(options.url, { role: "vault", policy: policy.vault, watch: this.#watch, standings }, client);
+    this.#desk = new SignInDesk(policy, client, { ...options, authenticatorAt, shelf, standings });
   }
 
   // --- who is there ---------------------------------------------------------------------------------------------

@@ -29,6 +29,14 @@ export const ErrorNumber = {
   QUOTA_EXCEEDED: 115,
   STALE_KEY: 116,
   TIME_UNWITNESSED: 117,
+  SHARE_WRONG: 118,
+  SHARE_REPEATED: 119,
+  SHARE_STALE: 120,
+  SHARE_FOREIGN: 121,
+  ATTEMPT_OVER: 122,
+  RELEASE_INVALID: 123,
+  COUNCIL_INVALID: 124,
+  NOT_NOW: 125,
 
   REFUSED: 201,
   THROTTLED: 202,
@@ -39,6 +47,8 @@ export const ErrorNumber = {
   CLOSED: 207,
   EXPIRED: 208,
   OPENED_OUT: 209,
+  NOT_OWNER_KEY: 210,
+  NOT_RELEASED: 211,
 
   EVIDENCE: 301,
   INTEGRITY: 302,
@@ -61,6 +71,7 @@ export const ErrorNumber = {
   COLLATERAL_UNAVAILABLE: 410,
   WITNESSES_UNAVAILABLE: 411,
   LEASE_ENDED: 412,
+  STANDING_BY: 413,
 } as const;
 export type ErrorNumber = (typeof ErrorNumber)[keyof typeof ErrorNumber];
 
@@ -125,6 +136,38 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
     "the rules depend on the time, and nobody but the host tells this Vault the time",
     "leave time out of the rules, or use a Vault with witnesses",
   ],
+  [ErrorNumber.SHARE_WRONG]: [
+    "this is no share: a word is wrong or missing",
+    "compare the words with the paper or the file; each share says which words it consists of",
+  ],
+  [ErrorNumber.SHARE_REPEATED]: [
+    "this custodian's share was submitted to this attempt already",
+    "nothing is lost; another custodian's is wanted",
+  ],
+  [ErrorNumber.SHARE_STALE]: [
+    "this share is of an earlier set of custodians, which was replaced",
+    "use the share that came with the newest set; the old one opens nothing any more",
+  ],
+  [ErrorNumber.SHARE_FOREIGN]: [
+    "this share is of another cluster",
+    "compare the cluster on the share with the one that is to be recovered",
+  ],
+  [ErrorNumber.ATTEMPT_OVER]: [
+    "this was sealed to another attempt, or to another enclave",
+    "fetch the evidence again and seal the share to the attempt that it shows",
+  ],
+  [ErrorNumber.RELEASE_INVALID]: [
+    "the list of releases is not one that this cluster can take",
+    "propose it again from the list that the cluster goes by now; `strongroom release status` shows it",
+  ],
+  [ErrorNumber.COUNCIL_INVALID]: [
+    "these custodians, approvers or numbers can't govern a cluster",
+    "see the reason; docs/howto/custodians.md says what goes together",
+  ],
+  [ErrorNumber.NOT_NOW]: [
+    "the enclave is not in a state in which this can be done",
+    "look at `strongroom status`, which says in what state it is and what comes next",
+  ],
   [ErrorNumber.REFUSED]: [
     "refused, or there is no such record",
     "check the address and that you signed in as the right person",
@@ -154,6 +197,14 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
   [ErrorNumber.OPENED_OUT]: [
     "this record was released as often as it may be",
     "ask whom you got its address from to allow more, and whether they know of all who opened it",
+  ],
+  [ErrorNumber.NOT_OWNER_KEY]: [
+    "only the owner of the cluster may do this",
+    "name the owner's key with --owner-key; its public half was fixed when the cluster was founded",
+  ],
+  [ErrorNumber.NOT_RELEASED]: [
+    "this program is not one that the cluster's approvers have released",
+    "have it approved (`strongroom release propose`), or start a program that is listed in `release status`",
   ],
   [ErrorNumber.EVIDENCE]: ["the evidence was refused", "see the reason; do not send anything to this server"],
   [ErrorNumber.INTEGRITY]: [
@@ -220,6 +271,10 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
   [ErrorNumber.LEASE_ENDED]: [
     "no witness has seen this Vault for so long that it releases nothing more",
     "try again later; the operator should look at the witnesses",
+  ],
+  [ErrorNumber.STANDING_BY]: [
+    "this instance stands by: another one of the cluster serves",
+    "ask the other one, or try again; the client does so by itself",
   ],
 };
 

@@ -8,7 +8,7 @@
 import { type Bytes, compareBytes, concat, utf8 } from "./bytes.js";
 import { type Kind, decode } from "./codec.js";
 import { ErrorNumber, Misuse, Untrusted } from "./errors.js";
-import { MAX_EVIDENCE, MAX_EVIDENCE_AHEAD } from "./limits.js";
+import { MAX_EVIDENCE, MAX_EVIDENCE_AHEAD, MAX_GENESIS } from "./limits.js";
 import { Claims, Evidence, Genesis } from "./messages.js";
 import { Domain, digest, equal, verifySignature } from "./primitives.js";
 
@@ -33,19 +33,23 @@ export const clusterId = (genesis: Bytes): Promise<Bytes> => digest(Domain.GENES
 /** Digest (32 bytes) of the exact bytes of evidence: what a hello says it accepted. */
 export const evidenceDigest = (evidence: Bytes): Promise<Bytes> => digest(Domain.EVIDENCE, evidence);
 
-/** Decode evidence and what it carries, trusting nothing. Throws `Untrusted` EVIDENCE. */
+/** Decode evidence of a member and what it carries, trusting nothing. Throws `Untrusted` EVIDENCE. */
 export function parseEvidence(untrustedEvidence: Bytes): ParsedEvidence {
   const evidence = parsed(untrustedEvidence, Evidence);
   const claims = parsed(evidence.claims, Claims);
-  const genesis = parsed(evidence.genesis, Genesis);
   verifySorted(claims);
-  return { evidence, claims, genesis };
+  if ((claims.attempt !== null) !== (claims.stage === "recovering")) {
+    throw refused("an enclave that recovers names its attempt, and no other does");
+  }
+  // Only a member holds the key ring. What founds, joins or recovers proves its program, never that it is of a cluster.
+  if (claims.stage !== "member") throw refused(`this enclave is no member of a cluster, it is ${claims.stage}`);
+  return { evidence, claims, genesis: parsed(evidence.genesis, Genesis, MAX_GENESIS) };
 }
 
 /** Decode what evidence carries beside a quote. Throws `Untrusted` EVIDENCE. */
-export function parsed<T>(untrusted: Bytes, kind: Kind<T>): T {
+export function parsed<T>(untrusted: Bytes, kind: Kind<T>, limit: number = MAX_EVIDENCE): T {
   try {
-    return decode(untrusted, kind, MAX_EVIDENCE);
+    return decode(untrusted, kind, limit);
   } catch (error) {
     if (!(error instanceof Misuse)) throw error;
     throw refused(`evidence does not parse (${error.error})`);

@@ -27,7 +27,11 @@ export const bool: Kind<boolean> = { is: "bool" };
 export const nil: Kind<null> = { is: "nil" };
 export const oneOf = <T extends string | number>(...values: readonly T[]): Kind<T> => ({ is: "one of", values });
 export const list = <T>(each: Kind<T>, min: number, max: number): Kind<readonly T[]> => ({ is: "list", each, min, max });
-export const either = <T>(...shapes: readonly Kind<T>[]): Kind<T> => ({ is: "either", shapes });
+/** One of several; those that are such themselves are taken apart, since a message is known by its tag. */
+export const either = <T>(...shapes: readonly Kind<T>[]): Kind<T> => ({
+  is: "either",
+  shapes: shapes.flatMap((shape): readonly Shape[] => (shape.is === "either" ? shape.shapes : [shape])),
+});
 export const optional = <T>(kind: Kind<T>): Kind<T | null> => ({ is: "either", shapes: [nil, kind] });
 /** A map: its tag if it has one, then every field in this order. */
 export const map = <T>(tag: readonly [string, string] | null, fields: readonly Field[]): Kind<T> => ({ is: "map", tag, fields });

@@ -71,3 +71,9 @@ export const MAX_SESSION_LIFE = 3_600;
 
 /** What a Vault says about a blob. */
 export const MAX_STATEMENT = 512;
+
+/** A genesis statement, and a statement that follows it. */
+export const MAX_GENESIS = 32_768;
+
+/** A list of releases with its signatures. */
+export const MAX_RELEASES = 32_768;

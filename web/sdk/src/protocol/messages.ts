@@ -10,19 +10,38 @@ import { type Kind, bool, bytes, either, int, list, map, oneOf, optional, text }
 
 export interface Custodian {
   readonly name: string;
-  readonly kem_key: Bytes;
+  readonly recipient: string;
+  readonly key: Bytes;
 }
-export const Custodian: Kind<Custodian> = map(null, [["name", text(0, 256)], ["kem_key", bytes(1216)]]);
+export const Custodian: Kind<Custodian> = map(null, [
+  ["name", text(0, 256)],
+  ["recipient", text(0, 2600)],
+  ["key", bytes(0, 65)],
+]);
+
+export interface Council {
+  readonly recovery_key: Bytes;
+  readonly custodians: readonly Custodian[];
+  readonly threshold: number;
+  readonly approvers: readonly Bytes[];
+  readonly approvals: number;
+  readonly release_delay: number;
+}
+export const Council: Kind<Council> = map(null, [
+  ["recovery_key", bytes(1216)],
+  ["custodians", list(Custodian, 0, 16)],
+  ["threshold", int(0, 2 ** 63)],
+  ["approvers", list(bytes(0, 512), 0, 16)],
+  ["approvals", int(0, 2 ** 63)],
+  ["release_delay", int(0, 2 ** 63)],
+]);
 
 export interface Genesis {
   readonly version: 1;
   readonly role: "authenticator" | "vault";
   readonly cluster_key: Bytes;
   readonly owner_key: Bytes;
-  readonly custodians: readonly Custodian[];
-  readonly threshold: number;
-  readonly approvers: readonly Bytes[];
-  readonly approvals: number;
+  readonly council: Council;
   readonly log_key: Bytes;
   readonly witnesses: readonly string[];
   readonly cosignatures: number;
@@ -33,14 +52,24 @@ export const Genesis: Kind<Genesis> = map(null, [
   ["role", oneOf("authenticator", "vault")],
   ["cluster_key", bytes(65)],
   ["owner_key", bytes(65)],
-  ["custodians", list(Custodian, 0, 32)],
-  ["threshold", int(0, 2 ** 63)],
-  ["approvers", list(bytes(65), 0, 32)],
-  ["approvals", int(0, 2 ** 63)],
+  ["council", Council],
   ["log_key", bytes(32)],
   ["witnesses", list(text(0, 256), 0, 15)],
   ["cosignatures", int(0, 2 ** 63)],
   ["development", bool],
+]);
+
+export interface Attempt {
+  readonly key: Bytes;
+  readonly ring: Bytes;
+  readonly council: number;
+  readonly recoveries: number;
+}
+export const Attempt: Kind<Attempt> = map(null, [
+  ["key", bytes(1216)],
+  ["ring", bytes(32)],
+  ["council", int(0, 2 ** 63)],
+  ["recoveries", int(0, 2 ** 63)],
 ]);
 
 export interface PeerBinding {
@@ -65,10 +94,15 @@ export const ConfigValue: Kind<ConfigValue> = map(null, [["name", text(0, 256)],
 export interface Claims {
   readonly version: 1;
   readonly role: "authenticator" | "vault";
+  readonly stage: "founding" | "joining" | "member" | "recovering";
   readonly kem_key: Bytes;
   readonly expires_at: number;
   readonly receipt_key: Bytes;
   readonly cluster_id: Bytes;
+  readonly recoveries: number;
+  readonly generation: number;
+  readonly release: number;
+  readonly attempt: Attempt | null;
   readonly config: readonly ConfigValue[];
   readonly build: string;
   readonly peer: PeerBinding | null;
@@ -76,10 +110,15 @@ export interface Claims {
 export const Claims: Kind<Claims> = map(null, [
   ["version", oneOf(1)],
   ["role", oneOf("authenticator", "vault")],
+  ["stage", oneOf("founding", "joining", "member", "recovering")],
   ["kem_key", bytes(1216)],
   ["expires_at", int(0, 1099511627776)],
   ["receipt_key", bytes(65)],
   ["cluster_id", bytes(32)],
+  ["recoveries", int(0, 2 ** 63)],
+  ["generation", int(0, 2 ** 63)],
+  ["release", int(0, 2 ** 63)],
+  ["attempt", optional(Attempt)],
   ["config", list(ConfigValue, 0, 64)],
   ["build", text(0, 256)],
   ["peer", optional(PeerBinding)],
@@ -93,6 +132,7 @@ export interface Evidence {
   readonly claims: Bytes;
   readonly genesis: Bytes;
   readonly cluster_signature: Bytes;
+  readonly releases: Bytes;
 }
 export const Evidence: Kind<Evidence> = map(null, [
   ["version", oneOf(1)],
@@ -100,8 +140,9 @@ export const Evidence: Kind<Evidence> = map(null, [
   ["quote", bytes(0, 32768)],
   ["collateral", bytes(0, 65536)],
   ["claims", bytes(0, 16384)],
-  ["genesis", bytes(0, 16384)],
-  ["cluster_signature", bytes(64)],
+  ["genesis", bytes(0, 32768)],
+  ["cluster_signature", bytes(0, 64)],
+  ["releases", bytes(0, 32768)],
 ]);
 
 export interface SgxSigner {
@@ -284,6 +325,17 @@ export const NitroPolicy: Kind<NitroPolicy> = map(null, [
   ["instances", optional(list(text(0, 256), 0, 256))],
 ]);
 
+export interface ReleaseAuthority {
+  readonly approvers: readonly Bytes[];
+  readonly approvals: number;
+  readonly min_serial: number;
+}
+export const ReleaseAuthority: Kind<ReleaseAuthority> = map(null, [
+  ["approvers", list(bytes(0, 512), 0, 16)],
+  ["approvals", int(0, 2 ** 63)],
+  ["min_serial", int(0, 2 ** 63)],
+]);
+
 export interface RolePolicy {
   readonly clusters: readonly Bytes[];
   readonly config: readonly ConfigValue[];
@@ -292,6 +344,7 @@ export interface RolePolicy {
   readonly snp: SnpPolicy | null;
   readonly nitro: NitroPolicy | null;
   readonly insecure_software: SoftwarePolicy | null;
+  readonly releases: ReleaseAuthority | null;
 }
 export const RolePolicy: Kind<RolePolicy> = map(null, [
   ["clusters", list(bytes(32), 0, 64)],
@@ -301,6 +354,7 @@ export const RolePolicy: Kind<RolePolicy> = map(null, [
   ["snp", optional(SnpPolicy)],
   ["nitro", optional(NitroPolicy)],
   ["insecure_software", optional(SoftwarePolicy)],
+  ["releases", optional(ReleaseAuthority)],
 ]);
 
 export interface TrustPolicy {
@@ -1544,6 +1598,416 @@ export const BlobStatement: Kind<BlobStatement> = map(null, [
   ["live", bool],
 ]);
 
+export interface Seat {
+  readonly index: number;
+  readonly signature: Bytes;
+}
+export const Seat: Kind<Seat> = map(null, [["index", int(0, 2 ** 63)], ["signature", bytes(64)]]);
+
+export interface SignedGenesis {
+  readonly statement: Bytes;
+  readonly accepted: readonly Seat[];
+}
+export const SignedGenesis: Kind<SignedGenesis> = map(null, [
+  ["statement", bytes(0, 32768)],
+  ["accepted", list(Seat, 0, 16)],
+]);
+
+export interface Succession {
+  readonly version: 1;
+  readonly cluster: Bytes;
+  readonly serial: number;
+  readonly previous: Bytes;
+  readonly council: Council;
+}
+export const Succession: Kind<Succession> = map(null, [
+  ["version", oneOf(1)],
+  ["cluster", bytes(32)],
+  ["serial", int(1, 64)],
+  ["previous", bytes(32)],
+  ["council", Council],
+]);
+
+export interface SignedSuccession {
+  readonly statement: Bytes;
+  readonly accepted: readonly Seat[];
+  readonly endorsed: readonly Seat[];
+}
+export const SignedSuccession: Kind<SignedSuccession> = map(null, [
+  ["statement", bytes(0, 32768)],
+  ["accepted", list(Seat, 0, 16)],
+  ["endorsed", list(Seat, 0, 16)],
+]);
+
+export interface Gap {
+  readonly version: 1;
+  readonly cluster: Bytes;
+  readonly recoveries: number;
+  readonly generation: number;
+  readonly attempt: Bytes;
+  readonly found_size: number;
+  readonly found_root: Bytes;
+  readonly known_size: number;
+  readonly known_root: Bytes;
+  readonly at: number;
+}
+export const Gap: Kind<Gap> = map(null, [
+  ["version", oneOf(1)],
+  ["cluster", bytes(32)],
+  ["recoveries", int(0, 2 ** 63)],
+  ["generation", int(0, 2 ** 63)],
+  ["attempt", bytes(32)],
+  ["found_size", int(0, 2 ** 63)],
+  ["found_root", bytes(32)],
+  ["known_size", int(0, 2 ** 63)],
+  ["known_root", bytes(32)],
+  ["at", int(0, 1099511627776)],
+]);
+
+export interface SignedGap {
+  readonly statement: Bytes;
+  readonly council: number;
+  readonly signed: readonly Seat[];
+}
+export const SignedGap: Kind<SignedGap> = map(null, [
+  ["statement", bytes(0, 4096)],
+  ["council", int(0, 2 ** 63)],
+  ["signed", list(Seat, 0, 16)],
+]);
+
+export interface Named {
+  readonly kind: "insecure-software" | "nitro" | "sgx" | "snp" | "tdx";
+  readonly measurement: Bytes;
+  readonly at: number;
+  readonly witnessed: number;
+}
+export const Named: Kind<Named> = map(null, [
+  ["kind", oneOf("insecure-software", "nitro", "sgx", "snp", "tdx")],
+  ["measurement", bytes(32, 512)],
+  ["at", int(0, 1099511627776)],
+  ["witnessed", int(0, 1099511627776)],
+]);
+
+export interface Charter {
+  readonly genesis: SignedGenesis;
+  readonly successions: readonly SignedSuccession[];
+  readonly gaps: readonly SignedGap[];
+  readonly recoveries: number;
+  readonly releases: Bytes;
+  readonly named: readonly Named[];
+}
+export const Charter: Kind<Charter> = map(null, [
+  ["genesis", SignedGenesis],
+  ["successions", list(SignedSuccession, 0, 64)],
+  ["gaps", list(SignedGap, 0, 64)],
+  ["recoveries", int(0, 2 ** 63)],
+  ["releases", bytes(0, Infinity)],
+  ["named", list(Named, 0, 256)],
+]);
+
+export interface Program {
+  readonly kind: "insecure-software" | "nitro" | "sgx" | "snp" | "tdx";
+  readonly measurement: Bytes;
+}
+export const Program: Kind<Program> = map(null, [
+  ["kind", oneOf("insecure-software", "nitro", "sgx", "snp", "tdx")],
+  ["measurement", bytes(32, 512)],
+]);
+
+export interface ListedRelease {
+  readonly version: string;
+  readonly svn: number;
+  readonly programs: readonly Program[];
+}
+export const ListedRelease: Kind<ListedRelease> = map(null, [
+  ["version", text(0, 256)],
+  ["svn", int(0, 2 ** 63)],
+  ["programs", list(Program, 1, 8)],
+]);
+
+export interface ReleaseList {
+  readonly version: 1;
+  readonly cluster: Bytes;
+  readonly role: "authenticator" | "vault";
+  readonly serial: number;
+  readonly min_svn: number;
+  readonly releases: readonly ListedRelease[];
+}
+export const ReleaseList: Kind<ReleaseList> = map(null, [
+  ["version", oneOf(1)],
+  ["cluster", bytes(32)],
+  ["role", oneOf("authenticator", "vault")],
+  ["serial", int(1, 2147483648)],
+  ["min_svn", int(0, 2 ** 63)],
+  ["releases", list(ListedRelease, 0, 32)],
+]);
+
+export interface Approval {
+  readonly key: Bytes;
+  readonly signature: Bytes;
+}
+export const Approval: Kind<Approval> = map(null, [["key", bytes(0, 512)], ["signature", bytes(0, 1024)]]);
+
+export interface SignedReleases {
+  readonly statement: Bytes;
+  readonly approvals: readonly Approval[];
+}
+export const SignedReleases: Kind<SignedReleases> = map(null, [
+  ["statement", bytes(0, 32768)],
+  ["approvals", list(Approval, 0, 16)],
+]);
+
+export interface AskStatus {
+  readonly type: "ask-status";
+}
+export const AskStatus: Kind<AskStatus> = map(["type", "ask-status"], []);
+
+export interface StatusIs {
+  readonly type: "status-is";
+  readonly status: Bytes;
+}
+export const StatusIs: Kind<StatusIs> = map(["type", "status-is"], [["status", bytes(0, 65536)]]);
+
+export interface AskCharter {
+  readonly type: "ask-charter";
+}
+export const AskCharter: Kind<AskCharter> = map(["type", "ask-charter"], []);
+
+export interface CharterIs {
+  readonly type: "charter-is";
+  readonly charter: Bytes;
+  readonly pending: Bytes;
+}
+export const CharterIs: Kind<CharterIs> = map(["type", "charter-is"], [
+  ["charter", bytes(0, 524288)],
+  ["pending", bytes(0, 32768)],
+]);
+
+export interface Nominee {
+  readonly name: string;
+  readonly recipient: string;
+}
+export const Nominee: Kind<Nominee> = map(null, [["name", text(0, 256)], ["recipient", text(0, 2600)]]);
+
+export interface Convene {
+  readonly type: "convene";
+  readonly custodians: readonly Nominee[];
+  readonly threshold: number;
+  readonly approvers: readonly Bytes[];
+  readonly approvals: number;
+  readonly release_delay: number;
+  readonly witnesses: readonly string[];
+  readonly cosignatures: number;
+}
+export const Convene: Kind<Convene> = map(["type", "convene"], [
+  ["custodians", list(Nominee, 0, 16)],
+  ["threshold", int(0, 2 ** 63)],
+  ["approvers", list(bytes(0, 512), 0, 16)],
+  ["approvals", int(0, 2 ** 63)],
+  ["release_delay", int(0, 2 ** 63)],
+  ["witnesses", list(text(0, 256), 0, 15)],
+  ["cosignatures", int(0, 2 ** 63)],
+]);
+
+export interface Convened {
+  readonly type: "convened";
+  readonly statement: Bytes;
+  readonly shares: readonly Bytes[];
+}
+export const Convened: Kind<Convened> = map(["type", "convened"], [
+  ["statement", bytes(0, 32768)],
+  ["shares", list(bytes(0, 8192), 0, 16)],
+]);
+
+export interface Accept {
+  readonly type: "accept";
+  readonly statement: Bytes;
+  readonly index: number;
+  readonly signature: Bytes;
+}
+export const Accept: Kind<Accept> = map(["type", "accept"], [
+  ["statement", bytes(32)],
+  ["index", int(0, 2 ** 63)],
+  ["signature", bytes(64)],
+]);
+
+export interface Endorse {
+  readonly type: "endorse";
+  readonly statement: Bytes;
+  readonly index: number;
+  readonly signature: Bytes;
+}
+export const Endorse: Kind<Endorse> = map(["type", "endorse"], [
+  ["statement", bytes(32)],
+  ["index", int(0, 2 ** 63)],
+  ["signature", bytes(64)],
+]);
+
+export interface Seated {
+  readonly type: "seated";
+  readonly missing: number;
+}
+export const Seated: Kind<Seated> = map(["type", "seated"], [["missing", int(0, 2 ** 63)]]);
+
+export interface TakeRing {
+  readonly type: "take-ring";
+  readonly label: string;
+}
+export const TakeRing: Kind<TakeRing> = map(["type", "take-ring"], [["label", text(0, 256)]]);
+
+export interface RingGiven {
+  readonly type: "ring-given";
+  readonly ring: Bytes;
+}
+export const RingGiven: Kind<RingGiven> = map(["type", "ring-given"], [["ring", bytes(0, 1048576)]]);
+
+export interface Publish {
+  readonly type: "publish";
+  readonly releases: Bytes;
+}
+export const Publish: Kind<Publish> = map(["type", "publish"], [["releases", bytes(0, 32768)]]);
+
+export interface Published {
+  readonly type: "published";
+  readonly serial: number;
+}
+export const Published: Kind<Published> = map(["type", "published"], [["serial", int(0, 2 ** 63)]]);
+
+export interface Rotate {
+  readonly type: "rotate";
+}
+export const Rotate: Kind<Rotate> = map(["type", "rotate"], []);
+
+export interface Rotated {
+  readonly type: "rotated";
+  readonly epoch: number;
+}
+export const Rotated: Kind<Rotated> = map(["type", "rotated"], [["epoch", int(0, 2 ** 63)]]);
+
+export interface SubmitShare {
+  readonly type: "submit-share";
+  readonly sealed: Bytes;
+}
+export const SubmitShare: Kind<SubmitShare> = map(["type", "submit-share"], [["sealed", bytes(0, 4096)]]);
+
+export interface ShareSecret {
+  readonly words: string;
+}
+export const ShareSecret: Kind<ShareSecret> = map(null, [["words", text(0, 1024)]]);
+
+export interface ShareTaken {
+  readonly type: "share-taken";
+  readonly name: string;
+  readonly missing: number;
+}
+export const ShareTaken: Kind<ShareTaken> = map(["type", "share-taken"], [
+  ["name", text(0, 256)],
+  ["missing", int(0, 2 ** 63)],
+]);
+
+export interface ApproveGap {
+  readonly type: "approve-gap";
+  readonly gap: Bytes;
+  readonly index: number;
+  readonly signature: Bytes;
+}
+export const ApproveGap: Kind<ApproveGap> = map(["type", "approve-gap"], [
+  ["gap", bytes(32)],
+  ["index", int(0, 2 ** 63)],
+  ["signature", bytes(64)],
+]);
+
+export interface GapApproved {
+  readonly type: "gap-approved";
+  readonly missing: number;
+}
+export const GapApproved: Kind<GapApproved> = map(["type", "gap-approved"], [["missing", int(0, 2 ** 63)]]);
+
+export interface EntryLeaf {
+  readonly leaf: "entry";
+  readonly commitment: Bytes;
+  readonly sealed: Bytes;
+}
+export const EntryLeaf: Kind<EntryLeaf> = map(["leaf", "entry"], [
+  ["commitment", bytes(32)],
+  ["sealed", bytes(0, 2048)],
+]);
+
+export interface CommitLeaf {
+  readonly leaf: "commit";
+  readonly version: 1;
+  readonly shard: number;
+  readonly generation: number;
+  readonly owner: Bytes;
+  readonly start: boolean;
+  readonly nonce: Bytes;
+  readonly at: number;
+  readonly clock_floor: number;
+  readonly index_root: Bytes;
+  readonly buckets: number;
+  readonly ring: Bytes;
+  readonly release: number;
+  readonly recoveries: number;
+  readonly unticketed: number;
+  readonly changes: number;
+}
+export const CommitLeaf: Kind<CommitLeaf> = map(["leaf", "commit"], [
+  ["version", oneOf(1)],
+  ["shard", int(0, 2 ** 63)],
+  ["generation", int(0, 2 ** 63)],
+  ["owner", bytes(16)],
+  ["start", bool],
+  ["nonce", bytes(16)],
+  ["at", int(0, 1099511627776)],
+  ["clock_floor", int(0, 1099511627776)],
+  ["index_root", bytes(32)],
+  ["buckets", int(0, 2 ** 63)],
+  ["ring", bytes(32)],
+  ["release", int(0, 2 ** 63)],
+  ["recoveries", int(0, 2 ** 63)],
+  ["unticketed", int(0, 2 ** 63)],
+  ["changes", int(0, 2 ** 63)],
+]);
+
+export interface LifeLeaf {
+  readonly leaf: "life";
+  readonly event: "erased" | "given" | "governed" | "recovered" | "released" | "rotated";
+  readonly at: number;
+  readonly about: Bytes;
+  readonly number: number;
+  readonly text: string;
+}
+export const LifeLeaf: Kind<LifeLeaf> = map(["leaf", "life"], [
+  ["event", oneOf("erased", "given", "governed", "recovered", "released", "rotated")],
+  ["at", int(0, 1099511627776)],
+  ["about", bytes(32)],
+  ["number", int(0, 2 ** 63)],
+  ["text", text(0, 256)],
+]);
+
+export interface Entry {
+  readonly handle: Bytes;
+  readonly number: number;
+  readonly previous: number;
+  readonly at: number;
+  readonly version: number;
+  readonly action: string;
+  readonly identity: string;
+  readonly outcome: number;
+  readonly blinding: Bytes;
+}
+export const Entry: Kind<Entry> = map(null, [
+  ["handle", bytes(32)],
+  ["number", int(0, 2 ** 63)],
+  ["previous", int(0, 2 ** 63)],
+  ["at", int(0, 1099511627776)],
+  ["version", int(0, 2 ** 63)],
+  ["action", text(0, 32)],
+  ["identity", text(0, 512)],
+  ["outcome", int(0, 2 ** 63)],
+  ["blinding", bytes(32)],
+]);
+
 export type VaultRequest =
   | Prove
   | Freshen
@@ -1677,3 +2141,82 @@ export const AuthenticatorReply: Kind<AuthenticatorReply> = either<Authenticator
   Enclosed,
   ErrorReply,
 );
+
+export type ClusterRequest =
+  | AskStatus
+  | AskCharter
+  | Convene
+  | Accept
+  | Endorse
+  | TakeRing
+  | Publish
+  | Rotate
+  | SubmitShare
+  | ApproveGap;
+export const ClusterRequest: Kind<ClusterRequest> = either<ClusterRequest>(
+  AskStatus,
+  AskCharter,
+  Convene,
+  Accept,
+  Endorse,
+  TakeRing,
+  Publish,
+  Rotate,
+  SubmitShare,
+  ApproveGap,
+);
+
+export type ClusterReply =
+  | StatusIs
+  | CharterIs
+  | Convened
+  | Seated
+  | RingGiven
+  | Published
+  | Rotated
+  | ShareTaken
+  | GapApproved
+  | Proved
+  | ErrorReply;
+export const ClusterReply: Kind<ClusterReply> = either<ClusterReply>(
+  StatusIs,
+  CharterIs,
+  Convened,
+  Seated,
+  RingGiven,
+  Published,
+  Rotated,
+  ShareTaken,
+  GapApproved,
+  Proved,
+  ErrorReply,
+);
+
+export type NurseryRequest =
+  | Prove
+  | AskStatus
+  | AskCharter
+  | Convene
+  | Accept
+  | Endorse
+  | TakeRing
+  | Publish
+  | Rotate
+  | SubmitShare
+  | ApproveGap;
+export const NurseryRequest: Kind<NurseryRequest> = either<NurseryRequest>(
+  Prove,
+  AskStatus,
+  AskCharter,
+  Convene,
+  Accept,
+  Endorse,
+  TakeRing,
+  Publish,
+  Rotate,
+  SubmitShare,
+  ApproveGap,
+);
+
+export type AnyLeaf = EntryLeaf | LifeLeaf | CommitLeaf;
+export const AnyLeaf: Kind<AnyLeaf> = either<AnyLeaf>(EntryLeaf, LifeLeaf, CommitLeaf);

@@ -44,6 +44,10 @@ export const Domain = {
   CHALLENGE: "challenge",
   WORKLOAD_AUDIENCE: "workload audience",
   BLOB: "blob",
+  COUNCIL: "council",
+  ACCEPTANCE: "acceptance",
+  ENDORSEMENT: "endorsement",
+  GAP: "gap",
 } as const;
 export type Domain = (typeof Domain)[keyof typeof Domain];
 
@@ -55,6 +59,11 @@ export function frameParts(domain: Domain, ...parts: readonly Uint8Array[]): Byt
 /** Plain SHA-256 (32 bytes), without label: of key ids, of hellos, and of what other tools print. */
 export async function sha256(bytes: Bytes): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}
+
+/** Plain SHA-512 (64 bytes): OpenSSH signs it in place of a file. */
+export async function sha512(bytes: Bytes): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-512", bytes));
 }
 
 /** SHA-256 (32 bytes) over the framed parts. */
@@ -220,10 +229,15 @@ export async function verifySignature(
   domain: Domain,
   ...parts: readonly Uint8Array[]
 ): Promise<void> {
+  return verifyPlainSignature(publicKey, signature, frameParts(domain, ...parts));
+}
+
+/** The same, of bytes that others prescribe (OpenSSH): there is no label of `Domain` in them. */
+export async function verifyPlainSignature(publicKey: Bytes, signature: Bytes, message: Bytes): Promise<void> {
   const bad = new Untrusted(ErrorNumber.INTEGRITY, "bad signature");
   if (signature.length !== SIGNATURE || publicKey.length !== SIGNING_PUBLIC_KEY || publicKey[0] !== 4) throw bad;
   const key = await orUntrusted(() => crypto.subtle.importKey("raw", publicKey, P256, false, ["verify"]), bad.number, bad.reason);
-  if (!(await crypto.subtle.verify(ECDSA, key, signature, frameParts(domain, ...parts)))) throw bad;
+  if (!(await crypto.subtle.verify(ECDSA, key, signature, message))) throw bad;
 }
 
 // --- Ed25519 ----------------------------------------------------------------------------------------------------
@@ -231,8 +245,8 @@ export async function verifySignature(
 export const NOTE_PUBLIC_KEY = 32;
 
 /**
- * Throws `Untrusted` INTEGRITY unless `signature` (64 bytes) is one of `message` under `publicKey` (32 bytes). C2SP
- * prescribes every byte that is signed, so there is no label of `Domain` in it. Throws `Misuse` UNSUPPORTED where the
+ * Throws `Untrusted` INTEGRITY unless `signature` (64 bytes) is one of `message` under `publicKey` (32 bytes). C2SP and
+ * OpenSSH prescribe every byte that is signed, so there is no label of `Domain` in it. Throws `Misuse` UNSUPPORTED where the
  * browser has no Ed25519: that is nobody's lie.
  */
 export async function verifyNoteSignature(publicKey: Bytes, signature: Bytes, message: Bytes): Promise<void> {

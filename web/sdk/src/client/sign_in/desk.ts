@@ -17,6 +17,7 @@ import type { Passkeys } from "../passkeys.js";
 import { type Expected, type Pending, type SignIn, pendingAt, verifyRedirect } from "../redirect.js";
 import type { Description, Person, Place, ShownCodes, ShownDirectory, ShownMethod, ShownOidc, ShownPasskeys } from "../results.js";
 import { AttestedServer, type Client } from "../session.js";
+import type { Standings } from "../standings.js";
 import type { Shelf } from "../storage.js";
 import { authorizationUrl, codeChallenge, pushedUrl, verifyBegun, verifyOwnPage, webAudience } from "./browser.js";
 import { CODE_TRIES, type CodeState, type Codes, plainCode } from "./code.js";
@@ -65,6 +66,8 @@ export interface Entrances {
   readonly authenticatorAt: (url: string) => string;
   /** Where sign-ins are kept that are under way. */
   readonly shelf: Shelf;
+  /** How the Authenticators' clusters stood when they were last seen. */
+  readonly standings: Standings;
 }
 
 /** One sign-in with one Authenticator. */
@@ -279,7 +282,7 @@ export class SignInDesk {
   async #appraised(place: Place): Promise<AttestedServer<"authenticator">> {
     let server = this.#servers.get(place.url);
     if (server === undefined) {
-      const who = { role: "authenticator", policy: this.#trust.authenticator, watch: null } as const;
+      const who = { role: "authenticator", policy: this.#trust.authenticator, watch: null, standings: this.#entrances.standings } as const;
       server = new AttestedServer(this.#entrances.authenticatorAt(place.url), who, this.#client);
       this.#servers.set(place.url, server);
     }

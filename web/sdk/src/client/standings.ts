@@ -1,0 +1,103 @@
+/**
+ * How a cluster stood when this browser last saw it: how often it was recovered, and which list of releases it went by.
+ *
+ * Both only rise. So what a host can do with an old machine of a cluster, and what stops it here:
+ *
+ * 1. Start a machine from before a recovery, with its old ring and database: fewer recoveries than were seen.
+ * 2. Start one that goes by an older list of releases, in which a program stands that was retired since.
+ *
+ * A recovery from a backup may bring an older list back, and then its custodians have done that: a number of recoveries
+ * that rose takes any list along, and the user is told.
+ */
+
+import type { Bytes } from "../protocol/bytes.js";
+import { ErrorNumber, Untrusted } from "../protocol/errors.js";
+import type { Claims } from "../protocol/messages.js";
+
+/** What evidence says of a cluster; compared field by field in this order. */
+export interface Standing {
+  readonly recoveries: number;
+  /** Of the log. */
+  readonly generation: number;
+  /** Serial of the list of releases. */
+  readonly release: number;
+}
+
+/** Where a client keeps one standing of each cluster, by its id. */
+export interface StandingStore {
+  /** Undefined: this cluster was never seen. */
+  standing(cluster: Bytes): Promise<Standing | undefined>;
+  /** Keep the higher one of this and what is kept. */
+  raiseStanding(cluster: Bytes, standing: Standing): Promise<void>;
+}
+
+/** What a user should know and need not stop for. */
+export type Notice =
+  /** Custodians recovered this cluster since it was last seen; `gaveUp`: with an older database. */
+  | { readonly about: "recovered"; readonly role: Claims["role"]; readonly recoveries: number; readonly gaveUp: boolean }
+  /** Lines of the log that were seen here are gone, and with them what was stored, changed or revoked there. */
+  | { readonly about: "lost"; readonly lines: number; readonly at: number };
+
+export const standingOf = ({ recoveries, generation, release }: Claims): Standing => ({ recoveries, generation, release });
+
+/** Below 0: `one` is the lower. */
+export function compareStandings(one: Standing, other: Standing): number {
+  return one.recoveries - other.recoveries || one.generation - other.generation || one.release - other.release;
+}
+
+/** What one client holds evidence against. `notice` is told that a cluster was recovered. */
+export class Standings {
+  readonly #kept: StandingStore;
+  readonly #notice: (notice: Notice) => void;
+
+  constructor(kept: StandingStore, notice: (notice: Notice) => void) {
+    this.#kept = kept;
+    this.#notice = notice;
+  }
+
+  known(cluster: Bytes): Promise<Standing | undefined> {
+    return this.#kept.standing(cluster);
+  }
+
+  /** This enclave is not from before what was seen of its cluster. Throws `Untrusted` ROLLED_BACK or POLICY. */
+  async verify(claims: Claims): Promise<void> {
+    const [known, shown] = [await this.#kept.standing(claims.cluster_id), standingOf(claims)];
+    if (known === undefined || compareStandings(shown, known) >= 0) return;
+    if (shown.recoveries === known.recoveries && shown.generation === known.generation) {
+      throw new Untrusted(
+        ErrorNumber.POLICY,
+        `it goes by list ${shown.release} of releases, and list ${known.release} was seen before: what has been retired since may be in it`,
+      );
+    }
+    throw new Untrusted(
+      ErrorNumber.ROLLED_BACK,
+      `this is an enclave from before a recovery of its cluster (recoveries seen: ${known.recoveries}, now: ${shown.recoveries})`,
+    );
+  }
+
+  /** Remember it, once the session stands; and say so if the cluster was recovered since. */
+  async keep(claims: Claims): Promise<void> {
+    const [known, shown] = [await this.#kept.standing(claims.cluster_id), standingOf(claims)];
+    if (known !== undefined && compareStandings(known, shown) === 0) return;
+    await this.#kept.raiseStanding(claims.cluster_id, shown);
+    if (known === undefined || shown.recoveries <= known.recoveries) return;
+    this.#notice({ about: "recovered", role: claims.role, recoveries: shown.recoveries, gaveUp: shown.generation > known.generation });
+  }
+}
+
+/** A notice in words, for whoever shows no page. */
+export function explainNotice(notice: Notice): string {
+  if (notice.about === "lost") {
+    const when = new Date(notice.at * 1000).toISOString().slice(0, 16).replace("T", " ");
+    return (
+      `when this Vault was recovered (${when} UTC), its custodians gave up the newest part of its log: ` +
+      `${notice.lines.toLocaleString("en")} lines that you have seen are gone, and with them what was stored, changed or revoked there`
+    );
+  }
+  const what = notice.role === "vault" ? "Vault" : "Authenticator";
+  const gaveUp = notice.gaveUp ? ", and they gave up the newest part of its log" : "";
+  return (
+    `this ${what} was recovered by its custodians since you last used it (recovery ${notice.recoveries})${gaveUp}; ` +
+    "if you did not hear of that, ask them"
+  );
+}
