@@ -38,11 +38,12 @@ from strongroom.protocol.releases import (
     is_released,
     parse_releases,
     programs_of,
+    verify_approval,
     verify_follows,
     verify_releases,
     verify_unambiguous,
 )
-from strongroom.protocol.sshsig import key_line, parse_key_line, parse_ssh_key, verify_sshsig
+from strongroom.protocol.sshsig import key_line, parse_key_line
 
 SSH_NAMESPACE: Final = NAMESPACE.decode()
 """Of `ssh-keygen -Y sign -n`."""
@@ -375,8 +376,8 @@ def _words(releases: ReleaseList) -> dict[str, Any]:
 
 def _verify_approval(statement: bytes, approval: Approval) -> None:
     try:
-        verify_sshsig(parse_ssh_key(approval.key), approval.signature, statement, NAMESPACE)
-    except (Misuse, Untrusted) as error:
+        verify_approval(approval, statement)
+    except Untrusted as error:
         raise BadInput(
             f"the signature of {fingerprint_of(approval.key)} is not one of this list: {error.reason}",
             f"sign its exact bytes: ssh-keygen -Y sign -n {SSH_NAMESPACE} -f KEY STATEMENT",

@@ -101,18 +101,23 @@ def verify_releases(
     for approval in signed.approvals:
         if approval.key not in approvers:
             raise Untrusted(Number.INTEGRITY, "somebody signed the list who is no approver")
-        try:
-            key = parse_ssh_key(approval.key)
-        except Misuse as error:
-            raise Untrusted(Number.INTEGRITY, error.reason) from None
-        touch = verify_sshsig(key, approval.signature, signed.statement, NAMESPACE)
-        # Else a program on the approver's machine approves what it likes while the key is plugged in.
-        if touch is not None and not touch.flags & PRESENT:
-            raise Untrusted(Number.INTEGRITY, "nobody touched the security key that signed the list")
+        verify_approval(approval, signed.statement)
     # An empty set of approvers approves nothing (and 0 of them is not "anybody").
     if not approvers or len(keys) < max(1, approvals):
         raise Untrusted(Number.INTEGRITY, f"{len(keys)} approvers signed the list of the {max(1, approvals)} it takes")
     return releases
+
+
+def verify_approval(approval: Approval, statement: bytes) -> None:
+    """Whoever has this key signed the encoded list. Raises `Untrusted` INTEGRITY or TOKEN_UNTRUSTED."""
+    try:
+        key = parse_ssh_key(approval.key)
+    except Misuse as error:
+        raise Untrusted(Number.INTEGRITY, error.reason) from None
+    touch = verify_sshsig(key, approval.signature, statement, NAMESPACE)
+    # Else a program on the approver's machine approves what it likes while the key is plugged in.
+    if touch is not None and not touch.flags & PRESENT:
+        raise Untrusted(Number.INTEGRITY, "nobody touched the security key that signed the list")
 
 
 def is_released(releases: ReleaseList, kind: PlatformKind, measurement: bytes) -> ListedRelease | None:

@@ -1,0 +1,252 @@
+"""Proposals of lists of releases: text in, text out, and nothing is signed that was not read."""
+
+import json
+from base64 import b64encode
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.client.errors import BadInput
+from strongroom.client.release import REGISTERS, Release
+from strongroom.client.releases import (
+    MAX_PROPOSAL,
+    Proposal,
+    approved_by,
+    explain_proposal,
+    joined,
+    listed_release,
+    parse_program,
+    parse_proposal,
+    proposal_text,
+    propose,
+)
+from strongroom.enclave.runtime.genesis import new_charter
+from strongroom.protocol.codec import encode
+from strongroom.protocol.evidence import cluster_id
+from strongroom.protocol.governance import SignedGenesis
+from strongroom.protocol.limits import MAX_LISTED_RELEASES
+from strongroom.protocol.releases import NAMESPACE
+from tests.support.councils import council
+from tests.support.evidence import MEASUREMENT, Cluster, changed
+from tests.support.releases import NEW, listing, release, signed
+from tests.support.ssh_keys import KEY_TYPES, SshKey
+
+KEYS = [SshKey(person=f"approver-{at}") for at in range(3)]
+COUNCIL = council(approvers=[one.public_key for one in KEYS], approvals=2)
+GENESIS = Cluster("vault", council=COUNCIL).genesis
+ID = cluster_id(GENESIS)
+EMPTY = new_charter(SignedGenesis(GENESIS, []))
+CHARTER = changed(
+    EMPTY, releases=signed(listing(ID, 4, release("1.0", MEASUREMENT, svn=1), release("1.1", NEW, svn=2)), KEYS[:2])
+)
+
+
+def proposed(charter=CHARTER, **changes) -> Proposal:
+    return propose(charter, COUNCIL, "vault", **changes)
+
+
+def signature(key, proposal):
+    return key.sign(proposal.statement, namespace=NAMESPACE)
+
+
+def approved(proposal, *keys):
+    for key in keys:
+        proposal = approved_by(proposal, key.public_key, signature(key, proposal))
+    return proposal
+
+
+def words(proposal):
+    return [(step.name, step.explanation) for step in explain_proposal(proposal)]
+
+
+# --- what is proposed -------------------------------------------------------------------------------------------------
+
+
+def test_a_list_follows_the_one_that_is_in_force():
+    proposal = proposed(add=[release("1.2", bytes(32), svn=3)], min_svn=2)
+    releases = proposal.releases
+    assert (releases.serial, releases.min_svn, releases.cluster) == (5, 2, ID)
+    assert [one.version for one in releases.releases] == ["1.0", "1.1", "1.2"]
+    assert proposed(EMPTY, add=[release("1.0", MEASUREMENT)]).releases.serial == 1
+
+
+def test_what_changes_is_said_in_words():
+    proposal = proposed(add=[release("1.2", bytes(32), svn=3)], retire=["1.0"])
+    said = dict(words(proposal))
+    assert said["+ 1.2"] == "NEW: this program will get the keys"
+    assert said["= 1.1"] == "as before"
+    assert said["- 1.0"] == "RETIRED: gets nothing any more, and a new epoch begins"
+    assert said["list"] == "complete; follows list 4"
+    floor = dict(words(proposed(min_svn=2)))
+    assert floor["x 1.0"] == "BELOW THE FLOOR: gets nothing"
+    assert "was 0" in floor["lowest version"]
+    assert "- 1.0" in floor
+
+
+def test_a_new_program_of_a_version_that_was_listed_is_new():
+    more = proposed(add=[changed(release("1.1", bytes(32), svn=2))])
+    assert dict(words(more))["+ 1.1"].startswith("NEW")
+    assert len(more.releases.releases) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"retire": ["2.0"]}, "no version 2.0"),
+        ({"add": [release("1.1", bytes(32), svn=9)]}, "security version 2, not 9"),
+        ({"add": [release("1.2", NEW, svn=9)]}, "twice"),
+        ({"add": [release(str(at), bytes([at]) * 32) for at in range(MAX_LISTED_RELEASES)]}, "no cluster would take"),
+    ],
+)
+def test_what_no_cluster_would_take_is_not_proposed(changes, said):
+    with pytest.raises(BadInput, match=said):
+        proposed(**changes)
+
+
+def test_a_floor_is_not_lowered():
+    charter = changed(EMPTY, releases=signed(listing(ID, 4, release("1.0", MEASUREMENT, svn=3), min_svn=3), KEYS[:2]))
+    with pytest.raises(BadInput, match="would fall from 3 to 2"):
+        proposed(charter, min_svn=2)
+
+
+def test_without_approvers_there_is_nothing_to_propose():
+    with pytest.raises(BadInput, match="no approvers"):
+        propose(EMPTY, council(), "vault", min_svn=1)
+
+
+def test_a_release_file_is_listed_by_all_its_registers():
+    registers = tuple((name, bytes([at]) * size) for at, (name, size) in enumerate(REGISTERS["tdx"].items()))
+    file = Release(version="1.3", role="vault", kind="tdx", registers=registers, tcb=bytes(32), built="0" * 40)
+    with pytest.raises(BadInput, match="says no security version"):
+        listed_release(file, None)
+    listed = listed_release(file, 7)
+    assert (listed.svn, len(listed.programs[0].measurement)) == (7, 240)
+    assert parse_program(f"tdx={listed.programs[0].measurement.hex()}") == listed.programs[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sgx", "sgx=", "sgx=00", f"tdx={'00' * 32}", f"sev={'00' * 48}", f"sgx={'zz' * 32}"]
+)
+def test_what_is_no_program_is_told_so(text):
+    with pytest.raises(BadInput, match="is no program"):
+        parse_program(text)
+
+
+# --- approvals ------------------------------------------------------------------------------------------------------
+
+
+def test_approvals_are_counted_until_there_are_enough():
+    proposal = proposed(min_svn=1)
+    assert [approved(proposal, *KEYS[:at]).missing for at in range(3)] == [2, 1, 0]
+
+
+def test_approvals_that_would_not_count_are_refused():
+    proposal, other = proposed(min_svn=1), proposed(min_svn=2)
+    with pytest.raises(BadInput, match="no approver"):
+        approved(proposal, SshKey())
+    with pytest.raises(BadInput, match="has approved"):
+        approved(proposal, KEYS[0], KEYS[0])
+    with pytest.raises(BadInput, match="not one of this list"):
+        approved_by(proposal, KEYS[0].public_key, signature(KEYS[0], other))
+    with pytest.raises(BadInput, match="not one of this list"):
+        approved_by(proposal, KEYS[0].public_key, KEYS[0].sign(proposal.statement))
+
+
+@pytest.mark.parametrize("kind", KEY_TYPES[2:])
+def test_a_security_key_that_nobody_touched_approves_nothing(kind):
+    key = SshKey(kind=kind)
+    proposal = propose(CHARTER, council(approvers=[key.public_key], approvals=1), "vault", min_svn=1)
+    with pytest.raises(BadInput, match="nobody touched"):
+        approved_by(proposal, key.public_key, key.sign(proposal.statement, namespace=NAMESPACE, flags=0))
+    assert not approved(proposal, key).missing
+
+
+def test_copies_are_joined_and_different_lists_are_not():
+    proposal = proposed(min_svn=1)
+    copies = [approved(proposal, KEYS[0]), approved(proposal, KEYS[0], KEYS[1]), approved(proposal, KEYS[2])]
+    assert [one.key for one in joined(copies).approvals] == [one.public_key for one in KEYS]
+    with pytest.raises(BadInput, match="different lists"):
+        joined([proposal, proposed(min_svn=2)])
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def test_a_proposal_survives_its_file():
+    for proposal in (proposed(min_svn=1), approved(proposed(retire=["1.0"]), *KEYS), proposed(EMPTY, min_svn=1)):
+        assert parse_proposal(proposal_text(proposal)) == proposal
+
+
+def edited(proposal, **fields):
+    return json.dumps(json.loads(proposal_text(proposal)) | fields)
+
+
+def test_words_that_are_not_what_would_be_signed_are_refused():
+    """A proposer shows one list and has another one signed."""
+    proposal, other = proposed(min_svn=1), proposed(min_svn=2)
+    for text in (
+        edited(proposal, statement=b64encode(other.statement).decode()),
+        edited(proposal, words=json.loads(proposal_text(other))["words"]),
+    ):
+        with pytest.raises(BadInput, match="not what would be signed"):
+            parse_proposal(text)
+
+
+def test_a_statement_in_another_encoding_is_refused():
+    """What is signed has one encoding, and one reading."""
+    proposal = proposed(min_svn=1)
+    with pytest.raises(BadInput, match="no proposal"):
+        parse_proposal(edited(proposal, statement=b64encode(proposal.statement + b"\xc0").decode()))
+
+
+def test_a_list_before_of_another_cluster_is_refused():
+    other = encode_before(listing(bytes(32), 4, release("1.0", MEASUREMENT)))
+    with pytest.raises(BadInput, match="another cluster"):
+        parse_proposal(edited(proposed(min_svn=1), before=other))
+
+
+def encode_before(releases):
+    return b64encode(signed(releases, KEYS[:2])).decode()
+
+
+def test_a_signature_of_another_list_or_one_twice_is_refused():
+    proposal, other = approved(proposed(min_svn=1), KEYS[0]), approved(proposed(min_svn=2), KEYS[0])
+    theirs, mine = (json.loads(proposal_text(one))["approvals"] for one in (other, proposal))
+    with pytest.raises(BadInput, match="not one of this list"):
+        parse_proposal(edited(proposal, approvals=theirs))
+    with pytest.raises(BadInput, match="twice"):
+        parse_proposal(edited(proposal, approvals=mine * 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null", '{"strongroom": 1}', "x" * (MAX_PROPOSAL + 1), "\ud800"],
+)
+def test_what_is_no_proposal_is_told_so(text):
+    with pytest.raises(BadInput):
+        parse_proposal(text)
+
+
+FIELDS = sorted(json.loads(proposal_text(approved(proposed(min_svn=1), KEYS[0]))))
+
+
+@given(
+    st.sampled_from(FIELDS),
+    st.one_of(
+        st.none(), st.integers(), st.text(), st.lists(st.text()), st.lists(st.dictionaries(st.text(), st.text()))
+    ),
+)
+def test_any_field_that_is_something_else_gives_only_bad_input(field, value):
+    text = edited(approved(proposed(min_svn=1), KEYS[0]), **{field: value})
+    with suppress(BadInput):
+        parse_proposal(text)
+
+
+def test_control_characters_of_a_version_do_not_reach_the_terminal():
+    """`print_steps` writes them out; the file is plain ASCII."""
+    proposal = proposed(add=[release("1.2\x1b[2J", bytes(32), svn=3)])
+    assert "\x1b" not in proposal_text(proposal)
+    assert parse_proposal(proposal_text(proposal)) == proposal
+    assert encode(proposal.releases) == proposal.statement
