@@ -11,7 +11,14 @@ import typer
 
 from strongroom.attestation.policy import RolePolicy
 from strongroom.cli import options
-from strongroom.cli.convening import nominated, say_what_next, verify_can_write, wait_for_custodians, write_files
+from strongroom.cli.convening import (
+    nominated,
+    say_what_next,
+    verify_can_write,
+    wait_for_custodians,
+    with_delay,
+    write_files,
+)
 from strongroom.cli.evidence import print_steps
 from strongroom.cli.files import read_input, read_text, verify_can_create, write_new
 from strongroom.cli.first_look import (
@@ -67,7 +74,7 @@ from strongroom.protocol.cluster_messages import (
     Seated,
 )
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.evidence import Role, Stage, parse_any_evidence
+from strongroom.protocol.evidence import Role, Stage, parse_any_evidence, parse_evidence
 from strongroom.protocol.evidence import cluster_id as cluster_id_of
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.share_sheet import write_sheet
@@ -102,7 +109,9 @@ Approvals = Annotated[
 Delay = Annotated[
     str | None,
     typer.Option(
-        "--release-delay", metavar="TIME", help="Before a newly approved program gets the keys, as 7d. [default: 7d]"
+        "--release-delay",
+        metavar="TIME",
+        help="Before a newly approved program gets the keys. [default: 7d with witnesses, else none]",
     ),
 ]
 Out = Annotated[
@@ -157,7 +166,8 @@ def init(
     Writes a share for each custodian, encrypted to them, and the statement that they are to accept. Nothing is founded
     before all have.
     """
-    request = nominated(custodian, threshold, approver or [], approvals, release_delay, witnesses)
+    request = nominated(custodian, threshold, approver or [], approvals, witnesses)
+    request = with_delay(request, release_delay, request.witnesses)
     key = load_key(owner_key)
     verify_can_write(out, request, "genesis.statement")
     evidence = evidence_at(url)
@@ -204,11 +214,13 @@ def reshare(
     It takes office when all its custodians have accepted, and as many of the old as their threshold says have endorsed
     it. A restart of the enclave before that forgets it.
     """
-    request = nominated(custodian, threshold, approver or [], approvals, release_delay)
+    request = nominated(custodian, threshold, approver or [], approvals)
     key = load_key(owner_key)
     verify_can_write(out, request, "council.statement")
     accepting = Accepting(role, trust).with_defaults(load_settings(config))
     policy = _member_policy(url, accepting, [])
+    witnesses = asyncio.run(_witnesses(url, policy, role))
+    request = with_delay(request, release_delay, witnesses)
     if not yes:
         confirm("Have these replace all custodians and approvers?", hint="nothing was sent; --yes doesn't ask")
     pending, convened = asyncio.run(_convene(url, policy, accepting, "member", key, request))
@@ -405,6 +417,11 @@ async def _convene(
     if len(convened.shares) != len(pending.council.custodians):
         raise Failure("the enclave made another number of shares", "tell the operator", status=EXIT_UNTRUSTED)
     return pending, convened
+
+
+async def _witnesses(url: str, policy: RolePolicy, role: Role) -> list[str]:
+    async with cluster_session(url, role=role, policy=policy) as session:
+        return parse_evidence(session.evidence)[2].witnesses
 
 
 async def _pending(url: str, policy: RolePolicy, role: Role, stage: Stage) -> PendingCouncil:

@@ -42,10 +42,9 @@ def nominated(
     threshold: int,
     approvers: Sequence[Path],
     approvals: int | None,
-    release_delay: str | None,
     witnesses: Path | None = None,
 ) -> Convene:
-    """The council that an owner describes. Raises `Failure` and `Misuse`."""
+    """The council that an owner describes, but for the delay of releases. Raises `Failure` and `Misuse`."""
     if len(custodians) > MAX_CUSTODIANS or len(approvers) > MAX_RELEASE_APPROVERS:
         raise Failure("these are too many custodians or approvers", "name at most 16 of each")
     people = [_nominee(text) for text in custodians]
@@ -61,7 +60,7 @@ def nominated(
     keys = [_approver(path) for path in approvers]
     if len(set(keys)) != len(keys):
         raise Failure("two approvers have one key", "each --approver is another person")
-    if not keys and (approvals is not None or release_delay is not None):
+    if not keys and approvals is not None:
         raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
     if approvals is not None and approvals > len(keys):
         raise Failure(f"{approvals} of {len(keys)} approvers can never approve", "--approvals is at most their number")
@@ -77,10 +76,26 @@ def nominated(
         threshold=threshold,
         approvers=keys,
         approvals=(approvals or len(keys) // 2 + 1) if keys else 0,
-        release_delay=seconds_of(release_delay or _DEFAULT_DELAY, "--release-delay") if keys else 0,
+        release_delay=0,
         witnesses=watched[0],
         cosignatures=watched[1],
     )
+
+
+def with_delay(request: Convene, release_delay: str | None, witnesses: Sequence[str]) -> Convene:
+    """The same with the delay that was asked for, in a cluster with these witnesses. Raises `Failure`."""
+    if release_delay is not None and not request.approvers:
+        raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
+    if release_delay is not None and not witnesses:
+        raise Failure(
+            "a delay takes witnesses: nobody else can say how long a list of releases has stood, so no new program "
+            "would ever get the keys",
+            "leave --release-delay out, or found a Vault with --witnesses",
+        )
+    if not request.approvers or not witnesses:
+        return request
+    seconds = seconds_of(release_delay or _DEFAULT_DELAY, "--release-delay")
+    return msgspec.structs.replace(request, release_delay=seconds)
 
 
 def share_file(out: Path, name: str) -> Path:
