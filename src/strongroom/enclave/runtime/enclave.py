@@ -26,7 +26,7 @@ from strongroom.enclave.runtime.sealed_ring import instance_key
 from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.evidence import Role
-from strongroom.protocol.index import RING_KEY
+from strongroom.protocol.index import HEAD_KEY, RING_KEY
 from strongroom.protocol.link import Operation, Row, Start, parse_start
 from strongroom.protocol.status import encode_status
 
@@ -79,18 +79,18 @@ class Enclave:
         return self._nursery
 
     async def _begin(self, start: Start) -> None:
-        row = (await self._link.read([RING_KEY]))[0] if start.mode != "join" else None
+        row, head = await self._link.read([RING_KEY, HEAD_KEY]) if start.mode != "join" else (None, None)
         match start.mode:
             case "open":
                 await self._serve(self._open(row, start))
             case "develop":
-                _verify_new(row)
+                _verify_new(row, head)
                 ring = found_for_development(
                     self._platform, self._role, self._key, start.owner_key, start.witnesses, start.cosignatures
                 )
                 await self._serve(Opened(ring, SealedState(None, None)))
             case "found":
-                _verify_new(row)
+                _verify_new(row, head)
                 # In the claims: whoever founds sees that this enclave takes its owner's word and nobody else's.
                 config = {**start.config, OWNER: start.owner_key.hex()}
                 await self._nurse(Founding(self._place(start)), config)
@@ -148,10 +148,14 @@ class Enclave:
         return Opened(ring, SealedState(found.sealed, None), rewrap is not None)
 
 
-def _verify_new(row: Row | None) -> None:
+def _verify_new(row: Row | None, head: Row | None) -> None:
+    """Nothing of a cluster is there. Raises `Misuse` CONFLICT, `Untrusted` ROLLED_BACK."""
     if row is not None:
         # A second genesis would orphan every record under the first ring.
         raise Misuse(Number.CONFLICT, "this database has a key ring already")
+    if head is not None:
+        # Before custodians are troubled: only the ring is missing, and a backup has it.
+        raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
 
 
 def _found(row: Row | None) -> Row:
