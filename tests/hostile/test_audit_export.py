@@ -4,28 +4,9 @@ import pytest
 
 from strongroom.cli.audit_sources import is_cosigned
 from strongroom.client.audit.export import Export
-from strongroom.client.audit.tiles import HashTiles
 from strongroom.client.errors import BadInput
 from strongroom.protocol.errors import Number, Unavailable, Untrusted
-from strongroom.protocol.tlog import leaf_hash
-from tests.support.logs import MadeLog, Shown, Witness
-
-
-class Tiled(Shown):
-    """With the tiles of hashes that these leaves have."""
-
-    def __init__(self, leaves):
-        super().__init__(leaves)
-        self.tiles = {}
-        tiles = HashTiles()
-        for leaf in leaves:
-            for tile in tiles.append(leaf_hash(leaf)):
-                self.tiles[tile.level, tile.number] = list(tile.hashes)
-        for tile in tiles.partial():
-            self.tiles[tile.level, tile.number] = list(tile.hashes)
-
-    async def hash_tile(self, level, number, width):
-        return self.tiles[level, number][:width]
+from tests.support.logs import MadeLog, Tiled, Witness
 
 
 async def exported(made, source, note, first=0):

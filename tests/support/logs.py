@@ -8,7 +8,7 @@ from typing import Any
 
 from strongroom.client.audit.log import Audit, Founding, Shows, found
 from strongroom.client.audit.sources import Missing
-from strongroom.client.audit.tiles import WIDTH, Bundle
+from strongroom.client.audit.tiles import WIDTH, Bundle, HashTiles
 from strongroom.protocol.codec import encode
 from strongroom.protocol.leaves import CommitLeaf, EntryLeaf, log_origin
 from strongroom.protocol.notes import COSIGNATURE, Checkpoint, SignedCheckpoint, Verifier, cosign, sign_checkpoint
@@ -42,6 +42,7 @@ class MadeLog:
         self.leaves: list[bytes] = []
         self.owner = os.urandom(16)
         self.at = START
+        self.generation = 0
 
     @property
     def founding(self) -> Founding:
@@ -54,7 +55,7 @@ class MadeLog:
         values: dict[str, Any] = {
             "version": 1,
             "shard": 0,
-            "generation": 0,
+            "generation": self.generation,
             "owner": self.owner,
             "start": False,
             "nonce": os.urandom(16),
@@ -86,7 +87,7 @@ class MadeLog:
         frontier = Frontier()
         for leaf in self.leaves[:size]:
             frontier.append(leaf_hash(leaf))
-        return Checkpoint(log_origin(self.cluster.id), frontier.size, frontier.root)
+        return Checkpoint(log_origin(self.cluster.id, generation=self.generation), frontier.size, frontier.root)
 
     def signed(self, size: int | None = None, by: Sequence[Witness] = ()) -> SignedCheckpoint:
         checkpoint = self.checkpoint(size)
@@ -118,6 +119,23 @@ class Shown:
         return found
 
 
+class Tiled(Shown):
+    """With the tiles of hashes that these leaves have."""
+
+    def __init__(self, leaves: Sequence[bytes]) -> None:
+        super().__init__(leaves)
+        self.tiles: dict[tuple[int, int], list[bytes]] = {}
+        tiles = HashTiles()
+        for leaf in leaves:
+            for tile in tiles.append(leaf_hash(leaf)):
+                self.tiles[tile.level, tile.number] = list(tile.hashes)
+        for tile in tiles.partial():
+            self.tiles[tile.level, tile.number] = list(tile.hashes)
+
+    async def hash_tile(self, level: int, number: int, width: int) -> list[bytes]:
+        return self.tiles[level, number][:width]
+
+
 async def audited(
     made: MadeLog,
     leaves: Sequence[bytes] | None = None,
@@ -125,10 +143,11 @@ async def audited(
     *,
     later: int = 60,
     shows: Shows = "copy",
+    charter: bytes | None = None,
     **more: Any,
 ) -> Any:
     """The report about these leaves under this checkpoint, so many seconds later; what is not named is honest."""
-    audit = Audit(made.founding, now=made.at + later, shows=shows)
+    audit = Audit(made.founding, now=made.at + later, charter=charter, shows=shows)
     return await audit.run(Shown(made.leaves if leaves is None else leaves), note=note or made.note(), **more)
 
 
