@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from strongroom.host.store.port import CannotOpen, Store, WrongDatabase
 from strongroom.host.store.sqlite import SqliteStore
@@ -20,12 +20,14 @@ _SERVED: Final = f"{_NAMED}It has served a cluster: an empty database is not the
 _log: Final = logging.getLogger("strongroom.host.store")
 
 
-async def open_store(data: Path, database: str | None, application: str) -> tuple[Store, bool]:
+async def open_store(
+    data: Path, database: str | None, application: str, lock: Literal["needed", "wanted"] = "needed"
+) -> tuple[Store, bool]:
     """The store of data directory `data`, and whether a cluster is to be founded on it, as there is none.
 
-    `database` is the URL of one elsewhere. Raises `CannotOpen`.
+    `database` is the URL of one elsewhere; `lock` is as for that. Raises `CannotOpen`.
     """
-    store = _file(data) if database is None else await _elsewhere(data, database, application)
+    store = _file(data) if database is None else await _elsewhere(data, database, application, lock)
     try:
         new = await store.empty()
         if database is not None:
@@ -57,7 +59,7 @@ def _file(data: Path) -> Store:
         raise CannotOpen(f"the database in {data} can't be opened", error.hint) from None
 
 
-async def _elsewhere(data: Path, database: str, application: str) -> Store:
+async def _elsewhere(data: Path, database: str, application: str, lock: Literal["needed", "wanted"]) -> Store:
     if (data / FILE).exists():
         raise WrongDatabase(
             f"{data} holds a database itself ({FILE})",
@@ -65,7 +67,7 @@ async def _elsewhere(data: Path, database: str, application: str) -> Store:
         )
     from strongroom.host.store.postgres import PostgresStore  # a driver that most instances do not need
 
-    return await PostgresStore.open(database, application=application)
+    return await PostgresStore.open(database, application=application, lock=lock)
 
 
 def _compare(data: Path, new: bool) -> None:

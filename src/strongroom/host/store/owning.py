@@ -29,8 +29,15 @@ class Ownership(Protocol):
     def lost(self) -> asyncio.Future[None]:
         """Done when another instance has it, which this one had."""
 
+    @property
+    def ring_version(self) -> int:
+        """Of the row of the key ring, as it was seen last while waiting; 0: it can't be seen."""
+
     async def wait(self) -> None:
         """Return when it is this instance's. Raises `CannotServe` when it never will be."""
+
+    async def confirm(self) -> None:
+        """It is open: this instance has it. Raises `CannotServe`."""
 
     async def advertise(self, url: str) -> None:
         """Tell those who stand by where this instance is, which has it."""
@@ -57,10 +64,15 @@ class DirectoryOwnership:
     def lost(self) -> asyncio.Future[None]:
         return self._lost
 
+    @property
+    def ring_version(self) -> int:
+        return 0
+
     def take(self) -> None:
         """At once. Raises `CannotServe` when another instance has it."""
         hint = "a database has exactly one instance at a time: stop the other one, or stand by for it with --join URL"
         self._lock = take_lock(self._data, what="instance", hint=hint)
+        self._lock.truncate(0)
 
     async def wait(self) -> None:
         while self._lock is None:
@@ -70,6 +82,9 @@ class DirectoryOwnership:
                 raise
             except CannotServe:
                 await asyncio.sleep(_POLL_SECONDS)
+
+    async def confirm(self) -> None:
+        """The lock says it already."""
 
     async def advertise(self, url: str) -> None:
         if self._lock is not None:

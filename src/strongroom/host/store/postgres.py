@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from contextlib import suppress
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import asyncpg
 
@@ -71,8 +72,13 @@ _TOUCH: Final = "UPDATE strongroom SET schema_version = schema_version"
 _LOCK: Final = (
     "SELECT pg_try_advisory_lock($1::bigint + (SELECT oid::bigint FROM pg_namespace WHERE nspname = current_schema()))"
 )
+_UNLOCK: Final = (
+    "SELECT pg_advisory_unlock($1::bigint + (SELECT oid::bigint FROM pg_namespace WHERE nspname = current_schema()))"
+)
 _LOCK_NUMBER: Final = int.from_bytes(b"strong", "big")
 
+Lock = Literal["needed", "wanted"]
+"""`wanted`: by an instance that has the lease, whatever the server still keeps of the one before."""
 
 T = TypeVar("T")
 
@@ -173,7 +179,14 @@ class PostgresStore:
     """A `Store` in a database of a server, or of several that take over from each other."""
 
     @classmethod
-    async def open(cls, url: str, *, application: str = "strongroom", patience: float = GIVE_UP_SECONDS) -> Self:
+    async def open(
+        cls,
+        url: str,
+        *,
+        application: str = "strongroom",
+        patience: float = GIVE_UP_SECONDS,
+        lock: Lock = "needed",
+    ) -> Self:
         """Connect, and make or check the tables; `application` is what the server's administrator sees.
 
         Raises `CannotOpen`. Passwords come from `url` or from where libpq has them: PGPASSWORD, PGPASSFILE, ~/.pgpass.
@@ -182,7 +195,7 @@ class PostgresStore:
         session = await server.connect()
         try:
             await verify_schema(session)
-            await _lock_or_refuse(session)
+            await _lock(session, lock)
             await migrate(session)
         except (Fault, Conflict) as fault:
             session.abort()
@@ -386,7 +399,7 @@ class PostgresStore:
         """On a new connection, as soon as the server has let go of the old one. Raises `Fault`."""
         if self._locked is session:
             return
-        if await _try_lock(session):
+        if await try_lock(session):
             self._locked = session
         elif self._warned is not session:
             self._warned = session
@@ -415,7 +428,7 @@ async def _growth(session: Session) -> Growth:
     return Growth(size, found)
 
 
-async def _try_lock(session: Session) -> bool:
+async def try_lock(session: Session) -> bool:
     """Raises `Fault`."""
     try:
         return bool((await session.fetch(_LOCK, _LOCK_NUMBER))[0][0])
@@ -425,14 +438,24 @@ async def _try_lock(session: Session) -> bool:
         raise
 
 
-async def _lock_or_refuse(session: Session) -> None:
+async def unlock(session: Session) -> None:
+    """What `try_lock` has got. Raises `Fault`."""
+    with suppress(Fault):  # an engine without such locks
+        await session.fetch(_UNLOCK, _LOCK_NUMBER)
+
+
+async def _lock(session: Session, lock: Lock) -> None:
     """Raises `CannotOpen`, `Fault`."""
     deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
-    while not await _try_lock(session):
+    while not await try_lock(session):
         if asyncio.get_running_loop().time() > deadline:
+            if lock == "wanted":
+                _log.warning("the server keeps a session of the instance before; its commits will fail")
+                return
             raise CannotOpen(
                 "another instance uses this database",
-                "a cluster has exactly one instance; if it is gone, end its session (pg_stat_activity shows it)",
+                "one instance writes it at a time: have this one stand by for it (--join URL). If it is gone, end its "
+                "session (pg_stat_activity shows it)",
             )
         await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from strongroom.host.store.port import CannotOpen, SchemaMismatch
@@ -15,6 +16,10 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE strongroom(schema_version bigint NOT NULL)",
         "INSERT INTO strongroom VALUES (0)",
     ),
+    (
+        "CREATE TABLE lease(name text PRIMARY KEY, holder text NOT NULL, url text NOT NULL,"
+        " until timestamp with time zone NOT NULL)",
+    ),
 )
 """The step at index n leads from schema n to n + 1; 0 is no table at all."""
 
@@ -22,12 +27,14 @@ COLUMNS: Final = frozenset(
     {"rows.key bytea", "rows.version bigint", "rows.sealed bytea", "log.seq bigint", "log.leaf bytea"}
     | {"log_hashes.level bigint", "log_hashes.idx bigint", "log_hashes.hash bytea"}
     | {"strongroom.schema_version bigint"}
+    | {"lease.name text", "lease.holder text", "lease.url text", "lease.until timestamp with time zone"}
 )
 """What the tables of the newest schema have."""
 _TABLES: Final = sorted({column.partition(".")[0] for column in COLUMNS})
 _RIGHTS: Final = [
     ("rows", "SELECT"), ("rows", "INSERT"), ("rows", "UPDATE"), ("log", "SELECT"), ("log", "INSERT"),
     ("log_hashes", "SELECT"), ("log_hashes", "INSERT"), ("strongroom", "SELECT"), ("strongroom", "UPDATE"),
+    ("lease", "SELECT"), ("lease", "INSERT"), ("lease", "UPDATE"),
 ]  # fmt: skip
 _VERSION: Final = "strongroom.schema_version bigint"
 _UNTOUCHED: Final = "the database was not touched"
@@ -48,7 +55,7 @@ async def migrate(session: Session) -> None:
     if found and _VERSION not in found:
         raise _another_programs()
     if found:
-        await _verify_rights(session)
+        await _verify_rights(session, {column.partition(".")[0] for column in found})
     async with session.transaction():
         version = (await session.fetch("SELECT schema_version FROM strongroom FOR UPDATE"))[0][0] if found else 0
         if version > len(STEPS):
@@ -90,17 +97,18 @@ async def _columns(session: Session) -> frozenset[str]:
     return frozenset(record[0] for record in records)
 
 
-async def _verify_rights(session: Session) -> None:
+async def _verify_rights(session: Session, tables: Collection[str]) -> None:
     records = await session.fetch(
         "SELECT name || ': ' || kind FROM unnest($1::text[], $2::text[]) AS wanted(name, kind)"
         " WHERE NOT has_table_privilege(name, kind)",
-        [table for table, _ in _RIGHTS],
-        [kind for _, kind in _RIGHTS],
+        [table for table, _ in _RIGHTS if table in tables],
+        [kind for table, kind in _RIGHTS if table in tables],
     )
     if records:
         raise CannotOpen(
             f"the database user lacks rights ({', '.join(record[0] for record in records)})",
-            "as the owner of the tables: GRANT SELECT, INSERT, UPDATE ON rows, log, log_hashes, strongroom TO the user",
+            "as the owner of the tables: "
+            "GRANT SELECT, INSERT, UPDATE ON rows, log, log_hashes, strongroom, lease TO the user",
         )
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from strongroom.host.instance import CannotServe, WrongSettings
 from strongroom.host.store.late import LateStore
@@ -13,6 +14,9 @@ from strongroom.host.store.opening import FILE, open_store
 from strongroom.host.store.owning import DirectoryOwnership, Ownership
 from strongroom.host.store.port import CannotOpen, Store, WrongDatabase
 from strongroom.protocol.link import Mode
+
+if TYPE_CHECKING:
+    from strongroom.host.store.postgres_lease import LeaseOwnership
 
 _NONE: WrongSettings = WrongSettings(
     "there is no cluster in this database",
@@ -45,6 +49,11 @@ class Database:
         """Done when another instance has it, which this one had."""
         return self._ownership.lost
 
+    @property
+    def ring_version(self) -> int:
+        """Of the row of the key ring, as it was seen last while another instance has it; 0: it can't be seen."""
+        return self._ownership.ring_version
+
     async def advertise(self, url: str) -> None:
         """Tell those who stand by where this instance is."""
         await self._ownership.advertise(url)
@@ -52,15 +61,17 @@ class Database:
     async def take(self) -> None:
         """Return when it is this instance's, and open. Raises `CannotServe`."""
         await self._ownership.wait()
-        store, self.new = await self._opened()
+        store, self.new = await self._opened("wanted")
         self._late.arrive(store)
+        await self._ownership.confirm()
         self.held = True
         if self.new:
             raise _NONE
 
     async def open(self) -> None:
-        """At once: nobody else can have it. Raises `CannotServe`."""
-        self.store, self.new = await self._opened()
+        """At once. Raises `CannotServe`, also when another instance has it."""
+        self.store, self.new = await self._opened("needed")
+        await self._ownership.confirm()
         self.held = True
 
     async def close(self) -> None:
@@ -69,9 +80,9 @@ class Database:
         finally:
             await self._ownership.close()
 
-    async def _opened(self) -> tuple[Store, bool]:
+    async def _opened(self, lock: Literal["needed", "wanted"]) -> tuple[Store, bool]:
         try:
-            return await open_store(self._data, self._url, self._application)
+            return await open_store(self._data, self._url, self._application, lock)
         except WrongDatabase as error:
             raise WrongSettings(str(error), error.hint) from None
         except CannotOpen as error:
@@ -92,23 +103,38 @@ class Database:
 @asynccontextmanager
 async def at_hand(data: Path, url: str | None, application: str) -> AsyncIterator[Database]:
     """Open, for this process alone. `url` is that of a database elsewhere. Raises `CannotServe`."""
-    ownership = DirectoryOwnership(data)
-    ownership.take()
-    rows = Database(ownership, data, url, application)
+    directory = DirectoryOwnership(data)
+    directory.take()
     try:
-        await rows.open()
-        yield rows
+        rows = Database(directory if url is None else _lease(url, application), data, url, application)
+        try:
+            await rows.open()
+            yield rows
+        finally:
+            await rows.close()
     finally:
-        await rows.close()
+        await directory.close()
 
 
 @asynccontextmanager
 async def late(data: Path, url: str | None, application: str) -> AsyncIterator[Database]:
     """Another instance's for now, or nobody's: `take` waits for it. Raises `CannotServe`."""
-    if url is None and not (data / FILE).exists():
+    directory = DirectoryOwnership(data)
+    if url is not None:
+        directory.take()
+    elif not (data / FILE).exists():
         raise _NONE
-    rows = Database(DirectoryOwnership(data), data, url, application)
     try:
-        yield rows
+        rows = Database(directory if url is None else _lease(url, application), data, url, application)
+        try:
+            yield rows
+        finally:
+            await rows.close()
     finally:
-        await rows.close()
+        await directory.close()
+
+
+def _lease(url: str, application: str) -> LeaseOwnership:
+    from strongroom.host.store.postgres_lease import LeaseOwnership  # a driver that most instances do not need
+
+    return LeaseOwnership(url, application)

@@ -33,7 +33,8 @@ from strongroom.host.supervisor.enclave import ConnectedEnclave, Enclave, Enclav
 from strongroom.host.supervisor.link import CollateralSource, Cosigners
 from strongroom.host.supervisor.standby import JoiningCarrier, Relay
 from strongroom.host.supervisor.starting import SEE, Quorum, Starting, Watch, closed_ring, overtaken, status
-from strongroom.protocol.link import Start
+from strongroom.protocol.link import Operation, Start
+from strongroom.protocol.status import decode_status
 
 Role = Literal["vault", "authenticator"]
 Waiting = Literal["founding", "recovering", "standing-by"]
@@ -160,18 +161,26 @@ async def _served(
         on_waiting(_WAITS[mode])
     elif not rows.held:
         on_waiting("standing-by")
-        taking = asyncio.ensure_future(rows.take())
-        try:
-            if not await watch.until([taking]):
-                return False
-            taking.result()
-        finally:
-            taking.cancel()
-            await asyncio.wait({taking})
+        if not await _taken_over(starting.enclave, rows, watch):
+            return False
     if not await starting.serve():
         return False
     relay.serve_here()
     return True
+
+
+async def _taken_over(enclave: Enclave, rows: Database, watch: Watch) -> bool:
+    """Whether the database is this instance's; not if there was a signal before. Raises `CannotServe`."""
+    taking = asyncio.ensure_future(rows.take())
+    try:
+        async with _ending(_outdated(enclave, rows)) as outdated:
+            if not await watch.also(outdated).until([taking]):
+                return False
+        taking.result()
+        return True
+    finally:
+        taking.cancel()
+        await asyncio.wait({taking})
 
 
 @asynccontextmanager
@@ -256,8 +265,7 @@ async def _outrun(witnesses: Cosigners | None) -> CannotServe:
         reason = witnesses.overtaken()
         if reason is not None:
             return overtaken(reason)
-    never: asyncio.Future[CannotServe] = asyncio.get_running_loop().create_future()
-    return await never
+    return await _never()
 
 
 async def _closed(witnesses: Cosigners | None) -> None:
@@ -271,6 +279,22 @@ async def _dispossessed(rows: Database) -> CannotServe:
     return CannotServe(
         "another instance has taken the database over", "nothing is lost; start again to stand by for it (--join URL)"
     )
+
+
+async def _outdated(enclave: Enclave, rows: Database) -> CannotServe:
+    """When the ring has changed, and the enclave is on a machine without a key to open the changed one."""
+    known = 0
+    while not any(one.own for one in decode_status(await enclave.call(Operation.STATUS, b"")).instances):
+        await asyncio.sleep(_WATCH_SECONDS)
+        if known not in (0, rows.ring_version):
+            return CannotServe("the key ring has changed since this instance joined", "start it again: it joins anew")
+        known = rows.ring_version
+    return await _never()
+
+
+async def _never() -> CannotServe:
+    never: asyncio.Future[CannotServe] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 async def _ended(enclave: Enclave, role: str) -> CannotServe:

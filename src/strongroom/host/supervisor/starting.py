@@ -30,6 +30,10 @@ class Watch:
         self._stop = stop
         self._ends = ends
 
+    def also(self, ends: Sequence[asyncio.Future[CannotServe]]) -> Watch:
+        """With more reasons not to go on."""
+        return Watch(self._stop, [*self._ends, *ends])
+
     async def until(self, work: Sequence[asyncio.Future[Any]], seconds: float | None = None) -> bool:
         """Whether some `work` is done; not if there was a signal, or the time is up first. Raises `CannotServe`."""
         stopped = asyncio.ensure_future(self._stop.wait())
