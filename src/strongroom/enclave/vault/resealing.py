@@ -27,15 +27,16 @@ from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.index import row_digest
 from strongroom.protocol.link import Put, Row
 
-BUCKETS_AT_ONCE: Final = 4
-"""Some fifty rows."""
+BUCKETS_AT_ONCE: Final = 16
+"""Of one look, and of one commit if its rows are small: some two hundred rows."""
 READ_AT_ONCE: Final = 64
-"""Rows of one look: as many of the largest (a quarter of a MiB) fit one frame of the link."""
+"""Rows: as many of the largest (a quarter of a MiB) fit one frame of the link."""
 SEALED_AT_ONCE: Final = 16
 """Rows sealed before requests get a turn: less than a millisecond of work for small ones."""
 MAX_COMMIT_BYTES: Final = 1024 * 1024
 """Bytes of rows of one commit, about: everybody's commits wait for it."""
-MAX_PAUSE_SECONDS: Final = 1.0
+PAUSE: Final = 1.0
+"""After each look, times what it took: the rest belongs to requests."""
 
 
 @dataclass(slots=True)
@@ -79,8 +80,7 @@ class Resealing:
         walk = self._walk
         while (found := await self._next(walk.bucket)) is not None:
             keys, after = found
-            for at in range(0, len(keys), READ_AT_ONCE):
-                walk.damaged = await self._look(keys[at : at + READ_AT_ONCE], walk.oldest) or walk.damaged
+            walk.damaged = await self._look(keys, walk.oldest) or walk.damaged
             walk.bucket = after
             walk.seen += len(keys)
         self._walk = None
@@ -105,18 +105,26 @@ class Resealing:
         began = loop.time()
         damaged: Untrusted | None = None
         old: list[tuple[bytes, Row]] = []
-        for key, row in zip(keys, await self._ledger.read_each(keys), strict=True):
-            if isinstance(row, Untrusted):
-                damaged = row
-            elif row is not None and epoch_of(row.sealed) < oldest:
-                old.append((key, row))
+        for at in range(0, len(keys), READ_AT_ONCE):
+            read = keys[at : at + READ_AT_ONCE]
+            for key, row in zip(read, await self._ledger.read_each(read), strict=True):
+                if isinstance(row, Untrusted):
+                    damaged = row
+                elif row is not None and epoch_of(row.sealed) < oldest:
+                    old.append((key, row))
+            if sum(len(row.sealed) for _, row in old) > MAX_COMMIT_BYTES:
+                await self._write(old)
+        await self._write(old)
+        # When requests are many a look takes longer, and so does the pause.
+        await asyncio.sleep(PAUSE * (loop.time() - began))
+        return damaged
+
+    async def _write(self, old: list[tuple[bytes, Row]]) -> None:
+        """Seal these anew, and have none left."""
         while old:
             # As long as requests may not write, for want of witnesses, this does not either.
             self._witnessing.verify_may_write()
             await self._ledger.reseal(await self._sealed(old))
-        # Half of the time is the requests'; when they are many, a look takes longer, and so does the pause.
-        await asyncio.sleep(min(loop.time() - began, MAX_PAUSE_SECONDS))
-        return damaged
 
     async def _sealed(self, old: list[tuple[bytes, Row]]) -> list[Reseal]:
         """For one commit, taken from `old`."""
