@@ -8,6 +8,7 @@ import { language, t } from "./language.js";
 import { Button, Notice, ProblemNotice } from "./parts/basics.js";
 import { Footer, Header } from "./parts/frame.js";
 import { Digest } from "./parts/proof.js";
+import { Recoveries } from "./parts/recoveries.js";
 import { SignInDialog } from "./parts/sign_in.js";
 import { Standing } from "./parts/standing.js";
 import { route, type Route } from "./routes.js";
@@ -52,6 +53,7 @@ export function App(): JSX.Element {
       <ChangeBanner />
       <OfflineBanner />
       <SignInBanner />
+      <Recoveries />
       <main id="main" tabIndex={-1} ref={main}>
         <Trouble view={here.view} />
         <View key={location.hash} here={here} />

@@ -8,6 +8,7 @@ import { setLink } from "./link.js";
 import { fetchPageList, sha256Hex } from "./page_digest.js";
 import { directoriesOf, doorway, passkeys, providersOf, resumeSignIn, typing } from "./people.js";
 import { problemOf, say } from "./problem.js";
+import { tell } from "./recoveries.js";
 import type { Connection, Point, Problem, Proof } from "./types.js";
 
 export const connection = new Cell<Connection>({ state: "checking" });
@@ -90,6 +91,7 @@ async function verify(statement: Uint8Array<ArrayBuffer>, early: Early): Promise
     providers: providersOf(site),
     directories: directoriesOf(site),
     authenticatorAt: (url) => places.get(url) ?? url,
+    notice: tell,
   });
   return { site, vault, appraisal };
 }
@@ -123,12 +125,14 @@ async function compareHistory(vault: Vault): Promise<void> {
 
 const PLATFORMS: Readonly<Record<Appraisal["kind"], string>> = { sgx: "Intel SGX", tdx: "Intel TDX", snp: "AMD SEV-SNP", nitro: "AWS Nitro", "insecure-software": "" };
 
+const PROGRAMS = { measurement: "program", signer: "signer", release: "release" } as const;
+
 function pointsOf({ kind, acceptedBy, genesis, claims }: Appraisal, page: Proof["pageDigest"]): readonly Point[] {
   const names = typeof page === "string" && claims.config.some(({ name, value }) => name === "page" && value === page);
   return [
     kind === "insecure-software" ? { name: "software", values: {} } : { name: "platform", values: { platform: PLATFORMS[kind] } },
-    { name: acceptedBy === "signer" ? "signer" : "program", values: {} },
-    genesis.development ? { name: "development", values: {} } : { name: "cluster", values: { threshold: genesis.threshold, count: genesis.custodians.length } },
+    { name: PROGRAMS[acceptedBy], values: {} },
+    genesis.development ? { name: "development", values: {} } : { name: "cluster", values: { threshold: genesis.council.threshold, count: genesis.council.custodians.length } },
     genesis.witnesses.length === 0 ? { name: "unwitnessed", values: {} } : { name: "witnesses", values: { count: genesis.cosignatures, of: genesis.witnesses.length } },
     { name: "line", values: {} },
     ...(names ? [{ name: "page", values: {} } as const] : []),

@@ -15,7 +15,7 @@ export interface Line {
 
 /** One thing that was checked, in plain words: `proof.point.NAME.title` and `.text`. */
 export interface Point {
-  readonly name: "platform" | "software" | "program" | "signer" | "cluster" | "development" | "witnesses" | "unwitnessed" | "line" | "page";
+  readonly name: "platform" | "software" | "program" | "signer" | "release" | "cluster" | "development" | "witnesses" | "unwitnessed" | "line" | "page";
   readonly values: Readonly<Record<string, string | number>>;
 }
 

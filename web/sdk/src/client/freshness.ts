@@ -119,10 +119,16 @@ export class WatchedLog {
   #keeping: Promise<boolean> | undefined;
   /** What was found while nobody waited. */
   #broken: unknown;
+  #gaveUpAt: number | null = null;
 
   constructor(watch: Watch, session: Session) {
     this.#watch = watch;
     this.#session = session;
+  }
+
+  /** When custodians last gave up a part of this log, since it was seen before; unix seconds. Null: they did not. */
+  get gaveUpAt(): number | null {
+    return this.#gaveUpAt;
   }
 
   /** Throws as `Watch.begin`. */
@@ -190,6 +196,7 @@ export class WatchedLog {
     if (answer.type === "error") throw fromNumber(answer.number);
     if (answer.type !== "charter-is") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave answered another kind of request");
     const gaps = await verifyNewGeneration(answer.charter, claims, known ?? 0);
+    this.#gaveUpAt = gaps.at(-1)?.at ?? null;
     if (seen === undefined) return;
     // The least that was found: what lies below it was never given up.
     const [gap] = [...gaps].sort((one: Gap, other: Gap) => one.found_size - other.found_size);

@@ -219,7 +219,7 @@ export class AttestedServer<R extends Role> {
       session.log = await this.#watch.begin(evidence, appraisal, (request) => this.#roundTrip(session, encode(WatchRequest, request)));
     }
     // Now that the log has been shown to go with it.
-    await this.#standings.keep(appraisal.claims);
+    await this.#standings.keep(appraisal.claims, session.log?.gaveUpAt ?? null);
     return session;
   }
 

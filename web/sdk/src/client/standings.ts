@@ -33,8 +33,11 @@ export interface StandingStore {
 
 /** What a user should know and need not stop for. */
 export type Notice =
-  /** Custodians recovered this cluster since it was last seen; `gaveUp`: with an older database. */
-  | { readonly about: "recovered"; readonly role: Claims["role"]; readonly recoveries: number; readonly gaveUp: boolean }
+  /**
+   * Custodians recovered this cluster since it was last seen. `gaveUpAt` (unix seconds): the last time with an older
+   * database; null: none was older.
+   */
+  | { readonly about: "recovered"; readonly role: Claims["role"]; readonly recoveries: number; readonly gaveUpAt: number | null }
   /** Lines of the log that were seen here are gone, and with them what was stored, changed or revoked there. */
   | { readonly about: "lost"; readonly lines: number; readonly at: number };
 
@@ -75,29 +78,34 @@ export class Standings {
     );
   }
 
-  /** Remember it, once the session stands; and say so if the cluster was recovered since. */
-  async keep(claims: Claims): Promise<void> {
+  /**
+   * Remember it, once the session stands; and say so if the cluster was recovered since. `gaveUpAt`: when its custodians
+   * gave up a part of its log, if they did.
+   */
+  async keep(claims: Claims, gaveUpAt: number | null): Promise<void> {
     const [known, shown] = [await this.#kept.standing(claims.cluster_id), standingOf(claims)];
     if (known !== undefined && compareStandings(known, shown) === 0) return;
     await this.#kept.raiseStanding(claims.cluster_id, shown);
     if (known === undefined || shown.recoveries <= known.recoveries) return;
-    this.#notice({ about: "recovered", role: claims.role, recoveries: shown.recoveries, gaveUp: shown.generation > known.generation });
+    this.#notice({ about: "recovered", role: claims.role, recoveries: shown.recoveries, gaveUpAt });
   }
 }
 
 /** A notice in words, for whoever shows no page. */
 export function explainNotice(notice: Notice): string {
   if (notice.about === "lost") {
-    const when = new Date(notice.at * 1000).toISOString().slice(0, 16).replace("T", " ");
     return (
-      `when this Vault was recovered (${when} UTC), its custodians gave up the newest part of its log: ` +
+      `when this Vault was recovered (${shownUtc(notice.at)}), its custodians gave up the newest part of its log: ` +
       `${notice.lines.toLocaleString("en")} lines that you have seen are gone, and with them what was stored, changed or revoked there`
     );
   }
   const what = notice.role === "vault" ? "Vault" : "Authenticator";
-  const gaveUp = notice.gaveUp ? ", and they gave up the newest part of its log" : "";
+  const gaveUp = notice.gaveUpAt === null ? "" : `, and they gave up the newest part of its log (${shownUtc(notice.gaveUpAt)})`;
   return (
     `this ${what} was recovered by its custodians since you last used it (recovery ${notice.recoveries})${gaveUp}; ` +
     "if you did not hear of that, ask them"
   );
 }
+
+/** To the minute. */
+const shownUtc = (at: number): string => `${new Date(at * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
