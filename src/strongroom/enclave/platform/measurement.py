@@ -30,6 +30,7 @@ CLOSURES: Final[dict[Role, tuple[str, ...]]] = {
         "joserfc",
         "msgspec",
         "pycparser",
+        "shamir-mnemonic",
     ),
     "vault": (
         "cbor2",
@@ -38,6 +39,7 @@ CLOSURES: Final[dict[Role, tuple[str, ...]]] = {
         "dcap-qvl",
         "msgspec",
         "pycparser",
+        "shamir-mnemonic",
     ),
 }
 """Installed distributions that each enclave may import, and theirs; `make tcb` copies them out of the locks."""
