@@ -39,7 +39,7 @@ from strongroom.client.explanation import explain_report
 from strongroom.client.files import load_trust
 from strongroom.client.release import verify_is_release
 from strongroom.client.session import fetch_evidence
-from strongroom.protocol.errors import Misuse, Number, Untrusted
+from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import ConfigValue, Evidence, PlatformKind, Role, Stage, parse_any_evidence
 from strongroom.protocol.primitives import fingerprint
 
@@ -189,7 +189,4 @@ def _setting(text: str) -> ConfigValue:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise Failure(f"--setting {text[:40]!r} is not NAME=VALUE", "as `strongroom verify` shows it")
-    try:
-        return msgspec.convert((name, value), ConfigValue)
-    except msgspec.ValidationError:
-        raise Misuse(Number.TOO_LARGE, "--setting") from None
+    return ConfigValue(name, value)
