@@ -110,7 +110,7 @@ def test_a_list_left_out_that_the_claims_name_is_refused(vault):
 
 
 def test_too_few_signatures_one_twice_or_a_strangers_are_refused(vault):
-    for keys in ([], KEYS[:1], [KEYS[0], KEYS[0]], [KEYS[0], SshKey()], [*KEYS[:2], SshKey()]):
+    for keys in ([], KEYS[:1], [KEYS[0], KEYS[0]], [*KEYS[:2], KEYS[0]], [KEYS[0], SshKey()], [*KEYS[:2], SshKey()]):
         evidence = shown(vault, signed(both(vault), keys))
         assert refused(vault, evidence, policy(vault)).number is Number.INTEGRITY
 
