@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
+from shamir_mnemonic.wordlist import WORDLIST
 
 from strongroom.client.release import parse_release
 from tools import image, measure, tcb
@@ -167,6 +168,12 @@ def test_an_image_holds_what_is_locked_and_nothing_else_of_ours(tree):
     assert modules == set(lock.own)
     stated = {path.split("/")[0] for path in inside if path.endswith(".dist-info/METADATA")}
     assert stated == {f"{n.replace('-', '_')}-{w.version}.dist-info" for n, w in lock.distributions.items()}
+
+
+def test_the_words_of_shares_are_in_the_image_and_so_measured(tree):
+    """A module reads them when it is imported: from a file that nobody measures, a host would choose them."""
+    words = tree[f"{image.LIBRARY}/shamir_mnemonic/wordlist.txt"].data.split()
+    assert [word.decode() for word in words] == WORDLIST
 
 
 def test_nothing_in_an_image_is_compiled_ahead_tested_or_run_by_itself(tree):
