@@ -78,6 +78,11 @@ export class Signer {
     return new Signer(await verifierOf(name, kind, key), pair.privateKey);
   }
 
+  /** With a key of another name's: one key signs all generations of a log. */
+  static of(verifier: Verifier, key: CryptoKey): Signer {
+    return new Signer(verifier, key);
+  }
+
   /** As `NAME+HASH+KEY`. */
   get text(): string {
     return formatVerifier(this.verifier);
