@@ -30,7 +30,6 @@ from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Misuse, Number, Refused
 from strongroom.protocol.evidence import cluster_id
 from strongroom.protocol.governance import SignedGenesis
-from strongroom.protocol.index import HEAD_KEY
 from strongroom.protocol.status import Status
 
 
@@ -44,10 +43,8 @@ class Founding(Waiting):
         self._secrets: RingSecrets | None = None
 
     async def begin(self, identity: Identity) -> None:
-        """Raises `Misuse` CONFLICT for a database that is not empty, though no key ring is in it."""
-        head = (await self.place.link.read([HEAD_KEY]))[0]
-        leaves = await self.place.link.leaves([0]) if self.place.role == "vault" else [None]
-        if head is not None or leaves[0] is not None:
+        """Raises `Misuse` CONFLICT for a database that has a log, though neither ring nor head are in it."""
+        if self.place.role == "vault" and (await self.place.link.leaves([0]))[0] is not None:
             raise Misuse(Number.CONFLICT, "this database has no key ring, and yet is not empty: a part of it is lost")
 
     def status(self) -> Status:
