@@ -243,9 +243,10 @@ async def test_a_retired_program_loses_its_wrap_and_does_not_start_any_more(foun
     with pytest.raises(Untrusted) as caught:
         await start_other(founded, host.rows, host.log)
     assert caught.value.number is Number.INTEGRITY
-    # The row that has its wrap opens, and has not the key of what was written since.
-    with pytest.raises(Untrusted, match="of an epoch that is erased"):
+    # The row that has its wrap opens: in a database that is newer, and soon one that it has no key for.
+    with pytest.raises(Untrusted) as caught:
         await start_other(founded, host.rows | {RING_KEY: rows[RING_KEY]}, host.log)
+    assert caught.value.number in (Number.ROLLED_BACK, Number.INTEGRITY)
 
 
 async def test_an_older_list_does_not_come_back_with_an_older_row_of_the_ring(founded, keys):
