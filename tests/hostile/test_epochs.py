@@ -15,7 +15,7 @@ from strongroom.protocol.errors import Misuse, Number, Unavailable, Untrusted
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
 from strongroom.protocol.limits import MAX_EPOCHS
-from strongroom.protocol.link import Row
+from strongroom.protocol.link import Put, Row
 from strongroom.protocol.log_messages import Trail
 from strongroom.protocol.vault_messages import Item, StoreItem
 from tests.support.epochs import at_rest, epochs_in_use, owner_of, ring_of, rotate, service_of, snapshot, until
@@ -31,6 +31,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(epochs, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(epochs, "DAMAGED_SECONDS", 0.02)
     monkeypatch.setattr(resealing, "BUCKETS_AT_ONCE", 1)
+    monkeypatch.setattr(resealing, "GRACE_SECONDS", 0)
 
 
 async def filled(world, count=40):
@@ -72,9 +73,9 @@ async def test_a_new_epoch_is_for_all_new_writes_and_old_rows_follow_at_the_same
     handles = [world.handle(address) for address in addresses]
     assert epochs_in_use(world.vault) == {1}
     assert await rotate(world) == 2
+    assert set(ring_of(world.vault).epochs) == {1, 2}, "the old one is kept while something needs it"
     (address, key) = await stored(world)
     assert epoch_of(world.vault.host.rows[key].sealed) == 2
-    assert set(ring_of(world.vault).epochs) == {1, 2}, "the old one is kept while something needs it"
     await at_rest(world.vault)
     assert epochs_in_use(world.vault) == {2}
     assert {world.vault.host.rows[handle].version for handle in handles} == {1}
@@ -313,6 +314,17 @@ async def test_what_was_sealed_before_an_epoch_began_is_not_written_under_the_ol
     await at_rest(world.vault)
     assert set(ring_of(world.vault).epochs) == epochs_in_use(world.vault) == {2}
     await verify_all(world, addresses)
+
+
+async def test_what_was_sealed_under_an_epoch_that_has_ended_is_not_written(world):
+    """However long a request takes: it is told to come again."""
+    sealer = RowSealer(world.vault.platform, ring_of(world.vault))
+    put = Put(bytes(32), 0, 1, sealer.seal(bytes(32), 1, b"late"))
+    await rotate(world)
+    await at_rest(world.vault)
+    before = snapshot(world.vault.host)
+    assert await number_of(service_of(world.vault)._ledger.commit([put], [])) is Number.BUSY
+    assert snapshot(world.vault.host) == before
 
 
 async def test_a_row_that_is_written_while_it_is_sealed_anew_stays_as_it_was_written(world):

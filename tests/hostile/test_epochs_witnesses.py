@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from strongroom.enclave.runtime import epochs
-from strongroom.enclave.vault import witnessing
+from strongroom.enclave.vault import resealing, witnessing
 from strongroom.protocol.cluster_messages import Rotate
 from strongroom.protocol.errors import Number
 from tests.support.epochs import at_rest, epochs_in_use, owner_of, ring_of, rotate, snapshot
@@ -18,6 +18,7 @@ from tests.support.world import World
 async def world(tmp_path, monkeypatch):
     """Two of three witnesses. What waits for them, waits for less long than in earnest."""
     monkeypatch.setattr(epochs, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(resealing, "GRACE_SECONDS", 0)
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
     world = World(tmp_path)

@@ -37,6 +37,8 @@ MAX_COMMIT_BYTES: Final = 1024 * 1024
 """Bytes of rows of one commit, about: everybody's commits wait for it."""
 PAUSE: Final = 1.0
 """After each look, times what it took: the rest belongs to requests."""
+GRACE_SECONDS: Final = 2.0
+"""After a walk: whoever read a row before it was sealed anew, or sealed one before the epoch began, is done then."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class Resealing:
         self._walk = None
         if walk.damaged is not None:
             raise walk.damaged
+        await asyncio.sleep(GRACE_SECONDS)
         return walk.oldest
 
     async def _next(self, bucket: int) -> tuple[list[bytes], int] | None:

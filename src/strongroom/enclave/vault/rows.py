@@ -14,7 +14,7 @@ from typing import Final
 
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.ring import Ring
-from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.errors import Number, Unavailable, Untrusted
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.primitives import Domain, derive_key, digest, frame_parts, open_once, pad, seal_once, unpad
 
@@ -50,9 +50,12 @@ class RowSealer:
         return self._open(self._ring.epochs.get(epoch_of(row.sealed)), key, row)
 
     def renewed(self, put: Put) -> Put:
-        """The same change, sealed in the newest epoch. Raises `Untrusted` INTEGRITY."""
-        if epoch_of(put.sealed) == self._ring.epoch:
+        """The same change, sealed in the newest epoch. Raises `Unavailable` BUSY when its own has ended."""
+        epoch = epoch_of(put.sealed)
+        if epoch == self._ring.epoch:
             return put
+        if epoch not in self._ring.epochs:
+            raise Unavailable(Number.BUSY, "it was sealed too long ago")
         payload = self.open(put.key, Row(put.version, put.sealed))
         return Put(put.key, put.replaces, put.version, self.seal(put.key, put.version, payload))
 
