@@ -33,8 +33,8 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """A durable deletion. A copy that the host kept opens until `epoch` has left the key ring (`strongroom status` lists
-    those that it has); after that only with an older copy of the ring, and a machine or custodians to open it."""
+    """A durable deletion. A copy that the host kept opens until `epoch` has left the key ring; after that only with an
+    older copy of the ring, and a machine or custodians to open it."""
 
     address: Address
     version: int

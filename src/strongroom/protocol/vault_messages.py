@@ -145,8 +145,8 @@ class Delete(Tagged, tag="delete"):
 
 
 class Deleted(Tagged, tag="deleted"):
-    """Durable. A copy that the host kept opens until `epoch` has left the ring (RULES 22); after that only with an older
-    copy of the ring, and a machine or custodians to open it."""
+    """Durable. A copy that the host kept opens until `epoch` has left the ring (RULES 22); after that only with an
+    older copy of the ring, and a machine or custodians to open it."""
 
     version: Count
     epoch: Count
