@@ -424,10 +424,10 @@ async def test_steps_lead_forward_together_or_not_at_all(server, database, store
     monkeypatch.setattr(postgres_schema, "COLUMNS", postgres_schema.COLUMNS | {"log.kind bigint"})
     monkeypatch.setattr(postgres_schema, "STEPS", (*postgres_schema.STEPS, newer, ("ALTER TABLE nonsense",)))
     assert "failed" in await refusal(server.local_url(database))
-    assert server.sql("SELECT * FROM strongroom", database) == "1"
+    assert server.sql("SELECT * FROM strongroom", database) == "2"
     monkeypatch.setattr(postgres_schema, "STEPS", (*postgres_schema.STEPS[:-1],))
     again = await PostgresStore.open(server.local_url(database))
-    assert server.sql("SELECT * FROM strongroom", database) == "2"
+    assert server.sql("SELECT * FROM strongroom", database) == "3"
     assert await log_of(again) == [b"leaf"]
     await again.close()
 
@@ -443,6 +443,8 @@ async def test_missing_rights_are_named(server, database, store):
     server.sql("GRANT SELECT ON rows, log, log_hashes, strongroom TO clerk; GRANT INSERT ON rows TO clerk", database)
     assert "rows: UPDATE" in await refusal(clerk)
     server.sql("GRANT SELECT, INSERT, UPDATE ON rows, log, log_hashes, strongroom TO clerk", database)
+    assert "lease: SELECT" in await refusal(clerk)
+    server.sql("GRANT SELECT, INSERT, UPDATE ON lease TO clerk", database)
     lesser = await PostgresStore.open(clerk)
     await lesser.commit(Commit([Put(key(1), 0, 1, b"x")], 0, [b"leaf"]))
     await lesser.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from strongroom.host.store.port import CannotOpen, SchemaMismatch
@@ -65,7 +65,11 @@ async def migrate(session: Session) -> None:
             )
         if version < len(STEPS):
             await _step_up(session, version)
-        if await _columns(session) != COLUMNS:
+        columns = await _columns(session)
+        unseen = sorted(set(_TABLES) - {column.partition(".")[0] for column in columns})
+        if unseen and found:  # who has no right at all to a table is not shown its columns
+            raise _lacks_rights(f"{table}: SELECT" for table in unseen)
+        if columns != COLUMNS:
             raise _another_programs()
 
 
@@ -105,11 +109,14 @@ async def _verify_rights(session: Session, tables: Collection[str]) -> None:
         [kind for table, kind in _RIGHTS if table in tables],
     )
     if records:
-        raise CannotOpen(
-            f"the database user lacks rights ({', '.join(record[0] for record in records)})",
-            "as the owner of the tables: "
-            "GRANT SELECT, INSERT, UPDATE ON rows, log, log_hashes, strongroom, lease TO the user",
-        )
+        raise _lacks_rights(record[0] for record in records)
+
+
+def _lacks_rights(rights: Iterable[str]) -> CannotOpen:
+    return CannotOpen(
+        f"the database user lacks rights ({', '.join(rights)})",
+        f"as the owner of the tables: GRANT SELECT, INSERT, UPDATE ON {', '.join(_TABLES)} TO the user",
+    )
 
 
 def _another_programs() -> SchemaMismatch:
