@@ -482,7 +482,8 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
         "measurement": genuine.report.measurement.hex(),
     }
     if role == "vault":
-        shown["log_key"] = str(log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key))
+        claims = genuine.claims
+        shown["log_key"] = str(log_verifier(claims.cluster_id, genuine.genesis.log_key, claims.generation))
         named = len(genuine.genesis.witnesses)
         shown["witnesses"] = f"{genuine.genesis.cosignatures} of {named}" if named else "none"
     if as_json:
