@@ -314,6 +314,8 @@ async def test_what_is_no_whole_backup_is_told_apart(tmp_path):
         read_manifest(tmp_path / "absent")
     for change, words in (
         ("DROP TABLE manifest", "has no manifest"),
+        ("PRAGMA user_version = 3", "has other tables"),
+        ("CREATE VIEW more AS SELECT * FROM rows", "has other tables"),
         ("UPDATE manifest SET value = '2' WHERE name = 'format'", "has format 2, this program knows 1"),
         ("UPDATE manifest SET value = 'x' WHERE name = 'rows'", "was altered"),
         ("DELETE FROM manifest WHERE name = 'rows'", "was altered"),

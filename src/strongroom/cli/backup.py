@@ -14,7 +14,7 @@ import typer
 from strongroom.cli import options
 from strongroom.cli.backups import Data, Database, Front, database_url, failures, fetch_checkpoint, remember, watching
 from strongroom.cli.terminal import Failure, named, result_json, say, stdout
-from strongroom.client.audit.log import shown_time
+from strongroom.client.audit.report import shown_time
 from strongroom.client.custody import read_named
 from strongroom.host.backup.making import Charter, Made, Order, make_backup
 from strongroom.host.backup.notes import BackupNote

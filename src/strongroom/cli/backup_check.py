@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from strongroom.client.audit.log import Audit, Founding, found, shown_time
-from strongroom.client.audit.report import Check, Facts
+from strongroom.client.audit.log import Audit, Founding, found
+from strongroom.client.audit.report import Check, Facts, shown_time
 from strongroom.client.audit.rows import KeptHashes, audit_rows
 from strongroom.client.audit.sources import Missing
 from strongroom.client.audit.tiles import WIDTH, Bundle
@@ -20,9 +20,7 @@ from strongroom.host.backup.file import Damaged, Manifest, read_manifest
 from strongroom.host.backup.sources import SqliteSource
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.index import HEAD_KEY, RING_KEY
-from strongroom.protocol.leaves import log_origin, log_verifier
-from strongroom.protocol.limits import MAX_RECOVERIES
-from strongroom.protocol.notes import SignedCheckpoint, Verifier, parse_checkpoint, verify_checkpoint
+from strongroom.protocol.notes import SignedCheckpoint, verify_checkpoint
 
 Watch = Callable[[str], Callable[[int, int], None]]
 """Given a word for what is counted: who is told how many are done, of how many."""
@@ -91,6 +89,15 @@ async def check_backup(
         raise Damaged(f"{path} is damaged: {error}", "take another backup") from None
     finally:
         await source.close()
+
+
+class _Known(NamedTuple):
+    """Signed checkpoints, beside a backup."""
+
+    newest: SignedCheckpoint | None
+    """Of those that the log in it reaches."""
+    earlier: list[SignedCheckpoint]
+    newer: list[SignedCheckpoint]
 
 
 class _Look:
@@ -172,16 +179,15 @@ class _Look:
         self._verdict.checks.append(check)
 
     async def _audit(self, custody: Custody) -> None:
-        founding = self._founding(custody)
+        founding = found(custody.genesis, [custody.cluster]).of(custody.generation)
         size = await self._source.size()
-        covered, newer = self._sorted(custody, founding, size)
+        known = self._compared(custody.generation, founding, size)
         kept = KeptHashes(self._source)
-        looking = Audit(founding, now=self._now, progress=self._watch("leaves"))
-        newest = max(covered, key=lambda one: one.checkpoint.size, default=None)
+        looking = Audit(founding, now=self._now, charter=custody.encoded, progress=self._watch("leaves"))
         report = await looking.run(
             self._source,
-            note=None if newest is None else newest.note,
-            since=[one.note for one in covered if one is not newest],
+            note=None if known.newest is None else known.newest.note,
+            since=[one.note for one in known.earlier],
             watchers=[kept],
         )
         self._verdict.facts = report.facts
@@ -189,43 +195,41 @@ class _Look:
         self._verdict.checks += [
             *(check for check in report.checks if check.name != "cluster"), kept.check, *rows, self._newest
         ]  # fmt: skip
-        self._tell_behind(size, newer, newest)
+        self._tell_behind(size, known)
 
-    def _founding(self, custody: Custody) -> Founding:
-        log = log_verifier(custody.cluster, custody.founding.log_key, custody.generation)
-        return replace(found(custody.genesis, [custody.cluster]), log=log)
-
-    def _sorted(
-        self, custody: Custody, founding: Founding, size: int
-    ) -> tuple[list[SignedCheckpoint], list[SignedCheckpoint]]:
-        """Checkpoints that the backup must have, and those that are newer than it is."""
-        covered, newer = [], []
-        noted = [self._manifest.checkpoint.encode()] if self._manifest.checkpoint else []
-        for note in (*noted, *self._known):
+    def _compared(self, generation: int, founding: Founding, size: int) -> _Known:
+        """What is known of the log, beside the log that is here: of this generation, with so many leaves."""
+        covered: list[SignedCheckpoint] = []
+        known = _Known(None, [], [])
+        own = self._manifest.checkpoint.encode()
+        for note in [*([own] if own else []), *self._known]:
+            number, named = founding.named_by(note)
             try:
-                log = _log_of(custody, note)
-                signed = verify_checkpoint(note, log)
+                signed = verify_checkpoint(note, named.log)
             except Untrusted as error:
                 self._newest.fail(f"a checkpoint is not one of this log: {error.reason}")
                 continue
-            if log.name == founding.log.name and signed.checkpoint.size <= size:
+            if number < generation:
+                known.earlier.append(signed)
+            elif number == generation and signed.checkpoint.size <= size:
                 covered.append(signed)
-            elif note in noted:
+            elif note == own:
                 self._said.fail("its checkpoint is of a log that is longer than the one in it: it is cut off")
             else:
-                newer.append(signed)
-        return covered, newer
+                known.newer.append(signed)
+        covered.sort(key=lambda one: one.checkpoint.size)
+        return known._replace(newest=covered[-1] if covered else None, earlier=[*known.earlier, *covered[:-1]])
 
-    def _tell_behind(self, size: int, newer: Sequence[SignedCheckpoint], newest: SignedCheckpoint | None) -> None:
-        if newer:
-            most = max(newer, key=lambda one: one.checkpoint.size)
+    def _tell_behind(self, size: int, known: _Known) -> None:
+        if known.newer:
+            most = max(known.newer, key=lambda one: one.checkpoint.size)
             self._verdict.behind = max(1, most.checkpoint.size - size)
             self._newest.notice(
                 f"it is older than what is known: the log has grown from {size} to {most.checkpoint.size} leaves "
                 f"({self._verdict.behind} more); to restore it is to go back to {shown_time(self._manifest.at)}"
             )
-        elif self._known and newest is not None:
-            self._newest.hold(f"{newest.checkpoint.size} leaves were known, and {size} are here")
+        elif self._known and known.newest is not None:
+            self._newest.hold(f"{known.newest.checkpoint.size} leaves were known, and {size} are here")
         elif not self._known:
             self._newest.skip("nothing was named to compare with: give --checkpoint or --url")
 
@@ -235,13 +239,6 @@ def _charter_in_words(custody: Custody) -> str:
     council = "that of the founding" if serial == 0 else f"number {serial}"
     recovered = custody.charter.recoveries
     return f"council: {council}; recovered {recovered} time{'' if recovered == 1 else 's'}"
-
-
-def _log_of(custody: Custody, note: bytes) -> Verifier:
-    """The verifier key of the generation of this cluster's log that `note` names. Raises `Untrusted`."""
-    origin = parse_checkpoint(note).checkpoint.origin
-    generation = next((n for n in range(MAX_RECOVERIES + 1) if origin == log_origin(custody.cluster, 0, n)), 0)
-    return log_verifier(custody.cluster, custody.founding.log_key, generation)
 
 
 def _verify_pages(path: Path) -> None:
@@ -267,7 +264,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "rows": verdict.manifest.rows,
         "log_size": verdict.log_size,
         "behind": verdict.behind,
-        "facts": asdict(verdict.facts) | {"root": verdict.facts.root.hex()},
+        "root": verdict.facts.root.hex(),
         "checks": [asdict(check) | {"state": check.state} for check in verdict.checks],
     }
     if custody is not None:

@@ -26,7 +26,7 @@ from strongroom.cli.backups import (
 from strongroom.cli.listening import failure_of
 from strongroom.cli.terminal import named, result_json, say, stdout
 from strongroom.cli.verify_backup import failed, print_verdict
-from strongroom.client.audit.log import shown_time
+from strongroom.client.audit.report import shown_time
 from strongroom.host.backup.file import read_manifest
 from strongroom.host.backup.making import Tally
 from strongroom.host.backup.notes import RestoreNote

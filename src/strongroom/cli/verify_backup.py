@@ -25,8 +25,7 @@ from strongroom.cli.backups import (
 )
 from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, named, result_json, say, stdout
-from strongroom.client.audit.log import shown_time
-from strongroom.client.audit.report import Report
+from strongroom.client.audit.report import Report, shown_time
 from strongroom.client.session import fetch_evidence
 from strongroom.host.backup.file import read_manifest
 from strongroom.host.backup.notes import DrillNote, VerifyNote

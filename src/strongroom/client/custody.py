@@ -34,6 +34,8 @@ class Custody:
     genesis: bytes
     founding: Genesis
     charter: Charter
+    encoded: bytes
+    """The charter, as it stands in the row."""
     councils: list[Council]
     """Oldest first."""
     machines: list[Machine]
@@ -101,7 +103,7 @@ def verify_custody(untrusted_row: bytes) -> Custody:
         for one in row.instances
     ]
     statement = charter.genesis.statement
-    return Custody(cluster_id(statement), statement, genesis, charter, councils, machines)
+    return Custody(cluster_id(statement), statement, genesis, charter, row.charter, councils, machines)
 
 
 def _row(untrusted_row: bytes) -> _Row:

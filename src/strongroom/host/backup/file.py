@@ -15,13 +15,16 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from strongroom.host.backup.drafts import CannotBackUp
-from strongroom.host.store.sqlite_schema import migrate
+from strongroom.host.store.sqlite_schema import SCHEMA_VERSION, migrate
 from strongroom.protocol.link import Row
 
 FORMAT: Final = 1
 Engine = Literal["sqlite", "postgresql"]
 _HEADER: Final = 100
 """Bytes of the header of a file of SQLite (https://www.sqlite.org/fileformat2.html#the_database_header)."""
+_SCHEMA: Final = {("table", name) for name in ("rows", "log", "log_hashes", "manifest")} | {
+    ("index", "sqlite_autoindex_rows_1")
+}
 _MAX_MANIFEST: Final = 256 * 1024
 
 
@@ -154,6 +157,7 @@ def read_manifest(path: Path) -> Manifest:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             found = connection.execute("SELECT name, value FROM manifest").fetchmany(64)
+            _verify_schema(connection, path)
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             raise Damaged(
@@ -173,6 +177,17 @@ def read_manifest(path: Path) -> Manifest:
         return msgspec.convert(values, Manifest)
     except (msgspec.DecodeError, ValueError, TypeError):
         raise Damaged(f"the manifest of {path} was altered", "take another backup") from None
+
+
+def _verify_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Tables as this program makes them, and nothing that only looks like them. Raises `Damaged`."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    found = {(kind, name) for kind, name in connection.execute("SELECT type, name FROM sqlite_schema")}
+    if version != SCHEMA_VERSION or found != _SCHEMA:
+        raise Damaged(
+            f"{path} has other tables than a backup of this version (schema {version}, not {SCHEMA_VERSION})",
+            "use the version of strongroom that wrote it, or take another backup",
+        )
 
 
 def verify_length(path: Path) -> None:

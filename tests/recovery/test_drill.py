@@ -1,0 +1,307 @@
+"""The drill: all machines are destroyed, and M custodians bring every record back from a backup, on another machine.
+
+Then the same with SIGKILL at every step: whoever does it again gets there.
+"""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from strongroom.client.checkpoints import MemoryCheckpoints
+from strongroom.client.methods import keys_method
+from strongroom.client.policy import Policy, instructions
+from strongroom.client.results import NewSecret
+from strongroom.client.sign_in import KeySignIn
+from strongroom.client.vault import AsyncVault
+from strongroom.host.backup.notes import read_notes
+from strongroom.host.backup.restoring import restore_file
+from strongroom.host.store.opening import FILE
+from strongroom.protocol.codec import encode
+from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.instructions import AuthenticatorRef
+from strongroom.protocol.messages import ById
+from tests.soak.cluster import _identity
+from tests.support.command import environment, strongroom
+from tests.support.machines import Machine, People, Serving, founded, ports, recovering
+
+NAMESPACE = "drill"
+BIG = 2**40
+ROLES = ("vault", "authenticator")
+
+
+@dataclass
+class Site:
+    """The cluster, its people, and what was stored."""
+
+    root: Path
+    people: People
+    ports: dict[str, int]
+    first: Machine
+    second: Machine
+    """Stands by, switched off. Its processor's maker is known to every policy, as a real one's would be."""
+    secrets: dict[bytes, bytes] = field(default_factory=dict)
+    backups: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.alice = _identity(self.root, "alice")
+        self.chance = random.Random(7)
+
+    def url(self, role):
+        return f"http://127.0.0.1:{self.ports[role]}"
+
+    @property
+    def method(self):
+        return keys_method({"alice": self.alice.line})
+
+    def instructions(self, rules, **fields):
+        reference = AuthenticatorRef(url=self.url("authenticator"), policy=encode(self.people.policy("authenticator")))
+        return instructions(authenticators=[reference], methods=[self.method], rules=rules, **fields)
+
+    def client(self, **options):
+        """Somebody who knows no more than a trust policy, and has an ssh key."""
+        options.setdefault("checkpoints", MemoryCheckpoints())
+        return AsyncVault(self.url("vault"), self.people.trust, sign_in=KeySignIn(self.alice.key), **options)
+
+    async def namespace(self):
+        everybody = Policy.namespace(create=Policy.anyone_signed_in(self.method))
+        async with AsyncVault(
+            self.url("vault"), self.people.trust, binding_key=self.people.owner, checkpoints=MemoryCheckpoints()
+        ) as owner:
+            await owner.create_namespace(
+                NAMESPACE,
+                instructions=self.instructions(everybody, permanent=True),
+                max_records=BIG, max_bytes=BIG, max_records_per_identity=BIG, max_bytes_per_identity=BIG,
+            )  # fmt: skip
+
+    async def store(self, client, count):
+        """New records; those that were acknowledged are remembered."""
+        rules = self.instructions(Policy.listed(self.method, "alice").may("collect", "update", "delete"))
+        new = {self.chance.randbytes(16): self.chance.randbytes(300) for _ in range(count)}
+        await client.store_many(
+            [NewSecret(secret, rules, record_id=record) for record, secret in new.items()], namespace=NAMESPACE
+        )
+        self.secrets |= new
+
+    async def collect_all(self, client) -> None:
+        """Every record that was ever acknowledged, and each as it was."""
+        records = list(self.secrets)
+        for first in range(0, len(records), 200):
+            some = records[first : first + 200]
+            for record, found in zip(some, await client.collect_many([ById(one) for one in some]), strict=True):
+                assert not isinstance(found, StrongroomError), found
+                assert found.secret == self.secrets[record]
+
+
+async def backed_up(site, role, name, *options):
+    """By the command, as operators do; from the first machine while it serves."""
+    target = site.root / name
+    done = await asyncio.to_thread(
+        strongroom, "backup", target, "--data", site.first.data(role), "--json", *options, cwd=site.root
+    )
+    assert done.status == 0, done.err
+    site.backups[role] = target
+    return json.loads(done.out)
+
+
+@asynccontextmanager
+async def under_load(site):
+    """Somebody stores all the while."""
+    stop, rounds = asyncio.Event(), 0
+
+    async def work():
+        nonlocal rounds
+        async with site.client() as client:
+            while not stop.is_set():
+                await site.store(client, 2)
+                await asyncio.sleep(0.1)
+                rounds += 1
+
+    working = asyncio.ensure_future(work())
+    try:
+        yield
+    finally:
+        stop.set()
+        await working
+    assert rounds > 2, "nothing was stored meanwhile"
+
+
+async def prepare(root):
+    first, second = (Machine(root / name) for name in ("first", "second"))
+    home = root / "home"
+    home.mkdir()
+    people = People(home, count=5, threshold=3, roots=[*first.roots, *second.roots])
+    site = Site(root, people, dict(zip(ROLES, ports(2), strict=True)), first, second)
+    with ExitStack() as ending:
+        served = await asyncio.gather(*(founded(first, people, role, site.ports[role]) for role in ROLES))
+        for serving in served:
+            ending.callback(serving.end)
+        await site.namespace()
+        async with site.client() as client:
+            await site.store(client, 150)
+        async with under_load(site):
+            full = await backed_up(site, "vault", "monday")
+            await backed_up(site, "authenticator", "ring")
+            changed = await backed_up(site, "vault", "tuesday", "--onto", site.root / "monday")
+        last = await backed_up(site, "vault", "wednesday", "--onto", site.root / "tuesday", "--url", site.url("vault"))
+        assert [one["kind"] for one in (full, changed, last)] == ["full", "incremental", "incremental"]
+        assert changed["read"]["rows"] < changed["rows"]
+        assert read_notes(first.data("vault")).backup.path == str(root / "wednesday")
+        for serving in served:
+            serving.kill()
+    first.destroy()
+    return site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A cluster that served and was backed up under load, and whose machine, platform secret and all, is gone."""
+    return asyncio.run(prepare(tmp_path_factory.mktemp("drill")))
+
+
+@pytest.fixture(scope="module")
+def authenticator(site):
+    """Recovered by other custodians than the Vault, on the second machine; it stays up."""
+
+    async def recover():
+        restored(site, "authenticator", site.second)
+        serving = await recovering(site.second, "authenticator", site.ports["authenticator"])
+        await site.people.submit(serving, [4, 2, 0])
+        await asyncio.to_thread(serving.says, role="authenticator")
+        return serving
+
+    serving = asyncio.run(recover())
+    yield serving
+    serving.end()
+
+
+@pytest.fixture
+def machine(site, tmp_path):
+    """The second machine with an empty disk: one processor, as many disks as there are tests."""
+    again = Machine.__new__(Machine)
+    again.folder, again.platform, again.roots = tmp_path, site.second.platform, site.second.roots
+    return again
+
+
+def restored(site, role, machine):
+    done = strongroom("restore", site.backups[role], "--data", machine.data(role), cwd=site.root)
+    assert done.status == 0, done.err
+    assert "--recover, and then 3 of 5: custodian-0" in " ".join(done.err.split())
+
+
+async def test_everything_is_destroyed_and_every_record_comes_back(site, authenticator, machine, tmp_path):
+    done = await asyncio.to_thread(strongroom, "verify-backup", site.backups["vault"], "--json", cwd=site.root)
+    found = json.loads(done.out)
+    assert done.status == 0, done.err
+    assert (found["threshold"], len(found["custodians"]), found["recoveries"]) == (3, 5, 0)
+    await asyncio.to_thread(restored, site, "vault", machine)
+    serving = await recovering(machine, "vault", site.ports["vault"])
+    try:
+        taken = await site.people.submit(serving, [0, 1])
+        assert taken.missing == 1
+        await site.people.submit(serving, [3])
+        await asyncio.to_thread(serving.says, role="vault", cluster_id=site.people.clusters["vault"].hex())
+        async with site.client() as client:
+            assert (await client.verify()).genuine.claims.recoveries == 1
+            await site.collect_all(client)
+            await site.store(client, 3)
+            await site.collect_all(client)
+        drilled = ("verify-backup", site.backups["vault"], "--drilled", serving.url, "--data", tmp_path)
+        done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
+        assert done.status == 0, done.err
+        assert read_notes(tmp_path).drill.recoveries == 1
+    finally:
+        serving.end()
+    # Its ring is sealed to this machine again: the next start needs no custodian.
+    again = Serving(machine, "vault", site.ports["vault"])
+    try:
+        await asyncio.to_thread(again.says, role="vault")
+        async with site.client() as client:
+            await site.collect_all(client)
+    finally:
+        again.end()
+        for record in list(site.secrets)[-3:]:
+            del site.secrets[record]  # stored on this disk, which is thrown away
+
+
+# --- killed at every step -------------------------------------------------------------------------------------------
+
+
+async def recovered(site, machine, who: Sequence[int] = (1, 2, 4)):
+    """The rest of the drill, from a restored database on; every record is back."""
+    serving = await recovering(machine, "vault", site.ports["vault"])
+    try:
+        await site.people.submit(serving, who)
+        await asyncio.to_thread(serving.says, role="vault")
+        async with site.client() as client:
+            await site.collect_all(client)
+            return (await client.verify()).genuine.claims.recoveries
+    finally:
+        serving.end()
+
+
+def begun(command, folder):
+    return subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+
+
+async def test_killed_while_it_was_restored(site, authenticator, machine):
+    data = machine.data("vault")
+    command = [sys.executable, "-m", "strongroom.cli", "restore", str(site.backups["vault"]), "--data", str(data)]
+    killed = False
+    for _ in range(3):
+        process = await asyncio.to_thread(begun, command, site.root)
+        deadline = time.monotonic() + 30
+        while process.poll() is None and not (data / f".{FILE}.partial").exists():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0)
+        process.kill()
+        process.wait()
+        killed = killed or process.returncode != 0
+        if (data / FILE).exists():
+            break
+    assert killed
+    if not (data / FILE).exists():
+        await asyncio.to_thread(restored, site, "vault", machine)
+    assert await recovered(site, machine) == 1
+
+
+async def test_killed_while_shares_were_brought(site, authenticator, machine):
+    """The shares are forgotten with the process; they are brought again, to another attempt."""
+    machine.data("vault").mkdir()
+    await restore_file(site.backups["vault"], machine.data("vault"))
+    serving = await recovering(machine, "vault", site.ports["vault"])
+    await site.people.submit(serving, [0, 1])
+    await asyncio.to_thread(serving.kill)
+    assert await recovered(site, machine) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1], ids=["at once", "at the first commit"])
+async def test_killed_after_the_last_share(seconds, site, authenticator, machine):
+    """The first commit may be made or not: the next start needs no custodian, or says that it does."""
+    machine.data("vault").mkdir()
+    await restore_file(site.backups["vault"], machine.data("vault"))
+    serving = await recovering(machine, "vault", site.ports["vault"])
+    await site.people.submit(serving, [0, 3, 4])
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(serving.kill)
+    again = Serving(machine, "vault", site.ports["vault"])
+    try:
+        await asyncio.to_thread(again.says, role="vault", cluster_id=site.people.clusters["vault"].hex())
+        async with site.client() as client:
+            await site.collect_all(client)
+            assert (await client.verify()).genuine.claims.recoveries == 1
+        return
+    except RuntimeError:
+        said = " ".join(again.log.read_text().split())
+    finally:
+        again.end()
+    assert "or have custodians open it (--recover)" in said
+    assert await recovered(site, machine) == 1

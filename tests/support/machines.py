@@ -1,0 +1,212 @@
+"""Clusters with named custodians on machines that can be destroyed: real `strongroom serve` processes, real age files.
+
+A `Machine` is a platform directory, which stands in for a processor, and the data directories of what runs on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.processes import children
+from strongroom.attestation.policy import RolePolicy, TrustPolicy
+from strongroom.client.cluster import cluster_session
+from strongroom.client.custodians import OpenShare, acceptance, open_share, verify_pending
+from strongroom.client.keys import load_or_make_key
+from strongroom.client.recovery import look, seal_share, submit
+from strongroom.client.share.age import generate_identity, parse_identity
+from strongroom.enclave.platform.insecure_software import InsecureSoftware
+from strongroom.enclave.platform.measurement import measure
+from strongroom.protocol.cluster_messages import (
+    Accept,
+    AskCharter,
+    CharterIs,
+    Convene,
+    Convened,
+    Nominee,
+    Seated,
+    ShareTaken,
+)
+from strongroom.protocol.evidence import Role
+from strongroom.protocol.evidence import cluster_id as id_of
+from tests.support import policies
+from tests.support.command import environment
+from tests.support.site import free_port
+
+SECONDS = 60
+
+
+class Machine:
+    """What is lost with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.platform = folder / "platform"
+        self.roots = list(InsecureSoftware("vault", self.platform).roots)
+
+    def data(self, role: Role) -> Path:
+        return self.folder / role
+
+    def destroy(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+class Serving:
+    """One `strongroom serve` process with its enclave process."""
+
+    def __init__(self, machine: Machine, role: Role, port: int, *options: str) -> None:
+        self.role, self.url = role, f"http://127.0.0.1:{port}"
+        self.log = machine.folder / f"{role}.log"
+        command = [sys.executable, "-m", "strongroom.cli", "serve", role, "--data", str(machine.data(role))]
+        command += ["--platform", str(machine.platform), "--listen", f"127.0.0.1:{port}", "--json", *options]
+        with self.log.open("ab") as log:
+            # What is compiled is kept: it starts so often.
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, env=environment(PYTHONDONTWRITEBYTECODE="")
+            )
+        self._said = ""
+
+    def says(self, **expected: str) -> dict[str, Any]:
+        """The next thing that it says on standard output, which has these values."""
+        assert self.process.stdout is not None
+        found: dict[str, Any] | None = None
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self.process.stdout, selectors.EVENT_READ)
+            deadline = time.monotonic() + SECONDS
+            while found is None:
+                with suppress(json.JSONDecodeError):
+                    found, end = json.JSONDecoder().raw_decode(self._said)
+                    self._said = self._said[end:].lstrip()
+                    break
+                if not waiting.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError(self.log.read_text())
+                piece = os.read(self.process.stdout.fileno(), 65536)
+                if not piece:
+                    raise RuntimeError(f"exit status {self.process.wait()}: {self.log.read_text()}")
+                self._said += piece.decode()
+        assert found is not None
+        assert {name: found.get(name) for name in expected} == expected, self.log.read_text()
+        return found
+
+    def kill(self) -> None:
+        """SIGKILL to host and enclave at once, as when the power goes."""
+        for pid in [self.process.pid, *children(self.process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.end()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@dataclass
+class People:
+    """Custodians, each with an age identity and the file of a share; the owner; and whom all of them trust."""
+
+    folder: Path
+    """At home, not on any of the machines."""
+    count: int
+    threshold: int
+    roots: list[bytes]
+    """Of all machines that may ever serve: those of processors' makers, were these real ones."""
+    identities: list[str] = field(default_factory=list)
+    files: dict[Role, list[bytes]] = field(default_factory=dict)
+    clusters: dict[Role, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.identities = [generate_identity() for _ in range(self.count)]
+        self.owner = load_or_make_key(self.folder / "owner.key")
+
+    def policy(self, role: Role) -> RolePolicy:
+        program = policies.software(roots=self.roots, measurements=[measure(role)])
+        clusters = [self.clusters[role]] if role in self.clusters else []
+        return policies.role(clusters=clusters, insecure_software=program)
+
+    @property
+    def trust(self) -> TrustPolicy:
+        return policies.trust(self.policy("vault"), self.policy("authenticator"))
+
+    async def found(self, serving: Serving) -> None:
+        """The ceremony: the owner names custodians, each opens a share and accepts."""
+        role, policy = serving.role, self.policy(serving.role)
+        async with cluster_session(serving.url, role=role, policy=policy, stage="founding", key=self.owner) as session:
+            convened = await session.ask(self._convene(), Convened)
+            self.files[role] = convened.shares
+            pending = verify_pending(await session.ask(AskCharter(), CharterIs))
+            accepts: list[Accept] = [acceptance(pending, share) for share in self.open(role)]
+            for accept in accepts:
+                await session.ask(accept, Seated)
+        self.clusters[role] = id_of(convened.statement)
+
+    def open(self, role: Role) -> list[OpenShare]:
+        """Every custodian's share, decrypted."""
+        return [
+            open_share(file, [parse_identity(identity)])
+            for file, identity in zip(self.files[role], self.identities, strict=True)
+        ]
+
+    async def submit(self, serving: Serving, who: Sequence[int]) -> ShareTaken | None:
+        """These custodians look at the enclave that recovers, and hand it their shares."""
+        taken = None
+        for index in who:
+            policy = self.policy(serving.role)
+            async with cluster_session(serving.url, role=serving.role, policy=policy, stage="recovering") as session:
+                await look(session)
+                share = open_share(self.files[serving.role][index], [parse_identity(self.identities[index])])
+                taken = await submit(session, seal_share(session.claims, share))
+        return taken
+
+    def _convene(self) -> Convene:
+        people = [
+            Nominee(name=f"custodian-{at}", recipient=parse_identity(identity).recipient.text)
+            for at, identity in enumerate(self.identities)
+        ]
+        return Convene(
+            custodians=people,
+            threshold=self.threshold,
+            approvers=[],
+            approvals=0,
+            release_delay=0,
+            witnesses=[],
+            cosignatures=0,
+        )
+
+
+async def founded(machine: Machine, people: People, role: Role, port: int, *options: str) -> Serving:
+    """A new cluster, which serves."""
+    serving = Serving(machine, role, port, "--found", "--owner-key", str(people.folder / "owner.key"), *options)
+    await asyncio.to_thread(serving.says, state="founding")
+    await people.found(serving)
+    await asyncio.to_thread(serving.says, role=role, cluster_id=people.clusters[role].hex())
+    return serving
+
+
+async def recovering(machine: Machine, role: Role, port: int, *options: str) -> Serving:
+    """On a machine with a restored database: waits for custodians."""
+    serving = Serving(machine, role, port, "--recover", *options)
+    await asyncio.to_thread(serving.says, state="recovering")
+    return serving
+
+
+def ports(count: int) -> list[int]:
+    return [free_port() for _ in range(count)]
