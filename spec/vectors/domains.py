@@ -64,7 +64,11 @@ USES: tuple[Use, ...] = (
         (SESSION, ("direction (ASCII)", b"client to server")),
     ),
     Use(Domain.RING, "derive: key of the sealed ring"),
-    Use(Domain.RING, "digest: the charter that a sealed ring is bound to", _exact("charter")),
+    Use(
+        Domain.RING,
+        "digest: what a sealed ring is bound to: the charter, and each instance in its order",
+        (*_exact("charter"), *_exact("instance"), ("instance, exact bytes", b"\x81\xa1a\x02")),
+    ),
     Use(Domain.INSTANCE_WRAP, "derive: seed of an instance's key, from the platform's sealing key"),
     Use(Domain.RING_WRAP, "HPKE info of an instance's wrap of the ring", (CLUSTER, *_exact("instance"))),
     Use(Domain.RECOVERY_WRAP, "HPKE info of the custodians' wrap of the ring", (CLUSTER,)),
@@ -123,6 +127,7 @@ USES: tuple[Use, ...] = (
         ),
     ),
     Use(Domain.LOG_KEY, "derive: seed of the key that signs checkpoints of the log; key material is the handle key"),
+    Use(Domain.LOG_ENTRY, "derive: root key of entries of the log; key material is the handle key"),
     Use(Domain.LOG_ENTRY, "digest: stands for the row key where an entry of the log is sealed"),
     Use(Domain.LOG_COMMITMENT, "digest: what a leaf says of its entry in public", _exact("entry")),
     Use(Domain.HEAD_HANDLE, "digest: row of the head of a shard", (("shard (8)", bytes(8)),)),
@@ -188,6 +193,11 @@ USES: tuple[Use, ...] = (
     Use(Domain.BLOB, "signature by the cluster key", _exact("blob statement")),
     Use(Domain.PLATFORM_SEALING, "software platform only", (("measurement (32)", _of(0xB0, 32)),)),
     Use(Domain.MEASUREMENT, "software platform only", (("role (ASCII)", b"vault"),)),
+    Use(
+        Domain.MEASUREMENT,
+        "digest: stands for a measurement of several registers in a line of the log",
+        (("measurement", _of(0xB0, 144)),),
+    ),
     Use(Domain.SYNTHETIC_PKI, "software platform only", (("purpose (ASCII)", b"key"), ("name (ASCII)", b"root"))),
 )
 
