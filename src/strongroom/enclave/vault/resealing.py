@@ -35,7 +35,7 @@ SEALED_AT_ONCE: Final = 16
 """Rows sealed before requests get a turn: less than a millisecond of work for small ones."""
 MAX_COMMIT_BYTES: Final = 1024 * 1024
 """Bytes of rows of one commit, about: everybody's commits wait for it."""
-PAUSE: Final = 1.0
+PAUSE: Final = 0.5
 """After each look, times what it took: the rest belongs to requests."""
 GRACE_SECONDS: Final = 2.0
 """After a walk: whoever read a row before it was sealed anew, or sealed one before the epoch began, is done then."""
