@@ -6,9 +6,9 @@ CPU seconds that the server processes themselves used (host and enclave of Vault
 where it is a server), so the load generator on the same machine does not distort it; figures "by the clock" share the
 cores with it.
 
-`python -m bench NAME` measures one thing: appraisal, vault, decisions, page, beside, before, million, witnesses or
-rotation. The last five compare and write JSON with `--json FILE`; of those, all but rotation have contenders that take
-turns.
+`python -m bench NAME` measures one thing: appraisal, vault, decisions, page, beside, before, million, witnesses,
+rotation or recovery. The last six write JSON with `--json FILE`; of those, all but rotation and recovery compare
+contenders that take turns.
 """
 
 import os
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from bench import appraisal, before, beside, decisions, million, page, rotation, vault, witnesses
+from bench import appraisal, before, beside, decisions, million, page, recovery, rotation, vault, witnesses
 from bench.calibration import slowness
 from bench.figures import SECONDS
 
@@ -30,6 +30,7 @@ PARTS: Final[dict[str, Callable[[], int | None]]] = {
     "million": million.main,
     "witnesses": witnesses.main,
     "rotation": rotation.main,
+    "recovery": recovery.main,
 }
 ALL: Final = ("appraisal", "vault", "decisions", "page", "beside", "witnesses")
 """The others take long, or ask for the history of the source."""
