@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+import approved
 import attestation_intel
 import attestation_nitro
 import attestation_snp
@@ -46,7 +47,19 @@ def wanted() -> dict[Path, str]:
     files |= {path: tables.filled(text) for path, text in prose.items()}
     if missing := tables.undocumented(list(prose.values())):
         raise SystemExit(f"error: no page of spec/ has a table of {', '.join(missing)}")
-    kinds = (basics, candidates, checkpoints, codings, councils, evidences, releasing, sessions, statements, texts)
+    kinds = (
+        approved,
+        basics,
+        candidates,
+        checkpoints,
+        codings,
+        councils,
+        evidences,
+        releasing,
+        sessions,
+        statements,
+        texts,
+    )
     for module in (attestation_intel, attestation_nitro, attestation_snp, *kinds):
         for case in module.every():
             path = VECTORS / f"{case.name}.json"
