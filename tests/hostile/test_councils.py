@@ -200,8 +200,9 @@ async def test_witnesses_are_not_changed_with_a_council(founded, new):
     assert await misuse_of(client, convene(new, 3, cosignatures=1)) is Number.COUNCIL_INVALID
 
 
-async def test_councils_end_before_the_charter_is_too_long_to_read(founded, new, monkeypatch):
-    monkeypatch.setattr("strongroom.enclave.runtime.councils.MAX_COUNCILS", 1)
+@pytest.mark.parametrize(("limit", "value"), [("MAX_COUNCILS", 1), ("ROOM", 24_000)])
+async def test_councils_end_before_the_charter_is_too_long_to_read(founded, new, monkeypatch, limit, value):
+    monkeypatch.setattr(f"strongroom.enclave.runtime.councils.{limit}", value)
     client, _ = await take_office(founded, new)
     assert await misuse_of(client, convene(Custodians.named(2), 2)) is Number.COUNCIL_INVALID
 

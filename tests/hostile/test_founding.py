@@ -13,6 +13,7 @@ from strongroom.enclave.platform.measurement import measure
 from strongroom.enclave.runtime.sealed_ring import charter_of, open_by_recovery_key, parse_sealed
 from strongroom.protocol.bech32 import encode_bech32
 from strongroom.protocol.cluster_messages import Accept, AskCharter, AskStatus, CharterIs, Nominee, Publish
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, StrongroomError, Untrusted
 from strongroom.protocol.evidence import cluster_id, parse_evidence, parse_genesis
 from strongroom.protocol.governance import statement_digest, verify_genesis
@@ -24,6 +25,7 @@ from strongroom.protocol.shares import combine
 from strongroom.protocol.status import decode_status
 from tests.support import ceremony, policies
 from tests.support.ceremony import Custodians, Nursed, convene, talk
+from tests.support.ssh_keys import SshKey
 
 
 @pytest.fixture
@@ -249,6 +251,9 @@ def to_weak_key(people):
     return [Nominee("weak", encode_bech32("age", bytes(32))), *people.nominees[1:]]
 
 
+APPROVER = SshKey(person="approver").public_key
+
+
 COUNCILS = {
     "nobody": lambda people: {"custodians": [], "threshold": 0},
     "a threshold of none": lambda people: {"threshold": 0},
@@ -268,6 +273,11 @@ COUNCILS = {
     "a weak recipient": lambda people: {"custodians": to_weak_key(people)},
     "approvals without approvers": lambda people: {"approvals": 1},
     "a delay without approvers": lambda people: {"release_delay": 60},
+    "more approvals than approvers": lambda people: {"approvers": [APPROVER], "approvals": 2},
+    "approvers of whom none is asked": lambda people: {"approvers": [APPROVER], "approvals": 0},
+    "an approver twice": lambda people: {"approvers": [APPROVER, APPROVER], "approvals": 2},
+    "a delay of years": lambda people: {"approvers": [APPROVER], "approvals": 1, "release_delay": 2 * 366 * 24 * 3600},
+    "a statement too long to read": lambda people: {"custodians": Custodians.named(16).nominees},
     "approvers that are no keys": lambda people: {"approvers": [b"no key"], "approvals": 1},
 }
 
@@ -295,6 +305,13 @@ async def test_a_share_that_changed_hands_is_not_accepted(waiting, people, owner
     with pytest.raises(Misuse) as caught:
         acceptance(pending, open_share(write_sheet(swapped).encode(), []), people.nominees[1].recipient)
     assert caught.value.number is Number.SHARE_WRONG
+
+
+async def test_a_development_cluster_is_accepted_by_no_custodian(waiting, people, owner):
+    _, statement = await set_up(waiting, owner, people)
+    unguarded = encode(changed(parse_genesis(statement), development=True))
+    with pytest.raises(Untrusted, match="development"):
+        verify_pending(CharterIs(charter=b"", pending=unguarded))
 
 
 async def test_two_ceremonies_never_found_the_same_cluster(waiting, people, owner):

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from strongroom.client.share.age import generate_identity, parse_identity
+from strongroom.client.custodians import parse_identities
+from strongroom.client.share.age import Opener, generate_identity, parse_identity
 from tests.support.command import ROOT, environment, strongroom
 
 PAGE = (ROOT / "docs" / "howto" / "custodians.md").read_text()
@@ -68,6 +69,13 @@ def keygen(folder, name):
     (folder / f"{name}.pub").write_text(f"{parse_identity(identity).recipient.text}\n")
 
 
+def opened(folder, name):
+    """The page in a custodian's file, as `age -d` writes it."""
+    [identity] = parse_identities((folder / f"{name}.key").read_text())
+    opener = Opener(identity)
+    return (opener.open((folder / "shares" / f"{name}.share.age").read_bytes()) + opener.finish()).decode()
+
+
 def ready(server):
     return server.says(r"url +(http://\S+)")
 
@@ -101,9 +109,20 @@ def test_the_page_works_as_it_stands(run, tmp_path):
         return ran
 
     [init] = commands("strongroom cluster init", places)
+    (tmp_path / "stranger.key").write_text(f"{'0' * 63}1\n")
+    (tmp_path / "stranger.key").chmod(0o600)
+    strange = [{"vault/owner.key": "stranger.key", "shares": "others"}.get(word, word) for word in init]
+    assert "another owner" in told(strange, status=10).err
     founding = run("init", *init, "--yes")
     founding.says("waiting for them")
     accepting = commands("strongroom cluster accept", places)
+    assert "another key" in told([word.replace("bob.key", "carol.key") for word in accepting[1]], status=2).err
+    page = opened(tmp_path, "bob")
+    for recipient, status in (([], 2), (["--recipient", (tmp_path / "carol.pub").read_text().strip()], 11)):
+        by_hand = ["cluster", "accept", accepting[1][2], "-", *recipient, "--insecure", "--yes"]
+        ran = strongroom(*by_hand, cwd=tmp_path, stdin=page.encode())
+        assert ran.status == status, ran.err
+        assert not set(page.split("\n\n")[2].split()[4:20:2]) & set(ran.err.split())
     for number, one in enumerate(accepting[:3], 1):
         said = told(one).err
         assert ("you were the last" in said) == (number == 3)

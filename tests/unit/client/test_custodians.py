@@ -57,6 +57,40 @@ def test_a_page_fits_on_paper_and_into_a_terminal(sheet):
     assert HEAD in lines[0]
 
 
+def test_version_1_is_written_so_for_ever():
+    """Pages lie in safes for years: what writes another one gives it another version."""
+    words = " ".join(f"word{chr(97 + at % 26)}" for at in range(33))
+    assert write_sheet(Sheet(bytes(32), "authenticator", 12, "Zoë of accounts", 1, 5, 3, words)) == GOLDEN
+
+
+GOLDEN = f"""STRONGROOM SHARE, VERSION 1
+
+Cluster    {"00" * 32}
+Role       authenticator
+Council    12
+Custodian  Zoë of accounts
+Share      2 of 5, any 3
+
+Words
+   1 worda       2 wordb       3 wordc       4 wordd
+   5 worde       6 wordf       7 wordg       8 wordh
+   9 wordi      10 wordj      11 wordk      12 wordl
+  13 wordm      14 wordn      15 wordo      16 wordp
+  17 wordq      18 wordr      19 words      20 wordt
+  21 wordu      22 wordv      23 wordw      24 wordx
+  25 wordy      26 wordz      27 worda      28 wordb
+  29 wordc      30 wordd      31 worde      32 wordf
+  33 wordg
+
+These words are secret: 3 of the 5 shares open all keys of this cluster.
+Keep them where you find them in years, and nobody else does. They are needed when
+all machines of the cluster are lost, and to agree to another council.
+Never tell them to anybody. You give them to an enclave that you have appraised, and
+only sealed to it: strongroom recover seal
+When another council has taken office, and a backup was made since: destroy them.
+"""
+
+
 BENT = {
     "another version": lambda text: text.replace("VERSION 1", "VERSION 2"),
     "lower threshold": lambda text: text.replace("any 3", "any 2", 1),

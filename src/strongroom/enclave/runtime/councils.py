@@ -24,11 +24,13 @@ from strongroom.protocol.cluster_messages import Accept, Convene, Convened, Endo
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.governance import MAX_CHARTER, Charter, SignedSuccession, Succession, statement_digest
-from strongroom.protocol.limits import MAX_COUNCILS, MAX_GENESIS
+from strongroom.protocol.limits import MAX_COUNCILS, MAX_CUSTODIANS
 from strongroom.protocol.status import SeatStatus
 
 ROOM: Final = MAX_CHARTER // 2
 """Bytes of a charter that councils may fill: the rest is for recoveries and releases."""
+_SIGNATURES: Final = 2 * MAX_CUSTODIANS * 96
+"""Bytes of all signatures under one statement, and more."""
 
 
 class Councils:
@@ -60,7 +62,7 @@ class Councils:
             raise Misuse(Number.COUNCIL_INVALID, "witnesses are those of the genesis statement, and stay")
         async with self._keeping.one_change:
             serial = len(ring.councils)
-            if serial > MAX_COUNCILS or len(encode(ring.state.charter)) > ROOM - 2 * MAX_GENESIS:
+            if serial > MAX_COUNCILS:
                 raise Misuse(Number.COUNCIL_INVALID, "this cluster has had as many councils as it can")
             drawn = Drawn(self._platform, request)
             statement = encode(
@@ -72,6 +74,7 @@ class Councils:
                     council=drawn.council,
                 )
             )
+            _verify_room(ring.state.charter, statement)
             forming = Forming(statement, drawn.council, before=ring.council)
             shares = drawn.share_files(ring.cluster_id, ring.statement.role, serial)
             self._forming = forming
@@ -118,6 +121,13 @@ class Councils:
         )
         self._forming = None
         return Seated(missing=0)
+
+
+def _verify_room(charter: Charter, statement: bytes) -> None:
+    """The charter stays readable with one more council. Raises `Misuse` COUNCIL_INVALID."""
+    used = sum(len(encode(one)) for one in (charter.genesis, *charter.successions))
+    if used + len(statement) + _SIGNATURES > ROOM:
+        raise Misuse(Number.COUNCIL_INVALID, "the statements of all councils so far leave no room for another")
 
 
 def newest_statement(charter: Charter) -> bytes:
