@@ -394,11 +394,11 @@ def test_the_last_line_names_what_was_not_made(tmp_path):
     made = MadeLog().grow()
     shown = directory_of(made, tmp_path / "shown")
     ran = audit("--dir", shown, "--cluster", made.cluster.id.hex())
-    assert ran.out.decode().splitlines()[-1] == "9 checks hold, 2 were not made: cosignatures, since"
+    assert ran.out.decode().splitlines()[-1] == "11 checks hold, 3 were not made: cosignatures, since, governance"
     other = tmp_path / "known"
     other.write_bytes(MadeLog().grow().note())
     ran = audit("--dir", shown, "--since", other, "--cluster", made.cluster.id.hex())
-    assert ran.out.decode().splitlines()[-1] == "9 checks hold; 1 fails: since; 1 was not made: cosignatures"
+    assert ran.out.decode().splitlines()[-1] == "11 checks hold; 1 fails: since; 2 were not made: cosignatures, governance"
 
 
 def test_evidence_that_a_client_saved_is_verified_and_explained(tmp_path, monkeypatch):

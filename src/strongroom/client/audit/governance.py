@@ -104,7 +104,7 @@ class Governance:
                 f"{max(lost, 0)} leaves was given up, as custodians signed"
             )
         if not begun:
-            self.generations.skip("the log never began anew")
+            self.generations.hold("the log never began anew")
 
     def _end_charter(self, charter: Charter, rules: Rules, last: CommitLeaf) -> None:
         life, check = rules.life, self.governed
