@@ -20,7 +20,7 @@ from strongroom.cli.convening import (
     write_files,
 )
 from strongroom.cli.evidence import print_steps
-from strongroom.cli.files import read_input, read_text, verify_can_create, write_new
+from strongroom.cli.files import verify_can_create, write_new
 from strongroom.cli.first_look import (
     Accepting,
     InsecureOption,
@@ -33,12 +33,12 @@ from strongroom.cli.first_look import (
     stage_of,
     verify_owner_shown,
 )
+from strongroom.cli.own_share import IdentityOption, open_own
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import (
     EXIT_REFUSED,
     EXIT_UNTRUSTED,
     Failure,
-    ask_secretly,
     confirm,
     result_json,
     say,
@@ -48,16 +48,10 @@ from strongroom.cli.terminal import (
 from strongroom.client.cluster import cluster_session
 from strongroom.client.council_explanation import explain_council, explain_genesis, shown_recipient
 from strongroom.client.custodians import (
-    MAX_IDENTITY_FILE,
-    MAX_SHARE_FILE,
-    OpenShare,
     PendingCouncil,
     acceptance,
     endorsement,
-    open_share,
     parse_charter,
-    parse_identities,
-    typed_share,
     verify_convened,
     verify_pending,
 )
@@ -125,9 +119,6 @@ Witnesses = Annotated[
 ShareArgument = Annotated[
     str | None,
     typer.Argument(metavar="SHARE", help="Your share's file, - for standard input. [default: type its words in]"),
-]
-IdentityOption = Annotated[
-    Path | None, typer.Option("--identity", "-i", metavar="FILE", help="Your age identity (AGE-SECRET-KEY-…).")
 ]
 RecipientOption = Annotated[
     str | None,
@@ -254,7 +245,7 @@ def accept(
     accepting = Accepting(role, trust, release, measurement, insecure, setting or []).with_defaults(
         load_settings(config)
     )
-    opened = _open(share, identity)
+    opened = open_own(share, identity)
     if print_page:
         if opened.sheet is None:
             raise Failure("there is no page to print of words that were typed in", "name the share's file")
@@ -296,7 +287,7 @@ def endorse(
     accepting = Accepting(role, trust, release, measurement, insecure, setting or []).with_defaults(
         load_settings(config)
     )
-    opened = _open(share, identity)
+    opened = open_own(share, identity)
     evidence = evidence_at(url)
     policy = policy_for(url, evidence, accepting, [opened.sheet.cluster] if opened.sheet else [])
     pending = asyncio.run(_pending(url, policy, role, "member"))
@@ -375,18 +366,6 @@ def rotate(
             return (await session.ask(Rotate(), Rotated)).epoch
 
     say(f"epoch {asyncio.run(begin())} has begun; the rows of older ones are sealed anew in the background")
-
-
-def _open(share: str | None, identity: Path | None) -> OpenShare:
-    if share is None:
-        # Never on the command line, where every user of the machine could read them.
-        return typed_share(ask_secretly("The 33 words of your share:", hint="name the share's file"))
-    data = read_input(share, limit=MAX_SHARE_FILE, what="the share")
-    if identity is None:
-        return open_share(data, [])
-    hint = "age-keygen makes such files; one with a passphrase is decrypted with `age -d` first"
-    text = read_text(identity, limit=MAX_IDENTITY_FILE, what="the age identity", hint=hint)
-    return open_share(data, parse_identities(text))
 
 
 def _member_policy(url: str, accepting: Accepting, clusters: Sequence[bytes]) -> RolePolicy:

@@ -30,7 +30,7 @@ IdentityOption = Annotated[
 def open_own(share: str | None, identity: Path | None) -> OpenShare:
     """Raises `Failure`, and as `open_share`."""
     if share is None:
-        return typed_share(ask_secretly("The 33 words of your share:", hint="name the share's file with --share"))
+        return typed_share(ask_secretly("The 33 words of your share:", hint="name the share's file"))
     data = read_input(share, limit=MAX_SHARE_FILE, what="the share")
     if identity is None:
         return open_share(data, [])
