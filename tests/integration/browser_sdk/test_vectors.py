@@ -27,7 +27,7 @@ def said():
 
 
 OF_OTHERS = {"verify rules", "share", "combine shares", "releases follow", "verify candidate"}
-"""What only enclaves, custodians and approvers do: Cedar, shares, lists that follow each other, enclaves without a ring."""
+"""What only enclaves, custodians and approvers do: Cedar, shares, following lists, enclaves without a ring."""
 
 
 def test_the_sdk_reads_every_vector_that_a_page_can_meet(said):

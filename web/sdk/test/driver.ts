@@ -17,6 +17,7 @@ import type { CodeAnswer } from "../src/client/sign_in/code.js";
 import type { PasswordAnswer } from "../src/client/sign_in/password.js";
 import * as builders from "../src/client/policy.js";
 import { type RedirectResult, deliverRedirect } from "../src/client/redirect.js";
+import { explainNotice } from "../src/client/standings.js";
 import { MemoryShelf } from "../src/client/storage.js";
 import { type Changes, Vault } from "../src/client/vault.js";
 import { type Bytes, hex, unhex } from "../src/protocol/bytes.js";
@@ -60,6 +61,7 @@ const checkpoints = new Checkpoints(new MemoryShelf());
 let vault: Vault;
 /** What a page would offer to save. */
 let attack: RolledBack | null = null;
+const notices: { readonly about: string; readonly text: string }[] = [];
 
 /** A page that the user leaves for the provider: nothing of it goes on. */
 async function leave(url: string): Promise<RedirectResult> {
@@ -86,9 +88,12 @@ const OTHER: Record<string, Call> = {
       directories: new Set(directories),
       shelf,
       checkpoints,
+      notice: (notice) => notices.push({ about: notice.about, text: explainNotice(notice) }),
     });
   },
   evidence: () => attack?.evidence ?? null,
+  /** What the user was told since it was asked last. */
+  notices: () => notices.splice(0),
   /** What the callback page does. */
   deliver: (query: string) => deliverRedirect(query, shelf),
   forgetKey: () => forgetKey(keys),

@@ -43,7 +43,7 @@ const directory: Method = {
 };
 
 const definition = (method: Method): string => base64url(encode(Method, method));
-const role = { clusters: ["11".repeat(32)], config: [], sgx: null, tdx: null, snp: null, nitro: null, insecure_software: null };
+const role = { clusters: ["11".repeat(32)], config: [], sgx: null, tdx: null, snp: null, nitro: null, insecure_software: null, releases: null };
 const statement = {
   format: "strongroom site 1",
   name: "Example Ltd",

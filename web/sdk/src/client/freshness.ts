@@ -201,12 +201,24 @@ export class WatchedLog {
     // The least that was found: what lies below it was never given up.
     const [gap] = [...gaps].sort((one: Gap, other: Gap) => one.found_size - other.found_size);
     if (gap === undefined || seen.checkpoint.size <= BigInt(gap.found_size)) {
-      // The tree goes on under another name.
-      const { checkpoint, proof } = await this.#freshen(seen.checkpoint.size);
-      await this.#compare(seen, await verifyCheckpoint(checkpoint, this.#session.log), proof);
+      await this.#proveOlder(seen);
     } else {
       this.#watch.watching.notice({ about: "lost", lines: Number(seen.checkpoint.size) - gap.found_size, at: gap.at });
     }
+  }
+
+  /**
+   * As `#prove`, of a checkpoint of an earlier generation: the tree goes on under another name. There is no evidence for
+   * others here, since two checkpoints of two generations convince nobody without all that custodians have signed.
+   */
+  async #proveOlder(known: SignedCheckpoint): Promise<void> {
+    const { checkpoint, proof } = await this.#freshen(known.checkpoint.size);
+    const shown = await verifyCheckpoint(checkpoint, this.#session.log);
+    if ((await findingOf(known, shown, proof)) === undefined) return;
+    throw new Untrusted(
+      ErrorNumber.ROLLED_BACK,
+      `its log began anew, and lacks what its custodians did not give up (seen before: ${known.checkpoint.size.toLocaleString("en")} entries)`,
+    );
   }
 
   async #freshen(size: bigint): Promise<Freshness> {
