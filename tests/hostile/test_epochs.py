@@ -270,6 +270,25 @@ async def test_a_walk_begins_again_after_a_restart(world):
     await verify_all(world, addresses)
 
 
+async def test_a_walk_ends_however_fast_rows_are_added(world, monkeypatch):
+    """Else whoever stores all the time keeps the old epoch."""
+    monkeypatch.setattr(resealing, "BUCKETS_AT_ONCE", 16)
+    addresses, its_look, looks = await filled(world), resealing.Resealing._look, []
+
+    async def look(self, keys, oldest):
+        looks.append(keys)
+        assert len(looks) < 10, "it goes on and on"
+        damaged = await its_look(self, keys, oldest)
+        await filled(world, 2 * LOAD)
+        return damaged
+
+    monkeypatch.setattr(resealing.Resealing, "_look", look)
+    await rotate(world)
+    await at_rest(world.vault)
+    assert epochs_in_use(world.vault) == set(ring_of(world.vault).epochs) == {2}
+    await verify_all(world, addresses)
+
+
 # --- what is under way when an epoch begins -----------------------------------------------------------------------
 
 

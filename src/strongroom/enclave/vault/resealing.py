@@ -80,10 +80,11 @@ class Resealing:
         if self._walk is None:
             return self._ring.epoch
         walk = self._walk
-        while (found := await self._next(walk.bucket)) is not None:
-            keys, after = found
+        ended = False
+        while not ended:
+            keys, ended = await self._next(walk.bucket)
             walk.damaged = await self._look(keys, walk.oldest) or walk.damaged
-            walk.bucket = after
+            walk.bucket += BUCKETS_AT_ONCE
             walk.seen += len(keys)
         self._walk = None
         if walk.damaged is not None:
@@ -91,16 +92,18 @@ class Resealing:
         await asyncio.sleep(GRACE_SECONDS)
         return walk.oldest
 
-    async def _next(self, bucket: int) -> tuple[list[bytes], int] | None:
-        """Keys that a few buckets list, from this one on, and the bucket after those; None when there are no more."""
+    async def _next(self, bucket: int) -> tuple[list[bytes], bool]:
+        """Keys that a few buckets list, from this one on, and whether these were the last.
+
+        What comes after them later is of the newest epoch, or split off from a bucket before: nobody waits for it.
+        """
         keys: list[bytes] = []
         for number in range(bucket, bucket + BUCKETS_AT_ONCE):
             listed = await self._ledger.listed(number)
             if listed is None:
-                # The rest of these may come to be, by splits, while the others are looked at.
-                return None if number == bucket else (keys, number)
+                return keys, True
             keys += listed
-        return keys, bucket + BUCKETS_AT_ONCE
+        return keys, False
 
     async def _look(self, keys: Sequence[bytes], oldest: int) -> Untrusted | None:
         """Have these rows of `oldest` or newer; why one is not to be believed, if one is not."""
