@@ -42,7 +42,7 @@ from strongroom.protocol.cluster_messages import (
 from strongroom.protocol.evidence import Role
 from strongroom.protocol.evidence import cluster_id as id_of
 from tests.support import policies
-from tests.support.command import environment
+from tests.support.command import ROOT, environment
 from tests.support.site import free_port
 
 SECONDS = 60
@@ -66,7 +66,8 @@ class Machine:
 class Serving:
     """One `strongroom serve` process with its enclave process."""
 
-    def __init__(self, machine: Machine, role: Role, port: int, *options: str) -> None:
+    def __init__(self, machine: Machine, role: Role, port: int, *options: str, program: Path = ROOT / "src") -> None:
+        """`program`: another one than this is a copy of the sources with something changed."""
         self.role, self.url = role, f"http://127.0.0.1:{port}"
         self.log = machine.folder / f"{role}.log"
         command = [sys.executable, "-m", "strongroom.cli", "serve", role, "--data", str(machine.data(role))]
@@ -74,7 +75,10 @@ class Serving:
         with self.log.open("ab") as log:
             # What is compiled is kept: it starts so often.
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, env=environment(PYTHONDONTWRITEBYTECODE="")
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(PYTHONDONTWRITEBYTECODE="", PYTHONPATH=os.pathsep.join([str(program), str(ROOT)])),
             )
         self._said = ""
 

@@ -5,8 +5,8 @@ cluster's approvers have released, on a machine that is hardware where this one 
 instance: a ticket that an Authenticator with other destinations issues would be good at this one, too.
 
 Attacks stopped here: a host that relays a genuine joiner's evidence, and so takes the ring itself; a program that
-nobody released, or that was retired; a debug enclave, or software, that asks a member on hardware; an enclave of another
-role, cluster or configuration.
+nobody released, or that was retired; a debug enclave, or software, that asks a member on hardware; an enclave of
+another role, cluster or configuration.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""Two programs on one machine, people who approve them, and clients that do not care which of them serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from strongroom.attestation.policy import ReleaseAuthority, RolePolicy
+from strongroom.client.cluster import cluster_session
+from strongroom.protocol.cluster_messages import Convene, Publish, Published
+from strongroom.protocol.evidence import Role
+from strongroom.protocol.releases import ListedRelease, Program
+from tests.support import policies
+from tests.support.command import ROOT, environment
+from tests.support.machines import People, Serving
+from tests.support.releases import listing, signed
+from tests.support.ssh_keys import SshKey
+
+_CHANGED = "enclave/runtime/clock.py"
+"""In every measured program."""
+
+
+def another_program(folder: Path) -> Path:
+    """The same but for a comment: another program to every measurement."""
+    copied = shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (copied / "strongroom" / _CHANGED).open("a") as file:
+        file.write("# the next version\n")
+    return copied
+
+
+def measurement_of(program: Path, role: Role) -> bytes:
+    code = f"from strongroom.enclave.platform.measurement import measure; print(measure({role!r}).hex())"
+    return bytes.fromhex(
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment(PYTHONPATH=os.pathsep.join([str(program), str(ROOT)])),
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+    )
+
+
+class Approved(People):
+    """One of whom approves programs; clients go by what is approved."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.approver = SshKey()
+        self.serial = 0
+
+    def _convene(self) -> Convene:
+        return replace(super()._convene(), approvers=[self.approver.public_key], approvals=1)
+
+    def by_releases(self, role: Role) -> RolePolicy:
+        """Names no program."""
+        authority = ReleaseAuthority(approvers=[self.approver.public_key], approvals=1, min_serial=1)
+        program = policies.software(roots=self.roots)
+        return policies.role(clusters=[self.clusters[role]], insecure_software=program, releases=authority)
+
+    async def publish(self, serving: Serving, *measurements: bytes) -> None:
+        """From now on these programs and no other."""
+        self.serial += 1
+        released = [
+            ListedRelease(str(at), 1, [Program("insecure-software", one)]) for at, one in enumerate(measurements)
+        ]
+        releases = listing(self.clusters[serving.role], self.serial, *released, role=serving.role)
+        policy = self.policy(serving.role) if self.serial == 1 else self.by_releases(serving.role)
+        async with cluster_session(serving.url, role=serving.role, policy=policy) as session:
+            await session.ask(Publish(releases=signed(releases, [self.approver])), Published)
+
+
+class Balancer:
+    """One address before several: a connection goes to the first that takes it, or to each in turn, and stays there."""
+
+    def __init__(self, ports: Sequence[int], *, in_turn: Sequence[int] = ()) -> None:
+        self.ports = list(ports) or list(in_turn)
+        self._turns = bool(in_turn)
+        self.url = ""
+
+    @asynccontextmanager
+    async def open(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._turns:
+            self.ports.append(self.ports.pop(0))
+        for port in list(self.ports):
+            with suppress(OSError):
+                back, front = await asyncio.open_connection("127.0.0.1", port)
+                break
+        else:
+            writer.close()
+            return
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(reader, front))
+                both.create_task(_copy(back, writer))
+        except* OSError:
+            pass
+        finally:
+            front.close()
+            writer.close()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while piece := await source.read(65536):
+        sink.write(piece)
+        await sink.drain()
+    sink.close()  # whoever hung up hung up on both
