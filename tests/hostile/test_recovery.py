@@ -9,7 +9,7 @@ import pytest
 from shamir_mnemonic.share import Share as Slip39
 
 from strongroom.client.custodians import OpenShare, open_share, parse_identities
-from strongroom.client.recovery import appraise_recovering, explain_state, seal_share, submit
+from strongroom.client.recovery import appraise_recovering, explain_gap, explain_state, seal_share, submit
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
 from strongroom.protocol.cluster_messages import AskStatus, Rotate, ShareSecret, SubmitShare, TakeRing
 from strongroom.protocol.codec import encode
@@ -18,12 +18,12 @@ from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import CommitLeaf, LifeLeaf, parse_leaf
 from strongroom.protocol.link import Row
-from strongroom.protocol.primitives import Domain, kem_seal
+from strongroom.protocol.primitives import Domain, digest, kem_seal
 from strongroom.protocol.shares import parse_share, split
 from strongroom.protocol.status import decode_status
 from tests.support import policies
 from tests.support.ceremony import Custodians, Nursed, convene, found
-from tests.support.recovering import Cluster, OtherMachine, hand_over, looked, reaches, status, talking
+from tests.support.recovering import Cluster, OtherMachine, hand_over, looked, reaches, sign_gap, status, talking
 from tests.support.vault import SECRET, number_of, released, stored
 from tests.support.world import World
 
@@ -56,32 +56,42 @@ async def test_shares_bring_all_records_back_on_another_machine(world):
     taken = await hand_over(machine, world.opened(2))
     assert (taken.name, taken.missing) == ("custodian-2", 1)
     assert (await hand_over(machine, world.opened(0))).missing == 0
-    await world.served(machine)
+    await world.finish(machine)
     assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
 
 
 async def test_every_client_sees_that_it_was_recovered(world):
     machine = await world.recovering()
-    for index in (0, 1):
-        await hand_over(machine, world.opened(index))
-    await world.served(machine)
+    await world.bring_back(machine, (0, 1))
     _evidence, claims = parse_any_evidence(await machine.evidence())
-    assert (claims.stage, claims.recoveries, claims.generation) == ("member", 1, 0)
+    assert (claims.stage, claims.recoveries, claims.generation) == ("member", 1, 1)
     *_, life, commit = map(parse_leaf, machine.host.log)
     assert isinstance(life, LifeLeaf)
     assert isinstance(commit, CommitLeaf)
-    assert (life.event, life.number, life.about) == ("recovered", 1, bytes(32))
-    assert (commit.recoveries, commit.generation, commit.start) == (1, 0, True)
-    assert charter_of(parse_sealed(machine.host.rows[RING_KEY].sealed)).recoveries == 1
+    charter = charter_of(parse_sealed(machine.host.rows[RING_KEY].sealed))
+    assert (life.event, life.number, life.about) == ("recovered", 1, digest(Domain.GAP, charter.gaps[0].statement))
+    assert (commit.recoveries, commit.generation, commit.start) == (1, 1, True)
+    assert charter.recoveries == 1
+
+
+async def test_without_witnesses_custodians_sign_that_nobody_knows_what_is_lost(world):
+    """Each time: clients who have seen more would else refuse for ever, and rightly."""
+    machine = await world.recovering()
+    for index in (0, 1):
+        await hand_over(machine, world.opened(index))
+    now = await reaches(machine, "gap")
+    assert (now.gap.found_size, now.gap.known_size, now.gap.known_at) == (len(machine.host.log), 0, 0)
+    assert "is not known" in explain_gap((await looked(machine)).gap, 0)[0]
+    await asyncio.sleep(0.2)
+    assert not machine.serving.done()
+    await world.finish(machine)
 
 
 async def test_the_old_machine_does_not_open_the_ring_any_more(world):
     """It is gone, or in other hands; else it joins again."""
     old = world.vault
     machine = await world.recovering()
-    for index in (0, 1):
-        await hand_over(machine, world.opened(index))
-    await world.served(machine)
+    await world.bring_back(machine, (0, 1))
     old.host.rows, old.host.log = world.database
     with pytest.raises(Untrusted) as caught:
         await old.start()
@@ -92,9 +102,7 @@ async def test_after_it_the_machine_opens_the_ring_by_itself_and_can_be_lost_aga
     address, _ = await stored(world)
     for recoveries in (1, 2):
         machine = await world.recovering()
-        for index in (1, 2):
-            await hand_over(machine, world.opened(index))
-        await world.served(machine)
+        await world.bring_back(machine, (1, 2))
         await machine.start()
         assert parse_any_evidence(await machine.evidence())[1].recoveries == recoveries
         assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
@@ -169,6 +177,9 @@ async def test_a_share_of_a_former_council_is_told_as_stale(world):
     assert await refused(machine, OpenShare(former[0])) is Number.SHARE_STALE
     for share in people.shares[:2]:
         await hand_over(machine, OpenShare(share))
+    await reaches(machine, "gap")
+    for share in people.shares[1:]:
+        await sign_gap(machine, OpenShare(share))
     await world.served(machine)
 
 
@@ -210,7 +221,7 @@ async def test_a_share_bent_by_its_custodian_spoils_nothing(world):
     assert said.state == "recovering"
     assert "altered" in explain_state(said)
     assert (await hand_over(machine, world.opened(2))).missing == 0
-    await world.served(machine)
+    await world.finish(machine)
 
 
 async def test_when_the_ring_is_open_no_more_shares_are_taken_or_kept(world):
@@ -303,9 +314,7 @@ async def test_no_text_of_a_share_is_in_an_error_or_a_log(world, capfd):
     )
     with pytest.raises(StrongroomError) as caught:
         await session.ask(SubmitShare(sealed=sealed))
-    for index in (0, 1):
-        await hand_over(machine, world.opened(index))
-    await world.served(machine)
+    await world.bring_back(machine, (0, 1))
     said = str(caught.value) + "".join(capfd.readouterr())
     assert not [word for word in share.words.split()[4:] if word in said.split()]
     assert share.words not in repr(machine.enclave._nursery.__dict__)
@@ -324,7 +333,7 @@ async def test_shares_across_a_restart_are_submitted_anew(world):
     await hand_over(machine, world.opened(1))
     assert (await status(machine)).state == "recovering"
     await hand_over(machine, world.opened(0))
-    await world.served(machine)
+    await world.finish(machine)
 
 
 async def test_of_two_recoveries_on_one_database_one_serves(world):
@@ -336,6 +345,10 @@ async def test_of_two_recoveries_on_one_database_one_serves(world):
     for index in (0, 1):
         await hand_over(first, world.opened(index))
         await hand_over(second, world.opened(index))
+    for machine in (first, second):
+        await reaches(machine, "gap")
+        await sign_gap(machine, world.opened(0))
+    await asyncio.gather(sign_gap(first, world.opened(1)), sign_gap(second, world.opened(1)))
     done, _ = await asyncio.wait({first.serving, second.serving}, timeout=10)
     assert len(done) == 2
     winners = [one for one in (first, second) if one.serving.exception() is None]
@@ -407,5 +420,5 @@ async def test_a_status_of_a_recovery_is_told_in_words(world):
     await hand_over(machine, world.opened(2))
     assert explain_state(await status(machine)) == "1 of 2 shares were submitted; 1 more are wanted"
     await hand_over(machine, world.opened(0))
-    await world.served(machine)
+    await world.finish(machine)
     assert explain_state(await reaches(machine, "serving")) == "it serves"

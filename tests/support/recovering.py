@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,19 @@ class Cluster(World):
     def opened(self, index: int) -> OpenShare:
         return OpenShare(self.founded.shares[index])
 
+    async def bring_back(self, machine: Nursed, who: Sequence[int] = (0, 1)) -> None:
+        """Custodians submit their shares, and sign what is given up if there is anything."""
+        for index in who:
+            await hand_over(machine, self.opened(index))
+        await self.finish(machine, who)
+
+    async def finish(self, machine: Nursed, who: Sequence[int] = (0, 1)) -> None:
+        """From the last share on."""
+        if (await leaves(machine, "recovering", "starting")).state == "gap":
+            for index in who:
+                await sign_gap(machine, self.opened(index))
+        await self.served(machine)
+
     async def served(self, machine: Nursed) -> None:
         """Once it serves, it is the Vault."""
         assert machine.serving is not None
@@ -186,6 +200,14 @@ async def reaches(machine: Nursed, state: str) -> Status:
     """How it stands once it is in that state."""
     async with asyncio.timeout(10):
         while (now := await status(machine)).state != state:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return now
+
+
+async def leaves(machine: Nursed, *states: str) -> Status:
+    """How it stands once it is in none of these states."""
+    async with asyncio.timeout(10):
+        while (now := await status(machine)).state in states:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return now
 

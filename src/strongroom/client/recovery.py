@@ -221,6 +221,14 @@ def _origin(found: Look, generation: int) -> str:
 def explain_gap(gap: Gap, known_at: int) -> list[str]:
     """For people who are to sign it."""
     lost = gap.known_size - gap.found_size
+    if not gap.known_size:
+        return [
+            f"the database ends at line {gap.found_size:,} of the log; nobody watches this log, so whether there were "
+            "more is not known",
+            "what was stored, changed, deleted or revoked after that is gone: who lost a right by it has it again",
+            f"the log goes on as its generation {gap.generation}, after recovery {gap.recoveries}; clients who have "
+            "seen more are told how much",
+        ]
     if lost > 0:
         lines = [
             f"the database ends at line {gap.found_size:,} of the log; witnesses have seen {gap.known_size:,}: "

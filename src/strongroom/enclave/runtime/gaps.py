@@ -13,7 +13,7 @@ A backup may be older than a recovery that gave something up. So later generatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from strongroom.protocol.errors import Untrusted
 from strongroom.protocol.limits import MAX_RECOVERIES, MAX_WITNESSES
@@ -36,6 +36,10 @@ class Head(NamedTuple):
 
     size: int
     root: bytes
+
+
+NOBODY: Final = Head(0, bytes(32))
+"""In the place of what witnesses have seen, where there are none."""
 
 
 class Known(NamedTuple):

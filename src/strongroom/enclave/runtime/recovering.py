@@ -6,6 +6,7 @@
    councils, it is told apart. One that its custodian has bent spoils nothing: those of others do without it.
 3. A database that is older than the log which witnesses have seen would revive what was revoked since. As many
    custodians as could recover the ring have to sign exactly what is given up; the log then goes on under another name.
+   Of a Vault without witnesses nobody knows whether it is older, and they sign that.
 4. Two that recover one database: the first writes ring and log anew, and the second finds neither as it was.
 
 Before it serves, nothing is written. Who ends it, begins anew: with an attempt to which shares are sealed again.
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace as changed
 
-from strongroom.enclave.runtime.gaps import Head, Known, Logs, Loss, lost
+from strongroom.enclave.runtime.gaps import NOBODY, Head, Known, Logs, Loss, lost
 from strongroom.enclave.runtime.nursery import Hopes, Opened, Place, Waiting
 from strongroom.enclave.runtime.ring import Ring, SealedState, facts_of
 from strongroom.enclave.runtime.sealed_ring import RingState, charter_of, open_by_recovery_key, parse_sealed
@@ -221,7 +222,7 @@ class Recovering(Waiting):
         """Serve what was found if nothing is lost with it, or else have custodians sign. Raises `StrongroomError`."""
         size, root = await self._survey(Ring(ring, self.place.key, self._found.version), self._found.sealed)
         self._log_size = size
-        loss = await self._lost(Head(size, root)) if self._statement.witnesses else None
+        loss = await self._lost(Head(size, root)) if self._statement.role == "vault" else None
         if loss is None:
             self._serve(ring, None)
             return
@@ -242,10 +243,14 @@ class Recovering(Waiting):
         )
         self._to_sign = _ToSign(encode(statement), known, ring, {})
         self._state = "gap"
-        _say(f"the database ends at {size} of the log, witnesses have seen {known.head.size}: custodians must sign")
+        seen = f"witnesses have seen {known.head.size}" if self._statement.witnesses else "nobody watches it"
+        _say(f"the database ends at {size} of the log, {seen}: custodians must sign that")
 
     async def _lost(self, found: Head) -> Loss | None:
-        """What witnesses know and the database lacks. Waits for them."""
+        """What witnesses know and the database lacks; waits for them. Where there are none nobody can say that it lacks
+        nothing, and clients who have seen more would take it for a rollback for ever: custodians sign there, too."""
+        if not self._statement.witnesses:
+            return Loss(Known(NOBODY, 0), self._generation + 1)
         logs = Logs(
             lambda generation: log_verifier(self._cluster, self._statement.log_key, generation),
             [parse_verifier(text, COSIGNATURE) for text in self._statement.witnesses],
