@@ -13,7 +13,7 @@ from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Untrusted
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
-from strongroom.protocol.limits import MAX_MESSAGE, MAX_RELEASES
+from strongroom.protocol.limits import LEASE, MAX_MESSAGE, MAX_RELEASES
 from strongroom.protocol.link import Row
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.releases import SignedReleases
@@ -382,6 +382,23 @@ async def test_time_in_which_no_witness_saw_the_list_does_not_count(delayed, key
     assert await admitted(delayed.instance) == {"1": True, "2": False}
     named = (await charter_of(delayed.instance)).named
     assert all(one.witnessed >= int(delayed.instance.platform.now()) - 10 for one in named)
+
+
+async def test_a_list_that_nobody_publishes_again_counts_from_when_witnesses_are_back(delayed, keys):
+    """Not from when it was written, nor from before."""
+    delayed.watch.down = {0, 1, 2}
+    with pytest.raises(StrongroomError):
+        await publish(delayed, signed(first(delayed), keys[:2]))
+    delayed.instance.platform.ahead = DAY + 60
+    delayed.watch.down = set()
+    await delayed.instance.begin("open")
+    assert await admitted(delayed.instance) == {"1": True, "2": False}
+    delayed.instance.platform.ahead = 2 * DAY
+    await beat(delayed)
+    assert await admitted(delayed.instance) == {"1": True, "2": False}
+    delayed.instance.platform.ahead = 2 * DAY + LEASE + 180
+    await beat(delayed)
+    assert await admitted(delayed.instance) == {"1": True, "2": True}
 
 
 async def test_a_host_that_holds_up_the_commit_of_a_list_has_nothing_counted_for_it(delayed, keys):

@@ -36,7 +36,7 @@ def explain_releases(shown: ReleasesStatus) -> list[Step]:
     if council.approvers:
         steps.append(Step("approvers", number, "must sign a list"))
         steps += [Step("", fingerprint_of(one), "") for one in council.approvers]
-        steps.append(Step("delay", f"{council.release_delay} s", "for which a list stands before a new program counts"))
+        steps.append(Step("delay", _span(council.release_delay), "for which a list stands before a new program counts"))
     else:
         steps.append(Step("approvers", "none", "so only the program that founded the cluster gets its keys"))
     return [*steps, *_list(shown), *_instances(shown)]
@@ -105,8 +105,14 @@ def _standing(program: ReleaseStatus, named: Named | None, council: Council) -> 
 def _instances(shown: ReleasesStatus) -> Iterator[Step]:
     versions = {one.measurement: one.version for one in shown.status.releases}
     for one in shown.status.instances:
-        which = versions.get(one.measurement, "not in the list")
+        which = versions.get(one.measurement, "not in the list" if shown.status.release else "no list yet")
         mine = ", answering" if one.own else ""
         yield Step("machine", which, f"{one.label}; since {shown_utc(one.since)}{mine}")
     if not shown.status.instances:
         yield Step("machines", "none", "that open the keys by themselves: after a restart custodians have to")
+
+
+def _span(seconds: int) -> str:
+    if not seconds:
+        return "none"
+    return f"{seconds // 86400} days" if seconds % 86400 == 0 else f"{seconds / 3600:.1f} hours"
