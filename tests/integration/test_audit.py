@@ -95,6 +95,7 @@ async def test_a_vault_that_runs_is_audited_and_a_monitor_needs_no_code_of_ours(
     ran, checks, facts = await it.checks("--url", it.url)
     assert (ran.status, ran.err) == (0, "")
     assert set(states(checks).values()) == {"holds", "not checked"}, states(checks)
+    assert states(checks)["governance"] == "holds"  # the Vault was asked for its charter
     assert facts["starts"] == 1
     assert facts["entries"] >= 3
     people = await it.run("--url", it.url)
@@ -138,6 +139,7 @@ async def test_a_database_is_audited_while_the_vault_writes_and_a_backup_when_it
     ran, checks, _ = await it.checks("--database", it.data, "--checkpoint", early)
     assert ran.status == 0, ran.err
     assert states(checks)["rows"] == states(checks)["unlisted"] == states(checks)["index"] == "holds"
+    assert states(checks)["governance"] == "holds"  # it stands beside the sealed ring
     assert states(checks)["root"] == "noticed"  # newer leaves than the checkpoint's
     await working
     late = await it.note(tmp_path)
@@ -200,7 +202,7 @@ async def test_a_saved_log_is_audited_where_there_is_nothing_else(it, tmp_path):
                 assert shown.content == path.read_bytes(), path
     ran, checks, _ = await it.checks("--dir", saved)
     assert ran.status == 0, ran.err
-    assert states(checks)["root"] == "holds"
+    assert states(checks)["root"] == states(checks)["governance"] == "holds"
     bundle = saved / "tile/entries/000"
     bundle.write_bytes(bundle.read_bytes()[:-1] + b"x")
     ran, checks, _ = await it.checks("--dir", saved)
@@ -398,7 +400,8 @@ def test_the_last_line_names_what_was_not_made(tmp_path):
     other = tmp_path / "known"
     other.write_bytes(MadeLog().grow().note())
     ran = audit("--dir", shown, "--since", other, "--cluster", made.cluster.id.hex())
-    assert ran.out.decode().splitlines()[-1] == "11 checks hold; 1 fails: since; 2 were not made: cosignatures, governance"
+    last = ran.out.decode().splitlines()[-1]
+    assert last == "11 checks hold; 1 fails: since; 2 were not made: cosignatures, governance"
 
 
 def test_evidence_that_a_client_saved_is_verified_and_explained(tmp_path, monkeypatch):
