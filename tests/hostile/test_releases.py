@@ -422,6 +422,7 @@ async def test_without_witnesses_a_delay_admits_nothing_new(tmp_path, keys):
     """Nobody but the host could say that it is over."""
     founded = await found(tmp_path, approvers=[keys[0].public_key], approvals=1, release_delay=DAY)
     await publish(founded, signed(first(founded), keys[:1]))
+    assert await admitted(founded.instance) == {"1": True, "2": False}
     founded.instance.platform.ahead = 2 * DAY
     assert await admitted(founded.instance) == {"1": True, "2": False}
 
