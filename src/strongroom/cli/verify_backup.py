@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -26,9 +26,17 @@ from strongroom.cli.backups import (
 from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, named, result_json, say, stdout
 from strongroom.client.audit.report import Report, shown_time
+from strongroom.client.cluster import cluster_session, role_policy
+from strongroom.client.files import load_trust
+from strongroom.client.recovery import explain_state, look
 from strongroom.client.session import fetch_evidence
 from strongroom.host.backup.file import read_manifest
 from strongroom.host.backup.notes import DrillNote, VerifyNote
+from strongroom.protocol.evidence import parse_any_evidence
+
+_OPEN: Final = ("gap", "starting")
+"""States of a recovery in which M shares have opened the ring."""
+_RECOVER: Final = "restore the backup on another machine, and recover there: `serve --recover`, `recover submit`"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)]
 Drilled = Annotated[
@@ -64,7 +72,10 @@ def verify_backup(
     holds = not verdict.failed
     now = int(time.time())
     remember(data, VerifyNote(now, str(file.absolute()), holds, verdict.manifest.at, verdict.log_size))
-    drill = _drill(file, verdict, asyncio.run(fetch_evidence(drilled)), now) if drilled is not None and holds else None
+    drill = None
+    if drilled is not None and holds:
+        recoveries = asyncio.run(_drilled(verdict, drilled, trust))
+        drill = DrillNote(now, str(file.absolute()), verdict.manifest.at, verdict.log_size, recoveries)
     if as_json:
         result_json(verdict_json(verdict) | {"drilled": drill is not None})
     else:
@@ -85,21 +96,41 @@ async def _verdict(
         return await check_backup(file, now=int(time.time()), clusters=clusters, known=known, watch=watch)
 
 
-def _drill(file: Path, verdict: Verdict, untrusted_evidence: bytes, now: int) -> DrillNote:
-    """What an instance shows that has this backup's ring, and had it from custodians. Raises `Failure`, `Untrusted`.
+async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> int:
+    """How often the ring of the backup was recovered, with the time that the instance at `url` proves.
 
-    The cluster's key signs evidence, and lies in the ring alone: so the ring is open there.
+    Raises `Failure`, `Untrusted`, `Unavailable`.
     """
+    evidence = await fetch_evidence(url)
     custody = verdict.whose
-    claims = verify_any_cluster(untrusted_evidence, custody.founding.role, now).claims
+    claims = parse_any_evidence(evidence)[1]
     if claims.cluster_id != custody.cluster:
         raise Failure("that instance is of another cluster", "name one that was recovered from this backup")
-    if claims.recoveries <= custody.charter.recoveries:
+    if claims.stage == "recovering":
+        return await _open_there(verdict, url, trust)
+    # The cluster's key signs this evidence, and lies in the ring alone: so the ring is open there.
+    recovered = verify_any_cluster(evidence, custody.founding.role).claims.recoveries
+    if recovered <= custody.charter.recoveries:
         raise Failure(
-            "that instance was not recovered since this backup was made: no custodian has proved anything",
-            "restore the backup on another machine, and recover there with `serve --recover`",
+            "that instance was not recovered since this backup was made: no custodian has proved anything", _RECOVER
         )
-    return DrillNote(now, str(file.absolute()), verdict.manifest.at, verdict.log_size, claims.recoveries)
+    return recovered
+
+
+async def _open_there(verdict: Verdict, url: str, trust: Path | None) -> int:
+    """An enclave that recovers, and does not serve where it must not meet its witnesses, says that M shares opened the
+    ring: one that a policy accepts is believed."""
+    if trust is None:
+        raise Failure("that instance does not serve yet", "give --trust, to believe what it says of the shares")
+    role, custody = verdict.whose.founding.role, verdict.whose
+    policy = role_policy(load_trust(trust), role)
+    async with cluster_session(url, role=role, policy=policy, stage="recovering") as session:
+        found = await look(session)
+    if found.attempt.ring != custody.digest:
+        raise Failure("that instance recovers another state of this cluster", "name one that has this backup")
+    if found.status.state not in _OPEN:
+        raise Failure(f"no ring was opened there: {explain_state(found.status)}", _RECOVER)
+    return custody.charter.recoveries + 1
 
 
 def print_verdict(verdict: Verdict) -> None:

@@ -15,6 +15,7 @@ from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Council, Genesis, cluster_id, parse_genesis
 from strongroom.protocol.governance import MAX_CHARTER, Charter, parse_gap, verify_charter
+from strongroom.protocol.index import row_digest
 
 
 class Machine(NamedTuple):
@@ -30,6 +31,8 @@ class Machine(NamedTuple):
 class Custody:
     """A ring's charter, verified, and its wraps."""
 
+    digest: bytes
+    """Of the row, as the log and an attempt to recover have it."""
     cluster: bytes
     genesis: bytes
     founding: Genesis
@@ -103,7 +106,9 @@ def verify_custody(untrusted_row: bytes) -> Custody:
         for one in row.instances
     ]
     statement = charter.genesis.statement
-    return Custody(cluster_id(statement), statement, genesis, charter, row.charter, councils, machines)
+    return Custody(
+        row_digest(untrusted_row), cluster_id(statement), statement, genesis, charter, row.charter, councils, machines
+    )
 
 
 def _row(untrusted_row: bytes) -> _Row:
