@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -79,28 +80,41 @@ class Approved(People):
 
 
 class Balancer:
-    """One address before several: a connection goes to the first that takes it, or to each in turn, and stays there."""
+    """One address before several: a connection goes to the first that takes it, and stays there."""
 
-    def __init__(self, ports: Sequence[int], *, in_turn: Sequence[int] = ()) -> None:
-        self.ports = list(ports) or list(in_turn)
-        self._turns = bool(in_turn)
+    def __init__(self, ports: Sequence[int]) -> None:
+        self.ports = list(ports)
+        self.used: Counter[int] = Counter()
+        """Connections to each."""
         self.url = ""
 
     @asynccontextmanager
     async def open(self):
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        serving: set[asyncio.Task[None]] = set()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(self._serve(reader, writer))
+            serving.add(task)
+            task.add_done_callback(serving.discard)
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
             server.close()
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+    def _order(self) -> list[int]:
+        return list(self.ports)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._turns:
-            self.ports.append(self.ports.pop(0))
-        for port in list(self.ports):
+        for port in self._order():
             with suppress(OSError):
                 back, front = await asyncio.open_connection("127.0.0.1", port)
+                self.used[port] += 1
                 break
         else:
             writer.close()
@@ -114,6 +128,14 @@ class Balancer:
         finally:
             front.close()
             writer.close()
+
+
+class InTurn(Balancer):
+    """Each connection goes to another one than the one before."""
+
+    def _order(self) -> list[int]:
+        self.ports.append(self.ports.pop(0))
+        return list(self.ports)
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

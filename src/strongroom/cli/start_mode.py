@@ -49,7 +49,8 @@ Advertise = Annotated[
 ]
 
 _NEXT: Final[dict[Waiting, str]] = {
-    "founding": "strongroom cluster init {url} --role {role} --owner-key {owner}",
+    "founding": "strongroom cluster init {url} --role {role} --owner-key {owner} "
+    "--custodian NAME=age1... --threshold M --out DIR",
     "recovering": "strongroom recover status {url} --role {role}",
     "standing-by": "",
 }
