@@ -25,7 +25,7 @@ from strongroom.attestation.policy import RolePolicy, TrustPolicy
 from strongroom.client.cluster import cluster_session
 from strongroom.client.custodians import OpenShare, acceptance, open_share, verify_pending
 from strongroom.client.keys import load_or_make_key
-from strongroom.client.recovery import look, seal_share, submit
+from strongroom.client.recovery import approval, approve, look, seal_share, submit
 from strongroom.client.share.age import generate_identity, parse_identity
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
@@ -169,6 +169,24 @@ class People:
             for file, identity in zip(self.files[role], self.identities, strict=True)
         ]
 
+    async def recover(self, serving: Serving, who: Sequence[int]) -> None:
+        """So many custodians that it serves."""
+        await self.submit(serving, who)
+        if serving.role == "vault":
+            await self.sign_gap(serving, who)
+        await asyncio.to_thread(serving.says, role=serving.role, cluster_id=self.clusters[serving.role].hex())
+
+    async def sign_gap(self, serving: Serving, who: Sequence[int]) -> None:
+        """These custodians sign what is given up: nobody watches this log, so there is always something to sign."""
+        policy = self.policy(serving.role)
+        async with cluster_session(serving.url, role=serving.role, policy=policy, stage="recovering") as session:
+            async with asyncio.timeout(SECONDS):
+                while (found := await look(session)).gap is None:
+                    await asyncio.sleep(0.05)
+            shares = self.open(serving.role)
+            for index in who:
+                await approve(session, approval(found, shares[index]))
+
     async def submit(self, serving: Serving, who: Sequence[int]) -> ShareTaken | None:
         """These custodians look at the enclave that recovers, and hand it their shares."""
         taken = None
@@ -178,7 +196,18 @@ class People:
                 await look(session)
                 share = open_share(self.files[serving.role][index], [parse_identity(self.identities[index])])
                 taken = await submit(session, seal_share(session.claims, share))
+        if taken is not None and taken.missing == 0 and serving.role == "vault":
+            await self.sign(serving)
         return taken
+
+    async def sign(self, serving: Serving) -> None:
+        """As many custodians as it takes sign what a Vault gives up: without witnesses nobody knows how much."""
+        for share in self.open("vault")[: self.threshold]:
+            policy = self.policy("vault")
+            async with cluster_session(serving.url, role="vault", policy=policy, stage="recovering") as session:
+                while (found := await look(session)).status.state == "starting":  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                await approve(session, approval(found, share))
 
     def _convene(self) -> Convene:
         people = [
