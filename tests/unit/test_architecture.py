@@ -33,6 +33,7 @@ VIOLATIONS = [
     ("host-link", "protocol.status", "from strongroom.protocol import planted"),
     ("host-blobs", "protocol.blobs", "from strongroom.protocol import planted"),
     ("host-notes", "protocol.notes", "from strongroom.protocol import planted"),
+    ("host-index", "protocol.index", "from strongroom.protocol import planted"),
     ("services-apart", "enclave.vault.planted", "import strongroom.enclave.authenticator"),
     ("services-apart", "enclave.authenticator.planted", "import strongroom.enclave.vault"),
     ("pure", "protocol.planted", "def now():\n    import time\n    return time.time()"),

@@ -26,8 +26,8 @@ from strongroom.protocol.evidence import (
 )
 
 OWNER: Final = "owner"
-"""Configuration value of an enclave that is founding: the owner's public key in hex. So whoever starts one fixes who may
-found with it, and the founder sees that it is he."""
+"""Configuration value of an enclave that is founding: the owner's public key in hex. So whoever starts one fixes who
+may found with it, and the founder sees that it is he."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,8 @@ class LifeLeaf(Message, tag="life", tag_field="leaf"):
     """By the Vault's clock."""
     about: Bytes32
     number: Count
-    """given: how many machines can open the ring now. rotated: the new epoch. erased: the oldest that is left. released:
-    serial. governed: serial of the council. recovered: how often by now."""
+    """given: how many machines can open the ring now. rotated: the new epoch. erased: the oldest that is left.
+    released: serial. governed: serial of the council. recovered: how often by now."""
     text: ShortText
     """given: platform and measurement (hex). released: versions. Else empty."""
 

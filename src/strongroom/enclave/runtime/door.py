@@ -26,7 +26,6 @@ from strongroom.protocol.messages import Error, Prove, Proved
 from strongroom.protocol.primitives import Domain, verify_signature
 from strongroom.protocol.session import SESSION_ID, answer_hello, open_hello, reply_message
 
-
 _ABOUT_THE_CLUSTER: Final = frozenset(get_args(ClusterRequest))
 
 
