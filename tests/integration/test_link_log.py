@@ -9,13 +9,14 @@ import pytest
 
 from strongroom.host.store.sqlite import SqliteStore
 from strongroom.host.supervisor.link import EnclaveLink
-from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.errors import Number, Unavailable, Untrusted
 from strongroom.protocol.link import (
     Commit,
     Consistency,
     Inclusion,
     Leaves,
     LeavesFound,
+    Notes,
     Operation,
     Proofs,
     Read,
@@ -40,6 +41,11 @@ class Witnesses:
         if self.failure is not None:
             raise self.failure
         return b"signed: " + note
+
+    async def witnessed(self, origin):
+        if self.failure is not None:
+            raise self.failure
+        return [b"of " + origin.encode()]
 
 
 @asynccontextmanager
@@ -123,6 +129,17 @@ async def test_without_witnesses_nobody_cosigns_and_with_some_their_lines_come_b
         assert await ask(Operation.COSIGN, b"a note") == (Operation.OK, b"signed: a note")
         witnesses.failure = Untrusted(Number.INTEGRITY)
         assert number(await ask(Operation.COSIGN, b"a note")) == Number.INTEGRITY
+
+
+async def test_what_witnesses_know_comes_back_and_that_too_few_answer(store):
+    async with asking(store) as ask:
+        assert await ask(Operation.WITNESSED, b"a log") == (Operation.OK, encode(Notes([])))
+    witnesses = Witnesses()
+    async with asking(store, witnesses) as ask:
+        assert await ask(Operation.WITNESSED, b"a log") == (Operation.OK, encode(Notes([b"of a log"])))
+        assert number(await ask(Operation.WITNESSED, b"\xff")) == Number.MALFORMED
+        witnesses.failure = Unavailable(Number.WITNESSES_UNAVAILABLE)
+        assert number(await ask(Operation.WITNESSED, b"a log")) == Number.WITNESSES_UNAVAILABLE
 
 
 class Slow:
