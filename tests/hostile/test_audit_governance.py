@@ -111,6 +111,26 @@ async def test_a_log_that_went_on_from_other_leaves_than_custodians_signed_is_na
     assert "altered" in findings(await looked_at(made), "generations")
 
 
+async def test_a_recovery_whose_line_names_another_gap_is_named():
+    made = GovernedLog()
+    made.grow()
+    made.recover(lost=3)
+    made.leaves[-2] = encode(changed(parse_leaf(made.leaves[-2]), about=b"x" * 32))
+    assert "other gaps than the charter has" in findings(await looked_at(made), "governance")
+
+
+async def test_a_recovery_that_only_the_charter_knows_is_named():
+    made = lived("recover")
+    made.charter = changed(made.charter, recoveries=2)
+    assert "the charter says 2 recoveries" in findings(await looked_at(made), "governance")
+
+
+async def test_a_list_that_only_the_log_knows_is_named():
+    made = lived("release")
+    made.charter = changed(made.charter, releases=b"")
+    assert "the charter has no list of releases" in findings(await looked_at(made), "governance")
+
+
 async def test_a_log_that_is_shown_in_its_generation_of_before_was_put_back():
     made = GovernedLog()
     made.grow()
