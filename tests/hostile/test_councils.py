@@ -76,7 +76,8 @@ async def test_the_new_council_opens_the_ring_and_the_old_one_no_more(founded, n
     assert [(leaf.event, leaf.number, leaf.about) for leaf in events(founded)] == [
         ("governed", 1, statement_digest(statement))
     ]
-    assert decode_status((await client.ask(AskStatus())).status).council == 1
+    status = decode_status((await client.ask(AskStatus())).status)
+    assert (status.council, status.pending, (await client.ask(AskCharter())).pending) == (1, [], b"")
 
 
 async def test_a_restart_goes_on_with_the_new_council(founded, new):
