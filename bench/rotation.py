@@ -67,21 +67,25 @@ class Rotation:
 
     def __init__(self, it: Scene) -> None:
         self._it = it
+        self._began = time.perf_counter()
         self.done = asyncio.Event()
         self.seconds = 0.0
 
-    async def run(self, *, stop_at: float = 2.0) -> None:
-        """Until nothing is left to do, or until that part of the rows is done."""
-        began = time.perf_counter()
+    async def run(self) -> None:
+        """Begin an epoch, and wait."""
         async with desk(self._it) as wire:
-            if len((await epochs(wire)).kept) == 1:
-                await wire.ask(Rotate())
+            await wire.ask(Rotate())
+        await self.wait()
+
+    async def wait(self, *, stop_at: float = 2.0) -> None:
+        """Until nothing is left to do, or until that part of the rows is done."""
+        async with desk(self._it) as wire:
             ends = time.monotonic() + GIVE_UP_SECONDS
             while len((now := await epochs(wire)).kept) > 1 and now.resealed < stop_at * now.rows:
                 if time.monotonic() > ends:
                     raise RuntimeError(f"after {GIVE_UP_SECONDS:g} s the ring still has the epochs {now.kept}")
                 await asyncio.sleep(POLL_SECONDS)
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.perf_counter() - self._began
         self.done.set()
 
 
@@ -130,14 +134,16 @@ async def measure(figures: Figures, records: int, options: dict[str, str]) -> No
 
 
 async def killed(it: Scene, figures: Figures) -> None:
-    await Rotation(it).run(stop_at=0.9)
+    async with desk(it) as wire:
+        await wire.ask(Rotate())
+    await Rotation(it).wait(stop_at=0.9)
     for pid in it.vault.pids:
         os.kill(pid, signal.SIGKILL)
     it.vault.ended()
     it.restart_vault()
     on_one_core(it)
     again = Rotation(it)
-    await again.run()
+    await again.wait()
     started = f"started in {it.vault.start_seconds:.1f} s"
     print(f"killed when nine of ten rows were done: {started}, and {again.seconds:.1f} s later the old epoch was gone")
     figures.more["after a kill"] = again.seconds

@@ -346,7 +346,7 @@ async def test_what_was_sealed_under_an_epoch_that_has_ended_is_not_written(worl
     assert snapshot(world.vault.host) == before
 
 
-async def test_a_row_that_is_written_while_it_is_sealed_anew_stays_as_it_was_written(world):
+async def test_a_row_that_is_written_while_it_is_sealed_anew_stays_as_it_was_written(world, capfd):
     addresses = await filled(world, 3)
     alice, handle = await world.client("alice"), world.handle(addresses[0])
     its_sealed, held = resealing.Resealing._sealed, asyncio.Event()
@@ -367,6 +367,7 @@ async def test_a_row_that_is_written_while_it_is_sealed_anew_stays_as_it_was_wri
     finally:
         resealing.Resealing._sealed = its_sealed
     assert world.vault.host.rows[handle] == written
+    assert "old epochs" not in capfd.readouterr().err, "and the others of its commit were not held up"
     await verify_all(world, addresses)
 
 
