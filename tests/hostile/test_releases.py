@@ -17,7 +17,7 @@ from strongroom.protocol.limits import LEASE, MAX_MESSAGE, MAX_RELEASES
 from strongroom.protocol.link import Row
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.releases import SignedReleases
-from tests.support.ceremony import Nursed, found, talk
+from tests.support.ceremony import Nursed, convene, found, talk
 from tests.support.releases import NEW, Program2, admitted, charter_of, listing, own, release, signed, status_of
 from tests.support.ssh_keys import KEY_TYPES, SshKey
 from tests.support.watch import Watch
@@ -297,6 +297,37 @@ async def test_what_only_adds_a_program_turns_no_epoch(founded, keys):
     await publish(founded, signed(listing(founded.cluster_id, 1, release("1", own(founded))), keys[:2]))
     await publish(founded, signed(msgspec.structs.replace(first(founded), serial=2), keys[:2]))
     assert life(founded) == [("released", 1), ("released", 2)]
+
+
+async def test_approvers_who_left_office_bring_no_new_program_to_the_ring(founded, keys):
+    """They may have been replaced because somebody has their keys."""
+    await publish(founded, signed(first(founded), keys[:2]))
+    newcomer = SshKey()
+    await another_council(founded, approvers=[newcomer.public_key], approvals=1)
+    assert await admitted(founded.instance) == {"1": True, "2": False}
+    second = msgspec.structs.replace(first(founded), serial=2)
+    assert await refused(founded, signed(second, keys)) is Number.RELEASE_INVALID
+    await founded.instance.begin("open")
+    assert await admitted(founded.instance) == {"1": True, "2": False}
+    await publish(founded, signed(second, [newcomer]))
+    assert await admitted(founded.instance) == {"1": True, "2": True}
+
+
+async def test_a_council_without_approvers_leaves_nobody_new_the_ring(founded, keys):
+    await publish(founded, signed(first(founded), keys[:2]))
+    await another_council(founded)
+    assert await admitted(founded.instance) == {"1": True, "2": False}
+
+
+async def another_council(founded, **fields):
+    """The same custodians set up another council."""
+    owner = await talk(founded.instance, founded.owner)
+    convened = await owner.ask(convene(founded.custodians, 2, **fields))
+    before = [founded.custodians.endorsement(at, convened.statement) for at in range(2)]
+    founded.custodians.receive(convened)
+    accepted = [founded.custodians.acceptance(at, convened.statement) for at in range(3)]
+    for signature in (*before, *accepted):
+        await owner.ask(signature)
 
 
 # --- the delay ------------------------------------------------------------------------------------------------------

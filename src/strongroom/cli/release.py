@@ -28,6 +28,7 @@ from strongroom.client.releases import (
     approved_by,
     explain_approvals,
     explain_proposal,
+    is_in_office,
     joined,
     listed_release,
     parse_program,
@@ -123,10 +124,9 @@ def propose_list(
     """Propose the list that the cluster goes by, with more programs or a higher floor.
 
     The proposal is a file for the approvers. Nothing changes before enough of them have signed it and it is published.
+    Without options it is the list as it is, for the approvers of a council that has taken office since.
     """
     add = [*_from_files(release or [], role, svn), *_from_options(version, svn, program or [])]
-    if not add and min_svn is None:
-        raise Failure("nothing would change", "name a program with --release or --program, or a floor with --min-svn")
     _propose(url, out, role, trust, load_settings(config), add, (), min_svn)
 
 
@@ -254,6 +254,9 @@ def _propose(
             return _verified(await session.ask(AskCharter(), CharterIs), session.shown.appraisal)
 
     found = asyncio.run(run())
+    # Another council's approvers may want the list as it is.
+    if not add and not without and min_svn is None and is_in_office(found.charter, found.council):
+        raise Failure("nothing would change", "name a program with --release or --program, or a floor with --min-svn")
     proposal = propose(found.charter, found.council, role, add=add, retire=without, min_svn=min_svn)
     verify_names_running(proposal, found.genuine)
     print_steps(stderr(), explain_proposal(proposal))

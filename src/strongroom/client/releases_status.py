@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from strongroom.client.explanation import Step, fingerprint_of, shown_utc
+from strongroom.client.releases import is_in_office
 from strongroom.protocol.evidence import Council
 from strongroom.protocol.governance import Charter, Named
 from strongroom.protocol.releases import SignedReleases, parse_releases
@@ -26,6 +27,10 @@ class ReleasesStatus:
     @property
     def signed(self) -> SignedReleases | None:
         return parse_releases(self.charter.releases)[0] if self.charter.releases else None
+
+    @property
+    def in_office(self) -> bool:
+        return is_in_office(self.charter, self.council)
 
 
 def explain_releases(shown: ReleasesStatus) -> list[Step]:
@@ -54,6 +59,7 @@ def releases_json(shown: ReleasesStatus) -> dict[str, Any]:
         "approvals_needed": shown.council.approvals,
         "approved_by": [fingerprint_of(one.key) for one in signed.approvals] if signed else [],
         "delay": shown.council.release_delay,
+        "in_office": shown.in_office,
         "programs": [
             {
                 "version": one.version,
@@ -85,20 +91,24 @@ def _list(shown: ReleasesStatus) -> Iterator[Step]:
         return
     releases = parse_releases(shown.charter.releases)[1]
     yield Step("list", str(releases.serial), f"nothing below security version {releases.min_svn} counts")
+    if not shown.in_office:
+        yield Step("", "of another council", "NOBODY NEW gets the keys until approvers in office have published a list")
     for at, one in enumerate(signed.approvals):
         yield Step("" if at else "approved by", fingerprint_of(one.key), "")
     for program, named in _programs(shown):
-        yield Step(program.version, f"security version {program.svn}", _standing(program, named, shown.council))
+        yield Step(program.version, f"security version {program.svn}", _standing(program, named, shown))
         yield Step("", f"{program.kind} {program.measurement}", "")
 
 
-def _standing(program: ReleaseStatus, named: Named | None, council: Council) -> str:
+def _standing(program: ReleaseStatus, named: Named | None, shown: ReleasesStatus) -> str:
     if named is None:
         return "BELOW THE FLOOR: gets nothing"
     if program.admitted:
         return f"may have the keys; listed since {shown_utc(named.at)}"
+    if not shown.in_office:
+        return "listed, and gets nothing new"
     if named.witnessed:
-        return f"may have the keys from {shown_utc(named.witnessed + council.release_delay)} on"
+        return f"may have the keys from {shown_utc(named.witnessed + shown.council.release_delay)} on"
     return "waits: no witness has seen the list, and the delay is counted by them alone"
 
 

@@ -15,6 +15,7 @@ from strongroom.client.releases import (
     Proposal,
     approved_by,
     explain_proposal,
+    is_in_office,
     joined,
     listed_release,
     parse_program,
@@ -103,6 +104,20 @@ def test_a_new_program_of_a_version_that_was_listed_is_new():
 def test_what_no_cluster_would_take_is_not_proposed(changes, said):
     with pytest.raises(BadInput, match=said):
         proposed(**changes)
+
+
+def test_a_list_that_others_approved_than_are_in_office_is_told_from_one_that_counts():
+    newcomer = SshKey().public_key
+    assert is_in_office(CHARTER, COUNCIL)
+    for others in (
+        council(approvers=[newcomer], approvals=1),
+        council(approvers=COUNCIL.approvers, approvals=3),
+        council(approvers=[KEYS[0].public_key, newcomer], approvals=1),
+        council(),
+    ):
+        assert not is_in_office(CHARTER, others)
+    assert not is_in_office(EMPTY, COUNCIL)
+    assert not is_in_office(EMPTY, council())
 
 
 def test_a_floor_is_not_lowered():

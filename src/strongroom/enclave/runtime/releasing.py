@@ -7,6 +7,9 @@ ring as that program had it.
 How long a list has stood is told by witnesses alone. The time of the cosignature that covers it is kept with the ring
 in a change of its own: what witnesses said before may be older than the list, and a host that holds up a commit for a
 day would otherwise have that day counted.
+
+A council that takes office may do so because approvers of the one before are not to be trusted any more. Until its own
+have approved a list, the ring is given to no program but the one that has it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.cluster_messages import Publish, Published
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.evidence import PlatformKind
-from strongroom.protocol.governance import Named
+from strongroom.protocol.governance import Charter, Named
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import LEASE
 from strongroom.protocol.primitives import Domain, digest
@@ -52,6 +55,7 @@ class Releasing:
         self._service = service
         self._counted: dict[Program, int] = {}
         """From when the delay of a program counts whose list no witness had seen when it was written."""
+        self._judged: tuple[Charter, ReleaseList | None] | None = None
 
     async def publish(self, request: Publish) -> Published:
         """Go by this list from now on. The one that the cluster goes by already is the same success.
@@ -72,13 +76,23 @@ class Releasing:
 
     def admitted(self, kind: PlatformKind, measurement: bytes) -> bool:
         """The same, for the status."""
-        releases, own = self._ring.releases_list, (kind, measurement) == self._ring.own
+        releases, own = self._in_office(), (kind, measurement) == self._ring.own
         if releases is None:
             return own
         if is_released(releases, kind, measurement) is None:
             return False
         # Another instance of this very program learns nothing that this one does not know.
         return own or self._has_stood(Program(kind, measurement))
+
+    def _in_office(self) -> ReleaseList | None:
+        """The list that the cluster goes by, if those have approved it who approve now."""
+        charter = self._ring.state.charter
+        if self._judged is None or self._judged[0] is not charter:
+            try:
+                self._judged = (charter, self._verified(charter.releases))
+            except Misuse:
+                self._judged = (charter, None)
+        return self._judged[1]
 
     # --- a new list -------------------------------------------------------------------------------------------------
 
