@@ -170,13 +170,13 @@ class Joining(Waiting):
 def _still(sealed: SealedRing, given: RingState) -> RingState:
     """The ring in memory, if it is the one in the database, for a platform that has no key to open that by.
 
-    An epoch that began since shows in no charter, but nothing in the database opens without it. Which machines can open
-    the ring stands there, and whether somebody altered that the log's head says.
+    Its row is told by the salt, and by the charter. Which machines can open it stands there; whether somebody altered
+    any of this the log's head says, before anything is written.
     """
-    if sealed.charter != encode(given.charter):
+    if (sealed.salt, sealed.charter) != (given.salt, encode(given.charter)):
         raise _wrong("the ring in this database has changed since it was given: join again")
     instances: tuple[Instance, ...] = tuple(one.instance for one in sealed.instances)
-    return RingState(given.secrets, given.charter, instances)
+    return replace(given, instances=instances)
 
 
 def _verify_not_older(found: RingState, given: RingState) -> None:

@@ -191,6 +191,7 @@ class Ring:
             secrets=secrets or self.state.secrets,
             charter=charter or self.state.charter,
             instances=self._with_own(self.state.instances if instances is None else tuple(instances), now),
+            salt=platform.random(32),
         )
         councils = verify_charter(state.charter)[1]
         row = seal_ring(platform, state, councils[-1].recovery_key)

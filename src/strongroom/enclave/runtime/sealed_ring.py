@@ -108,11 +108,14 @@ class RingState:
     secrets: RingSecrets
     charter: Charter
     instances: tuple[Instance, ...]
+    salt: bytes = b""
+    """Of its row (32 bytes), fresh at each change: tells the row of this state from others. Empty: never sealed."""
 
 
 def seal_ring(platform: Platform, state: RingState, recovery_key: bytes, guest: tuple[Instance, ...] = ()) -> bytes:
-    """The row of a ring. `guest` can open this row, too, and is in no later one."""
-    data_key, salt = platform.random(32), platform.random(32)
+    """The row of a ring. `guest` can open this row, too, and is in no later one. By the salt a guest knows the row that
+    is kept, which is sealed under another data key."""
+    data_key, salt = platform.random(32), state.salt or platform.random(32)
     cluster, charter = cluster_id(state.charter.genesis.statement), encode(state.charter)
     instances = (*state.instances, *guest)
     wraps = [
@@ -175,7 +178,7 @@ def _opened(row: SealedRing, data_key: bytes) -> RingState:
         secrets = decode(opened, RingSecrets, limit=MAX_MESSAGE)
     except Misuse:
         raise Untrusted(Number.INTEGRITY, "the key ring is none of this version") from None
-    return RingState(secrets, charter, instances)
+    return RingState(secrets, charter, instances, row.salt)
 
 
 def _bound(cluster: bytes, charter: bytes, instances: Sequence[Instance]) -> bytes:
