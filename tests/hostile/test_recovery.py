@@ -206,6 +206,7 @@ async def test_a_share_is_for_the_very_attempt_that_its_custodian_saw(world, fie
     claims = msgspec.structs.replace(session.claims, attempt=msgspec.structs.replace(attempt, **{field: value}))
     opened = world.opened(0)
     assert await number_of(submit(session, seal_share(claims, opened))) is Number.ATTEMPT_OVER
+    assert (await submit(session, seal_share(session.claims, opened))).missing == 1
 
 
 async def test_a_share_bent_by_its_custodian_spoils_nothing(world):
