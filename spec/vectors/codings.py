@@ -13,6 +13,7 @@ from wire import Type, classes, kinds, schema, to_json
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number
 from strongroom.protocol.instructions import OidcMethod
+from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_MESSAGE
 
 SCHEMA = schema()["types"]
@@ -243,5 +244,33 @@ def _bad(name: str, what: str, kind: str, message: bytes) -> Case:
     return refused(f"{HERE}bad-{name}", what, "decode", inputs, Number.MALFORMED, "encoding")
 
 
+def leaves() -> Cases:
+    """Lines about a key ring: each event, and what no Vault writes into its log."""
+    about, at = fixed("about"), 1_790_000_000
+    events = {
+        "given": (2, "sgx " + fixed("measurement").hex()),
+        "rotated": (2, ""),
+        "erased": (2, ""),
+        "released": (7, "1.4.0, 1.5.0"),
+        "governed": (1, ""),
+        "recovered": (1, ""),
+    }
+    for event, (number, text) in events.items():
+        leaf = LifeLeaf(event=event, at=at, about=about, number=number, text=text)  # type: ignore[arg-type]
+        yield _good(f"life-{event}", f"a line of the log: {event}", "AnyLeaf", leaf)
+    good = encode(LifeLeaf(event="given", at=at, about=about, number=2, text=""))
+    wrong = {
+        "unknown-event": ("an event that there is not", good.replace(b"\xa5given", b"\xa5taken")),
+        "short-about": ("a digest of 31 bytes", good.replace(b"\xc4\x20" + about, b"\xc4\x1f" + about[1:])),
+        "as-entry": ("the tag of another leaf", good.replace(b"\xa4life", b"\xa5entry")),
+        "untagged": ("no tag", b"\x85" + good[1:].replace(b"\xa4leaf\xa4life", b"")),
+        "number-below-0": ("a negative number", good.replace(b"\xa6number\x02", b"\xa6number\xff")),
+        "trailing-byte": ("a byte after the end", good + b"\x00"),
+    }
+    for name, (what, message) in wrong.items():
+        assert message != good
+        yield _bad(f"life-{name}", what, "AnyLeaf", message)
+
+
 def every() -> list[Case]:
-    return [*good(), *bad()]
+    return [*good(), *bad(), *leaves()]
