@@ -67,12 +67,13 @@ async def test_the_new_council_opens_the_ring_and_the_old_one_no_more(founded, n
     before = row_of(founded)
     client, statement = await take_office(founded, new)
     row = parse_sealed(row_of(founded).sealed)
-    assert open_by_recovery_key(row, KemKey(combine(new.shares[:3]))).secrets
+    secrets = open_by_recovery_key(row, KemKey(combine(new.shares[:3]))).secrets
+    assert secrets.handle_key == founded.instance.ring.handle_key
     old = KemKey(combine(founded.shares[:2]))
     with pytest.raises(Untrusted):
         open_by_recovery_key(row, old)
     # What was written before stays open to the old shares, for as long as somebody has a copy: the documents say so.
-    assert open_by_recovery_key(parse_sealed(before.sealed), old).secrets
+    assert open_by_recovery_key(parse_sealed(before.sealed), old).secrets == secrets
     assert [(leaf.event, leaf.number, leaf.about) for leaf in events(founded)] == [
         ("governed", 1, statement_digest(statement))
     ]

@@ -91,7 +91,7 @@ def test_software_evidence_is_taken_only_by_its_name():
 
 def test_software_evidence_is_pinned_by_root_and_program(monkeypatch):
     cluster = Cluster("vault")
-    monkeypatch.setattr(first_look.time, "time", lambda: NOW)
+    monkeypatch.setattr("strongroom.cli.first_look.time.time", lambda: NOW)
     monkeypatch.setattr("strongroom.cli.evidence.time.time", lambda: NOW)
     policy = policy_for(URL, cluster.evidence(), Accepting("vault", insecure=True), [cluster.id])
     assert appraise(cluster.evidence(), role="vault", policy=policy, now=NOW).accepted_by == "measurement"
@@ -103,6 +103,16 @@ def test_software_evidence_is_pinned_by_root_and_program(monkeypatch):
         policy_for(URL, cluster.evidence(), Accepting("vault", insecure=True, measurement="00" * 32), [])
 
 
+def test_software_evidence_that_shows_a_released_measurement_is_not_that_release(monkeypatch, tmp_path):
+    """It has the form of SGX, and whoever makes it writes what he likes."""
+    monkeypatch.setattr("strongroom.cli.first_look.time.time", lambda: NOW)
+    evidence = Cluster("vault").evidence(measurement=REPORTS["sgx"].measurement)
+    monkeypatch.setattr("strongroom.cli.evidence.time.time", lambda: NOW)
+    accepting = Accepting("vault", release=released(tmp_path, "sgx"), insecure=True)
+    with pytest.raises(Untrusted, match="the release is for sgx"):
+        policy_for(URL, evidence, accepting, [])
+
+
 def test_a_trust_policy_and_something_beside_it_is_a_mistake(tmp_path):
     accepting = Accepting("vault", trust=tmp_path / "trust.toml", insecure=True)
     with pytest.raises(Failure, match="--trust"):
@@ -111,7 +121,7 @@ def test_a_trust_policy_and_something_beside_it_is_a_mistake(tmp_path):
 
 @pytest.mark.parametrize("text", ["page", "=x", ""])
 def test_a_setting_has_a_name_and_a_value(monkeypatch, text):
-    monkeypatch.setattr(first_look.time, "time", lambda: NOW)
+    monkeypatch.setattr("strongroom.cli.first_look.time.time", lambda: NOW)
     monkeypatch.setattr("strongroom.cli.evidence.time.time", lambda: NOW)
     with pytest.raises(Failure, match="NAME=VALUE"):
         policy_for(URL, Cluster("vault").evidence(), Accepting("vault", insecure=True, settings=[text]), [])

@@ -7,7 +7,6 @@ import pyrage
 import pytest
 
 from strongroom.client.custodians import (
-    HEAD,
     open_share,
     parse_identities,
     parse_sheet,
@@ -19,7 +18,7 @@ from strongroom.client.share.age import generate_identity, parse_identity
 from strongroom.protocol.age import parse_recipient, seal_age
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import Custodian
-from strongroom.protocol.share_sheet import Sheet, write_sheet
+from strongroom.protocol.share_sheet import HEAD, Sheet, write_sheet
 from strongroom.protocol.shares import split
 from tests.support.councils import council
 
