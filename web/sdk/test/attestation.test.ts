@@ -185,6 +185,18 @@ describe("appraisal", () => {
     expect(by.get("intel.status")?.value).toBe("UpToDate");
     for (const { value } of lines) expect(value).not.toMatch(/\p{C}/u);
   });
+
+  it("of a program that approvers released says by which list, and how many they were", async () => {
+    const released = inputs("evidence/released.json");
+    const untrusted = unhex(String(released["evidence"]));
+    const found = await appraise(untrusted, { role: "vault", policy: fromJson(RolePolicy, released["policy"]), now: Number(released["now"]) });
+    expect(found.acceptedBy).toBe("release");
+    const by = new Map(explain(found).map((line) => [line.key, line]));
+    expect(by.get("program.measurement")).toBeUndefined();
+    expect(by.get("program.release")?.value).toMatch(/^release \S+$/);
+    expect(by.get("program.release")?.detail).toMatch(/^security version \d+, in list \d+, approved by 2$/);
+    expect(by.get("releases")?.value).toBe(`list ${found.claims.release}`);
+  });
 });
 
 describe("trust policies in JSON", () => {

@@ -73,9 +73,9 @@ function explainProgram({ acceptedBy, kind, report, releases: untrustedReleases 
       return line("program.measurement", "accepted program", "by measurement", "your policy names exactly this program");
     case "release": {
       const { signed, releases } = parseReleases(untrustedReleases);
-      const version = isReleased(releases, kind, measurementOf(report))?.version ?? "";
-      const value = `release ${oneLine(version)}, in list ${releases.serial}, approved by ${signed.approvals.length}`;
-      return line("program.release", "accepted program", value, "by the approvers of releases that your policy names");
+      const release = isReleased(releases, kind, measurementOf(report));
+      const detail = `security version ${release?.svn ?? 0}, in list ${releases.serial}, approved by ${signed.approvals.length}`;
+      return line("program.release", "accepted program", `release ${oneLine(release?.version ?? "")}`, detail);
     }
   }
 }
@@ -94,6 +94,8 @@ export function explainClaims({ claims, genesis, appraisedAt }: Appraisal): read
     ...(claims.role === "vault"
       ? [line("witnesses", "witnesses", oneLine(explainWitnesses(genesis)), "who notices if an older state is shown to a client that was never here")]
       : []),
+    ...(genesis.council.approvers.length > 0 ? [line("approvers", "approvers", explainApprovers(genesis), "must sign the list of programs that get the keys; as the cluster began")] : []),
+    ...(claims.release > 0 ? [line("releases", "releases", `list ${claims.release}`, "of programs, by which this enclave goes")] : []),
     line("build", "build", oneLine(claims.build), "version as the program names itself"),
     line("expires", "expires", `in ${claims.expires_at - appraisedAt} s`, "its keys turn over hourly"),
   ];
@@ -104,6 +106,8 @@ export const explainCluster = (genesis: Genesis): string =>
   genesis.development
     ? "a DEVELOPMENT cluster: its operator can read everything"
     : `${genesis.council.threshold} of ${genesis.council.custodians.length} custodians can recover its keys`;
+
+const explainApprovers = ({ council }: Genesis): string => `${council.approvals} of ${council.approvers.length}`;
 
 /** Who watches the log of a cluster, by name. */
 export function explainWitnesses({ witnesses, cosignatures }: Genesis): string {
