@@ -39,7 +39,7 @@ def explain_council(council: Council, serial: int) -> list[Step]:
         steps.append(Step("delay", _span(council.release_delay), "until a newly listed program gets the keys"))
         steps += [Step("approver", _shown_key(key), "") for key in council.approvers]
     else:
-        steps.append(Step("approvers", "none", "only the program that founded the cluster ever gets its keys"))
+        steps.append(Step("approvers", "none", "a running enclave gives its keys to its own program only"))
     return steps
 
 
