@@ -7,7 +7,7 @@ from strongroom.client.custodians import endorsement, open_share, parse_charter,
 from strongroom.client.share.age import parse_identity
 from strongroom.enclave.runtime.sealed_ring import open_by_recovery_key, parse_sealed
 from strongroom.enclave.vault import build_vault
-from strongroom.protocol.cluster_messages import Accept, AskCharter, AskStatus, CharterIs
+from strongroom.protocol.cluster_messages import Accept, AskCharter, AskStatus, CharterIs, Rotate
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable, Untrusted
 from strongroom.protocol.governance import parse_succession, statement_digest
@@ -207,6 +207,14 @@ async def test_councils_end_before_the_charter_is_too_long_to_read(founded, new,
     monkeypatch.setattr(f"strongroom.enclave.runtime.councils.{limit}", value)
     client, _ = await take_office(founded, new)
     assert await misuse_of(client, convene(Custodians.named(2), 2)) is Number.COUNCIL_INVALID
+
+
+async def test_a_charter_that_nobody_could_read_is_not_written(founded, monkeypatch):
+    row = row_of(founded)
+    monkeypatch.setattr("strongroom.enclave.runtime.ring.MAX_CHARTER", 1000)
+    client = await talk(founded.instance, founded.owner)
+    assert await misuse_of(client, Rotate()) is Number.NOT_NOW
+    assert row_of(founded) == row
 
 
 async def test_a_custodian_sees_whose_council_he_would_endorse(founded, new, tmp_path):

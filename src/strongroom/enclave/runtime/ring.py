@@ -25,9 +25,10 @@ from strongroom.enclave.runtime.sealed_ring import (
     sealed_for,
     why_closed,
 )
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.evidence import Council, PlatformKind, Role, Stage, cluster_id, parse_genesis
-from strongroom.protocol.governance import Charter, parse_gap, verify_charter
+from strongroom.protocol.governance import MAX_CHARTER, Charter, parse_gap, verify_charter
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_EPOCHS, MAX_INSTANCES
@@ -194,6 +195,9 @@ class Ring:
             salt=platform.random(32),
         )
         councils = verify_charter(state.charter)[1]
+        if len(encode(state.charter)) > MAX_CHARTER:
+            # Sealed all the same, it would be a row that nobody ever opens again.
+            raise Misuse(Number.NOT_NOW, "the cluster's charter holds as much as it can: it has had too many changes")
         row = seal_ring(platform, state, councils[-1].recovery_key)
         return RingDraft(state, row, self._version)
 
