@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from strongroom.enclave.runtime.ring import Ring
@@ -111,26 +112,20 @@ class Resealing:
         began = loop.time()
         damaged: Untrusted | None = None
         old: list[tuple[bytes, Row]] = []
-        for at in range(0, len(keys), READ_AT_ONCE):
-            read = keys[at : at + READ_AT_ONCE]
-            for key, row in zip(read, await self._ledger.read_each(read), strict=True):
-                if isinstance(row, Untrusted):
-                    damaged = row
-                elif row is not None and epoch_of(row.sealed) < oldest:
-                    old.append((key, row))
-            if sum(len(row.sealed) for _, row in old) > MAX_COMMIT_BYTES:
-                await self._write(old)
-        await self._write(old)
-        # When requests are many a look takes longer, and so does the pause.
-        await asyncio.sleep(PAUSE * (loop.time() - began))
-        return damaged
-
-    async def _write(self, old: list[tuple[bytes, Row]]) -> None:
-        """Seal these anew, and have none left."""
+        parts = [keys[at : at + READ_AT_ONCE] for at in range(0, len(keys), READ_AT_ONCE)]
+        rows = chain.from_iterable(await asyncio.gather(*map(self._ledger.read_each, parts)))
+        for key, row in zip(keys, rows, strict=True):
+            if isinstance(row, Untrusted):
+                damaged = row
+            elif row is not None and epoch_of(row.sealed) < oldest:
+                old.append((key, row))
         while old:
             # As long as requests may not write, for want of witnesses, this does not either.
             self._witnessing.verify_may_write()
             await self._ledger.reseal(await self._sealed(old))
+        # When requests are many a look takes longer, and so does the pause.
+        await asyncio.sleep(PAUSE * (loop.time() - began))
+        return damaged
 
     async def _sealed(self, old: list[tuple[bytes, Row]]) -> list[Reseal]:
         """For one commit, taken from `old`."""
