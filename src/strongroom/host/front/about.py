@@ -48,7 +48,7 @@ def database_place(data: Path, database: str | None) -> tuple[str, str]:
     """Engine and place of the database of data directory `data`; `database` is the URL of one elsewhere, of which
     neither user, password nor options are repeated."""
     if database is None:
-        return "SQLite", str(data)
+        return "SQLite", str(data.absolute())
     try:
         parts = urlsplit(database)
         _, _, hosts = parts.netloc.rpartition("@")
