@@ -174,8 +174,7 @@ def authenticator(site):
     async def recover():
         restored(site, "authenticator", site.second)
         serving = await recovering(site.second, "authenticator", site.ports["authenticator"])
-        await site.people.submit(serving, [4, 2, 0])
-        await asyncio.to_thread(serving.says, role="authenticator")
+        await site.people.recover(serving, [4, 2, 0])
         return serving
 
     serving = asyncio.run(recover())
@@ -208,6 +207,7 @@ async def test_everything_is_destroyed_and_every_record_comes_back(site, authent
         taken = await site.people.submit(serving, [0, 1])
         assert taken.missing == 1
         await site.people.submit(serving, [3])
+        await site.people.sign_gap(serving, [4, 2, 1])
         await asyncio.to_thread(serving.says, role="vault", cluster_id=site.people.clusters["vault"].hex())
         async with site.client() as client:
             assert (await client.verify()).genuine.claims.recoveries == 1
@@ -239,8 +239,7 @@ async def recovered(site, machine, who: Sequence[int] = (1, 2, 4)):
     """The rest of the drill, from a restored database on; every record is back."""
     serving = await recovering(machine, "vault", site.ports["vault"])
     try:
-        await site.people.submit(serving, who)
-        await asyncio.to_thread(serving.says, role="vault")
+        await site.people.recover(serving, who)
         async with site.client() as client:
             await site.collect_all(client)
             return (await client.verify()).genuine.claims.recoveries
@@ -283,13 +282,25 @@ async def test_killed_while_shares_were_brought(site, authenticator, machine):
     assert await recovered(site, machine) == 1
 
 
+async def test_killed_when_the_ring_was_open_and_nothing_signed(site, authenticator, machine):
+    """Nothing was written, so shares and signatures are brought again: signatures are of one attempt."""
+    machine.data("vault").mkdir()
+    await restore_file(site.backups["vault"], machine.data("vault"))
+    serving = await recovering(machine, "vault", site.ports["vault"])
+    await site.people.submit(serving, [0, 3, 4])
+    await site.people.sign_gap(serving, [0, 3])
+    await asyncio.to_thread(serving.kill)
+    assert await recovered(site, machine) == 1
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.1], ids=["at once", "at the first commit"])
-async def test_killed_after_the_last_share(seconds, site, authenticator, machine):
+async def test_killed_after_the_last_signature(seconds, site, authenticator, machine):
     """The first commit may be made or not: the next start needs no custodian, or says that it does."""
     machine.data("vault").mkdir()
     await restore_file(site.backups["vault"], machine.data("vault"))
     serving = await recovering(machine, "vault", site.ports["vault"])
     await site.people.submit(serving, [0, 3, 4])
+    await site.people.sign_gap(serving, [0, 3, 4])
     await asyncio.sleep(seconds)
     await asyncio.to_thread(serving.kill)
     again = Serving(machine, "vault", site.ports["vault"])

@@ -181,7 +181,7 @@ class People:
         policy = self.policy(serving.role)
         async with cluster_session(serving.url, role=serving.role, policy=policy, stage="recovering") as session:
             async with asyncio.timeout(SECONDS):
-                while (found := await look(session)).gap is None:
+                while (found := await look(session)).gap is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             shares = self.open(serving.role)
             for index in who:
@@ -196,18 +196,7 @@ class People:
                 await look(session)
                 share = open_share(self.files[serving.role][index], [parse_identity(self.identities[index])])
                 taken = await submit(session, seal_share(session.claims, share))
-        if taken is not None and taken.missing == 0 and serving.role == "vault":
-            await self.sign(serving)
         return taken
-
-    async def sign(self, serving: Serving) -> None:
-        """As many custodians as it takes sign what a Vault gives up: without witnesses nobody knows how much."""
-        for share in self.open("vault")[: self.threshold]:
-            policy = self.policy("vault")
-            async with cluster_session(serving.url, role="vault", policy=policy, stage="recovering") as session:
-                while (found := await look(session)).status.state == "starting":  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-                await approve(session, approval(found, share))
 
     def _convene(self) -> Convene:
         people = [
