@@ -180,7 +180,7 @@ async def test_below_the_gap_the_log_must_be_the_one_that_was_seen(vault, checkp
     vault.log = GrowingLog(vault.log.origin, vault.log.key).grow_to(12, b"another history")
     error = await refusal(vault.client(monkeypatch, checkpoints))
     assert error.number is Number.ROLLED_BACK
-    assert "does not extend" in error.reason
+    assert "does not extend the 9 entries" in error.reason
 
 
 @pytest.mark.parametrize("signers", [(), (1,)])
@@ -218,6 +218,15 @@ async def test_a_charter_of_another_cluster_is_refused(vault, checkpoints, monke
     other = FakeVault(council=COUNCIL, size=9)
     recover(other, found=4)
     vault.charter = other.charter
+    assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
+
+
+async def test_who_was_killed_before_it_kept_how_the_cluster_stood_asks_for_the_gap_all_the_same(
+    vault, checkpoints, monkeypatch
+):
+    await ask(vault.client(monkeypatch, checkpoints))
+    monkeypatch.setattr(checkpoints, "_standings", {})
+    recover(vault, found=4, signers=())
     assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
 
 

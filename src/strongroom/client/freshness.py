@@ -163,9 +163,9 @@ class WatchedLog:
 
     async def begin(self) -> None:
         """Raises as `Watch.begin`."""
-        standing = self._watch.standings.known(self._genuine.claims.cluster_id)
-        if standing is not None and standing.generation < self._genuine.claims.generation:
-            await self._follow(standing.generation)
+        known = await self._known_generation()
+        if known is not None and known < self._genuine.claims.generation:
+            await self._follow(known)
         self._kept = await self._stored()
         own = self._watch.seen(self._log.name)
         for known in {one.checkpoint: one for one in (own, self._kept) if one is not None}.values() or (None,):
@@ -218,6 +218,16 @@ class WatchedLog:
         self._verify_cosigned(answer, shown)
         self._see(shown)
 
+    async def _known_generation(self) -> int | None:
+        """Of the log as this user last saw it; None: never."""
+        claims = self._genuine.claims
+        standing = await asyncio.to_thread(self._watch.standings.known, claims.cluster_id)
+        if standing is not None:
+            return standing.generation
+        # A program that was killed between the two has kept the checkpoint alone.
+        first = log_verifier(claims.cluster_id, self._genuine.genesis.log_key)
+        return 0 if await self._stored_of(first) is not None else None
+
     async def _follow(self, known: int) -> None:
         """The log has begun anew since what was seen of it, in generation `known`: its custodians must have signed that
         (RULES 25), and what they did not give up must still be there."""
@@ -247,8 +257,12 @@ class WatchedLog:
         if not isinstance(answer, Freshness):
             raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
         shown = verify_checkpoint(answer.checkpoint, self._log)
-        if finding := finding_of(known, shown, answer.proof):
-            raise self._attack(finding, known, shown, answer.proof)
+        if finding_of(known, shown, answer.proof):
+            # No file of evidence: two names of one log prove nothing to who does not have the charter.
+            raise Untrusted(
+                Number.ROLLED_BACK,
+                f"its log began anew, and does not extend the {known.checkpoint.size:,} entries that were seen before",
+            )
 
     def _verify_cosigned(self, answer: Freshness, shown: SignedCheckpoint) -> None:
         """Witnesses have seen the log lately, though not always to its end. Raises `Untrusted` INTEGRITY or CLOCK."""
