@@ -163,9 +163,9 @@ class WatchedLog:
 
     async def begin(self) -> None:
         """Raises as `Watch.begin`."""
-        known = await self._known_generation()
-        if known is not None and known < self._genuine.claims.generation:
-            await self._follow(known)
+        generation = await self._known_generation()
+        if generation is not None and generation < self._genuine.claims.generation:
+            await self._follow(generation)
         self._kept = await self._stored()
         own = self._watch.seen(self._log.name)
         for known in {one.checkpoint: one for one in (own, self._kept) if one is not None}.values() or (None,):
