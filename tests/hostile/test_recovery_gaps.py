@@ -25,8 +25,8 @@ from strongroom.protocol.governance import verify_charter
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import CommitLeaf, LifeLeaf, log_origin, parse_leaf
 from strongroom.protocol.log_messages import Freshen
-from strongroom.protocol.notes import parse_checkpoint
-from strongroom.protocol.primitives import Domain, SigningKey, digest
+from strongroom.protocol.notes import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
+from strongroom.protocol.primitives import Domain, NoteKey, SigningKey, digest
 from strongroom.protocol.tlog import verify_consistency
 from tests.support.recovering import Cluster, hand_over, looked, reaches, sign_gap, status, talking, unreachable, up
 from tests.support.vault import SECRET, collect_error, number_of, released, stored
@@ -335,15 +335,23 @@ async def test_what_no_log_and_no_witness_has_signed_is_no_gap(world):
     """A host that would have custodians give up something that never was."""
     address, _ = await stored(world)
     origin = log_origin(world.vault_cluster)
-    note = world.watch.states[0].latest(origin).note
-    signed = parse_checkpoint(note)
-    longer = note.replace(b"\n%d\n" % signed.checkpoint.size, b"\n%d\n" % (signed.checkpoint.size + 9), 1)
-    alone = signed.note.split("\N{EM DASH} w".encode())[0]
+    seen = parse_checkpoint(world.watch.states[0].latest(origin).note)
+    longer = Checkpoint(origin, seen.checkpoint.size + 9, bytes(32))
+    # The log's own word that no witness has: of a commit that the host undid, and nobody was told of.
+    alone = sign_checkpoint(world.vault.ring.log_key, longer)
+    # A witness's that the log has not signed; and both, of another log.
+    lying = cosign(world.watch.keys[0], world.watch.names[0], longer, int(world.vault.platform.now()))
+    forged = sign_checkpoint(NoteKey(bytes(32)), longer).with_lines([lying])
+    other = Checkpoint(log_origin(bytes(32)), longer.size, longer.root)
+    elsewhere = sign_checkpoint(world.vault.ring.log_key, other).with_lines(
+        [cosign(world.watch.keys[0], world.watch.names[0], other, int(world.vault.platform.now()))]
+    )
+    altered = seen.note.replace(b"\n%d\n" % seen.checkpoint.size, b"\n%d\n" % longer.size, 1)
     machine = world.machine()
     honest = machine.host.witnessed
 
     async def lies(asked):
-        return [b"", b"nonsense", longer, alone, *await honest(asked)]
+        return [b"", b"nonsense", altered, alone.note, forged.note, elsewhere.note, *await honest(asked)]
 
     machine.host.witnessed = lies
     await machine.begin("recover")
