@@ -161,7 +161,7 @@ async def test_what_exceeds_the_link_is_refused_before_it_breaks_the_framing():
         assert await next_frame(reader) == Frame(1, Operation.OK, b"still there")
 
 
-@pytest.mark.parametrize("operation", [Operation.READ, Operation.COMMIT, Operation.POST, 7, 255])
+@pytest.mark.parametrize("operation", [Operation.READ, Operation.COMMIT, Operation.POST, Operation.WITNESSED, 9, 255])
 async def test_a_call_that_is_not_the_hosts_closes_the_link(operation):
     async with lying_host() as (link, _, writer):
         writer.write(pack(1, operation, b""))
