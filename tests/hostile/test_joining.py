@@ -14,6 +14,7 @@ from strongroom.enclave.runtime.sealed_ring import (
     instance_key,
     open_by_instance,
     parse_sealed,
+    seal_ring,
 )
 from strongroom.enclave.vault import witnessing
 from strongroom.protocol.cluster_messages import Publish, Rotate, TakeRing
@@ -24,7 +25,7 @@ from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Operation, Row
-from strongroom.protocol.primitives import Domain, KemKey, kem_seal
+from strongroom.protocol.primitives import Domain, KemKey, SigningKey, kem_seal
 from strongroom.protocol.status import decode_status
 from tests.support.ceremony import found, talk
 from tests.support.joining import Forger, Sealless, join, joiner_of, reach
@@ -212,6 +213,32 @@ async def test_a_joiner_takes_no_ring_that_is_not_sealed_to_it(founded, monkeypa
     # a machine and program of which the row says nothing
     joiner = joiner_of(founded, Sealless("vault", founded.instance.state))
     assert await number_of(joiner.begin("join")) is Number.INTEGRITY
+
+
+async def test_a_joiner_takes_no_ring_of_another_cluster(founded, monkeypatch):
+    other = await found(founded.instance.state)
+    ring = other.instance.enclave._cluster._ring
+
+    async def swapped(joiner, label):
+        guest = Instance("guest", joiner.kind, joiner.report.measurement, joiner.claims.kem_key, 0)
+        return seal_ring(founded.instance.platform, ring.state, ring.council.recovery_key, guest=(guest,))
+
+    monkeypatch.setattr(founded.instance.enclave._cluster._giving, "_given", swapped)
+    for platform in (None, Sealless("vault", founded.instance.state)):
+        assert await number_of(join(founded, platform)) is Number.INTEGRITY
+
+
+async def test_evidence_that_a_member_made_for_a_handshake_is_nobody_to_join(founded):
+    identity = founded.instance.enclave._door._identity
+    evidence = await identity.peer_evidence(bytes(1216), SigningKey.generate().public, bytes(32))
+    joiner = joiner_of(founded)
+    honest = joiner.host.carry
+
+    async def carry(url, body):
+        return evidence if url.endswith("/evidence") else await honest(url, body)
+
+    joiner.host.carry = carry
+    assert await number_of(joiner.begin("join")) is Number.EVIDENCE
 
 
 async def test_whoever_keeps_the_row_can_not_add_himself_to_the_machines_that_open_it(founded):
