@@ -20,6 +20,7 @@ from strongroom.client.results import NewSecret
 from strongroom.host.backup.drafts import CannotBackUp
 from strongroom.host.backup.file import Damaged
 from strongroom.host.backup.notes import read_notes
+from strongroom.host.store.opening import ELSEWHERE
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.governance import Charter
 from strongroom.protocol.index import HEAD_KEY, RING_KEY, bucket_key
@@ -285,3 +286,21 @@ def test_the_exit_status_tells_programs_what_was_found(kept, bent, tmp_path):
     assert done.status == 1
     assert "there is not empty" in done.err
     assert strongroom("verify-backup", "absent", cwd=tmp_path).status == 1
+
+
+@pytest.mark.needs("postgres")
+def test_a_cluster_moves_to_postgresql_by_the_commands(kept, postgres_server, tmp_path):
+    url = postgres_server.local_url(postgres_server.database())
+    done = strongroom("restore", kept.new, "--data", "there", "--database", url, cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert (tmp_path / "there" / ELSEWHERE).exists()
+    done = strongroom("restore", kept.new, "--data", "again", "--database", url, cwd=tmp_path)
+    assert done.status == 1
+    assert "the database is not empty" in done.err
+    done = strongroom("backup", "moved", "--data", "there", cwd=tmp_path)
+    assert (done.status, "in a database elsewhere" in done.err) == (2, True)
+    onto = ("--data", "there", "--database", url, "--onto", kept.new, "--json")
+    done = strongroom("backup", "moved", *onto, cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["read"]["rows"] == 2, "ring and head: nothing has changed on the way"
+    assert not failing(tmp_path / "moved", clusters=[kept.cluster], known=[kept.note_new])

@@ -25,6 +25,10 @@ _HEADER: Final = 100
 _SCHEMA: Final = {("table", name) for name in ("rows", "log", "log_hashes", "manifest")} | {
     ("index", "sqlite_autoindex_rows_1")
 }
+DENSE: Final = 16384
+"""Bytes of a page of a backup: rows of records waste a third of pages of the usual size."""
+USUAL: Final = 4096
+"""Of a database that is to be served: each page that changes is written whole."""
 _MAX_MANIFEST: Final = 256 * 1024
 
 
@@ -137,10 +141,14 @@ class Tables:
 
 
 @contextmanager
-def writing(draft: Path) -> Iterator[Tables]:
-    """The tables of an empty file, or of a copy of a backup. Raises sqlite3.Error, `CannotBackUp`."""
+def writing(draft: Path, page: int) -> Iterator[Tables]:
+    """The tables of an empty file, which gets pages of so many bytes, or of a copy of a backup, which keeps its own.
+
+    Raises sqlite3.Error, `CannotBackUp`.
+    """
     with closing(sqlite3.connect(draft, isolation_level=None, cached_statements=64)) as connection:
         # A draft that is not finished is thrown away: there is nothing to roll back to, and one sync at the end.
+        connection.execute(f"PRAGMA page_size = {page}")
         for setting in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {setting}")
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'manifest'").fetchone():

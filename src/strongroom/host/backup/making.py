@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from strongroom.host.backup.drafts import CannotBackUp, IfThere, copy_file, drafting, full_or
-from strongroom.host.backup.file import FORMAT, Based, Manifest, Stored, Tables, read_manifest, writing
+from strongroom.host.backup.file import DENSE, FORMAT, Based, Manifest, Stored, Tables, read_manifest, writing
 from strongroom.host.backup.sources import AT_ONCE, Source
 from strongroom.host.log.tree import TILE_BITS, complete_subtrees, span
 from strongroom.protocol.index import HEAD_KEY, KEY, LISTING, RING_KEY, bucket_key, read_listing, row_digest
@@ -91,7 +91,7 @@ async def make_backup(
         try:
             if order.onto is not None and based is not None:
                 copy_file(order.onto, draft)
-            with writing(draft) as tables:
+            with writing(draft, DENSE) as tables:
                 if based is None:
                     await copy_all(source, tables, tally, progress)
                 else:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from strongroom.host.backup.drafts import CannotBackUp, drafting, full_or
-from strongroom.host.backup.file import writing
+from strongroom.host.backup.file import USUAL, writing
 from strongroom.host.backup.making import Progress, Tally, copy_all, read_all, read_hashes, read_leaves
 from strongroom.host.backup.sources import SqliteSource
 from strongroom.host.store.opening import ELSEWHERE, FILE, note_served
@@ -33,7 +33,7 @@ async def restore_file(backup: Path, data: Path, progress: Progress = lambda don
     try:
         with drafting(data / FILE, "refuse") as draft:
             try:
-                with writing(draft) as tables:
+                with writing(draft, USUAL) as tables:
                     await copy_all(source, tables, tally, progress)
             except sqlite3.Error as error:
                 raise full_or(error, data / FILE) from None
