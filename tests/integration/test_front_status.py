@@ -210,7 +210,7 @@ async def test_who_hangs_up_while_the_enclave_is_asked_costs_nothing():
     [
         (standing.FOUNDING, "Custodians accept: 1 of 3 have. Waiting for Bob and Cleo."),
         (standing.RECOVERING, "1 of the 2 shares that it takes are here; 1 more"),
-        (standing.GAP, "12,245 lines of the log would be given up. 1 of the 2 custodians"),
+        (standing.GAP, "Custodians give up 12,245 lines of the log: 1 of the 2 that it takes have signed"),
         (standing.SERVING, "4,200 of about 10,000 rows looked at since the current epoch began (42 %)"),
         (standing.changed(development=True), "whoever runs this machine can read everything"),
         (standing.changed(witnesses=0), "none: an older copy of the whole database is noticed by clients alone"),

@@ -135,7 +135,7 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
         yield "approvers", f"{found.approvals} for a release"
     yield "recoveries", str(found.recoveries)
     if found.gap is not None:
-        yield "given up", f"{given_up(found):,} lines: from {found.gap.found_size:,} to {found.gap.known_size:,}"
+        yield "given up", given_up(found.gap)
     if found.epochs is not None:
         kept = ", ".join(map(str, found.epochs.kept))
         progress = f"; {found.epochs.resealed:,} of about {found.epochs.rows:,} rows looked at"

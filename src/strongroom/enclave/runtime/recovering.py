@@ -250,7 +250,8 @@ class Recovering(Waiting):
         """What witnesses know and the database lacks; waits for them. Where there are none nobody can say that it lacks
         nothing, and clients who have seen more would take it for a rollback for ever: custodians sign there, too."""
         if not self._statement.witnesses:
-            return Loss(Known(NOBODY, 0), self._generation + 1)
+            # By the time, not by one more: of one old backup, recovered twice, the logs must not have one name.
+            return Loss(Known(NOBODY, 0), max(self._generation + 1, self.place.clock.now()))
         logs = Logs(
             lambda generation: log_verifier(self._cluster, self._statement.log_key, generation),
             [parse_verifier(text, COSIGNATURE) for text in self._statement.witnesses],

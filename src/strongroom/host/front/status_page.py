@@ -98,7 +98,7 @@ def _enclave(status: Status) -> list[Html]:
         parts.append(element("section", element("p", element("b", warning)), class_="warn", aria_label="Warning"))
     parts += [_cluster(status), _council(status)]
     if status.gap is not None:
-        parts.append(_gap(status.gap, given_up(status)))
+        parts.append(_gap(status.gap))
     if status.epochs is not None:
         parts.append(_epochs(status.epochs))
     if status.instances:
@@ -152,11 +152,11 @@ def _seats(seats: Sequence[SeatStatus], done: str | None) -> Html:
     return _table(("Custodian", ""), [(seat.name, done if seat.done else "waited for") for seat in seats])
 
 
-def _gap(gap: GapStatus, lines: int) -> Html:
+def _gap(gap: GapStatus) -> Html:
     rows: list[tuple[str, Html | str | int]] = [
         ("Database ends at line", f"{gap.found_size:,}"),
-        ("Witnesses know line", f"{gap.known_size:,}"),
-        ("Given up", f"{lines:,} lines of the log, and all that they say was done"),
+        ("Witnesses know line", f"{gap.known_size:,}" if gap.known_size else "there are none"),
+        ("Given up", f"{given_up(gap)}, and all that was done there"),
         ("Witnesses saw that", _moment(gap.known_at) if gap.known_at else "at a time that is not known"),
     ]
     if gap.statement:

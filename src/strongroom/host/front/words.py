@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from strongroom.protocol.status import SeatStatus, Status
+from strongroom.protocol.status import GapStatus, SeatStatus, Status
 
 NO_ANSWER: Final = "no-answer"
 """The host's own word where the enclave does not say how it stands."""
@@ -66,9 +66,11 @@ def missing(seats: list[SeatStatus]) -> list[str]:
     return [seat.name for seat in seats if not seat.done]
 
 
-def given_up(status: Status) -> int:
-    """Lines of the log that witnesses know and the database lacks."""
-    return max(0, status.gap.known_size - status.gap.found_size) if status.gap is not None else 0
+def given_up(gap: GapStatus) -> str:
+    """What others know of the log and the database lacks, in words."""
+    if not gap.known_size:
+        return f"what came after line {gap.found_size:,} of the log, and nobody knows how much"
+    return f"{max(0, gap.known_size - gap.found_size):,} lines of the log"
 
 
 def _founding(status: Status | None) -> str:
@@ -94,10 +96,10 @@ def _recovering(status: Status | None) -> str:
 def _gap(status: Status | None) -> str:
     if status is None or status.gap is None:
         return f"Custodians sign what is given up: `strongroom recover approve-gap` ({_RECOVERY})."
-    lines, done = given_up(status), len(status.custodians) - len(missing(status.custodians))
+    done = len(status.custodians) - len(missing(status.custodians))
     return (
-        f"{lines:,} lines of the log would be given up. {done} of the {status.threshold} custodians that it takes have "
-        "signed that; first look for a newer backup. To go on: `strongroom recover approve-gap`."
+        f"Custodians give up {given_up(status.gap)}: {done} of the {status.threshold} that it takes have signed. "
+        "First look for a newer backup. To go on: `strongroom recover approve-gap`."
     )
 
 
