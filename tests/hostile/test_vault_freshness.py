@@ -140,7 +140,7 @@ async def test_parts_of_different_times_are_refused_at_the_start(world, which):
     if which == "no head":
         del world.vault.host.rows[HEAD_KEY]
     elif which == "ring":  # sealed anew, as by a changed program, and put back
-        other = its_ring(world).seal(world.vault.platform)
+        other = its_ring(world).draft(world.vault.platform).row
         world.vault.host.rows[RING_KEY] = Row(world.vault.host.rows[RING_KEY].version, other)
     else:
         world.vault.host.rows.update({key: before[key] for key in own[which] if key in before})
@@ -156,7 +156,7 @@ async def test_a_log_of_another_length_than_the_head_says_is_refused_at_the_star
 
 
 def its_ring(world):
-    return world.vault.enclave._door._identity._ring
+    return world.vault.enclave._cluster._ring
 
 
 async def test_a_head_that_was_put_back_under_a_running_vault_stops_its_writing(world):
