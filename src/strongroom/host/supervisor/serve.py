@@ -107,10 +107,10 @@ async def serve(
             state = platform or data / "platform"
             entry = entry or f"strongroom.enclave.entries.insecure_software_{role}"
             origin = _software(entry, state, rows.store, carried, start.peer)
-            seconds, whose = START_SECONDS, f"Is {state} the platform directory that it was sealed with?"
+            seconds, whose = START_SECONDS, f"is {state} the platform directory that it was sealed with?"
         else:
             origin = _connected(hardware, rows.store, carried, start.peer, stop)
-            seconds, whose = CONNECTED_START_SECONDS, "Is this the machine and the program that it was sealed by?"
+            seconds, whose = CONNECTED_START_SECONDS, "is this the machine and the program that it was sealed by?"
 
         async def quorum() -> Quorum | None:
             return None if quorum_in is None else await quorum_in(rows.store)
