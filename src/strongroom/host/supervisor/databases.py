@@ -83,10 +83,8 @@ class Database:
     async def _opened(self, lock: Literal["needed", "wanted"]) -> tuple[Store, bool]:
         try:
             return await open_store(self._data, self._url, self._application, lock)
-        except WrongDatabase as error:
-            raise WrongSettings(str(error), error.hint) from None
         except CannotOpen as error:
-            raise CannotServe(str(error), error.hint) from None
+            raise _cannot_serve(error) from None
 
     def mode(self, wanted: Mode) -> Mode:
         """How to start on it. Raises `WrongSettings` where that makes no sense."""
@@ -137,4 +135,11 @@ async def late(data: Path, url: str | None, application: str) -> AsyncIterator[D
 def _lease(url: str, application: str) -> LeaseOwnership:
     from strongroom.host.store.postgres_lease import LeaseOwnership  # a driver that most instances do not need
 
-    return LeaseOwnership(url, application)
+    try:
+        return LeaseOwnership(url, application)
+    except CannotOpen as error:
+        raise _cannot_serve(error) from None
+
+
+def _cannot_serve(error: CannotOpen) -> CannotServe:
+    return (WrongSettings if isinstance(error, WrongDatabase) else CannotServe)(str(error), error.hint)
