@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.methods import keys_method
 from strongroom.client.policy import Policy, instructions
@@ -282,13 +283,24 @@ async def test_killed_while_shares_were_brought(site, authenticator, machine):
     assert await recovered(site, machine) == 1
 
 
-async def test_killed_when_the_ring_was_open_and_nothing_signed(site, authenticator, machine):
+async def test_killed_when_the_ring_was_open_and_too_few_had_signed(site, authenticator, machine, tmp_path):
     """Nothing was written, so shares and signatures are brought again: signatures are of one attempt."""
     machine.data("vault").mkdir()
     await restore_file(site.backups["vault"], machine.data("vault"))
     serving = await recovering(machine, "vault", site.ports["vault"])
-    await site.people.submit(serving, [0, 3, 4])
+    trust = tmp_path / "trust.toml"
+    trust.write_text(format_trust_policy(site.people.trust))
+    drilled = ("verify-backup", site.backups["vault"], "--drilled", serving.url, "--trust", trust, "--data", tmp_path)
+    await site.people.submit(serving, [0, 3])
+    done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
+    assert done.status == 2
+    assert "no ring was opened there: 2 of 3 shares" in " ".join(done.err.split())
+    assert read_notes(tmp_path).drill is None
+    await site.people.submit(serving, [4])
     await site.people.sign_gap(serving, [0, 3])
+    done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
+    assert done.status == 0, done.err
+    assert read_notes(tmp_path).drill.recoveries == 1, "the ring is open, which is what a drill has to show"
     await asyncio.to_thread(serving.kill)
     assert await recovered(site, machine) == 1
 
