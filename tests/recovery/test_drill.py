@@ -191,6 +191,22 @@ def machine(site, tmp_path):
     return again
 
 
+@pytest.fixture
+def waiting(site, machine):
+    """A Vault on that disk, which waits for custodians; gone at the end, however that comes."""
+    begun: list[Serving] = []
+
+    async def begin():
+        machine.data("vault").mkdir()
+        await restore_file(site.backups["vault"], machine.data("vault"))
+        begun.append(await recovering(machine, "vault", site.ports["vault"]))
+        return begun[-1]
+
+    yield begin
+    for serving in begun:
+        serving.end()
+
+
 def restored(site, role, machine):
     done = strongroom("restore", site.backups[role], "--data", machine.data(role), cwd=site.root)
     assert done.status == 0, done.err
@@ -273,21 +289,17 @@ async def test_killed_while_it_was_restored(site, authenticator, machine):
     assert await recovered(site, machine) == 1
 
 
-async def test_killed_while_shares_were_brought(site, authenticator, machine):
+async def test_killed_while_shares_were_brought(site, authenticator, machine, waiting):
     """The shares are forgotten with the process; they are brought again, to another attempt."""
-    machine.data("vault").mkdir()
-    await restore_file(site.backups["vault"], machine.data("vault"))
-    serving = await recovering(machine, "vault", site.ports["vault"])
+    serving = await waiting()
     await site.people.submit(serving, [0, 1])
     await asyncio.to_thread(serving.kill)
     assert await recovered(site, machine) == 1
 
 
-async def test_killed_when_the_ring_was_open_and_too_few_had_signed(site, authenticator, machine, tmp_path):
+async def test_killed_when_the_ring_was_open_and_too_few_had_signed(site, authenticator, machine, tmp_path, waiting):
     """Nothing was written, so shares and signatures are brought again: signatures are of one attempt."""
-    machine.data("vault").mkdir()
-    await restore_file(site.backups["vault"], machine.data("vault"))
-    serving = await recovering(machine, "vault", site.ports["vault"])
+    serving = await waiting()
     trust = tmp_path / "trust.toml"
     trust.write_text(format_trust_policy(site.people.trust))
     drilled = ("verify-backup", site.backups["vault"], "--drilled", serving.url, "--trust", trust, "--data", tmp_path)
@@ -306,11 +318,9 @@ async def test_killed_when_the_ring_was_open_and_too_few_had_signed(site, authen
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1], ids=["at once", "at the first commit"])
-async def test_killed_after_the_last_signature(seconds, site, authenticator, machine):
+async def test_killed_after_the_last_signature(seconds, site, authenticator, machine, waiting):
     """The first commit may be made or not: the next start needs no custodian, or says that it does."""
-    machine.data("vault").mkdir()
-    await restore_file(site.backups["vault"], machine.data("vault"))
-    serving = await recovering(machine, "vault", site.ports["vault"])
+    serving = await waiting()
     await site.people.submit(serving, [0, 3, 4])
     await site.people.sign_gap(serving, [0, 3, 4])
     await asyncio.sleep(seconds)
