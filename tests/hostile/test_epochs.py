@@ -154,6 +154,26 @@ async def test_an_authenticator_keeps_no_old_epoch(world):
     assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
 
 
+async def test_an_authenticator_whose_answer_from_the_database_is_lost_goes_on_with_the_ring_that_was_written(
+    world, monkeypatch
+):
+    host, owner = world.authenticator.host, await owner_of(world.authenticator, world.owner)
+    commit = host.commit
+
+    async def written_and_denied(*what):
+        await commit(*what)
+        raise Unavailable(Number.STORE_UNAVAILABLE)
+
+    monkeypatch.setattr(host, "commit", written_and_denied)
+    assert (await owner.ask(Rotate())).epoch == 2
+    await at_rest(world.authenticator)
+    host.fail_commit = Unavailable(Number.STORE_UNAVAILABLE)
+    monkeypatch.setattr(host, "commit", commit)
+    assert await number_of(owner.ask(Rotate())) is Number.STORE_UNAVAILABLE
+    host.fail_commit = None
+    assert (await owner.ask(Rotate())).epoch == 3
+
+
 # --- what is erased stays closed ----------------------------------------------------------------------------------
 
 

@@ -149,6 +149,20 @@ async def test_a_list_that_a_depositor_s_policy_does_not_expect_orphans_nothing_
     assert len(await bob.collect(address)) == 1
 
 
+async def test_a_ticket_that_was_issued_with_a_door_open_counts_nowhere_once_it_is_closed(tmp_path):
+    """The operator opens the door, has tickets issued by whatever is behind it, and closes it before anybody asks."""
+    world = await World(tmp_path).start()
+    await world.namespace()
+    address, _ = await stored(world)
+    await start(world, {"egress": LIST})
+    bob = await world.client()
+    bob.tickets = [world.ticket("bob", bob.binding)]
+    await start(world, {})
+    assert await collect_error(bob, address) is Number.REFUSED
+    bob.tickets = [world.ticket("bob", bob.binding)]
+    assert len(await bob.collect(address)) == 1
+
+
 @pytest.mark.parametrize("text", ["10.20.0.0/16", "b:1,a:1", "10.20.0.0/16:636,", "everything", "http://a:1"])
 async def test_an_enclave_with_a_list_in_another_form_does_not_start(tmp_path, text):
     """Its evidence would show what no parser reads as the enclave does."""

@@ -31,8 +31,8 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.facts import Fact
 from strongroom.protocol.instructions import Method, bound_nonce, method_digest
-from strongroom.protocol.link import Put
-from strongroom.protocol.primitives import Domain, SigningKey, expand_key
+from strongroom.protocol.link import Put, Row
+from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.sign_in_messages import Begin, Redeem, SignedIn
 from tests.support.world import Platform
 
@@ -161,9 +161,14 @@ async def desk_at_issuer(platform: Platform) -> AsyncIterator[tuple[Desk, Issuer
         yield Desk(platform, issuer), issuer
 
 
-async def no_database(puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -> None:
+class NoDatabase:
     """An Authenticator keeps nothing after its start."""
-    raise AssertionError("an Authenticator wrote something")
+
+    async def read(self, keys: Sequence[bytes]) -> list[Row | None]:
+        raise AssertionError("an Authenticator read something")
+
+    async def commit(self, puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -> None:
+        raise AssertionError("an Authenticator wrote something")
 
 
 class SmallRing:
@@ -182,8 +187,9 @@ class Desk:
         self.issuer = issuer
         self.clock = Clock(platform)
         ring = SmallRing()
-        self.ticket_key = expand_key(ring.epochs[ring.epoch], Domain.TICKET)
-        self.service = AuthenticatorService(platform, self.clock, cast("Ring", ring), Egress(platform), no_database)
+        egress, database = Egress(platform), NoDatabase()
+        self.service = AuthenticatorService(platform, self.clock, cast("Ring", ring), {}, egress, database)
+        self.ticket_key = self.service._ticket_key()
         self.sealer = Sealer(platform, AUTHENTICATOR, lambda: self.ticket_key)
         self.binding_key = SigningKey.generate().public
         self.salt = b"s" * 32

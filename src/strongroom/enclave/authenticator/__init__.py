@@ -20,4 +20,4 @@ def build_authenticator(
     """Wire the Authenticator's parts together. It keeps nothing in a database. Every value of `config` is a claim
     already; of these it reads one, where it may call beyond the public Internet. Raises `Misuse` MALFORMED."""
     egress = Egress(platform, reach=parse_egress(config.get(EGRESS, "")))
-    return AuthenticatorService(platform, clock, ring, egress, link.commit)
+    return AuthenticatorService(platform, clock, ring, config, egress, link)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from strongroom.enclave.authenticator.decisions import Judge, verify_vault
 from strongroom.enclave.authenticator.methods import verify_method
@@ -26,16 +26,22 @@ from strongroom.protocol.authenticator_messages import (
     Validated,
 )
 from strongroom.protocol.errors import Misuse, Number, StrongroomError
+from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.instructions import parse_instructions, parse_method
 from strongroom.protocol.leaves import LifeLeaf
-from strongroom.protocol.link import Put
+from strongroom.protocol.link import Put, Row
 from strongroom.protocol.messages import Prove
-from strongroom.protocol.primitives import Domain, expand_key
+from strongroom.protocol.primitives import Domain, digest, expand_key
 from strongroom.protocol.rules import verify_rules
 from strongroom.protocol.sign_in_messages import SignInReply, SignInRequest
 
-Commit = Callable[[Sequence[Put], int, Sequence[bytes]], Awaitable[None]]
-"""As `HostLink.commit`."""
+
+class Rows(Protocol):
+    """What the host keeps for it: `HostLink`."""
+
+    async def read(self, keys: Sequence[bytes]) -> list[Row | None]: ...
+
+    async def commit(self, puts: Sequence[Put], size: int, leaves: Sequence[bytes]) -> None: ...
 
 
 class AuthenticatorService:
@@ -43,10 +49,13 @@ class AuthenticatorService:
 
     requests: Any = AuthenticatorRequest
 
-    def __init__(self, platform: Platform, clock: Clock, ring: Ring, egress: Egress, commit: Commit) -> None:
+    def __init__(
+        self, platform: Platform, clock: Clock, ring: Ring, config: Mapping[str, str], egress: Egress, rows: Rows
+    ) -> None:
         self._ring = ring
         self._clock = clock
-        self._commit = commit
+        self._rows = rows
+        self._settings = digest(Domain.TICKET, *(part.encode() for item in sorted(config.items()) for part in item))
         self._egress = egress
         self._sealer = Sealer(platform, ring.cluster_id, self._ticket_key)
         self._judge = Judge(clock, self._sealer)
@@ -55,13 +64,23 @@ class AuthenticatorService:
 
     def _ticket_key(self) -> bytes:
         """Of the newest epoch: what is sealed lives an hour at most, so a new epoch costs a sign-in and leaves no old
-        key in use."""
-        return expand_key(self._ring.epochs[self._ring.epoch], Domain.TICKET)
+        key in use. And of this configuration: a host must not have tickets issued by one that may call other
+        destinations, and then start it as policies expect it."""
+        return expand_key(self._ring.epochs[self._ring.epoch], Domain.TICKET, self._settings)
 
     async def start(self, state: SealedState) -> None:
         """An Authenticator keeps its ring and nothing else."""
         if state.draft is not None:
             await self.keep(state.draft, state.life)
+
+    async def _write(self, draft: RingDraft) -> None:
+        """An answer may be lost, or be a lie: the row itself tells whether it was written. Raises `StrongroomError`."""
+        try:
+            await self._rows.commit([draft.put], 0, [])
+        except StrongroomError:
+            row = (await self._rows.read([RING_KEY]))[0]
+            if row is None or row.sealed != draft.row:
+                raise
 
     async def survey(self, found: bytes) -> tuple[int, bytes]:
         return 0, b""
@@ -69,7 +88,7 @@ class AuthenticatorService:
     async def keep(self, draft: RingDraft | None, life: Sequence[LifeLeaf]) -> None:
         """It has no log: what happened to the ring, its operator reads."""
         if draft is not None:
-            await self._commit([draft.put], 0, [])
+            await self._write(draft)
             self._ring.adopt(draft)
         for leaf in life:
             print(f"key ring: {leaf.event} {leaf.number} {leaf.text}".rstrip(), file=sys.stderr, flush=True)
