@@ -72,6 +72,7 @@ def claims(**fields: Any) -> bytes:
         "cluster_id": cluster_id(genesis()),
         "recoveries": 0,
         "generation": 0,
+        "council": 0,
         "release": 0,
         "attempt": None,
         "config": CONFIG,

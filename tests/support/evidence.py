@@ -97,6 +97,7 @@ class Cluster:
             "cluster_id": self.id,
             "recoveries": 0,
             "generation": 0,
+            "council": 0,
             "release": 0,
             "attempt": None,
             "config": [],

@@ -78,6 +78,8 @@ class Credentials(Protocol):
     @property
     def generation(self) -> int: ...
     @property
+    def council_serial(self) -> int: ...
+    @property
     def release(self) -> int: ...
     @property
     def releases(self) -> bytes: ...
@@ -218,6 +220,7 @@ class Identity:
                 cluster_id=credentials.cluster_id,
                 recoveries=credentials.recoveries,
                 generation=credentials.generation,
+                council=credentials.council_serial,
                 release=credentials.release,
                 attempt=credentials.attempt,
                 config=self.config,

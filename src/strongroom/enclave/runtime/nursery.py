@@ -66,6 +66,7 @@ class Hopes:
         self.genesis: Final = genesis
         self.attempt: Final = attempt
         self.recoveries: Final = recoveries
+        self.council_serial: Final = attempt.council if attempt is not None else 0
         self.receipt_key: Final = SigningKey.generate().public
 
     def sign(self, claims: bytes) -> bytes:

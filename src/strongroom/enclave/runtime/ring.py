@@ -80,6 +80,8 @@ class SealedState:
     """What is to be written for it."""
     life: Sequence[LifeLeaf] = ()
     """What the log is to say of that."""
+    surveyed: tuple[int, bytes] | None = None
+    """Size and root of the log in the database that was looked at, after a recovery: no other one is taken up."""
 
     @property
     def kept(self) -> bytes:
@@ -137,6 +139,11 @@ class Ring:
     @property
     def generation(self) -> int:
         return self.facts.generation
+
+    @property
+    def council_serial(self) -> int:
+        """Of the council in office; 0 is the one of the genesis statement."""
+        return len(self.councils) - 1
 
     @property
     def release(self) -> int:

@@ -101,6 +101,7 @@ export interface Claims {
   readonly cluster_id: Bytes;
   readonly recoveries: number;
   readonly generation: number;
+  readonly council: number;
   readonly release: number;
   readonly attempt: Attempt | null;
   readonly config: readonly ConfigValue[];
@@ -117,6 +118,7 @@ export const Claims: Kind<Claims> = map(null, [
   ["cluster_id", bytes(32)],
   ["recoveries", int(0, 2 ** 63)],
   ["generation", int(0, 2 ** 63)],
+  ["council", int(0, 2 ** 63)],
   ["release", int(0, 2 ** 63)],
   ["attempt", optional(Attempt)],
   ["config", list(ConfigValue, 0, 64)],
