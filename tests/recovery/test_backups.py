@@ -462,3 +462,12 @@ def test_notes_are_kept_beside_each_other_and_are_never_an_error(tmp_path):
     write_note(tmp_path, backup)
     assert read_notes(tmp_path) == Notes(backup)
     assert [file.name for file in tmp_path.iterdir()] == ["operations.json"]
+
+
+async def test_where_a_restore_was_cut_off_no_other_cluster_is_founded(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / f".{FILE}.partial").write_bytes(b"SQLite format 3\x00")
+    with pytest.raises(WrongDatabase, match="did not come to its end"):
+        await open_store(data, None, "test")
+    assert [file.name for file in data.iterdir()] == [f".{FILE}.partial"]

@@ -53,6 +53,12 @@ def _file(data: Path) -> Store:
             f"the rows of {data} are in a database elsewhere",
             "name it with --database again; a new cluster takes another directory",
         )
+    if (data / f".{FILE}.partial").exists() and not (data / FILE).exists():
+        # Else a start would found another cluster where the old one was to come back.
+        raise WrongDatabase(
+            f"a database was being restored into {data}, and that did not come to its end",
+            "run `strongroom restore` with this directory again; a new cluster takes another one",
+        )
     try:
         return SqliteStore(data / FILE)
     except StrongroomError as error:
