@@ -21,7 +21,7 @@ if __name__ == "__main__":
     role, data, platform, owner, listen, database, witnesses = sys.argv[1:]
     more: dict[str, Any] = {"database": database} if database else {}
     policy = read_policy(Path(witnesses)) if witnesses else None
-    start = Start("open", bytes.fromhex(owner) or bytes(65), {}, [], 0, "", b"")
+    start = Start("open", bytes.fromhex(owner) or bytes(65), {}, [], 0, "", b"", b"")
     if policy is not None:
         start = replace(start, witnesses=policy.vkeys, cosignatures=policy.cosignatures)
         more["witnesses"] = partial(Witnesses, policy)

@@ -75,6 +75,11 @@ USES: tuple[Use, ...] = (
     Use(Domain.CUSTODIAN_KEY, "derive: a custodian's signing key, from his share", (("attempt (1)", b"\x00"),)),
     Use(Domain.COUNCIL, "digest: what the next succession names", _exact("genesis statement or succession")),
     Use(Domain.ACCEPTANCE, "signature by a custodian's key", _exact("genesis statement or succession")),
+    Use(
+        Domain.INVITATION,
+        "signature by the owner's key",
+        (CLUSTER, ("expires_at (8, big-endian)", (1_900_000_000).to_bytes(8, "big"))),
+    ),
     Use(Domain.ENDORSEMENT, "signature by a custodian's key", _exact("succession")),
     Use(
         Domain.SHARE,

@@ -20,6 +20,7 @@ from strongroom.protocol import (
     evidence,
     governance,
     instructions,
+    invitations,
     leaves,
     log_messages,
     messages,
@@ -43,6 +44,7 @@ MODULES: tuple[ModuleType, ...] = (
     blobs,
     governance,
     releases,
+    invitations,
     cluster_messages,
     leaves,
 )

@@ -14,5 +14,6 @@ def start(**fields: Any) -> Start:
         "cosignatures": 0,
         "peer": "",
         "cluster": b"",
+        "invitation": b"",
     }
     return Start(**values | fields)

@@ -323,6 +323,7 @@ def _serve(asked: _Asked) -> None:
             cosignatures=0 if asked.witnesses is None else asked.witnesses.cosignatures,
             peer=asked.mode.peer,
             cluster=asked.mode.cluster,
+            invitation=b"",
         )
         serving = _run(asked, start, platform, sockets)
         try:

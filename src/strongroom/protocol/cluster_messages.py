@@ -14,6 +14,7 @@ from msgspec import Meta
 from strongroom.protocol.codec import Message
 from strongroom.protocol.evidence import Bytes32, Bytes64, Count, ShortText, SshKeyBytes
 from strongroom.protocol.governance import MAX_CHARTER
+from strongroom.protocol.invitations import Invitation
 from strongroom.protocol.limits import (
     MAX_CUSTODIANS,
     MAX_GENESIS,
@@ -121,6 +122,8 @@ class TakeRing(Tagged, tag="take-ring"):
 
     label: ShortText
     """What that key is bound to, in words; empty: to this process only."""
+    invitation: Invitation | None
+    """Without one nobody gets anything."""
 
 
 class RingGiven(Tagged, tag="ring-given"):

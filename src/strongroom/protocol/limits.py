@@ -79,6 +79,8 @@ MAX_LISTED_PROGRAMS: Final = 256
 """Programs of all releases of one list."""
 MAX_INSTANCES: Final = 8
 """Machines that can open one ring by themselves, each with one program."""
+MAX_INVITATION: Final = 7 * 24 * 3600
+"""Seconds for which an owner's invitation to join counts at most."""
 MAX_EPOCHS: Final = 64
 """Epochs of one ring: rotation waits until old ones are unused."""
 MAX_RECOVERIES: Final = 64

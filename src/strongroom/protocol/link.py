@@ -82,6 +82,8 @@ class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
     """URL of a member's front, to join; else empty."""
     cluster: bytes
     """Id of the cluster to join (32 bytes); else empty."""
+    invitation: bytes
+    """Of that cluster's owner, to join: encoded `Invitation`; empty: none."""
 
 
 class Put(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):

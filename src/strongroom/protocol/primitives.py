@@ -69,6 +69,7 @@ class Domain(Enum):
     SHARE = "share"
     ATTEMPT = "attempt"
     GAP = "gap"
+    INVITATION = "invitation"
     RELEASES = "releases"
     RECORD_HANDLE = "record handle"
     NAMESPACE_HANDLE = "namespace handle"

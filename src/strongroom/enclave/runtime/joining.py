@@ -33,6 +33,7 @@ from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted, from_number
 from strongroom.protocol.evidence import cluster_id
 from strongroom.protocol.index import RING_KEY
+from strongroom.protocol.invitations import Invitation
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Row
 from strongroom.protocol.messages import Error, Proved
@@ -48,6 +49,8 @@ class Joining(Waiting):
     def __init__(self, place: Place) -> None:
         # The evidence names the cluster; its statement the member knows better than we.
         super().__init__(place, Hopes("joining", place.start.cluster, b"", None, 0))
+        untrusted = place.start.invitation
+        self._invitation = decode(untrusted, Invitation, limit=MAX_MESSAGE) if untrusted else None
         self._given: RingState | None = None
         self._instances: list[InstanceStatus] = []
 
@@ -101,7 +104,7 @@ class Joining(Waiting):
             raise Untrusted(Number.INTEGRITY, f"the answer to the hello: {error.error}") from None
         if not isinstance(await _ask(channel, proof), Proved):
             raise Untrusted(Number.INTEGRITY, "the member answered nonsense")
-        reply = await _ask(channel, TakeRing(label=place.key.label))
+        reply = await _ask(channel, TakeRing(label=place.key.label, invitation=self._invitation))
         if not isinstance(reply, RingGiven):
             raise Untrusted(Number.INTEGRITY, "the member answered nonsense")
         return self._verify_ring(reply.ring)

@@ -1759,6 +1759,15 @@ export const SignedReleases: Kind<SignedReleases> = map(null, [
   ["approvals", list(Approval, 0, 16)],
 ]);
 
+export interface Invitation {
+  readonly expires_at: number;
+  readonly signature: Bytes;
+}
+export const Invitation: Kind<Invitation> = map(null, [
+  ["expires_at", int(0, 1099511627776)],
+  ["signature", bytes(64)],
+]);
+
 export interface AskStatus {
   readonly type: "ask-status";
 }
@@ -1854,8 +1863,12 @@ export const Seated: Kind<Seated> = map(["type", "seated"], [["missing", int(0, 
 export interface TakeRing {
   readonly type: "take-ring";
   readonly label: string;
+  readonly invitation: Invitation | null;
 }
-export const TakeRing: Kind<TakeRing> = map(["type", "take-ring"], [["label", text(0, 256)]]);
+export const TakeRing: Kind<TakeRing> = map(["type", "take-ring"], [
+  ["label", text(0, 256)],
+  ["invitation", optional(Invitation)],
+]);
 
 export interface RingGiven {
   readonly type: "ring-given";
