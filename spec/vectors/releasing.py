@@ -100,6 +100,9 @@ def _good() -> Cases:
     run = "verify releases"
     yield accepted(HERE + "by-enough", "two of three approvers", run, _given(RELEASES), serial=7)
     yield accepted(HERE + "by-all", "all three", run, _given(signed(LIST, *WHO)), serial=7)
+    longest = replace(LIST, releases=[replace(LIST.releases[0], version="~" * 63 + "!")])
+    what = "a version of 64 characters, of the first and the last that may be in it"
+    yield accepted(HERE + "version-of-64-characters", what, run, _given(signed(longest)), serial=7)
 
 
 def _bad() -> Cases:
@@ -109,6 +112,9 @@ def _bad() -> Cases:
     bent = replace(one, signature=flipped(one.signature, 40))
     doubled = replace(LIST, releases=[*LIST.releases, ListedRelease(version="1.6.0", svn=9, programs=[RETIRED])])
     renamed = replace(LIST, releases=[LIST.releases[0], replace(LIST.releases[1], version="1.4.0")])
+
+    def named(version: str) -> dict[str, Any]:
+        return _given(signed(replace(LIST, releases=[replace(LIST.releases[0], version=version)])))
 
     def of(*approvals: Approval, text: bytes = statement) -> bytes:
         return encode(SignedReleases(statement=text, approvals=list(approvals)))
@@ -137,6 +143,11 @@ def _bad() -> Cases:
             _given(signed(doubled)),
         ),
         "names-a-version-twice": ("one version for two programs", _given(signed(renamed))),
+        "version-with-blanks": ("blanks that push what stands beside a version out of sight", named("1.5.0" + 40 * " ")),
+        "version-of-a-blank": ("a version with a blank in it", named("1.5.0 =")),
+        "version-in-other-letters": ("a version with letters that are not ASCII", named("1.5.0\u3164")),
+        "version-of-nothing": ("a version without a character", named("")),
+        "version-of-65-characters": ("a version of 65 characters", named("1" * 65)),
     }
     for name, (what, given) in bad.items():
         yield refused(HERE + name, what, run, given, Number.INTEGRITY, "releases")

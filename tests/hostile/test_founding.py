@@ -262,6 +262,11 @@ COUNCILS = {
     "two of one name": lambda people: {"custodians": named(people, "eve", "Eve", "bob")},
     "a name of two lines": lambda people: {"custodians": named(people, "a\nShare 1", "b", "c")},
     "a name that turns the line": lambda people: {"custodians": named(people, "a\u202eb", "b", "c")},
+    "a name that pushes what stands beside it out of sight": lambda people: {
+        "custodians": named(people, "alice" + 20 * " " + "b", "b", "c")
+    },
+    "a name that looks like another one": lambda people: {"custodians": named(people, "\u0430lice", "alice", "c")},
+    "a name that begins as an option does": lambda people: {"custodians": named(people, "-b", "b", "c")},
     "a name of blanks": lambda people: {"custodians": named(people, " ", "b", "c")},
     "no name": lambda people: {"custodians": named(people, "", "b", "c")},
     "a long name": lambda people: {"custodians": named(people, "a" * 65, "b", "c")},

@@ -186,6 +186,13 @@ async def test_a_program_does_not_pass_the_floor_under_a_second_name(founded, ke
         assert await refused(founded, signed(releases, keys[:2])) is Number.RELEASE_INVALID
 
 
+@pytest.mark.parametrize("version", ["2" + " " * 60, "2 =", "2\u3164", "2\u00a0", "2\n", "2\x1b[8m", "", "2" * 65])
+async def test_no_version_hides_what_stands_beside_it(founded, keys, version):
+    """Approvers read "NEW" behind it."""
+    releases = listing(founded.cluster_id, 1, release("1", own(founded)), release(version, NEW, svn=2))
+    assert await refused(founded, signed(releases, keys[:2])) is Number.RELEASE_INVALID
+
+
 async def test_a_list_that_leaves_out_the_program_that_runs_is_refused(founded, keys):
     without = listing(founded.cluster_id, 1, release("2", NEW, svn=2))
     assert await refused(founded, signed(without, keys[:2])) is Number.RELEASE_INVALID

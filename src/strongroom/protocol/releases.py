@@ -6,11 +6,13 @@ sign`), under a namespace of their own, so that any ssh key, agent or security k
 
 Attacks stopped here: a list signed by too few, by one approver twice, by a security key that nobody touched, or for
 another cluster; an older list put back, or one approved before the newest (serials rise one by one); a list that takes
-back the floor under security versions, or names a program twice to get it past that floor.
+back the floor under security versions, or names a program twice to get it past that floor; a version that is written so
+that what stands beside it is not seen.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
@@ -27,6 +29,11 @@ NAMESPACE: Final = b"strongroom-releases"
 
 Measurement = Annotated[bytes, Meta(min_length=32, max_length=512)]
 """All registers that say which program runs, one behind the other, as `AnyReport.measurement` is."""
+
+
+VERSION: Final = re.compile(r"[!-~]{1,64}")
+"""Of a release, as a whole: printable ASCII without blanks. Approvers read versions beside what a list changes, and one
+with blanks in it would push that out of sight."""
 
 
 class Program(Message):
@@ -137,9 +144,11 @@ def programs_of(releases: ReleaseList | None) -> list[Program]:
 
 
 def verify_unambiguous(releases: ReleaseList) -> None:
-    """Each version and each program stands in a list once: else one program had two security versions, and whoever
-    reviews a list would have to see it. Raises `Untrusted` INTEGRITY."""
+    """Each version is a word, and each version and each program stands in a list once: else one program had two
+    security versions, and whoever reviews a list would have to see it. Raises `Untrusted` INTEGRITY."""
     versions = [release.version for release in releases.releases]
+    if not all(VERSION.fullmatch(version) for version in versions):
+        raise Untrusted(Number.INTEGRITY, "a version in the list of releases is not 1 to 64 visible ASCII characters")
     programs = [program for release in releases.releases for program in release.programs]
     if len(set(versions)) != len(versions) or len(set(programs)) != len(programs):
         raise Untrusted(Number.INTEGRITY, "the list of releases names a version or a program twice")

@@ -9,6 +9,7 @@ name that looks like another line of a page, or moves a cursor; an approval that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -27,6 +28,9 @@ from strongroom.protocol.sshsig import parse_ssh_key
 from strongroom.protocol.status import SeatStatus
 
 MAX_CUSTODIAN_NAME: Final = 64
+"""Characters."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*(?: [A-Za-z0-9._@+-]+)*")
+"""As the CLI has them, and single blanks in between: more would look like other columns of a table."""
 MAX_RELEASE_DELAY: Final = 366 * 24 * 3600
 
 
@@ -124,8 +128,11 @@ class Forming:
 
 def _verified_recipients(request: Convene) -> list[Recipient]:
     for one in request.custodians:
-        if not one.name.isprintable() or one.name != one.name.strip() or not 0 < len(one.name) <= MAX_CUSTODIAN_NAME:
-            raise _invalid(f"a custodian's name has 1 to {MAX_CUSTODIAN_NAME} printable characters")
+        if not _NAME.fullmatch(one.name) or len(one.name) > MAX_CUSTODIAN_NAME:
+            raise _invalid(
+                f"a custodian's name has 1 to {MAX_CUSTODIAN_NAME} letters, digits and any of . _ @ + -, with single "
+                "blanks in between"
+            )
     if len({one.name.casefold() for one in request.custodians}) != len(request.custodians):
         raise _invalid("two custodians have one name")
     recipients = [parse_recipient(one.recipient) for one in request.custodians]

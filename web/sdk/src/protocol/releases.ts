@@ -5,7 +5,8 @@
  * (`ssh-keygen -Y sign`), under a namespace of their own.
  *
  * Attacks stopped here: a list signed by too few, by one approver twice, or for another cluster; a key that signed while
- * nobody touched it; a program that stands there twice, with two security versions.
+ * nobody touched it; a program that stands there twice, with two security versions; a version that is written so that
+ * what stands beside it is not seen.
  */
 
 import { type Bytes, hex } from "./bytes.js";
@@ -19,6 +20,9 @@ import { PRESENT, type SshKey, parseSshKey, verifySshsig } from "./sshsig.js";
 
 /** Of signatures: nothing that was signed for a login, a commit or a sign-in is ever an approval. */
 export const NAMESPACE = "strongroom-releases";
+
+/** Of a release: printable ASCII without blanks. */
+const VERSION = /^[!-~]{1,64}$/;
 
 /** For whom a list must be signed, and by whom. */
 export interface Approving {
@@ -86,9 +90,12 @@ function parsedKey(key: Bytes): SshKey {
   }
 }
 
-/** Each version and each program stands in a list once: else one program had two security versions. */
+/** Each version is a word, and each version and each program stands in a list once: else one program had two security versions. */
 function verifyUnambiguous({ releases }: ReleaseList): void {
   const versions = releases.map(({ version }) => version);
+  if (!versions.every((version) => VERSION.test(version))) {
+    throw refused("a version in the list of releases is not 1 to 64 visible ASCII characters");
+  }
   const programs = releases.flatMap((release) => release.programs.map(({ kind, measurement }) => `${kind} ${hex(measurement)}`));
   if (new Set(versions).size !== versions.length || new Set(programs).size !== programs.length) {
     throw refused("the list of releases names a version or a program twice");
