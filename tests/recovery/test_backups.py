@@ -407,11 +407,19 @@ def test_a_restore_that_is_killed_leaves_an_empty_target(engine, tmp_path, reque
         name = server.database()
         url = server.local_url(name)
     forking, chance = multiprocessing.get_context("fork"), random.Random(2)
-    killed = 0
+    killed, began = 0, time.monotonic()
+    whole = forking.Process(target=restoring, args=(tmp_path / "0", data, url))
+    whole.start()
+    whole.join()
+    seconds = time.monotonic() - began
+    if url is None:
+        (data / FILE).unlink()
+    else:
+        server.sql("TRUNCATE rows, log, log_hashes", name)
     for _ in range(KILLS // 3):
         victim = forking.Process(target=restoring, args=(tmp_path / "0", data, url))
         victim.start()
-        time.sleep(chance.uniform(0, 0.25))
+        time.sleep(chance.uniform(0, seconds))
         victim.kill()
         victim.join()
         killed += victim.exitcode == -signal.SIGKILL
