@@ -143,7 +143,10 @@ def _bad() -> Cases:
             _given(signed(doubled)),
         ),
         "names-a-version-twice": ("one version for two programs", _given(signed(renamed))),
-        "version-with-blanks": ("blanks that push what stands beside a version out of sight", named("1.5.0" + 40 * " ")),
+        "version-with-blanks": (
+            "blanks that push what stands beside a version out of sight",
+            named("1.5.0" + 40 * " "),
+        ),
         "version-of-a-blank": ("a version with a blank in it", named("1.5.0 =")),
         "version-in-other-letters": ("a version with letters that are not ASCII", named("1.5.0\u3164")),
         "version-of-nothing": ("a version without a character", named("")),

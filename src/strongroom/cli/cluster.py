@@ -46,7 +46,7 @@ from strongroom.cli.terminal import (
     stdout,
 )
 from strongroom.client.cluster import cluster_session
-from strongroom.client.council_explanation import explain_council, explain_genesis, shown_recipient
+from strongroom.client.council_explanation import charter_json, explain_council, explain_genesis, shown_recipient
 from strongroom.client.custodians import (
     PendingCouncil,
     acceptance,
@@ -319,25 +319,10 @@ def charter(
     signed, genesis, councils = parse_charter(told.charter)
     if output is not None:
         write_new(output, told.charter, what="cluster charter")
-    serial, council = len(councils) - 1, councils[-1]
     if as_json:
-        result_json(
-            {
-                "cluster": cluster_id.hex(),
-                "role": genesis.role,
-                "development": genesis.development,
-                "council": serial,
-                "threshold": council.threshold,
-                "custodians": [{"name": one.name, "recipient": one.recipient} for one in council.custodians],
-                "approvers": [key.hex() for key in council.approvers],
-                "approvals": council.approvals,
-                "release_delay": council.release_delay,
-                "recoveries": signed.recoveries,
-                "generation": len(signed.gaps),
-                "pending": told.pending.hex(),
-            }
-        )
+        result_json(charter_json(signed, genesis, councils) | {"pending": told.pending.hex()})
         return
+    serial, council = len(councils) - 1, councils[-1]
     print_steps(stdout(), [*explain_genesis(cluster_id, genesis), *explain_council(council, serial)])
     if genesis.development:
         say("a DEVELOPMENT cluster: nobody signed for it, and its operator can read everything")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
+from strongroom.client.custody import log_generation
 from strongroom.client.explanation import Step
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.evidence import Council, Genesis
+from strongroom.protocol.evidence import Council, Genesis, cluster_id
+from strongroom.protocol.governance import Charter
 from strongroom.protocol.sshsig import key_line
 
 _SHOWN: Final = 30
@@ -41,6 +44,24 @@ def explain_council(council: Council, serial: int) -> list[Step]:
     else:
         steps.append(Step("approvers", "none", "a running enclave gives its keys to its own program only"))
     return steps
+
+
+def charter_json(charter: Charter, genesis: Genesis, councils: Sequence[Council]) -> dict[str, Any]:
+    """A verified charter, for programs: hex, seconds."""
+    council = councils[-1]
+    return {
+        "cluster": cluster_id(charter.genesis.statement).hex(),
+        "role": genesis.role,
+        "development": genesis.development,
+        "council": len(councils) - 1,
+        "threshold": council.threshold,
+        "custodians": [{"name": one.name, "recipient": one.recipient} for one in council.custodians],
+        "approvers": [key.hex() for key in council.approvers],
+        "approvals": council.approvals,
+        "release_delay": council.release_delay,
+        "recoveries": charter.recoveries,
+        "generation": log_generation(charter),
+    }
 
 
 def shown_recipient(recipient: str) -> str:

@@ -51,7 +51,7 @@ class Custody:
     @property
     def generation(self) -> int:
         """Of the log."""
-        return parse_gap(self.charter.gaps[-1].statement).generation if self.charter.gaps else 0
+        return log_generation(self.charter)
 
     @property
     def who_recovers(self) -> str:
@@ -86,6 +86,11 @@ class Named(NamedTuple):
 
     role: str
     cluster: bytes
+
+
+def log_generation(charter: Charter) -> int:
+    """Of the log, by a verified charter: that of its last gap, which may leave generations out."""
+    return parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0
 
 
 def read_named(untrusted_row: bytes) -> Named:
