@@ -98,6 +98,24 @@ async def test_without_witnesses_custodians_sign_that_nobody_knows_what_is_lost(
     await world.finish(machine)
 
 
+async def test_without_witnesses_the_database_that_custodians_signed_for_is_the_one_that_is_served(world):
+    """They look at one copy, and the host serves another one with the same ring."""
+    await stored(world)
+    older = world.database
+    await stored(world)
+    machine = await world.recovering()
+    for index in (0, 1):
+        await hand_over(machine, world.opened(index))
+    assert (await reaches(machine, "gap")).gap.found_size > len(older[1])
+    await sign_gap(machine, world.opened(0))
+    machine.host.rows, machine.host.log = dict(older[0]), list(older[1])
+    await sign_gap(machine, world.opened(1))
+    with pytest.raises(Untrusted) as caught:
+        await world.served(machine)
+    assert caught.value.number is Number.ROLLED_BACK
+    assert (machine.host.rows, machine.host.log) == older
+
+
 async def test_the_old_machine_does_not_open_the_ring_any_more(world):
     """It is gone, or in other hands; else it joins again."""
     old = world.vault
@@ -307,7 +325,7 @@ async def test_it_answers_nothing_else_and_shows_no_stranger_more_than_names(wor
     session = await talking(machine)
     found = await looked(machine)
     assert [one.name for one in found.council.custodians] == world.founded.custodians.names
-    for request in (Rotate(), TakeRing(label="")):
+    for request in (Rotate(), TakeRing(label="", invitation=None)):
         assert await number_of(session.ask(request)) is Number.NOT_NOW
 
 

@@ -22,7 +22,7 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.governance import verify_charter
-from strongroom.protocol.index import RING_KEY
+from strongroom.protocol.index import HEAD_KEY, RING_KEY
 from strongroom.protocol.leaves import CommitLeaf, LifeLeaf, log_origin, parse_leaf
 from strongroom.protocol.log_messages import Freshen
 from strongroom.protocol.notes import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
@@ -81,6 +81,27 @@ async def quiet(machine, seconds=0.3):
     machine.serving.cancel()
 
 
+async def database_before_and_after_a_right_was_lost(world):
+    """The record, the database where bob may collect it, and the one where he may not any more."""
+    address, _ = await stored(world)
+    before = world.database
+    alice = await world.client("alice")
+    await alice.update(address, 1, instructions=world.instructions(WITHOUT_BOB))
+    return address, before, world.database
+
+
+def exchange(machine, database):
+    """The host shows another database from now on."""
+    machine.host.rows, machine.host.log = dict(database[0]), list(database[1])
+
+
+async def is_refused_as_rolled_back(world, machine, database):
+    with pytest.raises(Untrusted) as caught:
+        await world.served(machine)
+    assert caught.value.number is Number.ROLLED_BACK
+    assert (machine.host.rows, machine.host.log) == database
+
+
 # --- no gap -----------------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +133,27 @@ async def test_a_database_that_is_ahead_of_the_witnesses_lacks_nothing(world):
     await open_ring(world, machine)
     await world.served(machine)
     assert parse_any_evidence(await machine.evidence())[1].generation == 0
+
+
+async def test_a_database_in_which_nothing_was_missed_is_the_one_that_is_served(world):
+    """Its last line no witness has seen: they would cosign a database without it."""
+    address, _ = await stored(world)
+    before = world.database
+    machine = await unwitnessed(world, address)
+    await machine.begin("recover")
+    machine.serve()
+    read, looks = machine.host.read, []
+
+    async def exchanging(keys):
+        if keys == [HEAD_KEY]:
+            looks.append(keys)
+        if len(looks) == 2:
+            exchange(machine, before)
+        return await read(keys)
+
+    machine.host.read = exchanging
+    await open_ring(world, machine)
+    await is_refused_as_rolled_back(world, machine, before)
 
 
 # --- a gap ------------------------------------------------------------------------------------------------------------
@@ -157,6 +199,19 @@ async def test_after_enough_have_signed_that_gap_a_new_log_begins_which_names_it
     assert await bob.collect(address) == [released(1, SECRET)]
     assert parse_checkpoint(bob.checkpoint).checkpoint.origin == log_origin(world.vault_cluster, generation=1)
     await machine.start()  # by itself, and with its witnesses
+
+
+async def test_the_database_that_custodians_signed_for_is_the_one_that_is_served(world):
+    """They saw that bob's right was revoked; the host then shows a copy of before. Both have the same ring."""
+    address, before, after = await database_before_and_after_a_right_was_lost(world)
+    await collect_error(await world.client("bob"), address)
+    machine = await world.recovering(after)
+    await open_ring(world, machine)
+    assert (await reaches(machine, "gap")).gap.found_size == len(after[1]) > len(before[1])
+    await sign_gap(machine, world.opened(0))
+    exchange(machine, before)
+    await sign_gap(machine, world.opened(1))
+    await is_refused_as_rolled_back(world, machine, before)
 
 
 async def test_fewer_signatures_than_custodians_it_takes_serve_nothing(world):

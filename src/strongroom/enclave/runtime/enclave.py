@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from strongroom.attestation.candidates import OWNER
 from strongroom.enclave.platform.port import Platform
@@ -116,8 +117,12 @@ class Enclave:
         await identity.evidence()
         ring.know_self(self._platform.kind, identity.report.measurement)
         if state.draft is None and (state.found is None or rewrap):
-            state = SealedState(state.found, ring.draft(self._platform, now=self._clock.now()), state.life)
-        await service.start(state)
+            state = replace(state, draft=ring.draft(self._platform, now=self._clock.now()))
+        try:
+            await service.start(state)
+        except Untrusted as error:
+            _tell(error)
+            raise
         self._cluster = Cluster(self._platform, self._clock, ring, identity, service, int(self._platform.now()))
         self._door = Door(self._platform, self._clock, identity, service, self._cluster)
         if len(ring.epochs) > 1:
@@ -137,8 +142,7 @@ class Enclave:
         try:
             ring, rewrap = open_ring(self._platform, found, self._role, self._key)
         except Untrusted as error:
-            # The number alone crosses the link; the operator needs to know what changed.
-            print(f"strongroom: {error.reason}", file=sys.stderr, flush=True)
+            _tell(error)
             raise
         if (set(start.witnesses), start.cosignatures) != (set(ring.statement.witnesses), ring.statement.cosignatures):
             # They count as they were founded; a host that names others has made a mistake, and should hear of it.
@@ -156,6 +160,11 @@ def _verify_new(row: Row | None, head: Row | None) -> None:
     if head is not None:
         # Before custodians are troubled: only the ring is missing, and a backup has it.
         raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
+
+
+def _tell(error: Untrusted) -> None:
+    """The number alone crosses the link; the operator needs to know what changed."""
+    print(f"strongroom: {error.reason or error.error}", file=sys.stderr, flush=True)
 
 
 def _found(row: Row | None) -> Row:

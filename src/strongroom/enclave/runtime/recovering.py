@@ -7,7 +7,9 @@
 3. A database that is older than the log which witnesses have seen would revive what was revoked since. As many
    custodians as could recover the ring have to sign exactly what is given up; the log then goes on under another name.
    Of a Vault without witnesses nobody knows whether it is older, and they sign that.
-4. Two that recover one database: the first writes ring and log anew, and the second finds neither as it was.
+4. A host that has one database looked at and signed for, and then shows another one, in which what custodians saw
+   revoked is not revoked yet. What was surveyed is what is served, to the leaf.
+5. Two that recover one database: the first writes ring and log anew, and the second finds neither as it was.
 
 Before it serves, nothing is written. Who ends it, begins anew: with an attempt to which shares are sealed again.
 """
@@ -110,7 +112,8 @@ class Recovering(Waiting):
         self._shares: dict[int, Share] = {}
         """By custodian, until the ring is open."""
         self._state: State = "recovering"
-        self._log_size = 0
+        self._surveyed = Head(0, b"")
+        """The log in the database, once the ring is open."""
         self._to_sign: _ToSign | None = None
         self._comparing: asyncio.Task[None] | None = None
 
@@ -139,14 +142,14 @@ class Recovering(Waiting):
             approvals=self._council.approvals,
             custodians=seats(self._council, done),
             generation=self._generation,
-            log_size=self._log_size,
+            log_size=self._surveyed.size,
             witnesses=len(self._statement.witnesses),
             cosignatures=self._statement.cosignatures,
             gap=None if self._to_sign is None else self._gap_status(self._to_sign),
         )
 
     def _gap_status(self, gap: _ToSign) -> GapStatus:
-        return GapStatus(self._log_size, gap.known.head.size, gap.known.at, gap.statement.hex())
+        return GapStatus(self._surveyed.size, gap.known.head.size, gap.known.at, gap.statement.hex())
 
     # --- shares -------------------------------------------------------------------------------------------------------
 
@@ -220,9 +223,9 @@ class Recovering(Waiting):
 
     async def _compare(self, ring: RingState) -> None:
         """Serve what was found if nothing is lost with it, or else have custodians sign. Raises `StrongroomError`."""
-        size, root = await self._survey(Ring(ring, self.place.key, self._found.version), self._found.sealed)
-        self._log_size = size
-        loss = await self._lost(Head(size, root)) if self._statement.role == "vault" else None
+        found = Head(*await self._survey(Ring(ring, self.place.key, self._found.version), self._found.sealed))
+        self._surveyed = found
+        loss = await self._lost(found) if self._statement.role == "vault" else None
         if loss is None:
             self._serve(ring, None)
             return
@@ -235,8 +238,8 @@ class Recovering(Waiting):
             recoveries=self._charter.recoveries + 1,
             generation=loss.generation,
             attempt=attempt_digest(self._attempt.key),
-            found_size=size,
-            found_root=root,
+            found_size=found.size,
+            found_root=found.root,
             known_size=known.head.size,
             known_root=known.head.root,
             at=self.place.clock.now(),
@@ -244,7 +247,7 @@ class Recovering(Waiting):
         self._to_sign = _ToSign(encode(statement), known, ring, {})
         self._state = "gap"
         seen = f"witnesses have seen {known.head.size}" if self._statement.witnesses else "nobody watches it"
-        _say(f"the database ends at {size} of the log, {seen}: custodians must sign that")
+        _say(f"the database ends at {found.size} of the log, {seen}: custodians must sign that")
 
     async def _lost(self, found: Head) -> Loss | None:
         """What witnesses know and the database lacks; waits for them. Where there are none nobody can say that it lacks
@@ -296,7 +299,8 @@ class Recovering(Waiting):
         )
         self._state = "starting"
         self._to_sign = None
-        self._ring.set_result(Opened(after, SealedState(self._found.sealed, None, (life,)), rewrap=True))
+        state = SealedState(self._found.sealed, None, (life,), self._surveyed)
+        self._ring.set_result(Opened(after, state, rewrap=True))
 
     def _compared(self, comparing: asyncio.Task[None]) -> None:
         if not comparing.cancelled() and (error := comparing.exception()) is not None:

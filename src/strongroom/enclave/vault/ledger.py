@@ -95,11 +95,14 @@ class Ledger:
     async def take_up(self, state: SealedState) -> None:
         """Go on where the head row says, if there is one. Nothing is written.
 
-        Raises `Untrusted` ROLLED_BACK when parts of the database are of different times.
+        Raises `Untrusted` ROLLED_BACK when parts of the database are of different times, or it is another one than was
+        surveyed.
         """
         row = (await self._link.read([HEAD_KEY]))[0]
         if state.found is not None:
             await self._take_up(row, state.found)
+            if state.surveyed not in (None, (self.log.size, self.log.frontier.root)):
+                raise Untrusted(Number.ROLLED_BACK, "the database is not the one that was looked at for this recovery")
             self._ring = row_digest(state.found)
         elif row is not None:
             raise Untrusted(Number.ROLLED_BACK, "a new cluster finds the log of another one")
