@@ -13,6 +13,7 @@ from strongroom.host.share.http import Server
 from strongroom.host.witness.serve import LIMITS
 from strongroom.host.witness.server import Witness
 from strongroom.protocol.evidence import parse_any_evidence
+from strongroom.protocol.link import Operation
 from tests.support.command import strongroom
 from tests.support.recovering import Cluster, reaches, status
 from tests.support.served import Line
@@ -137,6 +138,28 @@ async def test_a_share_goes_to_no_enclave_that_its_custodian_does_not_accept(wor
         assert (await run(tmp_path, *submit, "--share", "-", "--insecure", stdin=words)).status == 2
         assert not (tmp_path / "sealed.bin").exists()
         assert not any(seat.done for seat in (await status(machine)).custodians)
+
+
+async def test_a_share_goes_to_the_attempt_that_was_shown_and_to_no_other(world, tmp_path):
+    """The host puts another recovery, which the policy accepts as well, in its place before the share is sent."""
+    shown, other = await world.recovering(), await world.recovering()
+    line = Line(shown)
+
+    async def exchanging(operation, body):
+        # The first is looked at, the second shown, the third is sent to.
+        if operation is Operation.EVIDENCE and line.count(Operation.EVIDENCE) == 3:
+            line.instance = other
+        return await line.honestly(operation, body)
+
+    line.carry = exchanging
+    async with listening(line.serve) as url:
+        refused = await run(tmp_path, "submit", url, *own(0), "--insecure", "--yes")
+        assert line.instance is other
+        assert refused.status == 2, refused.err
+        assert "this was sealed to another attempt, or to another enclave" in refused.err
+        for machine in (shown, other):
+            assert not any(seat.done for seat in (await status(machine)).custodians)
+            machine.serving.cancel()
 
 
 async def test_nothing_is_overwritten_and_no_two_shares_are_named(world, tmp_path):

@@ -182,12 +182,14 @@ def submit_command(
     asked = _Asked(url, accepting, cluster, opened, releases)
     if opened is not None:
         found = asked.run(look)
+        # To what is shown, before it is asked about: the next session may be with another enclave.
+        ready = seal_share(found.claims, opened)
         print_steps(stderr(), _explained(found))
         if not yes:
             confirm("Submit your share to it?", hint="nothing was sent; --yes doesn't ask")
 
     async def hand_over(session: ClusterSession) -> tuple[str, int]:
-        taken = await submit(session, seal_share(session.claims, opened) if opened is not None else ready or b"")
+        taken = await submit(session, ready or b"")
         return taken.name, taken.missing
 
     name, missing = asked.run(hand_over)

@@ -8,7 +8,9 @@ do nothing with it. Attacks stopped here, on the custodian's side:
 1. A share for another program, another machine's owner, or another cluster: refused by the policy, and by the page of
    the share that says which cluster and council it is of.
 2. A gap that is signed for something else than was shown: it must be of this attempt, and the charter's next one.
-3. A gap that looks small because the host has kept the newest word of the witnesses back: its age is told, and the
+3. Another attempt than was shown, which the host puts in its place while the custodian thinks: the share is sealed to
+   the claims that were shown, and opens nowhere else.
+4. A gap that looks small because the host has kept the newest word of the witnesses back: its age is told, and the
    custodian can ask witnesses himself (`verify_with_witness`).
 """
 
