@@ -1,10 +1,14 @@
 """Enclaves that should not get the ring, hosts that would like to have it, and databases that are not the ring's."""
 
+import dataclasses
 from copy import deepcopy
 
 import msgspec
 import pytest
 
+from strongroom.attestation import appraisal
+from strongroom.attestation.candidates import Candidate
+from strongroom.attestation.reports import SnpReport, SnpTcb
 from strongroom.enclave.platform import insecure_software
 from strongroom.enclave.platform.synthetic_quote import EnclaveReport
 from strongroom.enclave.runtime.sealed_ring import (
@@ -16,20 +20,24 @@ from strongroom.enclave.runtime.sealed_ring import (
     parse_sealed,
     seal_ring,
 )
+from strongroom.enclave.runtime.service import Caller
 from strongroom.enclave.vault import witnessing
 from strongroom.protocol.cluster_messages import Publish, Rotate, TakeRing
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.index import RING_KEY
+from strongroom.protocol.invitations import Invitation, invite
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
-from strongroom.protocol.limits import MAX_MESSAGE
+from strongroom.protocol.limits import MAX_INSTANCES, MAX_INVITATION, MAX_MESSAGE
 from strongroom.protocol.link import Operation, Row
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey, kem_seal
+from strongroom.protocol.releases import ListedRelease, Program
 from strongroom.protocol.status import decode_status
 from tests.support.ceremony import found, talk
-from tests.support.joining import Forger, Sealless, join, joiner_of, reach
+from tests.support.joining import Forger, Sealless, invited, join, joiner_of, reach
 from tests.support.policies import witness_key
+from tests.support.recovering import OtherMachine
 from tests.support.releases import NEW, Program2, listing, own, release, signed, status_of
 from tests.support.ssh_keys import SshKey
 from tests.support.watch import Watch
@@ -125,21 +133,24 @@ async def test_software_gets_nothing_from_hardware(founded):
     # and where a door would let it in
     door._platform = real
     founded.instance.enclave._cluster._giving._platform = OnHardware()
-    assert await number_of(forger.take(evidence)) is Number.PEER_REFUSED
+    forger = await Forger(founded).open()
+    assert await number_of(forger.take(await forger.evidence())) is Number.PEER_REFUSED
 
 
 async def test_a_debug_enclave_gets_nothing(founded, monkeypatch):
     forger = await Forger(founded).open()
-    plain = await forger.evidence()
     monkeypatch.setattr(insecure_software, "EnclaveReport", lambda *fields: EnclaveReport(*fields, flags=0x07))
     debug = await forger.evidence()
     assert await number_of(forger.take(debug)) is Number.EVIDENCE
-    assert (await forger.take(plain)).ring
+    monkeypatch.undo()
+    forger = await Forger(founded).open()
+    assert (await forger.take(await forger.evidence())).ring
 
 
 async def test_an_enclave_of_another_role_or_cluster_gets_nothing(founded):
     forger = await Forger(founded).open()
     assert await number_of(forger.take(await forger.evidence(role="authenticator"))) is Number.EVIDENCE
+    forger = await Forger(founded).open()
     assert await number_of(forger.take(await forger.evidence(cluster=bytes(32)))) is Number.PEER_REFUSED
 
 
@@ -157,7 +168,7 @@ async def test_evidence_for_another_purpose_gets_nothing(founded, purpose):
 
 async def test_a_client_gets_nothing(founded):
     client = await talk(founded.instance, founded.owner)
-    assert await number_of(client.ask(TakeRing(label=""))) is Number.PEER_REFUSED
+    assert await number_of(client.ask(TakeRing(label="", invitation=invited(founded)))) is Number.PEER_REFUSED
 
 
 async def test_a_member_gets_nothing_as_a_joiner(founded):
@@ -168,6 +179,155 @@ async def test_a_member_gets_nothing_as_a_joiner(founded):
         forger.client.kem_public, forger.client.binding.public, forger.shown, purpose="join", own=forger.key
     )
     assert await number_of(forger.take(evidence)) is Number.PEER_REFUSED
+
+
+# --- whom nobody invited --------------------------------------------------------------------------------------------
+
+
+async def test_a_stranger_with_the_released_program_on_his_own_machine_gets_nothing(founded, capfd):
+    row = founded.instance.host.rows[RING_KEY]
+    assert await number_of(join(founded, OtherMachine("vault", founded.instance.state), invitation=b"")) is (
+        Number.NOT_OWNER_KEY
+    )
+    assert founded.instance.host.rows[RING_KEY] == row
+    assert given(founded) == []
+    assert "the owner of the cluster has not invited it" in capfd.readouterr().err
+
+
+async def test_strangers_do_not_push_the_owners_machine_out_of_the_ring(founded):
+    standby = await join(founded, OtherMachine("vault", founded.instance.state))
+    for _ in range(MAX_INSTANCES):
+        forger = await Forger(founded).open()
+        own_words = invite(SigningKey.generate(), founded.cluster_id, int(forger.platform.now()) + 60)
+        assert await number_of(forger.take(await forger.evidence(), invitation=own_words)) is Number.NOT_OWNER_KEY
+    await standby.serve()
+
+
+async def test_of_more_machines_than_a_ring_holds_the_first_has_to_join_again(founded):
+    """That much the owner's guests can do to each other."""
+    first = await join(founded, OtherMachine("vault", founded.instance.state))
+    for later in range(1, MAX_INSTANCES):
+        founded.instance.platform.ahead = later
+        last = await join(founded, OtherMachine("vault", founded.instance.state))
+    assert await number_of(first.serve()) is Number.CONFLICT
+    await last.serve()
+
+
+async def test_an_invitation_to_another_cluster_of_the_same_owner_is_none(founded):
+    elsewhere = invite(founded.owner, bytes(32), int(founded.instance.platform.now()) + 60)
+    forger = await Forger(founded).open()
+    assert await number_of(forger.take(await forger.evidence(), invitation=elsewhere)) is Number.NOT_OWNER_KEY
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(-1, False), (0, False), (60, True), (MAX_INVITATION, True)])
+async def test_an_invitation_counts_until_it_ends(founded, seconds, counts):
+    forger = await Forger(founded).open()
+    invitation = invited(founded, seconds=seconds)
+    taking = forger.take(await forger.evidence(), invitation=invitation)
+    if counts:
+        assert (await taking).ring
+    else:
+        assert await number_of(taking) is Number.NOT_OWNER_KEY
+
+
+async def test_an_invitation_for_ever_is_none(founded):
+    forger = await Forger(founded).open()
+    invitation = invited(founded, seconds=MAX_INVITATION + 60)
+    assert await number_of(forger.take(await forger.evidence(), invitation=invitation)) is Number.NOT_OWNER_KEY
+
+
+async def test_an_invitation_whose_end_was_put_off_is_none(founded):
+    forger = await Forger(founded).open()
+    longer = msgspec.structs.replace(invited(founded), expires_at=int(forger.platform.now()) + 7200)
+    assert await number_of(forger.take(await forger.evidence(), invitation=longer)) is Number.NOT_OWNER_KEY
+
+
+async def test_what_the_owner_signed_for_something_else_invites_nobody(founded):
+    """The owner's key proves sessions, too."""
+    at = int(founded.instance.platform.now()) + 60
+    signature = founded.owner.sign(Domain.PROOF, founded.cluster_id, at.to_bytes(8, "big"))
+    forger = await Forger(founded).open()
+    invitation = Invitation(expires_at=at, signature=signature)
+    assert await number_of(forger.take(await forger.evidence(), invitation=invitation)) is Number.NOT_OWNER_KEY
+
+
+async def test_a_hand_over_costs_the_member_no_quote(founded, monkeypatch):
+    joiner = joiner_of(founded)
+    quotes = []
+    real = founded.instance.platform.quote
+    monkeypatch.setattr(founded.instance.platform, "quote", lambda data: quotes.append(data) or real(data))
+    before = await founded.instance.evidence()
+    await joiner.begin("join")
+    assert await founded.instance.evidence() == before
+    assert quotes == []
+
+
+# --- machines on which a genuine program keeps no secret -----------------------------------------------------------
+
+
+def snp(**changes):
+    lowest = SnpTcb(**dict.fromkeys(SnpTcb._fields, 0))
+    good = SnpReport(
+        registers=(("MEASUREMENT", bytes(range(48))),), report_data=bytes(64), root=bytes(32), proven_at=0,
+        valid_until=2**40, product="Genoa", key="vcek", guest_policy=(1 << 17) | (1 << 16), vmpl=0, guest_svn=0,
+        family_id=bytes(16), image_id=bytes(16), id_key_digest=bytes(48), author_key_digest=bytes(48), provider="",
+        tcb=lowest, committed_tcb=lowest, launch_tcb=lowest, chip_id=b"\1" * 64, crl_checked=False,
+    )  # fmt: skip
+    return dataclasses.replace(good, **changes)
+
+
+async def take_with(founded, key, report, kind="snp"):
+    """What a released program gets whose quote verifies and says this of its machine."""
+    released = ListedRelease("2", 2, [Program(kind, report.measurement)])
+    releases = listing(founded.cluster_id, 1, release("1", own(founded)), released)
+    await (await talk(founded.instance)).ask(Publish(releases=signed(releases, [key])))
+    forger = await Forger(founded).open()
+    claims = parse_any_evidence(await forger.evidence())[1]
+    caller = Caller(forger.client.binding.public, None, Candidate(bytes(32), kind, "vault", claims, report))
+    request = TakeRing(label="rented", invitation=invited(founded))
+    return await founded.instance.enclave._cluster._giving.give(caller, request)
+
+
+async def test_a_machine_in_good_state_gets_the_ring(founded, key):
+    assert (await take_with(founded, key, snp())).ring
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(snp(product="Milan"), id="a processor whose keys software can extract"),
+        pytest.param(snp(guest_policy=(1 << 18) | (1 << 17) | (1 << 16)), id="a migration agent of the host"),
+        pytest.param(snp(vmpl=3), id="below a more privileged level"),
+    ],
+)
+async def test_a_released_program_on_a_machine_whose_host_may_read_it_gets_nothing(founded, key, report, capfd):
+    assert await number_of(take_with(founded, key, report)) is Number.PEER_REFUSED
+    assert given(founded) == []
+    assert "not given to snp" in capfd.readouterr().err
+
+
+# --- proofs that cost -----------------------------------------------------------------------------------------------
+
+
+async def test_a_session_ends_with_its_first_proof_that_fails(founded):
+    """Else one hello has the enclave verify quote after quote."""
+    forger = await Forger(founded).open()
+    evidence = await forger.evidence(purpose="decide")
+    assert await number_of(forger.take(evidence)) is Number.EVIDENCE
+    assert await number_of(forger.client.ask(forger.client.proof(await forger.evidence()))) is Number.UNKNOWN_SESSION
+
+
+async def test_a_proof_that_names_another_handshake_has_no_quote_verified(founded, monkeypatch):
+    """A genuine one may be sent as often as somebody likes."""
+    other = await (await Forger(founded).open()).evidence()
+    member = await founded.instance.enclave._door._identity.peer_evidence(bytes(1216), bytes(65), bytes(32))
+    monkeypatch.setattr(appraisal, "verify_quote", None)  # whoever calls it answers INTERNAL
+    for evidence in (other, member):
+        forger = await Forger(founded).open()
+        assert await number_of(forger.client.ask(forger.client.proof(evidence))) in (
+            Number.EVIDENCE,
+            Number.PEER_REFUSED,
+        )
 
 
 # --- the host between them ------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.nursery import Hopes
 from strongroom.protocol.cluster_messages import RingGiven, TakeRing
+from strongroom.protocol.codec import encode
 from strongroom.protocol.evidence import Purpose, Role, Stage, evidence_digest
+from strongroom.protocol.invitations import Invitation, invite
 from strongroom.protocol.link import Operation
 from strongroom.protocol.primitives import KemKey, SigningKey
 from tests.support.ceremony import ClusterClient, Founded, Nursed
@@ -32,6 +34,7 @@ def joiner_of(founded: Founded, platform: Platform | None = None, *, data: Insta
     that of `data`."""
     member = founded.instance
     joiner = Nursed(member.role, member.state, member.owner_key, peer=MEMBER, cluster=founded.cluster_id)
+    joiner.fields["invitation"] = encode(invited(founded))
     joiner.witnesses, joiner.cosignatures = member.witnesses, member.cosignatures
     if platform is not None:
         joiner.platform = platform
@@ -40,6 +43,11 @@ def joiner_of(founded: Founded, platform: Platform | None = None, *, data: Insta
     joiner.host.witnesses = member.host.witnesses
     reach(joiner, member)
     return joiner
+
+
+def invited(founded: Founded, *, seconds: int = 3600) -> Invitation:
+    """By the owner, for so long."""
+    return invite(founded.owner, founded.cluster_id, int(founded.instance.platform.now()) + seconds)
 
 
 def reach(joiner: Nursed, member: Nursed) -> None:
@@ -91,7 +99,7 @@ class Forger:
             kem_key, self.client.binding.public, self.shown, purpose=purpose, own=self.key
         )
 
-    async def take(self, evidence: bytes, label: str = "forged") -> RingGiven:
-        """The whole of it."""
+    async def take(self, evidence: bytes, label: str = "forged", *, invitation: Invitation | None = None) -> RingGiven:
+        """The whole of it; invited by the owner, unless with another invitation."""
         await self.client.ask(self.client.proof(evidence))
-        return await self.client.ask(TakeRing(label=label))
+        return await self.client.ask(TakeRing(label=label, invitation=invitation or invited(self.founded)))

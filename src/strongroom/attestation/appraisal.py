@@ -185,12 +185,17 @@ def verify_peer(
     `kem_key` and `binding_key` are the session's client keys, `peer_evidence` the digest (32 bytes) of the evidence
     that this side showed. Which enclave and cluster it is remains to be decided. Raises `Untrusted` EVIDENCE.
     """
-    genuine = verify_genuine(untrusted_evidence, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
-    if genuine.claims.peer is None:
+    # Before its quote, which costs a thousand times as much: evidence of others may be sent as often as somebody likes.
+    verify_binding(parse_evidence(untrusted_evidence)[1], PeerBinding(purpose, kem_key, binding_key, peer_evidence))
+    return verify_genuine(untrusted_evidence, role=role, platforms=platforms, insecure_roots=insecure_roots, now=now)
+
+
+def verify_binding(untrusted_claims: Claims, handshake: PeerBinding) -> None:
+    """Rule 5: the claims name this handshake. Raises `Untrusted` EVIDENCE."""
+    if untrusted_claims.peer is None:
         raise _refuse("this evidence serves clients; it was not made for a handshake between enclaves")
-    if genuine.claims.peer != PeerBinding(purpose, kem_key, binding_key, peer_evidence):
+    if untrusted_claims.peer != handshake:
         raise _refuse("this evidence was made for another handshake between enclaves")
-    return genuine
 
 
 def appraise_workload(

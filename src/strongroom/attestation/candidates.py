@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from strongroom.attestation.appraisal import accept_config, accept_enclave, verify_quoted
+from strongroom.attestation.appraisal import accept_config, accept_enclave, verify_binding, verify_quoted
 from strongroom.attestation.policy import RolePolicy, sections_of
 from strongroom.attestation.reports import AnyReport
 from strongroom.protocol.errors import Number, Untrusted
@@ -102,12 +102,10 @@ def verify_joining_peer(
     now: int,
 ) -> Candidate:
     """As `verify_peer`, of an enclave that holds no ring and asks for one. Raises `Untrusted` EVIDENCE."""
-    candidate = verify_candidate(
+    verify_binding(parse_any_evidence(untrusted_evidence)[1], PeerBinding("join", kem_key, binding_key, peer_evidence))
+    return verify_candidate(
         untrusted_evidence, role=role, stage="joining", platforms=platforms, insecure_roots=insecure_roots, now=now
     )
-    if candidate.claims.peer != PeerBinding("join", kem_key, binding_key, peer_evidence):
-        raise _refuse("this evidence was made for another handshake between enclaves")
-    return candidate
 
 
 def _refuse(reason: str) -> Untrusted:

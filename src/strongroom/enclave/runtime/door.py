@@ -122,15 +122,24 @@ class Door:
     def _prove(self, session: Session, request: Prove) -> Proved:
         if session.caller is not None:
             raise Misuse(Number.MALFORMED, "a session is proved once")
-        verify_signature(session.binding_key, request.signature, Domain.PROOF, session.channel.transcript)
-        peer = joiner = None
-        if request.evidence is not None:
-            if _is_candidate(request.evidence):
-                joiner = self._verify_joiner(session, request.evidence)
-            else:
-                peer = self._verify_peer(session, request.evidence)
-        self._sessions.prove(session, Caller(session.binding_key, peer, joiner))
+        try:
+            caller = self._verify_caller(session, request)
+        except StrongroomError:
+            # One proof for one hello: else somebody has quote after quote verified in the same session.
+            self._sessions.end(session)
+            raise
+        self._sessions.prove(session, caller)
         return Proved()
+
+    def _verify_caller(self, session: Session, proof: Prove) -> Caller:
+        verify_signature(session.binding_key, proof.signature, Domain.PROOF, session.channel.transcript)
+        peer = joiner = None
+        if proof.evidence is not None:
+            if _is_candidate(proof.evidence):
+                joiner = self._verify_joiner(session, proof.evidence)
+            else:
+                peer = self._verify_peer(session, proof.evidence)
+        return Caller(session.binding_key, peer, joiner)
 
     def _verify_peer(self, session: Session, untrusted_evidence: bytes) -> Genuine:
         if self._identity.role != "authenticator":

@@ -1,12 +1,14 @@
 """The ring, given to an enclave that joins (RULES 4 and 7).
 
-It is sealed to the key in evidence that was made for the handshake of this very session, of a program that the
-cluster's approvers have released, on a machine that is hardware where this one is, with the configuration of this
-instance: a ticket that an Authenticator with other destinations issues would be good at this one, too.
+Whom the cluster's owner has invited gets it: sealed to the key in evidence that was made for the handshake of this very
+session, of a program that the cluster's approvers have released, on a machine in a state that the default rules accept,
+with the configuration of this instance: a ticket that an Authenticator with other destinations issues would be good at
+this one, too.
 
-Attacks stopped here: a host that relays a genuine joiner's evidence, and so takes the ring itself; a program that
-nobody released, or that was retired; a debug enclave, or software, that asks a member on hardware; an enclave of
-another role, cluster or configuration.
+Attacks stopped here: a stranger who rents a machine, runs the released program and pushes the owner's machines out of
+the ring; a machine whose maker says that its secrets can be read, or whose host may read it; a host that relays a
+genuine joiner's evidence, and so takes the ring itself; a program that nobody released, or that was retired; a debug
+enclave, or software, that asks a member on hardware; an enclave of another role, cluster or configuration.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from strongroom.attestation.acceptance import accept_platform
 from strongroom.attestation.candidates import Candidate
+from strongroom.attestation.default_policy import default_section
+from strongroom.attestation.verification import HARDWARE
 from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.identity import Identity, peer_platforms
@@ -25,7 +30,8 @@ from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.sealed_ring import Instance, seal_ring
 from strongroom.enclave.runtime.service import Caller
 from strongroom.protocol.cluster_messages import RingGiven, TakeRing
-from strongroom.protocol.errors import Number, Refused, StrongroomError
+from strongroom.protocol.errors import Number, Refused, StrongroomError, Untrusted
+from strongroom.protocol.invitations import verify_invitation
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_INSTANCES
 from strongroom.protocol.primitives import Domain, digest
@@ -60,12 +66,16 @@ class Giving:
     async def give(self, caller: Caller, request: TakeRing) -> RingGiven:
         """The row of the ring with a wrap for who asks; as often as it asks.
 
-        Raises `Refused` PEER_REFUSED or NOT_RELEASED, and as `Keeping.change`.
+        Raises `Refused` PEER_REFUSED, NOT_OWNER_KEY or NOT_RELEASED, and as `Keeping.change`.
         """
         joiner = caller.joiner
         if joiner is None:
             raise Refused(Number.PEER_REFUSED)
         try:
+            # Who was not invited keeps nobody waiting.
+            verify_invitation(
+                request.invitation, self._ring.statement.owner_key, self._ring.cluster_id, self._clock.now()
+            )
             async with self._keeping.one_change:
                 # While nobody else changes the ring: a list that retires this program may have been on its way.
                 self._verify(joiner)
@@ -91,6 +101,11 @@ class Giving:
             # To every policy that would be another service, and it could say what this one may not.
             raise Refused(Number.PEER_REFUSED, "its configuration is another")
         self._releasing.verify_admitted(joiner.kind, joiner.report.measurement)
+        if joiner.kind in HARDWARE:  # there is no state of a machine to software, which gives to software only
+            try:
+                accept_platform(joiner.report, default_section(joiner.kind), self._clock.now())
+            except Untrusted as error:
+                raise Refused(Number.PEER_REFUSED, error.reason) from None
 
     async def _given(self, joiner: Candidate, label: str) -> bytes:
         kind, measurement = joiner.kind, joiner.report.measurement

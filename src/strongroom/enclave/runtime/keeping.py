@@ -44,7 +44,9 @@ class Keeping:
             self._platform, secrets=secrets, charter=charter, instances=instances, now=self._clock.now()
         )
         await self._service.keep(draft, life)
-        self._identity.renew()
+        if secrets is not None or charter is not None:
+            # Not for an instance that was admitted: evidence says nothing of those, and a quote costs.
+            self._identity.renew()
         return draft
 
     async def note(self, life: Sequence[LifeLeaf]) -> None:

@@ -93,6 +93,11 @@ class Sessions:
         self._proven[session_id] = None
         self._of_key.setdefault(session.binding_key, OrderedDict())[session_id] = None
 
+    def end(self, session: Session) -> None:
+        """It serves nobody any more."""
+        if session.channel.session_id in self._sessions:
+            self._remove(session.channel.session_id)
+
     def _remove(self, session_id: bytes) -> None:
         session = self._sessions.pop(session_id)
         if session.caller is None:
