@@ -18,6 +18,7 @@ from strongroom.client import freshness
 from strongroom.client.attacks import explain_attack, verify_evidence
 from strongroom.client.checkpoints import KeptCheckpoints, MemoryCheckpoints, own_checkpoints
 from strongroom.client.errors import BadInput, Unanswered, Unreachable
+from strongroom.client.transport import Unsealed
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.limits import LEASE
@@ -665,7 +666,7 @@ GONE = Unreachable("https://x can't be reached (Connection refused)", "check it"
 BROKEN = Unreachable("https://x broke the connection off", "check it", broken=True)
 
 
-def lose_an_answer(vault, monkeypatch):
+def lose_an_answer(vault, monkeypatch, said=BROKEN):
     """The first request after the handshake arrives, its answer does not; from then on there is no connection."""
     arrive = vault.frame
     lost: list[bytes] = []
@@ -677,7 +678,7 @@ def lose_an_answer(vault, monkeypatch):
         if isinstance(vault.asked[-1], Prove | Freshen):
             return answer
         lost.append(answer)
-        raise BROKEN
+        raise said
 
     monkeypatch.setattr(vault, "frame", frame)
 
@@ -688,6 +689,24 @@ async def test_a_change_whose_answer_is_lost_is_not_said_to_be_undone(vault, mon
     assert isinstance(error, Unanswered)
     assert "it may have been made: https://x can't be reached" in error.error
     assert vault.asked[-1] == WRITE
+
+
+async def test_a_change_that_was_made_before_another_took_over_is_not_said_to_be_undone(vault, monkeypatch):
+    lose_an_answer(vault, monkeypatch, Unsealed(Number.UNKNOWN_SESSION))
+    monkeypatch.setattr(vault, "hello", gone_at_the_second(vault.hello))
+    assert isinstance(await refusal(vault.client(monkeypatch), WRITE, Deleted), Unanswered)
+
+
+def gone_at_the_second(hello):
+    seen: list[bytes] = []
+
+    async def once(sealed):
+        if seen:
+            raise GONE
+        seen.append(sealed)
+        return await hello(sealed)
+
+    return once
 
 
 async def test_a_question_without_an_answer_is_no_change(vault, monkeypatch):

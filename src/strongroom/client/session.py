@@ -167,6 +167,10 @@ class AttestedServer:
             except Unreachable as error:
                 sent |= error.sent
                 raise
+            except Unsealed as error:
+                # Said perhaps by one that took over, after the one before had done what was asked.
+                sent |= error.number == Number.UNKNOWN_SESSION
+                raise
 
         try:
             reply = await self._persist(attempt)
