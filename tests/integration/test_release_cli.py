@@ -7,20 +7,25 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from strongroom.attack.network import listening
 from strongroom.attestation.appraisal import appraise
+from strongroom.attestation.policy import ReleaseAuthority
 from strongroom.attestation.trust_file import format_trust_policy, parse_trust_policy
 from strongroom.cli.main import run
 from strongroom.cli.terminal import EXIT_MISUSE, EXIT_REFUSED
 from strongroom.client.methods import ssh_keys
-from strongroom.client.releases import parse_proposal
+from strongroom.client.releases import parse_proposal, proposal_text
+from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.link import Operation
+from strongroom.protocol.releases import SignedReleases
 from tests.support import policies
 from tests.support.ceremony import found
+from tests.support.evidence import changed
 from tests.support.releases import NEW, own
 from tests.support.served import Line
 
@@ -203,6 +208,34 @@ async def test_a_proposal_whose_words_were_edited_is_not_signed(office, capsys):
         office.file.write_text(honest.replace(old, new, 1))
         assert await office.approve(0) == EXIT_MISUSE
         assert "not what would be signed" in capsys.readouterr().err
+
+
+async def test_what_is_new_is_told_by_the_approvers_own_policy(office, capsys):
+    """Not by what the file says that there was before."""
+    await office.first_list()
+    assert await office.propose("--version", "1.1", "--svn", "2", "--program", PROGRAM) == 0
+    proposal = parse_proposal(office.file.read_text())
+    forged = encode(SignedReleases(encode(changed(proposal.releases, serial=1)), []))
+    forgery = office.folder / "forged.proposal"
+    forgery.write_text(proposal_text(replace(proposal, untrusted_before=forged)))
+
+    async def shown(file):
+        capsys.readouterr()
+        arguments = ("approve", file, "--trust", office.trust, "--statement-out", office.folder / os.urandom(4).hex())
+        assert await office.cli(*arguments) == 0
+        return [line.split() for line in capsys.readouterr().err.splitlines()]
+
+    unpinned = [line[:2] for line in await shown(office.file)]
+    assert ["+", "1.0"] in unpinned
+    assert ["+", "1.1"] in unpinned
+    authority = ReleaseAuthority(approvers=[public(one) for one in office.people], approvals=2, min_serial=1)
+    office.trust.write_text(format_trust_policy(policies.trust(changed(office.role, releases=authority))))
+    pinned = [line[:2] for line in await shown(office.file)]
+    assert ["=", "1.0"] in pinned
+    assert ["+", "1.1"] in pinned
+    deceived = await shown(forgery)
+    assert ["+", "1.1"] in [line[:2] for line in deceived]
+    assert not any(line[0] == "=" for line in deceived if line)
 
 
 async def test_a_list_of_a_cluster_that_the_approver_does_not_trust_is_not_signed(office, capsys):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from strongroom.attestation.appraisal import Genuine
+from strongroom.attestation.policy import RolePolicy
 from strongroom.cli import options
 from strongroom.cli.evidence import print_steps
 from strongroom.cli.files import read_text, replace_file, verify_can_create, write_new
@@ -30,6 +31,8 @@ from strongroom.client.releases import (
     explain_proposal,
     is_in_office,
     joined,
+    known_by_cluster,
+    known_by_policy,
     listed_release,
     parse_program,
     parse_proposal,
@@ -44,7 +47,7 @@ from strongroom.protocol.cluster_messages import AskCharter, AskStatus, CharterI
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import Council, Role, cluster_id
 from strongroom.protocol.governance import Charter
-from strongroom.protocol.releases import ListedRelease
+from strongroom.protocol.releases import VERSION, ListedRelease
 from strongroom.protocol.status import decode_status
 
 _SIGNATURE: int = 16 * 1024
@@ -164,9 +167,16 @@ def approve(
     if sum(one is not None for one in (key, signature, statement_out)) != 1:
         raise Failure("name one of --key, --signature and --statement-out", "--key ~/.ssh/id_ed25519 is the usual one")
     proposal = _read_proposal(file)
-    print_steps(stderr(), explain_proposal(proposal))
+    policy = _policy_of(proposal, trust or load_settings(config).trust)
+    known = known_by_policy(proposal, None if policy is None else policy.releases)
+    print_steps(stderr(), explain_proposal(proposal, known))
     say()
-    _say_whose(proposal, trust or load_settings(config).trust)
+    if policy is None:
+        say("not judged: whose cluster this is; --trust FILE compares it with your policy")
+    else:
+        say("your trust policy trusts this cluster")
+    if known.approvers is None:
+        say("not judged: what changes; a policy that names the approvers tells: strongroom trust pin --releases")
     if statement_out is not None:
         write_new(statement_out, proposal.statement, what="approve")
         say(f"sign it: ssh-keygen -Y sign -n {SSH_NAMESPACE} -f KEY {statement_out}")
@@ -180,10 +190,9 @@ def approve(
             confirm(f"Sign this list with {fingerprint_of(signer.public_key)}?", hint="nothing was signed")
         approved = approved_by(proposal, signer.public_key, asyncio.run(signer.sign(proposal.statement)))
     replace_file(file, proposal_text(approved).encode())
-    print_steps(stderr(), explain_approvals(approved))
-    say(
-        f"pass {file} to another approver" if approved.missing else f"publish it: strongroom release publish URL {file}"
-    )
+    print_steps(stderr(), explain_approvals(approved, known))
+    missing = known.missing(approved)
+    say(f"pass {file} to another approver" if missing else f"publish it: strongroom release publish URL {file}")
 
 
 @app.command("publish")
@@ -259,7 +268,7 @@ def _propose(
         raise Failure("nothing would change", "name a program with --release or --program, or a floor with --min-svn")
     proposal = propose(found.charter, found.council, role, add=add, retire=without, min_svn=min_svn)
     verify_names_running(proposal, found.genuine)
-    print_steps(stderr(), explain_proposal(proposal))
+    print_steps(stderr(), explain_proposal(proposal, known_by_cluster(found.charter, found.council)))
     write_new(out, proposal_text(proposal).encode(), what="propose")
     say()
     result(f"{out} is written")
@@ -292,8 +301,8 @@ def _from_options(version: str | None, svn: int | None, programs: Sequence[str])
         raise Failure(
             "--program needs --version and --svn", "a list names each program by version and security version"
         )
-    if not (version.isprintable() and 0 < len(version) <= 64):
-        raise Failure("--version is 1 to 64 printable characters", "write it as 1.2.0")
+    if not VERSION.fullmatch(version):
+        raise Failure("--version is 1 to 64 visible ASCII characters", "write it as 1.2.0")
     return [ListedRelease(version, svn, [parse_program(one) for one in programs])]
 
 
@@ -303,15 +312,16 @@ def _read_proposal(path: Path) -> Proposal:
     )
 
 
-def _say_whose(proposal: Proposal, trust: Path | None) -> None:
-    releases = proposal.releases
+def _policy_of(proposal: Proposal, trust: Path | None) -> RolePolicy | None:
+    """What the reader's own policy says of this cluster; None: there is no policy. Raises `Failure`."""
     if trust is None:
-        say("not judged: whose cluster this is; --trust FILE compares it with your policy")
-        return
-    if releases.cluster not in role_policy(load_trust(trust), releases.role).clusters:
+        return None
+    releases = proposal.releases
+    policy = role_policy(load_trust(trust), releases.role)
+    if releases.cluster not in policy.clusters:
         raise Failure(
             f"the list is of a cluster that {trust} does not trust",
             "ask who proposed it; to sign for another cluster, name its policy with --trust",
             status=EXIT_REFUSED,
         )
-    say(f"{trust} trusts this cluster")
+    return policy

@@ -2,8 +2,11 @@
 
 It is a file of text that people can read and pass on, and holds the exact bytes that approvers sign. What it says in
 words beside them is compared with them, so nobody signs other than what he reads. The list before it comes along, so
-that an approver without a way to the cluster sees what changes; that part is the proposer's word, and the cluster takes
-no list that does not follow on its own.
+that an approver without a way to the cluster sees what changes. That counts for what its signatures are worth to the
+approver's own trust policy (`known_by_policy`).
+
+Attack stopped here: a proposer makes up the list before, with his own program in it, so that approvers are shown it "as
+before"; or says that the list takes so many approvals that whoever signs counts on others to look.
 
 Text in, text out; no files, no network.
 """
@@ -20,6 +23,7 @@ import msgspec
 from msgspec.structs import replace as changed
 
 from strongroom.attestation.appraisal import Genuine
+from strongroom.attestation.policy import ReleaseAuthority
 from strongroom.client.errors import BadInput
 from strongroom.client.explanation import Step, fingerprint_of
 from strongroom.client.release import Release
@@ -80,12 +84,12 @@ class Proposal:
 
     statement: bytes
     """Encoded `ReleaseList`: what is signed."""
-    before: bytes
-    """Encoded `SignedReleases` that it follows, as the proposer found it; empty: there was none."""
+    untrusted_before: bytes
+    """Encoded `SignedReleases` that it follows, as the proposer says; empty: it is the first one."""
     approvers: tuple[bytes, ...]
-    """Of the cluster, as the proposer found them."""
+    """Of the cluster, as the proposer says: who else signs need not try."""
     needed: int
-    """How many of them it takes."""
+    """How many of them it takes, as the proposer says."""
     approvals: tuple[Approval, ...] = ()
     """Each of them verified."""
 
@@ -94,19 +98,32 @@ class Proposal:
         return decode(self.statement, ReleaseList, limit=MAX_RELEASES)
 
     @property
-    def current(self) -> ReleaseList | None:
-        """The list before it."""
-        return parse_releases(self.before)[1] if self.before else None
-
-    @property
     def signed(self) -> bytes:
         """Encoded `SignedReleases`, as a cluster takes it."""
         return encode(SignedReleases(self.statement, list(self.approvals)))
 
-    @property
-    def missing(self) -> int:
-        """Approvals that are still wanted."""
-        return max(0, self.needed - len(self.approvals))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a proposal is shown beside: none of it is its proposer's word."""
+
+    before: ReleaseList | None
+    """The list that it follows; None: there was none, or nobody vouches for it."""
+    doubt: str = ""
+    """Why nobody vouches for the list before; empty: somebody does, or this is the first one."""
+    approvers: tuple[bytes, ...] | None = None
+    """Who may approve; None: nobody but the proposer says."""
+    needed: int = 0
+    """How many of them it takes."""
+
+    def missing(self, proposal: Proposal) -> int:
+        """Approvals that are still wanted; where only the proposer says how many, by his word."""
+        needed = proposal.needed if self.approvers is None else self.needed
+        return max(0, needed - len(self.counted(proposal)))
+
+    def counted(self, proposal: Proposal) -> list[Approval]:
+        """The approvals of those who may approve."""
+        return [one for one in proposal.approvals if self.approvers is None or one.key in self.approvers]
 
 
 # --- making one -------------------------------------------------------------------------------------------------------
@@ -158,7 +175,10 @@ def propose(
             "see: strongroom release status URL",
         ) from None
     return Proposal(
-        statement=statement, before=charter.releases, approvers=tuple(council.approvers), needed=council.approvals
+        statement=statement,
+        untrusted_before=charter.releases,
+        approvers=tuple(council.approvers),
+        needed=council.approvals,
     )
 
 
@@ -262,30 +282,80 @@ def verify_names_running(proposal: Proposal, genuine: Genuine) -> None:
         )
 
 
+# --- what it is shown beside ------------------------------------------------------------------------------------------
+
+
+def known_by_cluster(charter: Charter, council: Council) -> Known:
+    """The charter and the council in office, as an appraised member shows them."""
+    current = parse_releases(charter.releases)[1] if charter.releases else None
+    return Known(before=current, approvers=tuple(council.approvers), needed=council.approvals)
+
+
+def known_by_policy(proposal: Proposal, authority: ReleaseAuthority | None) -> Known:
+    """The list before it, if those approved it whom the reader's own trust policy names; and who they are.
+
+    None for `authority`: there is no policy, or it names nobody.
+    """
+    releases = proposal.releases
+    if authority is None:
+        doubt = "" if releases.serial == 1 else "no trust policy of yours says who approves"
+        return Known(before=None, doubt=doubt)
+    known = Known(before=None, approvers=tuple(authority.approvers), needed=max(1, authority.approvals))
+    if releases.serial - 1 < authority.min_serial:
+        return replace(known, doubt=f"your trust policy says that there is list {authority.min_serial}")
+    if releases.serial == 1:
+        return known
+    try:
+        before = verify_releases(
+            proposal.untrusted_before,
+            cluster=releases.cluster,
+            role=releases.role,
+            approvers=authority.approvers,
+            approvals=authority.approvals,
+        )
+    except Untrusted as error:
+        return replace(known, doubt=f"by your trust policy {error.reason}")
+    return replace(known, before=before)
+
+
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
-def explain_proposal(proposal: Proposal) -> list[Step]:
-    """The whole list, and what it changes."""
-    releases, current = proposal.releases, proposal.current
-    after = "the first one" if current is None else f"follows list {current.serial}"
+def explain_proposal(proposal: Proposal, known: Known) -> list[Step]:
+    """The whole list, and what it changes. Beside a list that nobody vouches for every program is new."""
+    releases, current = proposal.releases, known.before
+    after = "the first one" if releases.serial == 1 else f"follows list {releases.serial - 1}"
     was = f"was {current.min_svn}" if current is not None and current.min_svn != releases.min_svn else ""
     return [
         Step("cluster", releases.cluster.hex(), f"whose {releases.role} this is about"),
         Step("list", str(releases.serial), f"complete; {after}"),
+        *_doubted(known),
         Step(
             "lowest version", str(releases.min_svn), f"security version: what is below gets nothing; {was}".rstrip("; ")
         ),
         *_entries(releases, current),
         *_retired(releases, current),
-        *explain_approvals(proposal),
+        *explain_approvals(proposal, known),
     ]
 
 
-def explain_approvals(proposal: Proposal) -> list[Step]:
+def explain_approvals(proposal: Proposal, known: Known) -> list[Step]:
     """Who has signed."""
-    steps = [Step("approvals", f"{len(proposal.approvals)} of {proposal.needed}", "that it takes")]
-    return steps + [Step("", fingerprint_of(one.key), "") for one in proposal.approvals]
+    if known.approvers is None:
+        needed, means = proposal.needed, "that it takes, as the proposer says"
+    else:
+        needed, means = known.needed, "that it takes"
+    counted = known.counted(proposal)
+    steps = [Step("approvals", f"{len(counted)} of {needed}", means)]
+    return steps + [
+        Step("", fingerprint_of(one.key), "" if one in counted else "NO APPROVER by your trust policy")
+        for one in proposal.approvals
+    ]
+
+
+def _doubted(known: Known) -> Iterator[Step]:
+    if known.doubt:
+        yield Step("list before", "not shown", f"{known.doubt}: so all is NEW here, and what is RETIRED is not told")
 
 
 def _entries(releases: ReleaseList, current: ReleaseList | None) -> Iterator[Step]:
@@ -321,7 +391,7 @@ def proposal_text(proposal: Proposal) -> str:
         "strongroom": _FORMAT,
         "words": _words(proposal.releases),
         "statement": b64encode(proposal.statement).decode(),
-        "before": b64encode(proposal.before).decode(),
+        "before": b64encode(proposal.untrusted_before).decode(),
         "approvers": [key_line(one) for one in proposal.approvers],
         "approvals_needed": proposal.needed,
         "approvals": [
@@ -340,7 +410,7 @@ def parse_proposal(text: str) -> Proposal:
         file = msgspec.json.decode(text, type=_File)
         proposal = Proposal(
             statement=b64decode(file.statement, validate=True),
-            before=b64decode(file.before, validate=True),
+            untrusted_before=b64decode(file.before, validate=True),
             approvers=tuple(parse_key_line(one) for one in file.approvers),
             needed=file.approvals_needed,
             approvals=tuple(
@@ -348,15 +418,22 @@ def parse_proposal(text: str) -> Proposal:
                 for one in file.approvals
             ),
         )
-        words, current = _words(proposal.releases), proposal.current
+        releases = proposal.releases
+        before = parse_releases(proposal.untrusted_before)[1] if proposal.untrusted_before else None
+        # Before a word of it is shown.
+        verify_unambiguous(releases)
     except (ValueError, KeyError, StrongroomError) as error:
         reason = error.error if isinstance(error, StrongroomError) else str(error)
         raise BadInput(f"this is no proposal: {reason[:200]}", _HINT) from None
     # Else an approver reads one list and signs another.
-    if msgspec.to_builtins(file.words) != words:
+    if msgspec.to_builtins(file.words) != _words(releases):
         raise BadInput("what the proposal says in words is not what would be signed", "somebody edited it: don't sign")
-    if current is not None and current.cluster != proposal.releases.cluster:
+    if before is not None and (before.cluster, before.role) != (releases.cluster, releases.role):
         raise BadInput("the list before it is another cluster's", "somebody edited it: don't sign")
+    try:
+        verify_follows(releases, before)
+    except Misuse as error:
+        raise BadInput(f"the list before it is another one: {error.reason}", "somebody edited it: don't sign") from None
     if len({one.key for one in proposal.approvals}) != len(proposal.approvals):
         raise BadInput("an approver stands twice in the proposal", "somebody edited it; ask for another copy")
     for approval in proposal.approvals:

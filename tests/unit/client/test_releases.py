@@ -3,12 +3,15 @@
 import json
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom.attestation.policy import ReleaseAuthority
 from strongroom.client.errors import BadInput
+from strongroom.client.explanation import fingerprint_of
 from strongroom.client.release import REGISTERS, Release
 from strongroom.client.releases import (
     MAX_PROPOSAL,
@@ -17,6 +20,8 @@ from strongroom.client.releases import (
     explain_proposal,
     is_in_office,
     joined,
+    known_by_cluster,
+    known_by_policy,
     listed_release,
     parse_program,
     parse_proposal,
@@ -24,11 +29,11 @@ from strongroom.client.releases import (
     propose,
 )
 from strongroom.enclave.runtime.genesis import new_charter
-from strongroom.protocol.codec import encode
+from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.evidence import cluster_id
 from strongroom.protocol.governance import SignedGenesis
-from strongroom.protocol.limits import MAX_LISTED_RELEASES
-from strongroom.protocol.releases import NAMESPACE
+from strongroom.protocol.limits import MAX_LISTED_RELEASES, MAX_RELEASES
+from strongroom.protocol.releases import NAMESPACE, SignedReleases
 from tests.support.councils import council
 from tests.support.evidence import MEASUREMENT, Cluster, changed
 from tests.support.releases import NEW, listing, release, signed
@@ -59,7 +64,20 @@ def approved(proposal, *keys):
 
 
 def words(proposal):
-    return [(step.name, step.explanation) for step in explain_proposal(proposal)]
+    """As the proposer sees them, who has asked the cluster."""
+    return [(step.name, step.explanation) for step in explain_proposal(proposal, known_by_cluster(CHARTER, COUNCIL))]
+
+
+def read(proposal, authority):
+    """As an approver sees them, with a policy."""
+    return [(step.name, step.explanation) for step in explain_proposal(proposal, known_by_policy(proposal, authority))]
+
+
+def trusting(*keys, approvals=2, min_serial=0):
+    """A policy by which these approve programs."""
+    return ReleaseAuthority(
+        approvers=[one.public_key for one in keys or KEYS], approvals=approvals, min_serial=min_serial
+    )
 
 
 # --- what is proposed -------------------------------------------------------------------------------------------------
@@ -154,7 +172,8 @@ def test_what_is_no_program_is_told_so(text):
 
 def test_approvals_are_counted_until_there_are_enough():
     proposal = proposed(min_svn=1)
-    assert [approved(proposal, *KEYS[:at]).missing for at in range(3)] == [2, 1, 0]
+    for known in (known_by_cluster(CHARTER, COUNCIL), known_by_policy(proposal, None)):
+        assert [known.missing(approved(proposal, *KEYS[:at])) for at in range(3)] == [2, 1, 0]
 
 
 def test_approvals_that_would_not_count_are_refused():
@@ -175,7 +194,7 @@ def test_a_security_key_that_nobody_touched_approves_nothing(kind):
     proposal = propose(CHARTER, council(approvers=[key.public_key], approvals=1), "vault", min_svn=1)
     with pytest.raises(BadInput, match="nobody touched"):
         approved_by(proposal, key.public_key, key.sign(proposal.statement, namespace=NAMESPACE, flags=0))
-    assert not approved(proposal, key).missing
+    assert not known_by_policy(proposal, None).missing(approved(proposal, key))
 
 
 def test_copies_are_joined_and_different_lists_are_not():
@@ -259,9 +278,97 @@ def test_any_field_that_is_something_else_gives_only_bad_input(field, value):
         parse_proposal(text)
 
 
-def test_control_characters_of_a_version_do_not_reach_the_terminal():
-    """`print_steps` writes them out; the file is plain ASCII."""
-    proposal = proposed(add=[release("1.2\x1b[2J", bytes(32), svn=3)])
-    assert "\x1b" not in proposal_text(proposal)
-    assert parse_proposal(proposal_text(proposal)) == proposal
-    assert encode(proposal.releases) == proposal.statement
+@pytest.mark.parametrize("version", ["1.2" + " " * 60, "1.2 =", "1.2\x1b[2J", "1.2\u202e", "1.2\u3164", "", "1" * 65])
+def test_a_version_that_hides_what_stands_beside_it_is_neither_proposed_nor_read(version):
+    """An approver reads "NEW" behind it."""
+    with pytest.raises(BadInput, match="visible ASCII characters"):
+        proposed(add=[release(version, bytes(32), svn=3)])
+    statement = encode(listing(ID, 5, release("1.0", MEASUREMENT), release(version, bytes(32))))
+    with pytest.raises(BadInput, match="visible ASCII characters"):
+        parse_proposal(proposal_text(replace(proposed(min_svn=1), statement=statement)))
+
+
+# --- what an approver is shown ----------------------------------------------------------------------------------------
+
+
+def test_a_list_before_that_nobody_signed_makes_no_new_program_old():
+    """A proposer makes up the list before, with his own program in it, and without what he retires."""
+    evil = release("1.2", bytes([0xEE]) * 32, svn=3)
+    made_up = listing(ID, 4, release("1.1", NEW, svn=2), evil)
+    proposal = propose(changed(CHARTER, releases=signed(made_up, [])), COUNCIL, "vault")
+    by_one = signed(made_up, KEYS[:1])
+    by_strangers = signed(made_up, [SshKey(), SshKey()])
+    of_another_list = encode(changed(decoded(signed(made_up, [])), approvals=decoded(CHARTER.releases).approvals))
+    for before in (proposal.untrusted_before, by_one, by_strangers, of_another_list):
+        shown = dict(read(parse_proposal(proposal_text(replace(proposal, untrusted_before=before))), trusting()))
+        assert shown["+ 1.2"] == shown["+ 1.1"] == "NEW: this program will get the keys"
+        assert "what is RETIRED is not told" in shown["list before"]
+        assert "as before" not in shown.values()
+
+
+def decoded(releases):
+    return decode(releases, SignedReleases, limit=MAX_RELEASES)
+
+
+def test_a_list_before_that_enough_of_the_readers_own_approvers_signed_shows_what_changes():
+    proposal = proposed(add=[release("1.2", bytes(32), svn=3)], retire=["1.0"])
+    shown = dict(read(parse_proposal(proposal_text(proposal)), trusting()))
+    assert shown == dict(words(proposal))
+    assert (shown["+ 1.2"][:3], shown["= 1.1"], shown["- 1.0"][:7]) == ("NEW", "as before", "RETIRED")
+    for others in (trusting(approvals=3), trusting(SshKey(), approvals=1), trusting(KEYS[0], approvals=1)):
+        assert "as before" not in dict(read(proposal, others)).values()
+
+
+def test_without_a_policy_that_names_approvers_every_program_is_new():
+    proposal = proposed(min_svn=1)
+    shown = dict(read(proposal, None))
+    assert shown["+ 1.0"] == shown["+ 1.1"] == "NEW: this program will get the keys"
+    assert "no trust policy of yours" in shown["list before"]
+    first = dict(read(proposed(EMPTY, add=[release("1.0", MEASUREMENT)]), None))
+    assert "list before" not in first, "there is none"
+
+
+def test_a_list_that_follows_an_older_one_than_the_policy_knows_is_shown_as_new():
+    """What was retired since would be shown as before."""
+    proposal = proposed(min_svn=1)
+    assert dict(read(proposal, trusting(min_serial=4)))["= 1.1"] == "as before"
+    for late in (proposal, proposed(EMPTY, add=[release("1.0", MEASUREMENT)])):
+        shown = dict(read(late, trusting(min_serial=5)))
+        assert "there is list 5" in shown["list before"]
+        assert "as before" not in shown.values()
+
+
+def test_how_many_approvals_it_takes_is_the_policys_word():
+    """Who reads that four more must sign leaves the look to them."""
+    proposal = replace(approved(proposed(min_svn=1), KEYS[0]), needed=5)
+    said = {step.name: step for step in explain_proposal(proposal, known_by_policy(proposal, trusting()))}
+    assert (said["approvals"].value, said["approvals"].explanation) == ("1 of 2", "that it takes")
+    assert known_by_policy(proposal, trusting()).missing(proposal) == 1
+    said = {step.name: step for step in explain_proposal(proposal, known_by_policy(proposal, None))}
+    assert (said["approvals"].value, said["approvals"].explanation) == ("1 of 5", "that it takes, as the proposer says")
+
+
+def test_an_approver_whom_the_proposer_made_up_does_not_count():
+    friend = SshKey()
+    mine = replace(proposed(min_svn=1), approvers=(*COUNCIL.approvers, friend.public_key))
+    proposal = approved(mine, friend, KEYS[0])
+    steps = explain_proposal(proposal, known_by_policy(proposal, trusting()))
+    assert [step.value for step in steps if step.name == "approvals"] == ["1 of 2"]
+    assert [step.value for step in steps if "NO APPROVER" in step.explanation] == [fingerprint_of(friend.public_key)]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        listing(ID, 3, release("1.0", MEASUREMENT)),
+        listing(ID, 5, release("1.0", MEASUREMENT)),
+        listing(ID, 4, release("1.0", MEASUREMENT), min_svn=9),
+    ],
+    ids=["none", "an older one", "the same number", "with a higher floor"],
+)
+def test_a_list_beside_another_one_than_it_follows_is_refused(before):
+    """An older list before hides that a program was retired since; none hides everything that is retired."""
+    genuine = b"" if before is None else signed(before, KEYS[:2])
+    with pytest.raises(BadInput, match="the list before it is another one"):
+        parse_proposal(proposal_text(replace(proposed(min_svn=1), untrusted_before=genuine)))
