@@ -4,22 +4,34 @@ import os
 
 import pytest
 
-from strongroom.client.checkpoints import KeptCheckpoints, MemoryCheckpoints
-from strongroom.client.standings import Standing
+from strongroom.client.checkpoints import KeptCheckpoints, MemoryCheckpoints, own_checkpoints
+from strongroom.client.cluster import cluster_session
+from strongroom.client.standings import Standing, Standings
 from strongroom.protocol.cluster_messages import CharterIs
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Number, StrongroomError
-from strongroom.protocol.evidence import Custodian
-from strongroom.protocol.governance import Charter, Gap, Seat, SignedGap, SignedGenesis
+from strongroom.protocol.errors import Number, StrongroomError, Untrusted
+from strongroom.protocol.evidence import Attempt, Custodian, parse_any_evidence
+from strongroom.protocol.governance import (
+    Charter,
+    Gap,
+    Seat,
+    SignedGap,
+    SignedGenesis,
+    SignedSuccession,
+    Succession,
+    statement_digest,
+)
 from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.log_messages import Freshen
 from strongroom.protocol.messages import ById
 from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.releases import ReleaseList, SignedReleases
 from strongroom.protocol.vault_messages import Describe, Described
+from tests.support.ceremony import Custodians, convene, talk
 from tests.support.councils import council
 from tests.support.evidence import NOW
-from tests.support.fake_vault import FakeVault
+from tests.support.fake_vault import URL, FakeVault
+from tests.support.recovering import Cluster as RealCluster
 from tests.support.witnesses import GrowingLog
 
 QUESTION = Describe(address=ById(id=bytes(16)), tickets=[])
@@ -59,8 +71,10 @@ async def refusal(client):
     return caught.value
 
 
-def recover(vault, *, found, known=9, generation=1, signers=(0, 2), **changes):
-    """The Vault as it is after a recovery whose database ended at `found`; the log goes on under another name."""
+def recover(vault, *, found, known=9, generation=1, signers=(0, 2), council=0, councils=1, **changes):
+    """The Vault as it is after a recovery whose database ended at `found`; the log goes on under another name.
+
+    Those who signed are of that `council`, of `councils` that there have been."""
     old = vault.log
     fields = {
         "version": 1, "cluster": vault.cluster.id, "recoveries": 1, "generation": generation, "attempt": bytes(32),
@@ -69,19 +83,39 @@ def recover(vault, *, found, known=9, generation=1, signers=(0, 2), **changes):
     } | changes  # fmt: skip
     statement = encode(Gap(**fields))
     seats = [Seat(index=at, signature=KEYS[at].sign(Domain.GAP, statement)) for at in signers]
-    gap = SignedGap(statement=statement, council=0, signed=seats)
+    gap = SignedGap(statement=statement, council=council, signed=seats)
     origin = log_origin(vault.cluster.id, generation=generation)
     vault.log = GrowingLog(origin, old.key).grow(*old.leaves[:found]).grow_to(found + 3, b"after")
-    vault.claims = {"recoveries": 1, "generation": generation}
-    show(vault, gap)
+    vault.claims = {"recoveries": 1, "generation": generation, "council": councils - 1}
+    show(vault, gap, councils=councils)
 
 
-def show(vault, *gaps, genesis=None):
-    signed = SignedGenesis(
-        statement=genesis or vault.cluster.genesis,
-        accepted=[],
+def show(vault, *gaps, councils=1):
+    successions, previous = [], vault.cluster.genesis
+    for serial in range(1, councils):
+        statement = encode(
+            Succession(
+                version=1,
+                cluster=vault.cluster.id,
+                serial=serial,
+                previous=statement_digest(previous),
+                council=COUNCIL,
+            )
+        )
+        accepted, endorsed = (
+            [Seat(index=at, signature=key.sign(domain, statement)) for at, key in enumerate(KEYS)]
+            for domain in (Domain.ACCEPTANCE, Domain.ENDORSEMENT)
+        )
+        successions.append(SignedSuccession(statement=statement, accepted=accepted, endorsed=endorsed))
+        previous = statement
+    charter = Charter(
+        genesis=SignedGenesis(statement=vault.cluster.genesis, accepted=[]),
+        successions=successions,
+        gaps=list(gaps),
+        recoveries=1,
+        releases=b"",
+        named=[],
     )
-    charter = Charter(genesis=signed, successions=[], gaps=list(gaps), recoveries=1, releases=b"", named=[])
 
     async def answer():
         return CharterIs(charter=encode(charter), pending=b"")
@@ -121,9 +155,13 @@ async def test_a_machine_from_before_a_recovery_is_refused_before_anything_is_se
 # --- releases -------------------------------------------------------------------------------------------------------
 
 
-def go_by(vault, serial, **claims):
+def signed_list(vault, serial):
     statement = ReleaseList(version=1, cluster=vault.cluster.id, role="vault", serial=serial, min_svn=0, releases=[])
-    releases = encode(SignedReleases(statement=encode(statement), approvals=[]))
+    return encode(SignedReleases(statement=encode(statement), approvals=[]))
+
+
+def go_by(vault, serial, **claims):
+    releases = signed_list(vault, serial)
     claims = vault.cluster.claims(release=serial, **claims)
 
     async def evidence():
@@ -172,6 +210,20 @@ async def test_who_has_seen_what_was_given_up_is_told_how_much(vault, checkpoint
     recover(vault, found=4)
     await ask(vault.client(monkeypatch, checkpoints, notices := Notices()))
     assert "5 lines that you have seen are gone" in notices[0]
+
+
+@pytest.mark.parametrize("seen", [2, 9], ids=["who has seen less than they signed for", "who has seen more"])
+async def test_what_goes_on_is_what_custodians_signed_for(vault, checkpoints, monkeypatch, seen):
+    whole, vault.log = vault.log, GrowingLog(vault.log.origin, vault.log.key).grow(*vault.log.leaves[:seen])
+    await ask(vault.client(monkeypatch, checkpoints))
+    vault.log = whole
+    recover(vault, found=4)
+    # The host had line 4 surveyed and signed for, and then shows a database that ends before it.
+    swapped = GrowingLog(vault.log.origin, vault.log.key).grow(*whole.leaves[:3])
+    vault.log = swapped.grow_to(7, b"after")
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.ROLLED_BACK
+    assert "does not extend the 4 entries that its custodians signed for" in error.reason
 
 
 async def test_below_the_gap_the_log_must_be_the_one_that_was_seen(vault, checkpoints, monkeypatch):
@@ -240,6 +292,189 @@ async def test_an_earlier_generation_is_refused_though_its_log_grew(vault, check
     assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
 
 
+async def test_an_earlier_generation_is_refused_though_it_was_recovered_more_often(vault, checkpoints, monkeypatch):
+    await ask(vault.client(monkeypatch, checkpoints))
+    before = vault.log
+    recover(vault, found=4)
+    await ask(vault.client(monkeypatch, checkpoints))
+    vault.log, vault.asked = before, []
+    vault.claims = {"recoveries": 2, "generation": 0}
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.ROLLED_BACK
+    assert "of generation 0, and generation 1" in error.reason
+    assert vault.asked == []
+
+
+# --- councils -------------------------------------------------------------------------------------------------------
+
+
+async def test_custodians_who_were_replaced_bring_no_older_copy_back(vault, checkpoints, monkeypatch):
+    vault.claims = {"council": 1}
+    await ask(vault.client(monkeypatch, checkpoints))
+    recover(vault, found=4)
+    vault.asked = []
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.ROLLED_BACK
+    assert "custodians who were replaced have recovered an older copy" in error.reason
+    assert "docs/howto/recovery.md" in error.reason
+    assert vault.asked == []
+
+
+async def test_custodians_who_were_replaced_give_nothing_up_in_the_newest_charter_either(
+    vault, checkpoints, monkeypatch
+):
+    vault.claims = {"council": 1}
+    await ask(vault.client(monkeypatch, checkpoints))
+    whole = vault.log
+    recover(vault, found=4, council=0, councils=2)
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.ROLLED_BACK
+    assert "custodians who were replaced" in error.reason
+    vault.log = whole
+    recover(vault, found=4, council=1, councils=2)
+    await ask(vault.client(monkeypatch, checkpoints, Notices()))
+
+
+async def test_what_they_gave_up_before_they_were_replaced_holds(vault, checkpoints, monkeypatch):
+    await ask(vault.client(monkeypatch, checkpoints))
+    recover(vault, found=4, council=0, councils=2)
+    # A program without a log of its own has seen that there are others now; this one follows the log later.
+    checkpoints.raise_standing(vault.cluster.id, Standing(1, 1, 1, 0))
+    await ask(vault.client(monkeypatch, checkpoints, notices := Notices()))
+    assert "5 lines that you have seen are gone" in notices[0]
+
+
+async def test_a_machine_from_before_a_council_was_replaced_is_refused(vault, checkpoints, monkeypatch):
+    vault.claims = {"council": 1}
+    await ask(vault.client(monkeypatch, checkpoints))
+    vault.claims, vault.asked = {}, []
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.ROLLED_BACK
+    assert "from before other custodians came into office" in error.reason
+    assert vault.asked == []
+
+
+async def test_an_enclave_says_which_council_is_in_office_and_which_one_would_recover_it(tmp_path, checkpoints):
+    world = await RealCluster(tmp_path).start()
+    backup, new = world.database, Custodians.named(3)
+    owner, standings = await talk(world.vault, world.owner), Standings(checkpoints, print)
+    standings.keep(await claims_of(world.vault))
+    new.receive(convened := await owner.ask(convene(new, 2)))
+    for at in range(3):
+        await owner.ask(new.acceptance(at, convened.statement))
+    for at in range(2):
+        await owner.ask(world.founded.custodians.endorsement(at, convened.statement))
+    standings.keep(await claims_of(world.vault))
+    assert checkpoints.standing(world.vault_cluster).council == 1
+    standings.verify_attempt(await claims_of(await world.recovering()), 0)
+    with pytest.raises(Untrusted, match="custodians who were replaced"):
+        standings.verify_attempt(await claims_of(machine := await world.recovering(backup)), 0)
+    await world.bring_back(machine)
+    with pytest.raises(Untrusted, match="custodians who were replaced"):
+        standings.verify(await claims_of(machine))
+    world.close()
+
+
+async def claims_of(machine):
+    return parse_any_evidence(await machine.evidence())[1]
+
+
+# --- sessions of owners, custodians and approvers -------------------------------------------------------------------
+
+
+@pytest.fixture
+def visit(vault, checkpoints, monkeypatch):
+    monkeypatch.setattr("strongroom.client.session.Transport", lambda url: vault)
+
+    async def visit(**options):
+        policy = vault.cluster.policy()
+        said = Notices()
+        async with cluster_session(
+            URL, role="vault", policy=policy, kept=checkpoints, notice=said, now=lambda: NOW, **options
+        ):
+            return said
+
+    return visit
+
+
+def would_recover(vault, *, recoveries=0, council=0):
+    attempt = Attempt(key=bytes(1216), ring=bytes(32), council=council, recoveries=recoveries)
+    vault.claims = {"stage": "recovering", "attempt": attempt, "recoveries": recoveries, "council": council}
+
+
+@pytest.mark.parametrize("older", [{"recoveries": 1, "council": 1}, {"recoveries": 2, "council": 0}])
+async def test_owners_and_approvers_do_not_talk_to_a_machine_from_before(vault, checkpoints, visit, older):
+    vault.claims = {"recoveries": 2, "council": 1}
+    await visit()
+    assert checkpoints.standing(vault.cluster.id) == Standing(2, 0, 1, 0)
+    vault.claims, vault.asked = older, []
+    with pytest.raises(Untrusted) as caught:
+        await visit()
+    assert caught.value.number is Number.ROLLED_BACK
+    assert vault.asked == []
+
+
+async def test_they_are_told_of_a_recovery(vault, visit):
+    assert await visit() == []
+    vault.claims = {"recoveries": 1}
+    assert "recovered by its custodians" in (await visit())[0]
+
+
+async def test_they_take_no_new_generation_that_nobody_signed(vault, checkpoints, visit):
+    await visit()
+    recover(vault, found=4, signers=())
+    with pytest.raises(Untrusted):
+        await visit()
+    assert checkpoints.standing(vault.cluster.id) == Standing(0, 0, 0, 0)
+
+
+async def test_their_memory_does_not_stand_in_for_following_the_log(vault, checkpoints, visit, monkeypatch):
+    await ask(vault.client(monkeypatch, checkpoints))
+    whole = vault.log
+    recover(vault, found=4)
+    monkeypatch.setattr("strongroom.client.session.Transport", lambda url: vault)
+    await visit()
+    assert checkpoints.standing(vault.cluster.id) == Standing(1, 1, 0, 0)
+    swapped = GrowingLog(vault.log.origin, vault.log.key).grow(*whole.leaves[:3])
+    vault.log = swapped.grow_to(7, b"after")
+    assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("older", "words"),
+    [
+        ({"recoveries": 1, "council": 1}, "from before a recovery"),
+        ({"recoveries": 2, "council": 0}, "custodians who were replaced"),
+    ],
+)
+async def test_a_custodian_is_told_that_an_older_copy_would_be_recovered(vault, checkpoints, visit, older, words):
+    checkpoints.raise_standing(vault.cluster.id, Standing(2, 1, 1, 0))
+    would_recover(vault, **older)
+    with pytest.raises(Untrusted, match=words) as caught:
+        await visit(stage="recovering")
+    assert caught.value.number is Number.ROLLED_BACK
+    assert vault.asked == []
+    would_recover(vault, recoveries=2, council=1)
+    await visit(stage="recovering")
+    assert checkpoints.standing(vault.cluster.id) == Standing(2, 1, 1, 0)
+
+
+async def test_a_custodian_accepts_no_program_by_an_older_list_than_was_seen(vault, checkpoints, visit):
+    checkpoints.raise_standing(vault.cluster.id, Standing(0, 0, 0, 3))
+    would_recover(vault)
+    with pytest.raises(Untrusted, match="list 3 was seen before"):
+        await visit(stage="recovering", releases=signed_list(vault, 2))
+    await visit(stage="recovering", releases=signed_list(vault, 3))
+
+
+async def test_by_default_it_is_what_this_users_programs_have_kept(vault, monkeypatch):
+    monkeypatch.setattr("strongroom.client.session.Transport", lambda url: vault)
+    vault.claims = {"recoveries": 1}
+    async with cluster_session(URL, role="vault", policy=vault.cluster.policy(), now=lambda: NOW):
+        pass
+    assert own_checkpoints().standing(vault.cluster.id) == Standing(1, 0, 0, 0)
+
+
 # --- keeping --------------------------------------------------------------------------------------------------------
 
 CLUSTER = bytes(range(32))
@@ -255,26 +490,32 @@ said = []
 
 def test_what_was_seen_of_a_cluster_is_kept_for_the_next_program(tmp_path, kept):
     assert kept.standing(CLUSTER) is None
-    kept.raise_standing(CLUSTER, Standing(1, 0, 7))
-    assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(1, 0, 7)
+    kept.raise_standing(CLUSTER, Standing(1, 0, 2, 7))
+    assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(1, 0, 2, 7)
 
 
 def test_a_slower_program_does_not_lower_it(tmp_path, kept):
     slow = KeptCheckpoints(tmp_path / "checkpoints")
-    kept.raise_standing(CLUSTER, Standing(1, 1, 2))
-    slow.raise_standing(CLUSTER, Standing(0, 0, 9))
-    assert slow.standing(CLUSTER) == kept.standing(CLUSTER) == Standing(1, 1, 2)
+    kept.raise_standing(CLUSTER, Standing(1, 1, 1, 2))
+    slow.raise_standing(CLUSTER, Standing(0, 0, 0, 9))
+    assert slow.standing(CLUSTER) == kept.standing(CLUSTER) == Standing(1, 1, 1, 2)
 
 
 def test_in_memory_it_is_not_lowered_either(checkpoints):
-    checkpoints.raise_standing(CLUSTER, Standing(1, 1, 2))
-    checkpoints.raise_standing(CLUSTER, Standing(1, 0, 9))
-    assert checkpoints.standing(CLUSTER) == Standing(1, 1, 2)
+    checkpoints.raise_standing(CLUSTER, Standing(1, 1, 3, 2))
+    checkpoints.raise_standing(CLUSTER, Standing(1, 0, 2, 9))
+    assert checkpoints.standing(CLUSTER) == Standing(1, 1, 3, 2)
+
+
+def test_of_two_copies_that_two_programs_have_seen_the_highest_of_each_part_is_kept(tmp_path, kept):
+    kept.raise_standing(CLUSTER, Standing(1, 1, 0, 5))
+    KeptCheckpoints(tmp_path / "checkpoints").raise_standing(CLUSTER, Standing(2, 0, 1, 4))
+    assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(2, 1, 1, 4)
 
 
 @pytest.mark.parametrize("content", [b"", b"recoveries 1\n", b"\xff", os.urandom(99)])
 def test_a_damaged_standing_is_moved_aside_with_a_word(tmp_path, kept, content):
-    kept.raise_standing(CLUSTER, Standing(1, 1, 2))
+    kept.raise_standing(CLUSTER, Standing(1, 1, 1, 2))
     path = tmp_path / "checkpoints" / f"{CLUSTER.hex()}.standing"
     path.write_bytes(content)
     fresh = KeptCheckpoints(tmp_path / "checkpoints", said.append)

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 from strongroom.client.errors import BadInput
-from strongroom.client.standings import Standing
+from strongroom.client.standings import Standing, raised
 from strongroom.client.state import state_folder
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.limits import MAX_CHECKPOINT
@@ -35,7 +35,7 @@ from strongroom.protocol.notes import Checkpoint, parse_checkpoint
 Say = Callable[[str], None]
 
 _LOCK: Final = ".lock"
-_STANDING: Final = "recoveries {}\ngeneration {}\nrelease {}\n"
+_STANDING: Final = "recoveries {}\ngeneration {}\ncouncil {}\nrelease {}\n"
 _STANDING_TEXT: Final = re.compile(_STANDING.replace("{}", "([0-9]{1,18})"))
 
 
@@ -60,7 +60,7 @@ class Checkpoints(Protocol):
         ...
 
     def raise_standing(self, cluster: bytes, standing: Standing) -> None:
-        """Keep the higher one of this and what is kept."""
+        """Keep the highest of each part of this and what is kept (`standings.raised`)."""
         ...
 
 
@@ -87,7 +87,7 @@ class MemoryCheckpoints:
         return self._standings.get(cluster)
 
     def raise_standing(self, cluster: bytes, standing: Standing) -> None:
-        self._standings[cluster] = max(standing, self._standings.get(cluster, standing))
+        self._standings[cluster] = raised(self._standings.get(cluster), standing)
 
 
 class KeptCheckpoints:
@@ -146,8 +146,8 @@ class KeptCheckpoints:
                 self._move_aside(self._standing_path(cluster))
         except OSError as error:
             self._cannot("read", error)
-        known = [one for one in (found, self._memory.standing(cluster)) if one is not None]
-        return max(known, default=None)
+        kept = self._memory.standing(cluster)
+        return kept if found is None else raised(kept, found)
 
     def raise_standing(self, cluster: bytes, standing: Standing) -> None:
         self._memory.raise_standing(cluster, standing)
@@ -159,8 +159,9 @@ class KeptCheckpoints:
                 except ValueError:
                     self._move_aside(path)
                     found = None
-                if found is None or found < standing:
-                    self._write(path, _STANDING.format(*standing).encode())
+                after = raised(found, standing)
+                if after != found:
+                    self._write(path, _STANDING.format(*after).encode())
         except OSError as error:
             self._cannot("kept", error)
 

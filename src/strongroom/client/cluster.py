@@ -1,7 +1,8 @@
 """Sessions about a cluster itself: with a member, or with an enclave that founds, joins or recovers.
 
 What is said in them rests on signatures, on the owner's key and on what the enclave is, so each is appraised first:
-a member by `appraise`, any other by `appraise_candidate`.
+a member by `appraise`, any other by `appraise_candidate`. Both are held against what this user's programs have seen of
+the cluster before: custodians and approvers, too, can be shown a machine of last year.
 
     async with cluster_session(url, role="vault", policy=trust.vault) as session:
         status = await session.ask(AskStatus(), StatusIs)
@@ -9,6 +10,7 @@ a member by `appraise`, any other by `appraise_candidate`.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,11 +18,17 @@ from typing import TypeVar
 
 from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.policy import RolePolicy, TrustPolicy
-from strongroom.client.session import AttestedServer, Shown
-from strongroom.protocol.cluster_messages import ClusterReply
-from strongroom.protocol.codec import Message
+from strongroom.client.checkpoints import own_checkpoints, warn
+from strongroom.client.generations import verify_new_generation
+from strongroom.client.session import AttestedServer, Session, Shown
+from strongroom.client.standings import Standings, StandingStore
+from strongroom.protocol.cluster_messages import AskCharter, CharterIs, ClusterReply
+from strongroom.protocol.codec import Message, encode
+from strongroom.protocol.errors import Number, Untrusted, from_number
 from strongroom.protocol.evidence import Claims, Role, Stage
+from strongroom.protocol.messages import Error
 from strongroom.protocol.primitives import SigningKey
+from strongroom.protocol.releases import parse_releases
 
 T = TypeVar("T", bound=Message)
 
@@ -60,14 +68,21 @@ async def cluster_session(
     stage: Stage = "member",
     key: SigningKey | None = None,
     releases: bytes = b"",
+    kept: StandingStore | None = None,
+    notice: Callable[[str], None] = warn,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[ClusterSession]:
     """A session with the enclave at `url`, which must be at `stage`.
 
     `key` is that of the owner for what only the owner may do, by default a fresh one; `releases` an encoded list, for a
-    policy that goes by releases and an enclave that shows none. Raises `Untrusted` with the reason, `Unavailable`.
+    policy that goes by releases and an enclave that shows none. `kept` is what was seen of clusters before, by default
+    what this user's programs have kept; `notice` is told, in words, that the cluster was recovered. Raises `Untrusted`
+    with the reason, `Unavailable`.
     """
-    server = _ClusterServer(url, role=role, policy=policy, stage=stage, key=key, releases=releases, now=now)
+    standings = Standings(own_checkpoints(notice) if kept is None else kept, notice)
+    server = _ClusterServer(
+        url, role=role, policy=policy, stage=stage, key=key, releases=releases, standings=standings, now=now
+    )
     try:
         yield ClusterSession(server, await server.shown())
     finally:
@@ -84,9 +99,13 @@ class _ClusterServer(AttestedServer):
         stage: Stage,
         key: SigningKey | None,
         releases: bytes,
+        standings: Standings,
         now: Callable[[], float],
     ) -> None:
-        super().__init__(url, role=role, policy=policy, binding_key=key or SigningKey.generate(), now=now)
+        super().__init__(
+            url, role=role, policy=policy, binding_key=key or SigningKey.generate(), now=now, standings=standings
+        )
+        self._seen = standings
         self._replies = ClusterReply
         self._stage: Stage = stage
         self._releases = releases
@@ -103,4 +122,21 @@ class _ClusterServer(AttestedServer):
             now=int(self._now()),
         )
         self._floors.verify(candidate.report, candidate.claims.cluster_id)
+        self._seen.verify_attempt(candidate.claims, parse_releases(self._releases)[1].serial if self._releases else 0)
         return Shown(evidence, candidate.evidence_digest, candidate.claims, candidate.report, None)
+
+    async def _look_back(self, session: Session) -> None:
+        """As of any session. These have no log of their own to follow, but who signed that it began anew is asked."""
+        appraisal = session.shown.appraisal
+        if appraisal is None:
+            return  # what is not in the cluster yet says nothing of how it stands
+        genuine = appraisal.genuine
+        known = await asyncio.to_thread(self._seen.known, genuine.claims.cluster_id)
+        if known is not None and known.generation < genuine.claims.generation:
+            answer = await self._round_trip(session, encode(AskCharter()))
+            if isinstance(answer, Error):
+                raise from_number(answer.number)
+            if not isinstance(answer, CharterIs):
+                raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
+            verify_new_generation(answer.charter, genuine, known.generation, known)
+        await super()._look_back(session)

@@ -7,7 +7,8 @@ What a host can do with a genuine Vault and its whole database, and what stops i
 2. Run two copies, one for each half of the users: each checkpoint must extend the one that was seen before, by a proof.
    What another program of this user has seen meanwhile counts too: before its checkpoint is replaced, that is proven.
 3. Show a new client, which has seen nothing, an old state: witnesses must have seen it lately, where there are some.
-4. Say that its log began anew after a recovery: the custodians must have signed what was given up, and where.
+4. Say that its log began anew after a recovery: the custodians must have signed what was given up, and where; they must
+   be none who were replaced; and the log must extend, to the leaf, the one that they signed for.
 5. Answer with an old checkpoint later in a session: each reply carries one, none is below the first of the session.
 
 Without witnesses a client that was never here has nothing to compare with, and a host that shows one client an older
@@ -39,17 +40,18 @@ from strongroom.client.attacks import (
 from strongroom.client.checkpoints import Checkpoints, warn
 from strongroom.client.errors import Unpinned
 from strongroom.client.generations import explain_loss, verify_new_generation
-from strongroom.client.standings import Standings
+from strongroom.client.standings import Standing, Standings
 from strongroom.client.transport import Unsealed
 from strongroom.protocol.cluster_messages import AskCharter, CharterIs
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted, from_number
 from strongroom.protocol.evidence import Genesis
 from strongroom.protocol.leaves import log_verifier
-from strongroom.protocol.limits import MAX_MESSAGE
+from strongroom.protocol.limits import MAX_MESSAGE, MAX_RECOVERIES
 from strongroom.protocol.log_messages import Freshen, Freshness, Logged, TrailOf
 from strongroom.protocol.messages import Error
 from strongroom.protocol.notes import SignedCheckpoint, Verifier, verify_checkpoint
+from strongroom.protocol.tlog import verify_consistency
 from strongroom.protocol.vault_messages import (
     Approved,
     Asked,
@@ -150,7 +152,7 @@ class WatchedLog:
         self._evidence = evidence
         self._send = send
         self._genuine = genuine
-        self._log = log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key, genuine.claims.generation)
+        self._log = self._log_of(genuine.claims.generation)
         self._first: SignedCheckpoint | None = None
         self._highest: SignedCheckpoint | None = None
         self._last_note: bytes | None = None
@@ -163,9 +165,11 @@ class WatchedLog:
 
     async def begin(self) -> None:
         """Raises as `Watch.begin`."""
-        generation = await self._known_generation()
-        if generation is not None and generation < self._genuine.claims.generation:
-            await self._follow(generation)
+        claims = self._genuine.claims
+        standing = await asyncio.to_thread(self._watch.standings.known, claims.cluster_id)
+        since = await self._seen_generation(standing)
+        if since is not None and since < claims.generation:
+            await self._follow(since, standing)
         self._kept = await self._stored()
         own = self._watch.seen(self._log.name)
         for known in {one.checkpoint: one for one in (own, self._kept) if one is not None}.values() or (None,):
@@ -203,66 +207,71 @@ class WatchedLog:
             async with asyncio.timeout(CLOSING_SECONDS):
                 await self._keep()
 
+    def _log_of(self, generation: int) -> Verifier:
+        return log_verifier(self._genuine.claims.cluster_id, self._genuine.genesis.log_key, generation)
+
     # --- verifying --------------------------------------------------------------------------------------------
 
     async def _prove(self, known: SignedCheckpoint | None) -> None:
         """Have it shown that this log extends what was seen of it."""
-        answer = await self._send(Freshen(size=known.checkpoint.size if known else 0))
-        if isinstance(answer, Error):
-            raise from_number(answer.number)
-        if not isinstance(answer, Freshness):
-            raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
+        answer = await self._freshen(known.checkpoint.size if known else 0)
         shown = verify_checkpoint(answer.checkpoint, self._log)
         if known is not None and (finding := finding_of(known, shown, answer.proof)):
             raise self._attack(finding, known, shown, answer.proof)
         self._verify_cosigned(answer, shown)
         self._see(shown)
 
-    async def _known_generation(self) -> int | None:
-        """Of the log as this user last saw it; None: never."""
-        claims = self._genuine.claims
-        standing = await asyncio.to_thread(self._watch.standings.known, claims.cluster_id)
-        if standing is not None:
-            return standing.generation
-        # A program that was killed between the two has kept the checkpoint alone.
-        first = log_verifier(claims.cluster_id, self._genuine.genesis.log_key)
-        return 0 if await self._stored_of(first) is not None else None
+    async def _freshen(self, size: int) -> Freshness:
+        answer = await self._send(Freshen(size=size))
+        if isinstance(answer, Error):
+            raise from_number(answer.number)
+        if not isinstance(answer, Freshness):
+            raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
+        return answer
 
-    async def _follow(self, known: int) -> None:
-        """The log has begun anew since what was seen of it, in generation `known`: its custodians must have signed that
-        (RULES 25), and what they did not give up must still be there."""
-        genuine = self._genuine
+    async def _seen_generation(self, known: Standing | None) -> int | None:
+        """The last one of this cluster's log of which a checkpoint is kept; None: the cluster was never seen.
+
+        The checkpoints come first: a program that was killed between the two has kept one alone, and sessions without
+        a log keep how a cluster stands.
+        """
+        last = self._genuine.claims.generation
+        for generation in range(last, max(last - MAX_RECOVERIES, 0) - 1, -1):
+            if await self._stored_of(self._log_of(generation)) is not None:
+                return generation
+        return None if known is None else known.generation
+
+    async def _follow(self, since: int, known: Standing | None) -> None:
+        """The log has begun anew since what was seen of it, in generation `since`: its custodians must have signed that
+        (RULES 25), what they signed for must be what goes on, and what they did not give up must still be there."""
         answer = await self._send(AskCharter())
         if isinstance(answer, Error):
             raise from_number(answer.number)
         if not isinstance(answer, CharterIs):
             raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
-        before = log_verifier(genuine.claims.cluster_id, genuine.genesis.log_key, known)
-        seen = await self._stored_of(before)
-        gaps = verify_new_generation(answer.charter, genuine, known)
-        if seen is None:
-            return
+        gaps = verify_new_generation(answer.charter, self._genuine, since, known)
+        trees = {(gap.found_size, gap.found_root): "its custodians signed for" for gap in gaps}
+        seen = await self._stored_of(self._log_of(since))
         # The least that was found: what lies below it was never given up.
-        gap = min(gaps, key=lambda one: one.found_size)
-        if seen.checkpoint.size <= gap.found_size:
-            await self._prove_older(seen)
-        else:
-            self._watch.notice(explain_loss(gap, seen.checkpoint.size))
+        least = min(gaps, key=lambda one: one.found_size)
+        if seen is not None and seen.checkpoint.size <= least.found_size:
+            trees[seen.checkpoint.size, seen.checkpoint.root] = "were seen before"
+        for (size, root), what in trees.items():
+            await self._prove_older(size, root, what)
+        if seen is not None and seen.checkpoint.size > least.found_size:
+            self._watch.notice(explain_loss(least, seen.checkpoint.size))
 
-    async def _prove_older(self, known: SignedCheckpoint) -> None:
-        """As `_prove`, of a checkpoint of an earlier generation: the tree goes on under another name."""
-        answer = await self._send(Freshen(size=known.checkpoint.size))
-        if isinstance(answer, Error):
-            raise from_number(answer.number)
-        if not isinstance(answer, Freshness):
-            raise Untrusted(Number.INTEGRITY, "the enclave answered another kind of request")
-        shown = verify_checkpoint(answer.checkpoint, self._log)
-        if finding_of(known, shown, answer.proof):
+    async def _prove_older(self, size: int, root: bytes, what: str) -> None:
+        """As `_prove`, of a tree of an earlier generation: it goes on under another name."""
+        answer = await self._freshen(size)
+        shown = verify_checkpoint(answer.checkpoint, self._log).checkpoint
+        try:
+            verify_consistency(size, root, shown.size, shown.root, answer.proof)
+        except Untrusted:
             # No file of evidence: two names of one log prove nothing to who does not have the charter.
             raise Untrusted(
-                Number.ROLLED_BACK,
-                f"its log began anew, and does not extend the {known.checkpoint.size:,} entries that were seen before",
-            )
+                Number.ROLLED_BACK, f"its log began anew, and does not extend the {size:,} entries that {what}"
+            ) from None
 
     def _verify_cosigned(self, answer: Freshness, shown: SignedCheckpoint) -> None:
         """Witnesses have seen the log lately, though not always to its end. Raises `Untrusted` INTEGRITY or CLOCK."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from strongroom.attestation.appraisal import Genuine
 from strongroom.client.explanation import shown_utc
+from strongroom.client.standings import Standing, verify_council
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import cluster_id
 from strongroom.protocol.governance import MAX_CHARTER, Charter, Gap, parse_gap, verify_charter
 
 
-def verify_new_generation(untrusted_charter: bytes, genuine: Genuine, known: int) -> list[Gap]:
-    """What was given up since the log's generation `known`, signed by custodians of the cluster of this evidence.
+def verify_new_generation(
+    untrusted_charter: bytes, genuine: Genuine, since: int, known: Standing | None = None
+) -> list[Gap]:
+    """What was given up since the log's generation `since`, signed by custodians of the cluster of this evidence; and
+    since the cluster was last seen, by none who had been replaced by then.
 
     Raises `Untrusted` ROLLED_BACK for a charter that doesn't hold: without it, this is a log that was put back.
     """
@@ -22,10 +26,13 @@ def verify_new_generation(untrusted_charter: bytes, genuine: Genuine, known: int
         raise _refuse(error.reason or error.error) from None
     if cluster_id(charter.genesis.statement) != genuine.claims.cluster_id:
         raise _refuse("the charter is another cluster's")
-    gaps = [gap for gap in map(parse_gap, (one.statement for one in charter.gaps)) if gap.generation > known]
-    if not gaps or gaps[-1].generation != genuine.claims.generation:
+    gaps = [(parse_gap(signed.statement), signed.council) for signed in charter.gaps]
+    if not gaps or gaps[-1][0].generation != genuine.claims.generation:
         raise _refuse(f"no gap is signed before generation {genuine.claims.generation} of the log")
-    return gaps
+    for gap, council in gaps:
+        if known is not None and gap.generation > known.generation:
+            verify_council(known, council)
+    return [gap for gap, _ in gaps if gap.generation > since]
 
 
 def explain_loss(gap: Gap, seen: int) -> str:

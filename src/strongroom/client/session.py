@@ -264,14 +264,19 @@ class AttestedServer:
         if not isinstance(reply, Proved):
             raise Untrusted(Number.INTEGRITY, "the enclave did not take the proof")
         self._floors.note(shown.report, shown.claims.cluster_id)
+        await self._look_back(session)
+        return session
+
+    async def _look_back(self, session: Session) -> None:
+        """What this session shows follows what was seen before, and is kept. Raises `Untrusted`."""
+        shown = session.shown
         if self._watch is not None:
             session.log = await self._watch.begin(
-                evidence, _appraisal(shown).genuine, lambda request: self._round_trip(session, encode(request))
+                shown.evidence, _appraisal(shown).genuine, lambda request: self._round_trip(session, encode(request))
             )
         if self._standings is not None:
             # Now that the log has been shown to go with it.
             await asyncio.to_thread(self._standings.keep, shown.claims)
-        return session
 
     async def _fetch_evidence(self) -> bytes:
         try:

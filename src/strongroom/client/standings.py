@@ -1,9 +1,13 @@
-"""How a cluster stood when this user last saw it: how often it was recovered, and which list of releases it went by.
+"""How a cluster stood when this user last saw it: how often it was recovered, by which council, with which releases.
 
-Both only rise. So what a host can do with an old machine of a cluster, and what stops it here:
+All of that only rises. So what a host can do with an old machine of a cluster, and what stops it here:
 
-1. Start a machine from before a recovery, with its old ring and database: fewer recoveries than were seen.
+1. Start a machine from before a recovery, with its old ring and database: fewer recoveries than were seen, or an
+   earlier generation of the log.
 2. Start one that goes by an older list of releases, in which a program stands that was retired since.
+3. With custodians who were replaced since, have an older copy recovered: only those of before have a say in it. The
+   council in office, and who signed for each new generation, must be none before the one that was seen.
+4. Have custodians hand their shares to an enclave with such a copy: what it is about to recover is compared as well.
 
 A recovery from a backup may bring an older list back, and then its custodians have done that: a number of recoveries
 that rose takes any list along, and the user is told. Custodians are people one knows; ask them.
@@ -12,20 +16,31 @@ that rose takes any list along, and the user is told. Custodians are people one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import Claims
 
+WHAT_TO_DO: Final = (
+    "ask its custodians; if they did mean that, forget what was kept of it, as docs/howto/recovery.md says"
+)
+
 
 class Standing(NamedTuple):
-    """What evidence says of a cluster; compared field by field in this order."""
+    """What evidence says of a cluster."""
 
     recoveries: int
     generation: int
     """Of the log."""
+    council: int
+    """Serial of the one in office."""
     release: int
     """Serial of the list of releases."""
+
+    @property
+    def recovered(self) -> tuple[int, int]:
+        """Recoveries and generation: what a list of releases was of."""
+        return self.recoveries, self.generation
 
 
 class StandingStore(Protocol):
@@ -36,7 +51,7 @@ class StandingStore(Protocol):
         ...
 
     def raise_standing(self, cluster: bytes, standing: Standing) -> None:
-        """Keep the higher one of this and what is kept."""
+        """Keep what `raised` makes of this and what is kept."""
         ...
 
 
@@ -53,19 +68,35 @@ class Standings:
     def verify(self, claims: Claims) -> None:
         """This enclave is not from before what was seen of its cluster. Raises `Untrusted` ROLLED_BACK or POLICY."""
         known, shown = self._kept.standing(claims.cluster_id), standing_of(claims)
-        if known is None or shown >= known:
+        if known is None:
             return
-        if shown[:2] == known[:2]:
+        _verify_recoveries(known, shown.recoveries)
+        if shown.recovered == known.recovered and shown.council < known.council:
             raise Untrusted(
-                Number.POLICY,
-                f"it goes by list {shown.release} of releases, and list {known.release} was seen before: "
-                "what has been retired since may be in it",
+                Number.ROLLED_BACK,
+                "this is an enclave from before other custodians came into office (council seen: "
+                f"{known.council}, now: {shown.council})",
             )
-        raise Untrusted(
-            Number.ROLLED_BACK,
-            f"this is an enclave from before a recovery of its cluster (recoveries seen: {known.recoveries}, "
-            f"now: {shown.recoveries})",
-        )
+        verify_council(known, shown.council)
+        if shown.generation < known.generation:
+            raise Untrusted(
+                Number.ROLLED_BACK,
+                f"its log is of generation {shown.generation}, and generation {known.generation} of its cluster's was "
+                f"seen before; {WHAT_TO_DO}",
+            )
+        if shown.recovered == known.recovered:
+            _verify_release(known, shown.release)
+
+    def verify_attempt(self, claims: Claims, release: int) -> None:
+        """What this enclave would recover is not from before what was seen of the cluster; nor is the list of releases
+        that it is accepted by, of serial `release` (0: none). Raises as `verify`."""
+        known, attempt = self._kept.standing(claims.cluster_id), claims.attempt
+        if known is None or attempt is None:
+            return
+        _verify_recoveries(known, attempt.recoveries)
+        verify_council(known, attempt.council)
+        if release:
+            _verify_release(known, release)
 
     def keep(self, claims: Claims) -> None:
         """Remember it, once the session stands; and say so if the cluster was recovered since."""
@@ -73,12 +104,54 @@ class Standings:
         if known == shown:
             return
         self._kept.raise_standing(claims.cluster_id, shown)
-        if known is not None and shown.recoveries > known.recoveries:
+        if known is not None and shown.recovered > known.recovered:
             self._notice(explain_recovery(claims, known, shown))
 
 
 def standing_of(claims: Claims) -> Standing:
-    return Standing(claims.recoveries, claims.generation, claims.release)
+    return Standing(claims.recoveries, claims.generation, claims.council, claims.release)
+
+
+def raised(one: Standing | None, other: Standing) -> Standing:
+    """The highest of each part; of the list of releases, that of the later recovery, which may bring an older one back.
+    Not simply the later one of both: two programs may have seen two copies of a cluster at once."""
+    if one is None:
+        return other
+    later = max(one, other, key=lambda standing: (standing.recovered, standing.release))
+    return Standing(
+        max(one.recoveries, other.recoveries),
+        max(one.generation, other.generation),
+        max(one.council, other.council),
+        later.release,
+    )
+
+
+def verify_council(known: Standing, council: int) -> None:
+    """Whoever acts for the cluster is of no council before the one that was seen. Raises `Untrusted` ROLLED_BACK."""
+    if council < known.council:
+        raise Untrusted(
+            Number.ROLLED_BACK,
+            "custodians who were replaced have recovered an older copy of this cluster, or are about to (council seen: "
+            f"{known.council}, now: {council}); {WHAT_TO_DO}",
+        )
+
+
+def _verify_recoveries(known: Standing, recoveries: int) -> None:
+    if recoveries < known.recoveries:
+        raise Untrusted(
+            Number.ROLLED_BACK,
+            f"this is an enclave from before a recovery of its cluster (recoveries seen: {known.recoveries}, "
+            f"now: {recoveries}); {WHAT_TO_DO}",
+        )
+
+
+def _verify_release(known: Standing, release: int) -> None:
+    if release < known.release:
+        raise Untrusted(
+            Number.POLICY,
+            f"it goes by list {release} of releases, and list {known.release} was seen before: "
+            "what has been retired since may be in it",
+        )
 
 
 def explain_recovery(claims: Claims, known: Standing, shown: Standing) -> str:
