@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from strongroom.cli.terminal import EXIT_MISUSE, EXIT_UNAVAILABLE
+from strongroom.client.keys import load_or_make_key
 from strongroom.host.front.http import Front
 from strongroom.host.supervisor import standby
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
@@ -16,6 +17,7 @@ from strongroom.protocol.link import Operation
 from tests.support.command import strongroom
 
 GONE = "http://127.0.0.1:1"
+KEY = ["--owner-key", "owner.key"]
 
 
 class Enclave:
@@ -146,12 +148,15 @@ async def test_only_the_member_that_the_operator_named_may_be_anywhere():
     ("options", "status", "text"),
     [
         (["--recover"], EXIT_MISUSE, "no cluster in this database to recover"),
-        (["--join", GONE, "--cluster", "ab" * 32], EXIT_MISUSE, "there is no cluster in this database"),
-        (["--join", GONE], EXIT_UNAVAILABLE, "can't join the vault"),
+        (["--join", GONE, "--cluster", "ab" * 32, *KEY], EXIT_MISUSE, "there is no cluster in this database"),
+        (["--join", GONE, *KEY], EXIT_UNAVAILABLE, "can't join the vault"),
+        (["--join", GONE], EXIT_MISUSE, "nobody has invited this vault"),
+        (["--join", GONE, "--invitation", "owner.key"], EXIT_MISUSE, "is not an invitation"),
         (["--join", "ftp://a.test"], EXIT_MISUSE, "is not the URL of a server"),
     ],
 )
 def test_what_can_not_begin_so_ends_with_a_word(tmp_path, options, status, text):
+    load_or_make_key(tmp_path / "owner.key")
     common = ["--data", "data", "--platform", "platform", "--listen", "127.0.0.1:0"]
     ran = strongroom("serve", "vault", *common, *options, cwd=tmp_path)
     assert ran.status == status

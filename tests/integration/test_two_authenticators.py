@@ -14,6 +14,7 @@ from strongroom.protocol.codec import encode
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.messages import ById
 from tests.soak.cluster import _identity
+from tests.support.command import strongroom
 from tests.support.machines import Machine, People, Serving, ports
 from tests.support.upgrading import InTurn
 
@@ -33,15 +34,19 @@ async def test_what_one_has_sealed_the_other_takes_and_either_serves_alone(tmp_p
     (tmp_path / "machine").mkdir()
     machine = Machine(tmp_path / "machine")
     people, alice = People(tmp_path / "home", 1, 1, machine.roots), _identity(tmp_path, "alice")
-    owner_key = str(people.folder / "owner.key")
+    owner = ("--owner-key", str(people.folder / "owner.key"))
     first_port, second_port, vault_port = ports(3)
-    running.append(first := Serving(machine, "authenticator", first_port))
-    running.append(vault := Serving(machine, "vault", vault_port, "--owner-key", owner_key))
+    running.append(first := Serving(machine, "authenticator", first_port, *owner))
+    running.append(vault := Serving(machine, "vault", vault_port, *owner))
     for serving in (first, vault):
         shown = await asyncio.to_thread(serving.says, state="serving")
         people.clusters[serving.role] = bytes.fromhex(shown["cluster_id"])
-    data = ("--data", str(machine.folder / "second"))
-    running.append(second := Serving(machine, "authenticator", second_port, "--join", first.url, *data))
+    data, file = ("--data", str(machine.folder / "second")), str(people.folder / "invitation")
+    inviting = ("cluster", "invite", "--cluster", first.url, "--role", "authenticator", *owner, "--out", file)
+    invited = await asyncio.to_thread(strongroom, *inviting, cwd=people.folder)
+    assert people.clusters["authenticator"].hex() in invited.err
+    joining = ("--join", first.url, "--invitation", file)
+    running.append(second := Serving(machine, "authenticator", second_port, *joining, *data))
     await asyncio.to_thread(second.says, state="serving", cluster_id=people.clusters["authenticator"].hex())
 
     async with InTurn([first_port, second_port]).open() as both:

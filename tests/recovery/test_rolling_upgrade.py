@@ -78,7 +78,7 @@ async def test_a_new_program_takes_over_under_load_and_the_old_one_gets_nothing_
     old, new = measure("vault"), measurement_of(second := another_program(tmp_path / "next"), "vault")
     assert old != new
     vault_port, next_port, authenticator_port, last_port = ports(4)
-    running = []
+    running, invited = [], ("--owner-key", str(people.folder / "owner.key"))
     try:
         running.append(serving := await founded(machine, people, "vault", vault_port))
         running.append(authenticator := Serving(machine, "authenticator", authenticator_port))
@@ -108,7 +108,7 @@ async def test_a_new_program_takes_over_under_load_and_the_old_one_gets_nothing_
             await loads[0].more(3)
 
             began = time.monotonic()
-            standby = Serving(machine, "vault", next_port, "--join", serving.url, program=second)
+            standby = Serving(machine, "vault", next_port, "--join", serving.url, *invited, program=second)
             running.append(standby)
             await asyncio.to_thread(standby.says, state="standing-by")
             joined = time.monotonic() - began
@@ -131,7 +131,7 @@ async def test_a_new_program_takes_over_under_load_and_the_old_one_gets_nothing_
                         assert (await through.collect(ById(record))).secret == secret
 
         await people.publish(standby, new)
-        again = Serving(machine, "vault", last_port, "--join", standby.url)
+        again = Serving(machine, "vault", last_port, "--join", standby.url, *invited)
         running.append(again)
         with pytest.raises(RuntimeError, match="gives its key ring to no such program"):
             await asyncio.to_thread(again.says)

@@ -33,6 +33,7 @@ from strongroom.cli.first_look import (
     stage_of,
     verify_owner_shown,
 )
+from strongroom.cli.inviting import invitation_command
 from strongroom.cli.own_share import IdentityOption, open_own
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import (
@@ -351,6 +352,9 @@ def rotate(
             return (await session.ask(Rotate(), Rotated)).epoch
 
     say(f"epoch {asyncio.run(begin())} has begun; the rows of older ones are sealed anew in the background")
+
+
+app.command("invite")(invitation_command)
 
 
 def _member_policy(url: str, accepting: Accepting, clusters: Sequence[bytes]) -> RolePolicy:

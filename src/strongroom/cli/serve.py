@@ -19,6 +19,7 @@ import uvloop
 from msgspec.structs import replace
 
 from strongroom.cli import terminal
+from strongroom.cli.inviting import InvitationFile, invitation_for
 from strongroom.cli.listening import (
     AsJson,
     Listen,
@@ -37,7 +38,6 @@ from strongroom.cli.start_mode import (
     Join,
     Recover,
     StartMode,
-    cluster_at,
     start_mode,
     tell_waiting,
 )
@@ -158,6 +158,7 @@ def vault(
     found: Found = False,
     join: Join = None,
     cluster: Cluster = None,
+    invitation: InvitationFile = None,
     recover: Recover = False,
     advertise: Advertise = None,
     until_eof: UntilEof = False,
@@ -169,7 +170,7 @@ def vault(
     _serve(
         _Asked(
             role="vault",
-            mode=start_mode(found, join, recover, cluster),
+            mode=start_mode(found, join, recover, cluster, invitation),
             data=data,
             listen=parse_listen(listen),
             advertise=None if advertise is None else verify_url(advertise),
@@ -199,6 +200,7 @@ def authenticator(
     found: Found = False,
     join: Join = None,
     cluster: Cluster = None,
+    invitation: InvitationFile = None,
     recover: Recover = False,
     advertise: Advertise = None,
     until_eof: UntilEof = False,
@@ -209,7 +211,7 @@ def authenticator(
     _serve(
         _Asked(
             role="authenticator",
-            mode=start_mode(found, join, recover, cluster),
+            mode=start_mode(found, join, recover, cluster, invitation),
             data=data,
             listen=parse_listen(listen),
             advertise=None if advertise is None else verify_url(advertise),
@@ -314,10 +316,10 @@ def _serve(asked: _Asked) -> None:
     with _sockets(asked.role, asked.enclave) as sockets:
         with contextlib.suppress(OSError):  # whatever is wrong with DIR, `serve` says it better
             asked.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = load_or_make_key(asked.owner_key)
+        joins = asked.mode.mode == "join"  # then it is no owner's, unless he makes the invitation here
         start = Start(
             mode=asked.mode.mode,
-            owner_key=owner.public,
+            owner_key=b"" if joins else load_or_make_key(asked.owner_key).public,
             config=asked.config,
             witnesses=[] if asked.witnesses is None else asked.witnesses.vkeys,
             cosignatures=0 if asked.witnesses is None else asked.witnesses.cosignatures,
@@ -362,8 +364,11 @@ async def _run(asked: _Asked, start: Start, platform: Path | None, sockets: Sock
     def waiting(state: Waiting, url: str) -> None:
         tell_waiting(role, state, url, str(asked.owner_key), asked.as_json)
 
-    if start.mode == "join" and not start.cluster:
-        start = replace(start, cluster=await cluster_at(start.peer, role))
+    if start.mode == "join":
+        cluster, invitation = await invitation_for(
+            start.peer, start.cluster, role, asked.mode.invitation, asked.owner_key
+        )
+        start = replace(start, cluster=cluster, invitation=invitation)
     async with _hardware(sockets, asked.data, asked.collateral_sources) as hardware:
         if sockets is not None:
             say(f"waiting for the {role} enclave on {sockets.place}", "dim")

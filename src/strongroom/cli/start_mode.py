@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
@@ -12,7 +13,6 @@ from strongroom.cli import terminal
 from strongroom.cli.terminal import Failure, printable, say
 from strongroom.client.transport import verify_url
 from strongroom.host.supervisor.serve import Role, Waiting
-from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.link import Mode
 
 Found = Annotated[
@@ -28,8 +28,9 @@ Join = Annotated[
     typer.Option(
         "--join",
         metavar="URL",
-        help="Have the instance that serves at URL give its key ring to this one, which its approvers must have "
-        "released. A Vault then stands by for that one's database, named with the same --database or --data.",
+        help="Have the instance that serves at URL give its key ring to this one, which the cluster's owner must have "
+        "invited and its approvers released. A Vault then stands by for that one's database, named with the same "
+        "--database or --data.",
     ),
 ]
 Cluster = Annotated[
@@ -68,35 +69,25 @@ class StartMode(NamedTuple):
     peer: str
     cluster: bytes
     """Empty: that which `peer` shows."""
+    invitation: Path | None = None
+    """None: the owner's key makes one."""
 
 
-def start_mode(found: bool, join: str | None, recover: bool, cluster: str | None) -> StartMode:
+def start_mode(
+    found: bool, join: str | None, recover: bool, cluster: str | None, invitation: Path | None = None
+) -> StartMode:
     """Raises `Failure`."""
     if found + recover + (join is not None) > 1:
         raise Failure("--found, --join and --recover are three ways to begin", "name one of them")
     if cluster is not None and join is None:
         raise Failure("--cluster goes with --join", "leave it out, or say whom to join")
+    if invitation is not None and join is None:
+        raise Failure("--invitation goes with --join", "leave it out, or say whom to join")
     if cluster is not None and not re.fullmatch("[0-9a-f]{64}", cluster):
         raise Failure(f"{printable(cluster)} is not the id of a cluster", "give the 64 hex digits that `serve` prints")
     if join is not None:
-        return StartMode("join", verify_url(join), bytes.fromhex(cluster or ""))
+        return StartMode("join", verify_url(join), bytes.fromhex(cluster or ""), invitation)
     return StartMode("found" if found else "recover" if recover else "open", "", b"")
-
-
-async def cluster_at(url: str, role: Role) -> bytes:
-    """Id of the cluster whose member serves at `url`, said aloud. Whoever is lied to joins a cluster that no policy
-    names, and finds that the database is another's. Raises `Failure`."""
-    from strongroom.cli.evidence import verify_any_cluster  # a client's libraries: not before they are needed
-    from strongroom.client.session import fetch_evidence
-
-    try:
-        cluster = verify_any_cluster(await fetch_evidence(url), role).claims.cluster_id
-    except StrongroomError as error:
-        raise Failure(
-            f"can't join the {role} at {url}: {error.error}", error.hint, status=terminal.exit_status(error)
-        ) from None
-    say(f"joining cluster {cluster.hex()}, which {url} shows", "dim")
-    return cluster
 
 
 def tell_waiting(role: Role, waiting: Waiting, url: str, owner: str, as_json: bool) -> None:

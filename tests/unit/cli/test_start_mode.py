@@ -1,11 +1,14 @@
 """How `serve` is told to begin."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from strongroom.cli.start_mode import StartMode, start_mode, tell_waiting
 from strongroom.cli.terminal import Failure
+
+FILE = Path("invitation")
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,7 @@ from strongroom.cli.terminal import Failure
         ((False, None, True, None), StartMode("recover", "", b"")),
         ((False, "http://a.test:8400/", False, None), StartMode("join", "http://a.test:8400", b"")),
         ((False, "http://a.test", False, "ab" * 32), StartMode("join", "http://a.test", b"\xab" * 32)),
+        ((False, "http://a.test", False, None, FILE), StartMode("join", "http://a.test", b"", FILE)),
     ],
 )
 def test_each_way_to_begin(options, mode):
@@ -28,6 +32,7 @@ def test_each_way_to_begin(options, mode):
         ((True, None, True, None), "three ways"),
         ((True, "http://a.test", False, None), "three ways"),
         ((False, None, False, "ab" * 32), "goes with --join"),
+        ((False, None, False, None, FILE), "goes with --join"),
         ((False, "http://a.test", False, "AB" * 32), "is not the id"),
     ],
 )

@@ -124,10 +124,17 @@ def _not_joined(error: StrongroomError, role: str, peer: str) -> CannotServe:
     match error.number:
         case Number.NOT_RELEASED:
             return WrongSettings(f"the {role} at {peer} gives its key ring to no such program", error.hint)
+        case Number.NOT_OWNER_KEY:
+            return WrongSettings(
+                f"the {role} at {peer} does not take the invitation of this one",
+                "have the owner of that cluster make another one (`strongroom cluster invite`), and compare both "
+                f"clocks; see what the {role} there prints",
+            )
         case Number.PEER_REFUSED:
             return WrongSettings(
                 f"the {role} at {peer} refused this one",
-                f"both need the same configuration and the same kind of platform; see what the {role} there prints",
+                "compare the configuration, the kind of platform, and what the maker says of this machine; the "
+                f"{role} there prints why",
             )
         case Number.POLICY:
             return WrongSettings(
