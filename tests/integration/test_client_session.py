@@ -175,7 +175,7 @@ async def test_an_authenticator_in_the_vaults_place_is_refused(served, client):
 
 async def test_evidence_of_any_length_is_not_read_to_its_end(client, served):
     bend(served.vault, Operation.EVIDENCE, lambda evidence: evidence + bytes(1_000_000))
-    with pytest.raises(Untrusted, match="more than 131,072 bytes"):
+    with pytest.raises(Untrusted, match="more than 196,608 bytes"):
         await client.verify()
 
 

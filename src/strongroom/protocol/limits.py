@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_EVIDENCE: Final = 128 * 1024
-"""What `GET /v1/evidence` answers, and evidence inside a `prove`."""
+MAX_EVIDENCE: Final = 192 * 1024
+"""What `GET /v1/evidence` answers, and evidence inside a `prove`: more than all its parts at their longest, so that no
+list of releases, and no collateral that grows, can end a cluster."""
 MAX_HELLO: Final = 8 * 1024
 """A hello, and an answer."""
 MAX_MESSAGE: Final = 1024 * 1024
@@ -85,8 +86,8 @@ MAX_EPOCHS: Final = 64
 """Epochs of one ring: rotation waits until old ones are unused."""
 MAX_RECOVERIES: Final = 64
 """Generations of one log: recoveries that abandoned a part of it."""
-MAX_STATUS: Final = 64 * 1024
-"""What an enclave says of its state."""
+MAX_STATUS: Final = 256 * 1024
+"""What an enclave says of its state: enough for any list of releases, measurements in hex."""
 LEASE: Final = 600
 """Seconds for which a Vault releases secrets after the last cosignature over fresh randomness of its own (RULES 24)."""
 LEASE_RELEASES: Final = 10_000

@@ -1,7 +1,7 @@
 /** Limits in bytes (unless said otherwise), enforced before anything is parsed. Those of `spec/limits.md` that a client meets. */
 
-/** What `GET /v1/evidence` answers, and evidence inside a `prove`. */
-export const MAX_EVIDENCE = 131_072;
+/** What `GET /v1/evidence` answers, and evidence inside a `prove`: more than all its parts at their longest. */
+export const MAX_EVIDENCE = 196_608;
 
 /** A hello, and an answer. */
 export const MAX_HELLO = 8_192;

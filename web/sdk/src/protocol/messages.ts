@@ -629,7 +629,7 @@ export interface Prove {
 }
 export const Prove: Kind<Prove> = map(["type", "prove"], [
   ["signature", bytes(64)],
-  ["evidence", optional(bytes(0, 131072))],
+  ["evidence", optional(bytes(0, 196608))],
 ]);
 
 export interface Proved {
@@ -1777,7 +1777,7 @@ export interface StatusIs {
   readonly type: "status-is";
   readonly status: Bytes;
 }
-export const StatusIs: Kind<StatusIs> = map(["type", "status-is"], [["status", bytes(0, 65536)]]);
+export const StatusIs: Kind<StatusIs> = map(["type", "status-is"], [["status", bytes(0, 262144)]]);
 
 export interface AskCharter {
   readonly type: "ask-charter";
