@@ -13,10 +13,11 @@ from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Untrusted
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
-from strongroom.protocol.limits import LEASE, MAX_MESSAGE, MAX_RELEASES
+from strongroom.protocol.limits import MAX_MESSAGE, MAX_RELEASES
 from strongroom.protocol.link import Row
+from strongroom.protocol.notes import cosign, parse_checkpoint
 from strongroom.protocol.primitives import Domain, digest
-from strongroom.protocol.releases import SignedReleases
+from strongroom.protocol.releases import ListedRelease, Program, SignedReleases
 from tests.support.ceremony import Nursed, convene, found, talk
 from tests.support.releases import NEW, Program2, admitted, charter_of, listing, own, release, signed, status_of
 from tests.support.ssh_keys import KEY_TYPES, SshKey
@@ -320,6 +321,30 @@ async def test_approvers_who_left_office_bring_no_new_program_to_the_ring(founde
     assert await admitted(founded.instance) == {"1": True, "2": True}
 
 
+async def test_the_same_list_by_those_who_approve_now_counts_again(founded, keys):
+    await publish(founded, signed(first(founded), keys[:2]))
+    newcomer = SshKey()
+    await another_council(founded, approvers=[newcomer.public_key], approvals=1)
+    await publish(founded, signed(first(founded), [newcomer]))
+    assert await admitted(founded.instance) == {"1": True, "2": True}
+    assert [number for event, number in life(founded) if event == "released"] == [1, 1]
+    commits = founded.instance.host.commits
+    await publish(founded, signed(first(founded), [newcomer]))
+    assert founded.instance.host.commits == commits
+    await founded.instance.begin("open")
+    assert await admitted(founded.instance) == {"1": True, "2": True}
+
+
+async def test_a_list_of_as_many_programs_as_fit_leaves_evidence_and_status_readable(founded, keys):
+    many = [Program("tdx", at.to_bytes(240)) for at in range(119)]
+    releases = [ListedRelease(f"{at}", 1, many[8 * at : 8 * at + 8]) for at in range(15)]
+    whole = signed(listing(founded.cluster_id, 1, release("now", own(founded)), *releases), keys)
+    assert MAX_RELEASES - 1024 < len(whole) <= MAX_RELEASES
+    await publish(founded, whole)
+    assert (await talk(founded.instance)).claims.release == 1
+    assert len((await status_of(founded.instance)).releases) == 120
+
+
 async def test_a_council_without_approvers_leaves_nobody_new_the_ring(founded, keys):
     await publish(founded, signed(first(founded), keys[:2]))
     await another_council(founded)
@@ -346,8 +371,8 @@ async def delayed(tmp_path, keys, monkeypatch):
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(witnessing, "RENEWAL_SECONDS", 0.2)
-    holder = []
-    watch = Watch(tmp_path, 3, lambda: holder[0].platform.now())
+    holder, slept = [], [0]
+    watch = Watch(tmp_path, 3, lambda: holder[0].platform.now() + slept[0])
 
     def prepare(instance):
         holder.append(instance)
@@ -363,6 +388,7 @@ async def delayed(tmp_path, keys, monkeypatch):
         prepare=prepare,
     )
     founded.watch = watch
+    founded.slept = slept  # seconds for which the host has held the enclave still: witnesses are so far ahead
     yield founded
     watch.close()
 
@@ -416,6 +442,7 @@ async def test_time_in_which_no_witness_saw_the_list_does_not_count(delayed, key
     delayed.instance.platform.ahead = DAY + 60
     assert not (await admitted(delayed.instance)).get("2")
     delayed.watch.down = set()
+    await beat(delayed)
     await publish(delayed, signed(first(delayed), keys[:2]))
     assert await admitted(delayed.instance) == {"1": True, "2": False}
     named = (await charter_of(delayed.instance)).named
@@ -434,7 +461,7 @@ async def test_a_list_that_nobody_publishes_again_counts_from_when_witnesses_are
     delayed.instance.platform.ahead = 2 * DAY
     await beat(delayed)
     assert await admitted(delayed.instance) == {"1": True, "2": False}
-    delayed.instance.platform.ahead = 2 * DAY + LEASE + 180
+    delayed.instance.platform.ahead = 2 * DAY + 120
     await beat(delayed)
     assert await admitted(delayed.instance) == {"1": True, "2": True}
 
@@ -454,6 +481,87 @@ async def test_a_host_that_holds_up_the_commit_of_a_list_has_nothing_counted_for
     await beat(delayed)
     named = {one.measurement: one for one in (await charter_of(delayed.instance)).named}
     assert named[NEW].witnessed >= named[NEW].at + DAY - 10
+
+
+async def test_a_host_that_holds_the_enclave_still_has_none_of_that_time_counted(delayed, keys):
+    """The last cosignature looks seconds old to it, and is from the day before."""
+    delayed.slept[0] = DAY + 700
+    # Now, and not before, approvers sign. The host carries the list there, and holds the witnesses up for a moment.
+    delayed.watch.down = {0, 1, 2}
+    with pytest.raises(StrongroomError) as caught:
+        await publish(delayed, signed(first(delayed), keys[:2]))
+    assert caught.value.number is Number.WITNESSES_UNAVAILABLE
+    assert await admitted(delayed.instance) == {"1": True, "2": False}
+    delayed.instance.platform.ahead, delayed.slept[0], delayed.watch.down = DAY + 700, 0, set()
+    await beat(delayed)
+    assert await admitted(delayed.instance) == {"1": True, "2": False}
+    delayed.instance.platform.ahead += DAY + 60
+    await beat(delayed)
+    assert await admitted(delayed.instance) == {"1": True, "2": True}
+
+
+def with_bad_witness(delayed, at):
+    """A host that shows one honest witness, and one in league with it that says `at`."""
+    watch, host = delayed.watch, delayed.instance.host
+
+    async def cosigned(note):
+        watch.know(delayed.instance)
+        bad = cosign(watch.keys[0], watch.names[0], parse_checkpoint(note).checkpoint, int(at()))
+        return watch.ask(1, note, host.log) + f"{bad}\n".encode()
+
+    host.witnesses = cosigned
+
+
+async def test_one_bad_witness_does_not_date_a_list_back(delayed, keys):
+    host, platform = delayed.instance.host, delayed.instance.platform
+    honest, start = host.witnesses, int(platform.now())
+    platform.ahead = 2 * DAY
+    with_bad_witness(delayed, lambda: start)
+    await delayed.instance.begin("open")
+    await publish(delayed, signed(first(delayed), keys[:2]))
+    host.witnesses = honest
+    await beat(delayed)
+    assert await admitted(delayed.instance) == {"1": True, "2": False}
+    named = (await charter_of(delayed.instance)).named
+    assert all(one.witnessed >= start + 2 * DAY for one in named)
+
+
+async def test_one_bad_witness_does_not_date_a_list_ahead_so_that_its_delay_never_ends(delayed, keys):
+    host, platform = delayed.instance.host, delayed.instance.platform
+    honest = host.witnesses
+    with_bad_witness(delayed, lambda: 2**60)
+    with pytest.raises(StrongroomError) as caught:
+        await publish(delayed, signed(first(delayed), keys[:2]))
+    assert caught.value.number is Number.WITNESSES_UNAVAILABLE
+    host.witnesses = honest
+    await beat(delayed)
+    await publish(delayed, signed(first(delayed), keys[:2]))
+    platform.ahead = DAY + 60
+    await beat(delayed)
+    assert await admitted(delayed.instance) == {"1": True, "2": True}
+    await delayed.instance.begin("open")  # what is kept can be read again
+
+
+async def test_strangers_who_repeat_the_list_while_witnesses_are_away_hold_nothing_up(delayed, keys):
+    releases = signed(first(delayed), keys[:2])
+    delayed.watch.down = {0, 1, 2}
+    with pytest.raises(StrongroomError):
+        await publish(delayed, releases)
+    commits = delayed.instance.host.commits
+    async with asyncio.timeout(witnessing.ANSWER_SECONDS):
+        for _ in range(3):
+            with pytest.raises(StrongroomError) as caught:
+                await publish(delayed, releases)
+            assert caught.value.number is Number.WITNESSES_UNAVAILABLE
+    assert delayed.instance.host.commits == commits
+    delayed.watch.down = set()
+    await beat(delayed)
+    await publish(delayed, releases)
+    commits = delayed.instance.host.commits
+    # Kept once: then it is the same success without a line.
+    delayed.watch.down = {0, 1, 2}
+    assert (await publish(delayed, releases)).serial == 1
+    assert delayed.instance.host.commits == commits
 
 
 async def test_without_witnesses_a_delay_admits_nothing_new(tmp_path, keys):

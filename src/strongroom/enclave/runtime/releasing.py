@@ -4,9 +4,9 @@ A list becomes true in one change of the ring: with it go the wraps of programs 
 one out that it named before, a new epoch begins, so that what is written from then on is closed also to a copy of the
 ring as that program had it.
 
-How long a list has stood is told by witnesses alone. The time of the cosignature that covers it is kept with the ring
-in a change of its own: what witnesses said before may be older than the list, and a host that holds up a commit for a
-day would otherwise have that day counted.
+How long a list has stood is told by witnesses alone, from the first cosignature over a log that holds the list: what
+they said before, and what this enclave takes for now, a host can have made as old as it likes. That time is kept with
+the ring, in a change of its own.
 
 A council that takes office may do so because approvers of the one before are not to be trusted any more. Until its own
 have approved a list, the ring is given to no program but the one that has it.
@@ -24,11 +24,10 @@ from strongroom.enclave.runtime.keeping import Keeping
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.service import Service
 from strongroom.protocol.cluster_messages import Publish, Published
-from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
+from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable, Untrusted
 from strongroom.protocol.evidence import PlatformKind
 from strongroom.protocol.governance import Charter, Named
 from strongroom.protocol.leaves import LifeLeaf
-from strongroom.protocol.limits import LEASE
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.releases import (
     Program,
@@ -53,19 +52,27 @@ class Releasing:
         self._keeping = keeping
         self._epochs = epochs
         self._service = service
-        self._counted: dict[Program, int] = {}
-        """From when the delay of a program counts whose list no witness had seen when it was written."""
+        self._noticed = b""
+        """The list in the ring, as it was looked at last."""
+        self._size = 0
+        """Leaves of a log that holds it."""
+        self._seen_at = 0
+        """When witnesses had seen such a log, at the latest; 0: not yet."""
         self._judged: tuple[Charter, ReleaseList | None] | None = None
 
     async def publish(self, request: Publish) -> Published:
         """Go by this list from now on. The one that the cluster goes by already is the same success.
 
-        Raises `Misuse` RELEASE_INVALID, NOT_NOW while too many epochs are in use, and as `Keeping.change`.
+        Raises `Misuse` RELEASE_INVALID, NOT_NOW while too many epochs are in use, `Unavailable` WITNESSES_UNAVAILABLE
+        while the list is in force and no witness has seen that, and as `Keeping.change`.
         """
         async with self._keeping.one_change:
             releases = self._verified(request.releases)
-            if request.releases != self._ring.releases and not self._is_current(request.releases):
+            if not self._is_current(request.releases):
                 await self._take(request.releases, releases)
+            elif self._in_office() is None:
+                # The same list, by those who approve now: what is kept has signatures of those before them.
+                await self._change(request.releases, releases)
             await self._have_timed()
         return Published(serial=releases.serial)
 
@@ -129,7 +136,14 @@ class Releasing:
             raise Misuse(
                 Number.RELEASE_INVALID, "this instance runs a program that the list leaves out: hand over first"
             )
-        named = {Program(one.kind, one.measurement): one for one in self._ring.state.charter.named}
+        await self._change(signed, releases)
+
+    async def _change(self, signed: bytes, releases: ReleaseList) -> None:
+        began = self._began()
+        named = {
+            Program(one.kind, one.measurement): changed(one, witnessed=one.witnessed or began)
+            for one in self._ring.state.charter.named
+        }
         now = self._clock.now()
         charter = changed(
             self._ring.state.charter,
@@ -142,12 +156,13 @@ class Releasing:
         kept = [one for one in self._ring.state.instances if is_released(releases, one.kind, one.measurement)]
         retired = set(programs_of(self._ring.releases_list)) - set(programs_of(releases))
         leaf = self._leaf(signed, releases)
-        self._counted.clear()
         if retired or len(kept) < len(self._ring.state.instances):
             # Something had the ring, or could have asked for it, that gets nothing any more.
             await self._epochs.begin([leaf], charter=charter, instances=kept)
         else:
             await self._keeping.change([leaf], charter=charter)
+        # It returns when witnesses have seen it: the newest log that they have is one that holds the list.
+        self._noticed, self._size, self._seen_at = self._ring.releases, 0, 0
 
     def _leaf(self, signed: bytes, releases: ReleaseList) -> LifeLeaf:
         versions = ", ".join(one.version for one in releases.releases if one.svn >= releases.min_svn)
@@ -157,33 +172,40 @@ class Releasing:
     # --- how long a list has stood ------------------------------------------------------------------------------------
 
     async def _have_timed(self) -> None:
-        """Keep when witnesses had seen the programs that no list named before this one."""
+        """Keep when witnesses had seen the programs that no list named before this one.
+
+        Nobody waits here, and nothing is written before they have: anybody can publish again the list that is in force.
+        """
         charter = self._ring.state.charter
         if not self._ring.statement.witnesses or not self._ring.council.release_delay:
             return
         if all(one.witnessed for one in charter.named):
             return
-        # Over a commit that follows the list: only then is what they say of the time later than it.
-        await self._service.keep(None, [])
-        witnessed = self._service.facts().witnessed
-        if not witnessed:
-            return
-        named = [changed(one, witnessed=one.witnessed or witnessed) for one in charter.named]
+        began = self._began()
+        if not began:
+            raise Unavailable(Number.WITNESSES_UNAVAILABLE)
+        named = [changed(one, witnessed=one.witnessed or began) for one in charter.named]
         await self._keeping.change([], charter=changed(charter, named=named))
+
+    def _began(self) -> int:
+        """Unix time by which witnesses had seen the list that is in force; 0: they have not, or there are none."""
+        facts = self._service.facts()
+        if self._noticed != self._ring.releases:
+            # It is durable, by whatever change that is known of only now: the log as it is holds it.
+            self._noticed, self._size, self._seen_at = self._ring.releases, facts.log_size, 0
+        if not self._seen_at and facts.seen_size >= self._size:
+            self._seen_at = facts.seen_at
+        return self._seen_at
 
     def _has_stood(self, program: Program) -> bool:
         """For as long as the council wants it, by witnessed time; without witnesses nobody can say."""
         delay = self._ring.council.release_delay
         if not delay:
             return True
-        witnessed = self._service.facts().witnessed
-        if not witnessed:
-            return False
         named = next(
             (one for one in self._ring.state.charter.named if Program(one.kind, one.measurement) == program), None
         )
         if named is None:
             return False
-        # What witnesses vouch for is at most so old: they had seen the list by the end of that.
-        since = named.witnessed or self._counted.setdefault(program, witnessed + LEASE)
-        return witnessed - since >= delay
+        since, witnessed = named.witnessed or self._began(), self._service.facts().witnessed
+        return bool(since and witnessed) and witnessed - since >= delay

@@ -31,7 +31,11 @@ class ServiceFacts:
 
     log_size: int = 0
     witnessed: int = 0
-    """Unix time that the witnesses vouch for."""
+    """Unix time that the witnesses vouch for: it is not earlier."""
+    seen_size: int = 0
+    """Leaves of the log that the witnesses have seen."""
+    seen_at: int = 0
+    """Unix time by which they had: it was not later. 0: not yet, or nobody can say."""
     rows: int = 0
     resealed: int = 0
     """Rows looked at since the current epoch began; 0 when there is nothing to do."""

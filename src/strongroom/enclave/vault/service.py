@@ -97,8 +97,14 @@ class VaultService:
         return await self._resealing.run()
 
     def facts(self) -> ServiceFacts:
+        seen = self._witnessing.seen
         return ServiceFacts(
-            self._ledger.log.size, self._witnessing.time or 0, self._ledger.listings, self._resealing.seen
+            log_size=self._ledger.log.size,
+            witnessed=self._witnessing.time or 0,
+            seen_size=seen.size,
+            seen_at=seen.at,
+            rows=self._ledger.listings,
+            resealed=self._resealing.seen,
         )
 
     def checkpoint(self) -> bytes:

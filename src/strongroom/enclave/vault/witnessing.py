@@ -60,6 +60,15 @@ class _Waiting(NamedTuple):
     made: _Moment
 
 
+class Seen(NamedTuple):
+    """What witnesses have seen of the log."""
+
+    size: int
+    """Leaves."""
+    at: int
+    """Unix seconds by which they had, at the latest; 0: nobody can say."""
+
+
 class _Rest:
     """What one answer rests on."""
 
@@ -82,6 +91,7 @@ class Witnessing:
         self._loop = asyncio.get_running_loop()
         self._cosigned: SignedCheckpoint | None = None
         self._time = 0
+        self._seen = Seen(0, 0)
         self._waiting: deque[_Waiting] = deque()
         """Commits that are not cosigned, those of about a second together."""
         self._critical: dict[bytes, int] = {}
@@ -106,8 +116,16 @@ class Witnessing:
 
     @property
     def time(self) -> int | None:
-        """Unix seconds that enough witnesses vouch for, at most as old as the lease; None when that has ended."""
+        """Unix seconds that enough witnesses vouch for, at most as old as the lease; None when that has ended.
+
+        It is not earlier than this: good for the end of a time that has to pass. For its beginning take `seen`.
+        """
         return self._time if self.exists and not self._has_ended() else None
+
+    @property
+    def seen(self) -> Seen:
+        """The newest checkpoint that enough witnesses have cosigned, and a time that is not before they did."""
+        return self._seen
 
     async def know(self, signed: SignedCheckpoint) -> None:
         """Returns when enough witnesses know the log as it was found, and so no later one, however long that takes."""
@@ -257,11 +275,16 @@ class Witnessing:
         good = cosignatures(signed.with_lines(lines), self._witnesses)
         if len(good) < self._needed:
             return False
-        times = sorted((one.time for one in good), reverse=True)
+        times = sorted(one.time for one in good)
         # The k-th highest: more than half of the witnesses are honest, so one of these k is.
-        self._time = max(self._time, times[self._needed - 1])
+        self._time = max(self._time, times[-self._needed])
         self._clock.raise_floor(self._time)
         size = signed.checkpoint.size
+        # The k-th lowest, for the same reason: by the other one a single bad witness dates back what begins now.
+        latest = max(times[self._needed - 1], self._clock.floor)
+        # Nor does one date it ahead, so that it never ends.
+        plausible = latest <= self._clock.seconds() + CLOCK_ERROR
+        self._seen = Seen(size, latest if plausible else 0)
         while self._waiting and self._waiting[0].size <= size:
             # From when the newest of its commits was made: the cosignature is over the randomness in that one.
             self._renewed = self._waiting.popleft().made
