@@ -207,6 +207,19 @@ async def test_a_list_stays_good_when_another_council_takes_office():
     assert not (await looked_at(lived("release", "govern"))).failed
 
 
+async def test_another_council_may_approve_the_same_list_and_only_that_once_more():
+    report = await looked_at(lived("release", "govern", "approve", "release"))
+    assert not report.failed
+    # Under the same council there is no reason to.
+    assert "list 1 of releases follows list 1" in findings(await looked_at(lived("release", "approve")), "life")
+    # Another list under the same number is another list.
+    made = lived("release", "govern")
+    made.facts["release"] = 0
+    made.tell("released", 1, b"x" * 32)
+    made.commit(release=1)
+    assert "list 1 of releases follows list 1" in findings(await looked_at(made), "life")
+
+
 @pytest.mark.parametrize(("name", "event"), [("release", "released"), ("recoveries", "recovered")])
 async def test_what_rises_without_a_line_is_named(name, event):
     made = lived()

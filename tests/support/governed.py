@@ -25,6 +25,7 @@ from strongroom.protocol.releases import (
     Program,
     ReleaseList,
     SignedReleases,
+    parse_releases,
 )
 from tests.support.councils import council
 from tests.support.evidence import changed
@@ -116,11 +117,18 @@ class GovernedLog(MadeLog):
                 releases=[ListedRelease(version=f"1.{serial}", svn=1, programs=[program])],
             )
         )
-        key = self.people.approver
+        self._approved(statement)
+
+    def approve(self) -> None:
+        """The same list, by the approver of the council in office."""
+        self._approved(parse_releases(self.charter.releases)[0].statement)
+
+    def _approved(self, statement: bytes) -> None:
+        key, serial = self.people.approver, self.facts["release"]
         approval = Approval(key=key.public_key, signature=key.sign(statement, namespace=NAMESPACE))
         self.charter = changed(self.charter, releases=encode(SignedReleases(statement=statement, approvals=[approval])))
         self.tell("released", serial, digest(Domain.RELEASES, statement), f"1.{serial}")
-        self.commit(ring=b"l" * 31 + bytes([serial]))
+        self.commit(ring=digest(Domain.RELEASES, self.charter.releases))
 
     def recover(self, lost: int = 0) -> None:
         """By custodians, on a database that lacks so many leaves which witnesses know."""

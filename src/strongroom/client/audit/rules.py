@@ -77,9 +77,8 @@ class Life:
                     self.councils.append(about)
                 return "" if number == before + 1 else f"council {number} takes office after {before}"
             case "released":
-                serial = 0 if self.released is None else self.released.serial
-                self.released = Released(number, about, len(self.councils))
-                return "" if number == serial + 1 else f"list {number} of releases follows list {serial}"
+                released, self.released = self.released, Released(number, about, len(self.councils))
+                return _follows(released, self.released)
             case "recovered":
                 if about != _NOTHING and len(self.gaps) <= MAX_RECOVERIES:
                     self.gaps.append(about)
@@ -89,6 +88,17 @@ class Life:
         """The log goes on under another name."""
         if len(self.begun) <= MAX_RECOVERIES:
             self.begun.append(Begun(generation, size))
+
+
+def _follows(before: Released | None, released: Released) -> str:
+    """What is wrong with the serial; empty: nothing."""
+    serial = 0 if before is None else before.serial
+    if before is not None and (serial, before.about) == (released.serial, released.about):
+        # The very same list: approved by those whom another council has named since.
+        fits = before.council < released.council
+    else:
+        fits = released.serial == serial + 1
+    return "" if fits else f"list {released.serial} of releases follows list {serial}"
 
 
 class Rules:
