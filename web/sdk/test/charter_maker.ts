@@ -3,7 +3,18 @@
 import type { Bytes } from "../src/protocol/bytes.js";
 import { encode } from "../src/protocol/codec.js";
 import { clusterId } from "../src/protocol/evidence.js";
-import { Charter, type Council, Gap, Genesis, type Seat, type SignedGap, type SignedGenesis } from "../src/protocol/messages.js";
+import { statementDigest } from "../src/protocol/governance.js";
+import {
+  Charter,
+  type Council,
+  Gap,
+  Genesis,
+  type Seat,
+  type SignedGap,
+  type SignedGenesis,
+  type SignedSuccession,
+  Succession,
+} from "../src/protocol/messages.js";
 import { Domain, SigningKey } from "../src/protocol/primitives.js";
 
 const NOTHING = new Uint8Array();
@@ -29,16 +40,24 @@ export class Custodians {
   }
 }
 
-/** A cluster that was founded with custodians. */
+/** A cluster that was founded with custodians, and has others since, perhaps. */
 export class Cluster {
+  /** Those in office. */
   readonly custodians: Custodians;
   readonly id: Bytes;
   readonly #founded: SignedGenesis;
+  readonly #successions: readonly SignedSuccession[];
 
-  private constructor(custodians: Custodians, founded: SignedGenesis, id: Bytes) {
+  private constructor(custodians: Custodians, founded: SignedGenesis, id: Bytes, successions: readonly SignedSuccession[] = []) {
     this.custodians = custodians;
     this.#founded = founded;
     this.id = id;
+    this.#successions = successions;
+  }
+
+  /** Serial of the council in office. */
+  get council(): number {
+    return this.#successions.length;
   }
 
   static async found(logKey: Bytes): Promise<Cluster> {
@@ -58,6 +77,22 @@ export class Cluster {
     return new Cluster(custodians, { statement, accepted }, await clusterId(statement));
   }
 
+  /** The same cluster once others have followed these custodians. */
+  async succeeded(): Promise<Cluster> {
+    const others = await Custodians.appoint();
+    const previous = this.#successions.at(-1)?.statement ?? this.#founded.statement;
+    const statement = encode(Succession, {
+      version: 1,
+      cluster: this.id,
+      serial: this.council + 1,
+      previous: await statementDigest(previous),
+      council: others.council,
+    });
+    const accepted = await others.sign(Domain.ACCEPTANCE, statement, 0, 1, 2);
+    const endorsed = await this.custodians.sign(Domain.ENDORSEMENT, statement, 0, 1);
+    return new Cluster(others, this.#founded, this.id, [...this.#successions, { statement, accepted, endorsed }]);
+  }
+
   /** A gap that these custodians signed. */
   async gap(fields: Partial<Gap>, ...who: readonly number[]): Promise<SignedGap> {
     const statement = encode(Gap, {
@@ -73,11 +108,11 @@ export class Cluster {
       at: 1_790_000_000,
       ...fields,
     });
-    return { statement, council: 0, signed: await this.custodians.sign(Domain.GAP, statement, ...who) };
+    return { statement, council: this.council, signed: await this.custodians.sign(Domain.GAP, statement, ...who) };
   }
 
   /** Encoded. */
   charter(...gaps: readonly SignedGap[]): Bytes {
-    return encode(Charter, { genesis: this.#founded, successions: [], gaps, recoveries: gaps.length, releases: NOTHING, named: [] });
+    return encode(Charter, { genesis: this.#founded, successions: this.#successions, gaps, recoveries: gaps.length, releases: NOTHING, named: [] });
   }
 }

@@ -74,7 +74,7 @@ beforeEach(() => {
 /** A session of a page that is loaded anew: what it knows is what was kept. */
 function begin(host: Host, { policy = NOBODY, watch }: { readonly policy?: TrustPolicy; readonly watch?: Watch } = {}): Promise<WatchedLog> {
   const watching = { url: "https://vault.example.com/", policy, checkpoints: new Checkpoints(shelf), now: () => NOW, notice: () => undefined };
-  const appraisal = { claims: { cluster_id: CLUSTER, recoveries: 0, generation: 0, release: 0 }, genesis: { log_key: key.verifier.public } } as unknown as Appraisal;
+  const appraisal = { claims: { cluster_id: CLUSTER, recoveries: 0, generation: 0, council: 0, release: 0 }, genesis: { log_key: key.verifier.public } } as unknown as Appraisal;
   return (watch ?? new Watch(watching)).begin(EVIDENCE, appraisal, host.answer);
 }
 

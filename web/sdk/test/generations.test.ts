@@ -9,7 +9,7 @@ import { MemoryShelf } from "../src/client/storage.js";
 import { type Bytes, utf8 } from "../src/protocol/bytes.js";
 import { ErrorNumber, StrongroomError } from "../src/protocol/errors.js";
 import { logOrigin } from "../src/protocol/leaves.js";
-import type { Claims, TrustPolicy } from "../src/protocol/messages.js";
+import type { Claims, Gap, TrustPolicy } from "../src/protocol/messages.js";
 import { parseCheckpoint, verifierOf, ED25519 } from "../src/protocol/notes.js";
 import { Cluster } from "./charter_maker.js";
 import { Log, Signer, note } from "./log_maker.js";
@@ -35,7 +35,7 @@ beforeEach(() => {
 });
 
 const claimsOf = (fields: Partial<Claims>): Claims =>
-  ({ role: "vault", cluster_id: cluster.id, recoveries: 0, generation: 0, release: 0, ...fields }) as Claims;
+  ({ role: "vault", cluster_id: cluster.id, recoveries: 0, generation: 0, council: 0, release: 0, ...fields }) as Claims;
 
 /** A Vault with its host, in one generation of its log. */
 class Host {
@@ -97,10 +97,16 @@ async function restored(): Promise<Log> {
   return log;
 }
 
+/** What custodians sign of a database that ends there. */
+const found = async (size: number, log?: Log): Promise<Pick<Gap, "found_size" | "found_root">> => ({
+  found_size: size,
+  found_root: (await (log ?? (await Log.of(size))).tree(size)).root,
+});
+
 describe("a log that began anew", () => {
   it("is followed where custodians signed what they gave up, and the user is told of what is lost", async () => {
     await visit(new Host(await Log.of(9), {}));
-    const gap = await cluster.gap({ found_size: 5, known_size: 9 }, 0, 2);
+    const gap = await cluster.gap({ ...(await found(5)), known_size: 9 }, 0, 2);
     const host = new Host(await restored(), { recoveries: 1, generation: 1 }, cluster.charter(gap));
     await visit(host);
     expect(notices).toEqual([
@@ -115,15 +121,16 @@ describe("a log that began anew", () => {
 
   it("keeps what was not given up: who has seen less than that is told of no loss", async () => {
     await visit(new Host(await Log.of(4), {}));
-    const gap = await cluster.gap({ found_size: 5, known_size: 9 }, 1, 2);
+    const gap = await cluster.gap({ ...(await found(5)), known_size: 9 }, 1, 2);
     await visit(new Host(await restored(), { recoveries: 1, generation: 1 }, cluster.charter(gap)));
     expect(notices).toEqual([{ about: "recovered", role: "vault", recoveries: 1, gaveUpAt: AT }]);
   });
 
   it("is an attack where it does not extend what was never given up", async () => {
     await visit(new Host(await Log.of(4), {}));
-    const gap = await cluster.gap({ found_size: 5, known_size: 9 }, 0, 1);
-    const other = new Host(await Log.of(7, "another"), { recoveries: 1, generation: 1 }, cluster.charter(gap));
+    const another = await Log.of(7, "another");
+    const gap = await cluster.gap({ ...(await found(5, another)), known_size: 9 }, 0, 1);
+    const other = new Host(another, { recoveries: 1, generation: 1 }, cluster.charter(gap));
     const error = await failure(visit(other));
     expect(error.number).toBe(ErrorNumber.ROLLED_BACK);
     expect(error.reason).toMatch(/lacks what its custodians did not give up/);
@@ -131,10 +138,39 @@ describe("a log that began anew", () => {
     expect(notices).toEqual([]);
   });
 
+  it.each([2, 9])("is an attack where it does not extend what custodians signed for, whatever was seen: %i", async (seen) => {
+    await visit(new Host(await Log.of(seen), {}));
+    const gap = await cluster.gap({ ...(await found(5)), known_size: 9 }, 0, 1);
+    const swapped = await Log.of(4);
+    for (const text of ["another", "database", "than was surveyed"]) await swapped.append(text);
+    const error = await failure(visit(new Host(swapped, { recoveries: 1, generation: 1 }, cluster.charter(gap))));
+    expect(error.number).toBe(ErrorNumber.ROLLED_BACK);
+    expect(error.reason).toMatch(/is not what its custodians signed for \(5 entries\)/);
+    expect([await keptOf(1), notices]).toEqual([undefined, []]);
+  });
+
+  it("is no business of custodians who were replaced", async () => {
+    const later = await cluster.succeeded();
+    await visit(new Host(await Log.of(9), { council: 1 }, later.charter()));
+    const fields = { ...(await found(5)), known_size: 9 };
+    // An older copy, in which they are in office; and the newest charter, with a gap that they have signed.
+    for (const [council, charter] of [
+      [0, cluster.charter(await cluster.gap(fields, 0, 1))],
+      [1, later.charter(await cluster.gap(fields, 0, 1))],
+    ] as const) {
+      const error = await failure(visit(new Host(await restored(), { recoveries: 1, generation: 1, council }, charter)));
+      expect(error.number).toBe(ErrorNumber.ROLLED_BACK);
+      expect(error.reason).toMatch(/^custodians who were replaced have recovered an older copy/);
+      expect([await keptOf(1), notices]).toEqual([undefined, []]);
+    }
+    await visit(new Host(await restored(), { recoveries: 1, generation: 1, council: 1 }, later.charter(await later.gap(fields, 0, 1))));
+    expect(await keptOf(1)).toBe(6n);
+  });
+
   it("is followed over several recoveries, by the one that gave up most", async () => {
     await visit(new Host(await Log.of(9), {}));
-    const first = await cluster.gap({ found_size: 3, known_size: 9 }, 0, 1);
-    const second = await cluster.gap({ found_size: 5, known_size: 6, generation: 3, recoveries: 2, at: AT + 60 }, 0, 1);
+    const first = await cluster.gap({ ...(await found(3)), known_size: 9 }, 0, 1);
+    const second = await cluster.gap({ ...(await found(5)), known_size: 6, generation: 3, recoveries: 2, at: AT + 60 }, 0, 1);
     await visit(new Host(await Log.of(6), { recoveries: 2, generation: 3 }, cluster.charter(first, second)));
     expect(notices[0]).toEqual({ about: "lost", lines: 6, at: AT });
     expect(notices[1]).toMatchObject({ gaveUpAt: AT + 60 });
@@ -178,17 +214,20 @@ describe("a cluster that was seen before", () => {
   const standings = (): Standings => new Standings(new Checkpoints(shelf), (one) => notices.push(one));
 
   it("does not go back before its recovery, nor to an older list of releases", async () => {
-    await standings().keep(claimsOf({ recoveries: 2, generation: 1, release: 7 }), null);
+    await standings().keep(claimsOf({ recoveries: 2, generation: 1, council: 1, release: 7 }), null);
     for (const [older, number] of [
-      [{ recoveries: 1, generation: 1, release: 9 }, ErrorNumber.ROLLED_BACK],
-      [{ recoveries: 2, generation: 0, release: 7 }, ErrorNumber.ROLLED_BACK],
-      [{ recoveries: 2, generation: 1, release: 6 }, ErrorNumber.POLICY],
-      [{ recoveries: 2, generation: 1, release: 0 }, ErrorNumber.POLICY],
+      [{ recoveries: 1, generation: 1, council: 1, release: 9 }, ErrorNumber.ROLLED_BACK],
+      [{ recoveries: 2, generation: 0, council: 1, release: 7 }, ErrorNumber.ROLLED_BACK],
+      [{ recoveries: 3, generation: 0, council: 1, release: 7 }, ErrorNumber.ROLLED_BACK],
+      [{ recoveries: 2, generation: 1, council: 0, release: 7 }, ErrorNumber.ROLLED_BACK],
+      [{ recoveries: 3, generation: 2, council: 0, release: 7 }, ErrorNumber.ROLLED_BACK],
+      [{ recoveries: 2, generation: 1, council: 1, release: 6 }, ErrorNumber.POLICY],
+      [{ recoveries: 2, generation: 1, council: 1, release: 0 }, ErrorNumber.POLICY],
     ] as const) {
       expect((await failure(standings().verify(claimsOf(older)))).number).toBe(number);
     }
-    await standings().verify(claimsOf({ recoveries: 2, generation: 1, release: 7 }));
-    await standings().verify(claimsOf({ recoveries: 3, generation: 1, release: 1 }));
+    await standings().verify(claimsOf({ recoveries: 2, generation: 1, council: 1, release: 7 }));
+    await standings().verify(claimsOf({ recoveries: 3, generation: 1, council: 2, release: 1 }));
   });
 
   it("is told to have been recovered once, and only to who was here before", async () => {
@@ -205,16 +244,23 @@ describe("a cluster that was seen before", () => {
   it("is remembered as it stood highest, by two tabs at once, and by a browser that keeps nothing", async () => {
     const checkpoints = new Checkpoints(shelf);
     await Promise.all([checkpoints.raiseStanding(cluster.id, standingOf(claimsOf({ release: 3 }))), new Checkpoints(shelf).raiseStanding(cluster.id, standingOf(claimsOf({ release: 2 })))]);
-    expect(await new Checkpoints(shelf).standing(cluster.id)).toEqual({ recoveries: 0, generation: 0, release: 3 });
+    expect(await new Checkpoints(shelf).standing(cluster.id)).toEqual({ recoveries: 0, generation: 0, council: 0, release: 3 });
     Object.assign(shelf, { change: () => Promise.reject(new StrongroomError(ErrorNumber.BUSY)), get: () => Promise.resolve(undefined) });
     await expect(checkpoints.raiseStanding(cluster.id, standingOf(claimsOf({ release: 4 })))).rejects.toThrow();
     expect(await checkpoints.standing(cluster.id)).toMatchObject({ release: 4 });
   });
 
+  it("is remembered by the highest of each part, where two tabs saw two copies of it", async () => {
+    const checkpoints = new Checkpoints(shelf);
+    await checkpoints.raiseStanding(cluster.id, { recoveries: 1, generation: 1, council: 0, release: 5 });
+    await new Checkpoints(shelf).raiseStanding(cluster.id, { recoveries: 2, generation: 0, council: 1, release: 4 });
+    expect(await new Checkpoints(shelf).standing(cluster.id)).toEqual({ recoveries: 2, generation: 1, council: 1, release: 4 });
+  });
+
   it("whose standing was damaged is said to be forgotten, and is no crash", async () => {
     await new Checkpoints(shelf).raiseStanding(cluster.id, standingOf(claimsOf({ release: 3 })));
     const [name = ""] = await shelf.names();
-    for (const damaged of [null, "3", { recoveries: 0 }, { recoveries: -1, generation: 0, release: Number.NaN }]) {
+    for (const damaged of [null, "3", { recoveries: 0 }, { recoveries: 0, generation: 0, release: 3 }, { recoveries: -1, generation: 0, council: 0, release: Number.NaN }]) {
       await shelf.put(name, damaged);
       expect(await new Checkpoints(shelf).standing(cluster.id)).toBeUndefined();
     }

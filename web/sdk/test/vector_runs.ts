@@ -149,7 +149,7 @@ const RUN: Record<string, (given: Given) => Outputs | Promise<Outputs>> = {
   },
   "verify charter": async (given) => {
     const { clusterId, councils, gaps } = await verifyCharter(bytesOf(given, "charter"));
-    return { cluster_id: clusterId, council: councils.length - 1, generation: gaps.at(-1)?.generation ?? 0 };
+    return { cluster_id: clusterId, council: councils.length - 1, generation: gaps.at(-1)?.gap.generation ?? 0 };
   },
   ...ATTESTATION,
   ...LOG,

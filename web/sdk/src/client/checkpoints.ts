@@ -13,7 +13,7 @@ import { Untrusted } from "../protocol/errors.js";
 import { type Checkpoint, parseCheckpoint } from "../protocol/notes.js";
 import { equal } from "../protocol/primitives.js";
 import { BadInput } from "./errors.js";
-import { type Standing, type StandingStore, compareStandings } from "./standings.js";
+import { type Standing, type StandingStore, raised } from "./standings.js";
 import { IndexedShelf, MemoryShelf, type Shelf } from "./storage.js";
 
 /**
@@ -70,14 +70,14 @@ export class Checkpoints implements StandingStore {
     const name = standingName(cluster);
     const kept = await this.#orSay(this.#shelf.get(name));
     if (kept !== undefined && !isStanding(kept)) await this.setAside(name);
-    return higher(isStanding(kept) ? kept : undefined, this.#standings.get(name));
+    const remembered = this.#standings.get(name);
+    return isStanding(kept) ? raised(remembered, kept) : remembered;
   }
 
   async raiseStanding(cluster: Bytes, standing: Standing): Promise<void> {
     const name = standingName(cluster);
-    const raised = higher(this.#standings.get(name), standing);
-    if (raised !== undefined) this.#standings.set(name, raised);
-    await this.#orSay(this.#shelf.change(name, (kept) => higher(isStanding(kept) ? kept : undefined, standing)));
+    this.#standings.set(name, raised(this.#standings.get(name), standing));
+    await this.#orSay(this.#shelf.change(name, (kept) => raised(isStanding(kept) ? kept : undefined, standing)));
   }
 
   /** Undefined, and once a word, where the shelf keeps nothing: private windows, no space left. */
@@ -108,15 +108,10 @@ function larger(one: Bytes | undefined, other: Bytes | undefined): Bytes | undef
 /** Beside the notes, under a name that no log has. */
 const standingName = (cluster: Bytes): string => `standing/${hex(cluster)}`;
 
-function higher(one: Standing | undefined, other: Standing | undefined): Standing | undefined {
-  if (one === undefined || other === undefined) return one ?? other;
-  return compareStandings(one, other) < 0 ? other : one;
-}
-
 function isStanding(kept: unknown): kept is Standing {
   if (typeof kept !== "object" || kept === null) return false;
-  const { recoveries, generation, release } = kept as Partial<Record<keyof Standing, unknown>>;
-  return [recoveries, generation, release].every((one) => typeof one === "number" && Number.isSafeInteger(one) && one >= 0);
+  const { recoveries, generation, council, release } = kept as Partial<Record<keyof Standing, unknown>>;
+  return [recoveries, generation, council, release].every((one) => typeof one === "number" && Number.isSafeInteger(one) && one >= 0);
 }
 
 /** Signature lines aside: one checkpoint may be cosigned by these witnesses or by those. */

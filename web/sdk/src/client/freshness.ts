@@ -8,7 +8,8 @@
  * 2. Run two copies, one for each half of the users: each checkpoint must extend the one that was seen before, by a
  *    proof. What another tab has seen meanwhile counts too: before its checkpoint is replaced, that is proven.
  * 3. Show a new client, which has seen nothing, an old state: witnesses must have seen it lately, where there are some.
- * 4. Say that its log began anew after a recovery: the custodians must have signed what was given up, and where.
+ * 4. Say that its log began anew after a recovery: the custodians must have signed what was given up, and where; they
+ *    must be none who were replaced; and the log must extend, to the leaf, the one that they signed for.
  * 5. Answer with an old checkpoint later in a session: each reply carries one, none is below the first of the session.
  *
  * Without witnesses a client that was never here has nothing to compare with, and a host that shows one client an older
@@ -23,6 +24,7 @@ import { logOrigin, logVerifier } from "../protocol/leaves.js";
 import { either } from "../protocol/kinds.js";
 import { AskCharter, Freshen, type Freshness, type Gap, type Genesis, type TrustPolicy } from "../protocol/messages.js";
 import { type SignedCheckpoint, type Verifier, verifyCheckpoint } from "../protocol/notes.js";
+import { type Tree, verifyConsistency } from "../protocol/tlog.js";
 import { RolledBack, findingOf } from "./attacks.js";
 import { type Checkpoints, sameCheckpoint } from "./checkpoints.js";
 import { verifyNewGeneration } from "./generations.js";
@@ -182,43 +184,49 @@ export class WatchedLog {
   }
 
   /**
-   * Where the log has begun anew since what was seen of it, its custodians must have signed that (RULES 25), and what they
-   * did not give up must still be there.
+   * Where the log has begun anew since what was seen of it, its custodians must have signed that (RULES 25), what they
+   * signed for must be what goes on, and what they did not give up must still be there.
    */
   async #followGenerations(): Promise<void> {
     const { claims, genesis } = this.#session.appraisal;
-    const known = (await this.#watch.standings.known(claims.cluster_id))?.generation;
-    if ((known ?? 0) >= claims.generation) return;
-    const seen = await this.#storedOf(await logVerifier(claims.cluster_id, genesis.log_key, known));
+    const known = await this.#watch.standings.known(claims.cluster_id);
+    const since = known?.generation ?? 0;
+    if (since >= claims.generation) return;
+    const seen = await this.#storedOf(await logVerifier(claims.cluster_id, genesis.log_key, since));
     // Who was never here has nothing to compare with; a page that was closed early may have kept the checkpoint alone.
     if (known === undefined && seen === undefined) return;
     const answer = await this.#session.send({ type: "ask-charter" });
     if (answer.type === "error") throw fromNumber(answer.number);
     if (answer.type !== "charter-is") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave answered another kind of request");
-    const gaps = await verifyNewGeneration(answer.charter, claims, known ?? 0);
+    const gaps = await verifyNewGeneration(answer.charter, claims, since, known);
+    for (const gap of gaps) await this.#proveOlder({ size: BigInt(gap.found_size), root: gap.found_root }, "is not what its custodians signed for");
     this.#gaveUpAt = gaps.at(-1)?.at ?? null;
     if (seen === undefined) return;
     // The least that was found: what lies below it was never given up.
     const [gap] = [...gaps].sort((one: Gap, other: Gap) => one.found_size - other.found_size);
     if (gap === undefined || seen.checkpoint.size <= BigInt(gap.found_size)) {
-      await this.#proveOlder(seen);
+      await this.#proveOlder(seen.checkpoint, "lacks what its custodians did not give up");
     } else {
       this.#watch.watching.notice({ about: "lost", lines: Number(seen.checkpoint.size) - gap.found_size, at: gap.at });
     }
   }
 
   /**
-   * As `#prove`, of a checkpoint of an earlier generation: the tree goes on under another name. There is no evidence for
-   * others here, since two checkpoints of two generations convince nobody without all that custodians have signed.
+   * As `#prove`, of a tree of an earlier generation: it goes on under another name. There is no evidence for others here,
+   * since two checkpoints of two generations convince nobody without all that custodians have signed.
    */
-  async #proveOlder(known: SignedCheckpoint): Promise<void> {
-    const { checkpoint, proof } = await this.#freshen(known.checkpoint.size);
+  async #proveOlder(known: Tree, refusal: string): Promise<void> {
+    const { checkpoint, proof } = await this.#freshen(known.size);
     const shown = await verifyCheckpoint(checkpoint, this.#session.log);
-    if ((await findingOf(known, shown, proof)) === undefined) return;
-    throw new Untrusted(
-      ErrorNumber.ROLLED_BACK,
-      `its log began anew, and lacks what its custodians did not give up (seen before: ${known.checkpoint.size.toLocaleString("en")} entries)`,
-    );
+    try {
+      await verifyConsistency(known, shown.checkpoint, proof);
+    } catch (error) {
+      if (!(error instanceof Untrusted)) throw error;
+      throw new Untrusted(
+        ErrorNumber.ROLLED_BACK,
+        `its log began anew, and ${refusal} (${known.size.toLocaleString("en")} entries)`,
+      );
+    }
   }
 
   async #freshen(size: bigint): Promise<Freshness> {

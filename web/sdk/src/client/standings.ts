@@ -1,10 +1,13 @@
 /**
- * How a cluster stood when this browser last saw it: how often it was recovered, and which list of releases it went by.
+ * How a cluster stood when this browser last saw it: how often it was recovered, by which council, with which releases.
  *
- * Both only rise. So what a host can do with an old machine of a cluster, and what stops it here:
+ * All of that only rises. So what a host can do with an old machine of a cluster, and what stops it here:
  *
- * 1. Start a machine from before a recovery, with its old ring and database: fewer recoveries than were seen.
+ * 1. Start a machine from before a recovery, with its old ring and database: fewer recoveries than were seen, or an
+ *    earlier generation of the log.
  * 2. Start one that goes by an older list of releases, in which a program stands that was retired since.
+ * 3. With custodians who were replaced since, have an older copy recovered: only those of before have a say in it. The
+ *    council in office, and who signed for each new generation, must be none before the one that was seen.
  *
  * A recovery from a backup may bring an older list back, and then its custodians have done that: a number of recoveries
  * that rose takes any list along, and the user is told.
@@ -14,11 +17,15 @@ import type { Bytes } from "../protocol/bytes.js";
 import { ErrorNumber, Untrusted } from "../protocol/errors.js";
 import type { Claims } from "../protocol/messages.js";
 
-/** What evidence says of a cluster; compared field by field in this order. */
+const WHAT_TO_DO = "ask its custodians; if they did mean that, clear what this browser keeps for this site";
+
+/** What evidence says of a cluster. */
 export interface Standing {
   readonly recoveries: number;
   /** Of the log. */
   readonly generation: number;
+  /** Serial of the one in office. */
+  readonly council: number;
   /** Serial of the list of releases. */
   readonly release: number;
 }
@@ -27,7 +34,7 @@ export interface Standing {
 export interface StandingStore {
   /** Undefined: this cluster was never seen. */
   standing(cluster: Bytes): Promise<Standing | undefined>;
-  /** Keep the higher one of this and what is kept. */
+  /** Keep what `raised` makes of this and what is kept. */
   raiseStanding(cluster: Bytes, standing: Standing): Promise<void>;
 }
 
@@ -41,12 +48,39 @@ export type Notice =
   /** Lines of the log that were seen here are gone, and with them what was stored, changed or revoked there. */
   | { readonly about: "lost"; readonly lines: number; readonly at: number };
 
-export const standingOf = ({ recoveries, generation, release }: Claims): Standing => ({ recoveries, generation, release });
+export const standingOf = ({ recoveries, generation, council, release }: Claims): Standing => ({ recoveries, generation, council, release });
 
-/** Below 0: `one` is the lower. */
-export function compareStandings(one: Standing, other: Standing): number {
-  return one.recoveries - other.recoveries || one.generation - other.generation || one.release - other.release;
+/** By recoveries and generation: what a list of releases is of. Below 0: `one` is the earlier. */
+const compareRecovered = (one: Standing, other: Standing): number =>
+  one.recoveries - other.recoveries || one.generation - other.generation;
+
+/**
+ * The highest of each part; of the list of releases, that of the later recovery, which may bring an older one back. Not
+ * simply the later one of both: two tabs may have seen two copies of a cluster at once.
+ */
+export function raised(one: Standing | undefined, other: Standing): Standing {
+  if (one === undefined) return other;
+  const later = compareRecovered(one, other) || one.release - other.release;
+  return {
+    recoveries: Math.max(one.recoveries, other.recoveries),
+    generation: Math.max(one.generation, other.generation),
+    council: Math.max(one.council, other.council),
+    release: (later > 0 ? one : other).release,
+  };
 }
+
+/** Whoever acts for the cluster is of no council before the one that was seen. Throws `Untrusted` ROLLED_BACK. */
+export function verifyCouncil(known: Standing, council: number): void {
+  if (council >= known.council) return;
+  throw rolledBack(
+    `custodians who were replaced have recovered an older copy of this cluster (council seen: ${known.council}, now: ${council}); ${WHAT_TO_DO}`,
+  );
+}
+
+const isSame = (one: Standing, other: Standing): boolean =>
+  compareRecovered(one, other) === 0 && one.council === other.council && one.release === other.release;
+
+const rolledBack = (reason: string): Untrusted => new Untrusted(ErrorNumber.ROLLED_BACK, reason);
 
 /** What one client holds evidence against. `notice` is told that a cluster was recovered. */
 export class Standings {
@@ -65,17 +99,30 @@ export class Standings {
   /** This enclave is not from before what was seen of its cluster. Throws `Untrusted` ROLLED_BACK or POLICY. */
   async verify(claims: Claims): Promise<void> {
     const [known, shown] = [await this.#kept.standing(claims.cluster_id), standingOf(claims)];
-    if (known === undefined || compareStandings(shown, known) >= 0) return;
-    if (shown.recoveries === known.recoveries && shown.generation === known.generation) {
+    if (known === undefined) return;
+    if (shown.recoveries < known.recoveries) {
+      throw rolledBack(
+        `this is an enclave from before a recovery of its cluster (recoveries seen: ${known.recoveries}, now: ${shown.recoveries}); ${WHAT_TO_DO}`,
+      );
+    }
+    const isOfTheSame = compareRecovered(shown, known) === 0;
+    if (isOfTheSame && shown.council < known.council) {
+      throw rolledBack(
+        `this is an enclave from before other custodians came into office (council seen: ${known.council}, now: ${shown.council})`,
+      );
+    }
+    verifyCouncil(known, shown.council);
+    if (shown.generation < known.generation) {
+      throw rolledBack(
+        `its log is of generation ${shown.generation}, and generation ${known.generation} of its cluster's was seen before; ${WHAT_TO_DO}`,
+      );
+    }
+    if (isOfTheSame && shown.release < known.release) {
       throw new Untrusted(
         ErrorNumber.POLICY,
         `it goes by list ${shown.release} of releases, and list ${known.release} was seen before: what has been retired since may be in it`,
       );
     }
-    throw new Untrusted(
-      ErrorNumber.ROLLED_BACK,
-      `this is an enclave from before a recovery of its cluster (recoveries seen: ${known.recoveries}, now: ${shown.recoveries})`,
-    );
   }
 
   /**
@@ -84,9 +131,9 @@ export class Standings {
    */
   async keep(claims: Claims, gaveUpAt: number | null): Promise<void> {
     const [known, shown] = [await this.#kept.standing(claims.cluster_id), standingOf(claims)];
-    if (known !== undefined && compareStandings(known, shown) === 0) return;
+    if (known !== undefined && isSame(known, shown)) return;
     await this.#kept.raiseStanding(claims.cluster_id, shown);
-    if (known === undefined || shown.recoveries <= known.recoveries) return;
+    if (known === undefined || compareRecovered(shown, known) <= 0) return;
     this.#notice({ about: "recovered", role: claims.role, recoveries: shown.recoveries, gaveUpAt });
   }
 }

@@ -26,7 +26,14 @@ export interface VerifiedCharter {
   /** Oldest first. */
   readonly councils: readonly Council[];
   /** What was given up, oldest first. */
-  readonly gaps: readonly Gap[];
+  readonly gaps: readonly VerifiedGap[];
+}
+
+/** What custodians have signed that they gave up. */
+export interface VerifiedGap {
+  readonly gap: Gap;
+  /** Serial of their council. */
+  readonly council: number;
 }
 
 /** Digest (32 bytes) of the exact bytes of a genesis statement or a succession: what the next one names. */
@@ -47,8 +54,11 @@ export async function verifyCharter(untrustedCharter: Bytes): Promise<VerifiedCh
     councils.push(council);
     before = { statement: signed.statement, council, serial: before.serial + 1 };
   }
-  const gaps: Gap[] = [];
-  for (const signed of charter.gaps) gaps.push(await verifyGap(cluster, councils, gaps.at(-1)?.generation ?? 0, signed));
+  const gaps: VerifiedGap[] = [];
+  for (const signed of charter.gaps) {
+    const gap = await verifyGap(cluster, councils, gaps.at(-1)?.gap.generation ?? 0, signed);
+    gaps.push({ gap, council: signed.council });
+  }
   return { clusterId: cluster, genesis, councils, gaps };
 }
 
