@@ -80,8 +80,8 @@ async def test_a_new_program_takes_over_under_load_and_the_old_one_gets_nothing_
     vault_port, next_port, authenticator_port, last_port = ports(4)
     running, invited = [], ("--owner-key", str(people.folder / "owner.key"))
     try:
-        running.append(serving := await founded(machine, people, "vault", vault_port))
         running.append(authenticator := Serving(machine, "authenticator", authenticator_port))
+        running.append(serving := await founded(machine, people, "vault", vault_port))
         shown = await asyncio.to_thread(authenticator.says, state="serving")
         people.clusters["authenticator"] = bytes.fromhex(shown["cluster_id"])
         await people.publish(serving, old, new)
@@ -127,8 +127,8 @@ async def test_a_new_program_takes_over_under_load_and_the_old_one_gets_nothing_
                     await load.more(5)
                     await load.stop()
                 for load in loads:
-                    for record, secret in load.secrets.items():
-                        assert (await through.collect(ById(record))).secret == secret
+                    collected = await asyncio.gather(*(through.collect(ById(record)) for record in load.secrets))
+                    assert [one.secret for one in collected] == list(load.secrets.values())
 
         await people.publish(standby, new)
         again = Serving(machine, "vault", last_port, "--join", standby.url, *invited)
