@@ -65,7 +65,7 @@ class Founding:
         still to be verified. Of what names none, the first one, which will refuse it."""
         name = note.partition(b"\n")[0].decode("ascii", "replace")
         number = name.rpartition("/")[2]
-        generation = int(number) if re.fullmatch("0|[1-9][0-9]{0,8}", number) else 0
+        generation = int(number) if re.fullmatch("0|[1-9][0-9]{0,18}", number) else 0
         of_this = name == log_origin(self.cluster, generation=generation)
         return (generation, self.of(generation)) if of_this else (0, self)
 
