@@ -500,14 +500,16 @@ async def test_a_host_that_holds_the_enclave_still_has_none_of_that_time_counted
     assert await admitted(delayed.instance) == {"1": True, "2": True}
 
 
-def with_bad_witness(delayed, at):
-    """A host that shows one honest witness, and one in league with it that says `at`."""
+def with_bad_witnesses(delayed, time, count=1):
+    """A host that shows as many witnesses as it takes, of which `count` are in league with it and say `time`."""
     watch, host = delayed.watch, delayed.instance.host
 
     async def cosigned(note):
         watch.know(delayed.instance)
-        bad = cosign(watch.keys[0], watch.names[0], parse_checkpoint(note).checkpoint, int(at()))
-        return watch.ask(1, note, host.log) + f"{bad}\n".encode()
+        checkpoint = parse_checkpoint(note).checkpoint
+        bad = [cosign(watch.keys[at], watch.names[at], checkpoint, time) for at in range(count)]
+        honest = [watch.ask(at, note, host.log) for at in range(count, 2)]
+        return b"".join([*(f"{line}\n".encode() for line in bad), *honest])
 
     host.witnesses = cosigned
 
@@ -516,7 +518,7 @@ async def test_one_bad_witness_does_not_date_a_list_back(delayed, keys):
     host, platform = delayed.instance.host, delayed.instance.platform
     honest, start = host.witnesses, int(platform.now())
     platform.ahead = 2 * DAY
-    with_bad_witness(delayed, lambda: start)
+    with_bad_witnesses(delayed, start)
     await delayed.instance.begin("open")
     await publish(delayed, signed(first(delayed), keys[:2]))
     host.witnesses = honest
@@ -526,10 +528,19 @@ async def test_one_bad_witness_does_not_date_a_list_back(delayed, keys):
     assert all(one.witnessed >= start + 2 * DAY for one in named)
 
 
+async def test_no_witnesses_date_a_list_before_a_time_proven_past(delayed, keys):
+    start = int(delayed.instance.platform.now())
+    delayed.instance.platform.ahead = 2 * DAY
+    await beat(delayed)
+    with_bad_witnesses(delayed, start, count=2)
+    await publish(delayed, signed(first(delayed), keys[:2]))
+    assert all(one.witnessed >= start + 2 * DAY for one in (await charter_of(delayed.instance)).named)
+
+
 async def test_one_bad_witness_does_not_date_a_list_ahead_so_that_its_delay_never_ends(delayed, keys):
     host, platform = delayed.instance.host, delayed.instance.platform
     honest = host.witnesses
-    with_bad_witness(delayed, lambda: 2**60)
+    with_bad_witnesses(delayed, 2**60)
     with pytest.raises(StrongroomError) as caught:
         await publish(delayed, signed(first(delayed), keys[:2]))
     assert caught.value.number is Number.WITNESSES_UNAVAILABLE
