@@ -6,11 +6,12 @@ Then the same with SIGKILL at every step: whoever does it again gets there.
 import asyncio
 import json
 import random
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import pytest
 
 from strongroom.attestation.trust_file import format_trust_policy
 from strongroom.client.checkpoints import MemoryCheckpoints
+from strongroom.client.cluster import cluster_session
 from strongroom.client.methods import keys_method
 from strongroom.client.policy import Policy, instructions
+from strongroom.client.recovery import look
 from strongroom.client.results import NewSecret
 from strongroom.client.sign_in import KeySignIn
 from strongroom.client.vault import AsyncVault
@@ -32,7 +35,7 @@ from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.messages import ById
 from tests.soak.cluster import _identity
 from tests.support.command import environment, strongroom
-from tests.support.machines import Machine, People, Serving, founded, ports, recovering
+from tests.support.machines import SECONDS, Machine, People, Serving, founded, ports, recovering
 
 NAMESPACE = "drill"
 BIG = 2**40
@@ -235,6 +238,7 @@ async def test_everything_is_destroyed_and_every_record_comes_back(site, authent
         done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
         assert done.status == 0, done.err
         assert read_notes(tmp_path).drill.recoveries == 1
+        await backed_up_again(site, machine, serving, tmp_path)
     finally:
         serving.end()
     # Its ring is sealed to this machine again: the next start needs no custodian.
@@ -247,6 +251,72 @@ async def test_everything_is_destroyed_and_every_record_comes_back(site, authent
         again.end()
         for record in list(site.secrets)[-3:]:
             del site.secrets[record]  # stored on this disk, which is thrown away
+
+
+async def backed_up_again(site, machine, serving, folder):
+    """The log of a recovered cluster has another name, and its charter a gap: a backup of it holds as any other."""
+    again = folder / "again"
+    for command in (
+        ("backup", again, "--data", machine.data("vault"), "--url", serving.url),
+        ("verify-backup", again, "--url", serving.url, "--json"),
+    ):
+        done = await asyncio.to_thread(strongroom, *command, cwd=site.root)
+        assert done.status == 0, done.err
+    found = json.loads(done.out)
+    assert found["generation"] > 0
+    assert {check["name"]: check["state"] for check in found["checks"]}["newest"] == "holds"
+
+
+# --- drilled ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_drill_ends_before_the_gap_is_signed_and_leaves_nothing_that_serves(site, machine, tmp_path, waiting):
+    """Whoever runs it would have what a rollback takes: an old copy that M custodians signed to be the newest."""
+    serving = await waiting()
+    before = stored(machine)
+    trust = tmp_path / "trust.toml"
+    trust.write_text(format_trust_policy(site.people.trust))
+    drilled = ("verify-backup", site.backups["vault"], "--drilled", serving.url, "--trust", trust, "--data", tmp_path)
+    await site.people.submit(serving, [0, 3])
+    done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
+    assert done.status == 2
+    assert "no ring was opened there: 2 of 3 shares" in " ".join(done.err.split())
+    assert read_notes(tmp_path).drill is None
+    await site.people.submit(serving, [4])
+    assert (await asked_to_sign(site, serving)).status.state == "gap"
+    done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
+    assert done.status == 0, done.err
+    assert read_notes(tmp_path).drill.recoveries == 1, "the ring is open, which is what a drill has to show"
+    with pytest.raises(StrongroomError):
+        async with site.client() as client:
+            await client.verify()
+    await asyncio.to_thread(serving.kill)
+    assert stored(machine) == before, "and nothing was written"
+    again = Serving(machine, "vault", site.ports["vault"])
+    try:
+        with pytest.raises(RuntimeError):
+            await asyncio.to_thread(again.says, role="vault")
+        assert "or have custodians open it (--recover)" in " ".join(again.log.read_text().split())
+    finally:
+        again.end()
+
+
+async def asked_to_sign(site, serving):
+    """What custodians are shown when the ring is open."""
+    async with (
+        cluster_session(serving.url, role="vault", policy=site.people.policy("vault"), stage="recovering") as session,
+        asyncio.timeout(SECONDS),
+    ):
+        while (found := await look(session)).gap is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return found
+
+
+def stored(machine):
+    """Every row and leaf."""
+    with closing(sqlite3.connect(machine.data("vault") / FILE)) as connection:
+        tables = ("rows", "log")
+        return {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
 
 
 # --- killed at every step -------------------------------------------------------------------------------------------
@@ -297,22 +367,11 @@ async def test_killed_while_shares_were_brought(site, authenticator, machine, wa
     assert await recovered(site, machine) == 1
 
 
-async def test_killed_when_the_ring_was_open_and_too_few_had_signed(site, authenticator, machine, tmp_path, waiting):
+async def test_killed_when_the_ring_was_open_and_too_few_had_signed(site, authenticator, machine, waiting):
     """Nothing was written, so shares and signatures are brought again: signatures are of one attempt."""
     serving = await waiting()
-    trust = tmp_path / "trust.toml"
-    trust.write_text(format_trust_policy(site.people.trust))
-    drilled = ("verify-backup", site.backups["vault"], "--drilled", serving.url, "--trust", trust, "--data", tmp_path)
-    await site.people.submit(serving, [0, 3])
-    done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
-    assert done.status == 2
-    assert "no ring was opened there: 2 of 3 shares" in " ".join(done.err.split())
-    assert read_notes(tmp_path).drill is None
-    await site.people.submit(serving, [4])
+    await site.people.submit(serving, [0, 3, 4])
     await site.people.sign_gap(serving, [0, 3])
-    done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
-    assert done.status == 0, done.err
-    assert read_notes(tmp_path).drill.recoveries == 1, "the ring is open, which is what a drill has to show"
     await asyncio.to_thread(serving.kill)
     assert await recovered(site, machine) == 1
 

@@ -36,7 +36,7 @@ from strongroom.protocol.evidence import parse_any_evidence
 
 _OPEN: Final = ("gap", "starting")
 """States of a recovery in which M shares have opened the ring."""
-_RECOVER: Final = "restore the backup on another machine, and recover there: `serve --recover`, `recover submit`"
+_RECOVER: Final = "restore the backup on another machine, and open it there: `serve --recover`, `recover submit`"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)]
 Drilled = Annotated[
@@ -44,7 +44,7 @@ Drilled = Annotated[
     typer.Option(
         "--drilled",
         metavar="URL",
-        help="An instance that custodians recovered from this backup in another place: note the drill in --data.",
+        help="An instance in another place, where custodians opened the ring of this backup: note the drill in --data.",
     ),
 ]
 
@@ -63,7 +63,8 @@ def verify_backup(
 
     Needs no key. Every row is compared with the index, the index with the log, the log with its signed checkpoint, and
     the council with the founding of the cluster. With --checkpoint or --url it also says how old the backup is. That it
-    can be read again only a drill shows: recover it in another place (`serve --recover`), then name that place.
+    can be read again only a drill shows: have custodians submit their shares in another place (`serve --recover`), then
+    name that place with --drilled and --trust. Nobody signs a gap in a drill.
 
     Exit status: 0 all that was checked holds, 11 something does not, 12 no answer.
     """
@@ -84,7 +85,7 @@ def verify_backup(
         raise failed(file, verdict)
     if drill is not None:
         remember(data, drill)
-        say(f"drilled: custodians brought it back, recovery {drill.recoveries} of that copy", "green")
+        say(f"drilled: custodians opened its key ring, recovery {drill.recoveries} of that copy", "green")
 
 
 async def _verdict(
@@ -118,8 +119,8 @@ async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> int:
 
 
 async def _open_there(verdict: Verdict, url: str, trust: Path | None) -> int:
-    """An enclave that recovers, and does not serve where it must not meet its witnesses, says that M shares opened the
-    ring: one that a policy accepts is believed."""
+    """An enclave that recovers says that M shares have opened the ring: one that a policy accepts is believed. A drill
+    ends there: who signs the gap for it has signed a rollback, which that enclave's host may serve."""
     if trust is None:
         raise Failure("that instance does not serve yet", "give --trust, to believe what it says of the shares")
     role, custody = verdict.whose.founding.role, verdict.whose
