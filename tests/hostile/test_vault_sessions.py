@@ -22,7 +22,7 @@ async def test_nothing_is_served_before_the_binding_key_has_signed(world):
     await wrong.handshake()
     wrong.binding = SigningKey.generate()
     assert await number_of(wrong.ask(wrong.proof())) is Number.INTEGRITY
-    assert await number_of(wrong.ask(request)) is Number.NOT_PROVED
+    assert await number_of(wrong.ask(request)) is Number.UNKNOWN_SESSION
     await client.ask(client.proof())
     assert isinstance((await client.ask(request)).results[0], ItemError)
     assert await number_of(client.ask(client.proof())) is Number.MALFORMED

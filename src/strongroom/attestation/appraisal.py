@@ -7,7 +7,8 @@ Rules, in the order in which they are checked:
    long as it says, not of a debug enclave, and nothing it relies on has expired (`verification`).
 3. The report data commit to exactly these claims, the role is the expected one, and the evidence is current (RULES 2).
 4. The cluster's own key signed the claims, and the cluster id is the digest of the statement with that key (RULES 6).
-5. Evidence made for one handshake counts in that handshake only, and never serves clients (RULES 4).
+5. Evidence made for one handshake counts in that handshake only, and never serves clients (RULES 4). In a handshake
+   this comes first.
 6. Cluster, program, state of the machine and configuration are those of the policy; an empty list denies
    (`acceptance`). A program may also be one that enough approvers have released (`verify_released`).
 7. An enclave that holds no ring serves nobody. Who founds, joins or recovers asks for it (`candidates`), and it
