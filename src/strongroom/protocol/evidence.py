@@ -138,8 +138,8 @@ class Claims(Message):
     generation: Count
     """Of the log, as in its origin (RULES 25)."""
     council: Count
-    """Serial of the council in office; of an enclave that recovers that of its attempt. Rises only: clients take nothing
-    from custodians who were replaced. 0 while founding or joining."""
+    """Serial of the council in office; of an enclave that recovers that of its attempt. Rises only: clients take
+    nothing from custodians who were replaced. 0 while founding or joining."""
     release: Count
     """Serial of the list of releases that this enclave goes by; 0: none."""
     attempt: Attempt | None
