@@ -20,7 +20,7 @@ from strongroom.enclave.platform.synthetic_quote import INIT, MODE64
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import ConfigValue, PeerBinding, PlatformKind, evidence_digest, parse_evidence
-from strongroom.protocol.limits import MAX_EVIDENCE_AHEAD
+from strongroom.protocol.limits import MAX_EVIDENCE, MAX_EVIDENCE_AHEAD
 from strongroom.protocol.primitives import SigningKey, fingerprint
 from tests.support import policies
 from tests.support.evidence import MEASUREMENT, NOW, Cluster, Statement, changed, pki
@@ -464,7 +464,7 @@ def test_any_bytes_in_any_part_give_only_declared_errors(data, part, at):
 
 
 def test_evidence_beyond_the_size_limit_is_refused_before_parsing():
-    refused(bytes(128 * 1024 + 1), "exceeds a size limit")
+    refused(bytes(MAX_EVIDENCE + 1), "exceeds a size limit")
 
 
 def test_nothing_is_genuine_for_nobody():

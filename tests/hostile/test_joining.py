@@ -251,6 +251,10 @@ async def test_what_the_owner_signed_for_something_else_invites_nobody(founded):
     assert await number_of(forger.take(await forger.evidence(), invitation=invitation)) is Number.NOT_OWNER_KEY
 
 
+async def test_what_is_no_invitation_starts_no_enclave(founded):
+    assert await number_of(join(founded, invitation=b"\x80")) is Number.MALFORMED
+
+
 async def test_a_hand_over_costs_the_member_no_quote(founded, monkeypatch):
     joiner = joiner_of(founded)
     quotes = []

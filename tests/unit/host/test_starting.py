@@ -1,0 +1,36 @@
+"""What an operator is told when an instance could not join."""
+
+import asyncio
+
+import pytest
+
+from strongroom.host.instance import WrongSettings
+from strongroom.host.supervisor.starting import Starting, Watch
+from strongroom.protocol.errors import Number, from_number
+from tests.support import starting
+
+
+class Refused:
+    """An enclave whose START ends so."""
+
+    def __init__(self, number):
+        self.number = number
+
+    async def call(self, operation, body):
+        raise from_number(self.number)
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "next_step"),
+    [
+        (Number.NOT_OWNER_KEY, "does not take the invitation", "strongroom cluster invite"),
+        (Number.PEER_REFUSED, "refused this one", "what the maker says of this machine"),
+        (Number.NOT_RELEASED, "gives its key ring to no such program", "release propose"),
+    ],
+)
+async def test_who_was_refused_is_told_what_to_do(number, said, next_step):
+    start = starting.start(mode="join", peer="http://member.test", cluster=bytes(32))
+    one = Starting(Refused(number), "vault", start, Watch(asyncio.Event(), []), ("", ""), lambda: None)
+    with pytest.raises(WrongSettings, match=said) as caught:
+        await one.begin(None)
+    assert next_step in caught.value.hint
