@@ -74,10 +74,12 @@ async def _kept(folder):
             assert json.loads(made.out)["kind"] == "incremental"
             note_new = await fetch_checkpoint(it.vault.url)
         await run("backup", "authenticator", "--data", it.root / "authenticator")
-        assert read_notes(it.data).backup.path == str(folder / "new")
-        assert read_notes(it.data).backup.log_size == json.loads(made.out)["log_size"]
-        names = (folder / name for name in ("old", "new", "authenticator"))
-        return Kept(folder, *names, note_old, note_new, it.clusters["vault"])
+        noted = read_notes(it.data).backup
+        assert noted is not None
+        assert noted.path == str(folder / "new")
+        assert noted.log_size == json.loads(made.out)["log_size"]
+        old, new, authenticator = (folder / name for name in ("old", "new", "authenticator"))
+        return Kept(folder, old, new, authenticator, note_old, note_new, it.clusters["vault"])
 
 
 def look(path, *, clusters=None, known=()):
@@ -270,7 +272,9 @@ def test_the_exit_status_tells_programs_what_was_found(kept, bent, tmp_path):
     done = strongroom("verify-backup", path, "--data", tmp_path, cwd=tmp_path)
     assert done.status == 11
     assert "does not hold: manifest, rows" in done.err
-    assert not read_notes(tmp_path).verify.holds
+    verified = read_notes(tmp_path).verify
+    assert verified is not None
+    assert not verified.holds
     done = strongroom("restore", path, "--data", "there", cwd=tmp_path)
     assert done.status == 11, "what does not hold is never restored"
     assert {file.name for file in (tmp_path / "there").iterdir()} == {"lock"}
@@ -281,7 +285,9 @@ def test_the_exit_status_tells_programs_what_was_found(kept, bent, tmp_path):
     done = strongroom("restore", kept.old, "--data", "there", "--checkpoint", "note", cwd=tmp_path)
     assert done.status == 0
     assert "this is a ROLLBACK by" in " ".join(done.err.split())
-    assert read_notes(tmp_path / "there").restore.path == str(kept.old)
+    restored = read_notes(tmp_path / "there").restore
+    assert restored is not None
+    assert restored.path == str(kept.old)
     done = strongroom("restore", kept.new, "--data", "there", cwd=tmp_path)
     assert done.status == 1
     assert "there is not empty" in done.err

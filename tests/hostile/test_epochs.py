@@ -376,7 +376,7 @@ async def test_a_row_that_is_written_while_it_is_sealed_anew_stays_as_it_was_wri
         await held.wait()
         return sealed
 
-    resealing.Resealing._sealed = late
+    resealing.Resealing._sealed = late  # type: ignore[method-assign]
     try:
         await rotate(world)
         await turns()
@@ -385,7 +385,7 @@ async def test_a_row_that_is_written_while_it_is_sealed_anew_stays_as_it_was_wri
         held.set()
         await at_rest(world.vault)
     finally:
-        resealing.Resealing._sealed = its_sealed
+        resealing.Resealing._sealed = its_sealed  # type: ignore[method-assign]
     assert world.vault.host.rows[handle] == written
     assert "old epochs" not in capfd.readouterr().err, "and the others of its commit were not held up"
     await verify_all(world, addresses)

@@ -14,6 +14,12 @@ from tests.support.watch import Watch
 from tests.support.world import World
 
 
+class Watched(World):
+    """With witnesses."""
+
+    watch: Watch
+
+
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
     """Two of three witnesses. What waits for them, waits for less long than in earnest."""
@@ -21,7 +27,7 @@ async def world(tmp_path, monkeypatch):
     monkeypatch.setattr(resealing, "GRACE_SECONDS", 0)
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    world = World(tmp_path)
+    world = Watched(tmp_path)
     world.watch = Watch(tmp_path, 3, lambda: world.vault.platform.now())
     world.vault.witnesses, world.vault.cosignatures = world.watch.vkeys, 2
     world.vault.host.witnesses = world.watch.carry_for(world.vault)

@@ -51,6 +51,7 @@ class Upgraded(World):
     async def other_program(self):
         """The second program on the same machine, which was given the keys."""
         cluster = self.founded.instance.enclave._cluster
+        assert cluster is not None
         keeping, ring = cluster._releasing._keeping, cluster._ring
         platform = Program2("authenticator", self.founded.instance.state)
         key = instance_key(platform)

@@ -1,5 +1,7 @@
 """Evidence of programs that a client knows by who released them, and the ways around that."""
 
+from typing import Any
+
 import pytest
 
 from strongroom.attestation.appraisal import appraise
@@ -30,7 +32,7 @@ def both(vault, serial=3, **changes):
 
 
 def authority(**changes):
-    values = {"approvers": [one.public_key for one in KEYS], "approvals": 2, "min_serial": 0}
+    values: dict[str, Any] = {"approvers": [one.public_key for one in KEYS], "approvals": 2, "min_serial": 0}
     return ReleaseAuthority(**values | changes)
 
 

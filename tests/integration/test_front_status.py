@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from strongroom.enclave.vault import build_vault
 from strongroom.host.backup.notes import BackupNote, VerifyNote, write_note
 from strongroom.host.front import status as front_status
 from strongroom.host.front.about import About, Lease, database_place
@@ -22,7 +23,7 @@ from strongroom.protocol.link import Operation
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.status import decode_status, encode_status
 from tests.support import standing
-from tests.support.world import Instance, Platform, build_vault
+from tests.support.world import Instance, Platform
 
 VIEWS = ("/v1/status", "/v1/ready", "/status")
 
@@ -45,13 +46,19 @@ class Enclave:
             asyncio.get_running_loop().call_soon(answered, *self.answer)
 
 
+class Client(httpx.AsyncClient):
+    """Of a front in this process."""
+
+    front: Front
+
+
 @asynccontextmanager
 async def running(enclave, about=None):
     front = Front(enclave.ask, about=about)
     url = await front.listen("127.0.0.1", 0)
     limits = httpx.Limits(max_connections=200)
     try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20, limits=limits) as client:
+        async with Client(base_url=url, trust_env=False, timeout=20, limits=limits) as client:
             client.front = front
             yield client
     finally:
@@ -63,7 +70,9 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.attributes, self.texts = [], [], []
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
         self.feed(text)
         self.text = " ".join(" ".join(self.texts).split())
 
@@ -253,7 +262,7 @@ async def test_a_label_in_the_ring_of_a_database_is_text_on_the_page(tmp_path):
         tasks.add(asyncio.create_task(call()))
 
     enclave = Enclave()
-    enclave.ask = ask
+    enclave.ask = ask  # type: ignore[method-assign]
     async with running(enclave) as client:
         page = Page((await client.get("/status")).text)
     assert {"script", "img"}.isdisjoint(page.elements)
@@ -264,7 +273,7 @@ async def test_the_page_runs_nothing_fetches_nothing_and_sends_nothing():
     async with running(Enclave()) as client:
         answer = await client.get("/status")
     policy = answer.headers["content-security-policy"]
-    style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)[1]
+    [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy == (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

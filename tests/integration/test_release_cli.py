@@ -319,12 +319,17 @@ async def test_who_releases_programs_is_pinned_in_their_place(office, tmp_path, 
     async with listening(Line(beside.instance).serve) as url:
         assert await pin(office, url, "--releases") == 0
         before = parse_trust_policy(pinned.read_text())
+        assert before.vault.releases is not None
+        assert before.vault.insecure_software is not None
         assert before.vault.releases.approvals == 2
         assert before.vault.insecure_software.measurements == [own(office.founded)]  # there is no list yet
         await office.first_list()
         assert await pin(office, url, "--releases", "--force") == 0
         assert "the lowest list of releases rises from 0 to 1" in capsys.readouterr().err
         after = parse_trust_policy(pinned.read_text())
+        assert after.vault.releases is not None
+        assert after.vault.insecure_software is not None
+        assert after.authenticator.releases is not None
         assert after.vault.insecure_software.measurements == []
         assert after.vault.releases.min_serial == 1
         assert after.authenticator.releases.approvers == [alice]

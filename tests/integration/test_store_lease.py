@@ -68,7 +68,9 @@ class TestALease:
             await taking  # let go of in order: at once
             assert time.monotonic() - began < 0.5
             assert second.held
-            assert (await second.store.read([RING_KEY]))[0].sealed == b"ring"
+            [row] = await second.store.read([RING_KEY])
+            assert row is not None
+            assert row.sealed == b"ring"
             await second.advertise("http://second.test")
             assert second.owner == "http://second.test"
 
@@ -77,6 +79,8 @@ class TestALease:
         await owner.commit(RING)
         gone = LeaseOwnership(url, "gone")
         await gone.confirm()
+        assert gone._renewing is not None
+        assert gone._session is not None
         gone._renewing.cancel()
         async with late(tmp_path / "b", url, "strongroom test") as second:
             taking = asyncio.ensure_future(second.take())
@@ -162,7 +166,9 @@ async def test_a_directory_is_waited_for(tmp_path):
         assert second.owner == "http://owner.test"
         await first.close()
         await taking
-        assert (await second.store.read([RING_KEY]))[0].sealed == b"ring"
+        [row] = await second.store.read([RING_KEY])
+        assert row is not None
+        assert row.sealed == b"ring"
         assert second.owner == ""
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import asynccontextmanager, closing
+from typing import Any
 
 import pytest
 
@@ -400,7 +401,8 @@ def test_a_restore_that_is_killed_leaves_an_empty_target(engine, tmp_path, reque
 
     asyncio.run(prepare())
     expected = content(tmp_path / "0")
-    data, url, server = tmp_path / "data", None, None
+    data, url = tmp_path / "data", None
+    server: Any = None
     data.mkdir()
     if engine == "postgresql":
         server = request.getfixturevalue("postgres_server")
@@ -463,7 +465,9 @@ def test_notes_are_kept_beside_each_other_and_are_never_an_error(tmp_path):
     write_note(tmp_path, VerifyNote(2, "/backups/a", True, 1, 7))
     write_note(tmp_path, DrillNote(3, "/backups/a", 1, 7, 1))
     assert read_notes(tmp_path) == Notes(backup, read_notes(tmp_path).verify, None, read_notes(tmp_path).drill)
-    assert read_notes(tmp_path).verify.holds
+    verified = read_notes(tmp_path).verify
+    assert verified is not None
+    assert verified.holds
     for damage in (b"", b"{", b'{"backup": 3}', b"\xff" * 100):
         (tmp_path / "operations.json").write_bytes(damage)
         assert read_notes(tmp_path) == Notes()

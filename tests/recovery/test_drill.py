@@ -31,6 +31,7 @@ from strongroom.host.backup.restoring import restore_file
 from strongroom.host.store.opening import FILE
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.evidence import Role
 from strongroom.protocol.instructions import AuthenticatorRef
 from strongroom.protocol.messages import ById
 from tests.soak.cluster import _identity
@@ -39,7 +40,7 @@ from tests.support.machines import SECONDS, Machine, People, Serving, founded, p
 
 NAMESPACE = "drill"
 BIG = 2**40
-ROLES = ("vault", "authenticator")
+ROLES: tuple[Role, ...] = ("vault", "authenticator")
 
 
 @dataclass
@@ -158,7 +159,9 @@ async def prepare(root):
         last = await backed_up(site, "vault", "wednesday", "--onto", site.root / "tuesday", "--url", site.url("vault"))
         assert [one["kind"] for one in (full, changed, last)] == ["full", "incremental", "incremental"]
         assert changed["read"]["rows"] < changed["rows"]
-        assert read_notes(first.data("vault")).backup.path == str(root / "wednesday")
+        noted = read_notes(first.data("vault")).backup
+        assert noted is not None
+        assert noted.path == str(root / "wednesday")
         for serving in served:
             serving.kill()
     first.destroy()
@@ -237,7 +240,7 @@ async def test_everything_is_destroyed_and_every_record_comes_back(site, authent
         drilled = ("verify-backup", site.backups["vault"], "--drilled", serving.url, "--data", tmp_path)
         done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
         assert done.status == 0, done.err
-        assert read_notes(tmp_path).drill.recoveries == 1
+        assert drilled_in(tmp_path) == 1
         await backed_up_again(site, machine, serving, tmp_path)
     finally:
         serving.end()
@@ -281,12 +284,12 @@ async def test_a_drill_ends_before_the_gap_is_signed_and_leaves_nothing_that_ser
     done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
     assert done.status == 2
     assert "no ring was opened there: 2 of 3 shares" in " ".join(done.err.split())
-    assert read_notes(tmp_path).drill is None
+    assert drilled_in(tmp_path) is None
     await site.people.submit(serving, [4])
     assert (await asked_to_sign(site, serving)).status.state == "gap"
     done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
     assert done.status == 0, done.err
-    assert read_notes(tmp_path).drill.recoveries == 1, "the ring is open, which is what a drill has to show"
+    assert drilled_in(tmp_path) == 1, "the ring is open, which is what a drill has to show"
     with pytest.raises(StrongroomError):
         async with site.client() as client:
             await client.verify()
@@ -310,6 +313,12 @@ async def asked_to_sign(site, serving):
         while (found := await look(session)).gap is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         return found
+
+
+def drilled_in(folder):
+    """Recoveries, as the last drill has noted them."""
+    noted = read_notes(folder).drill
+    return None if noted is None else noted.recoveries
 
 
 def stored(machine):

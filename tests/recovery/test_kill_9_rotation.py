@@ -9,7 +9,7 @@ import pytest
 from bench.rotation import Rotation, desk, epochs
 from bench.scene import RULES, scene
 from strongroom.protocol.cluster_messages import Rotate
-from strongroom.protocol.messages import ById
+from strongroom.protocol.messages import Address, ById
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.vault_messages import Collect, Item
 
@@ -40,6 +40,6 @@ async def test_kill_9_during_a_rotation_loses_nothing(store):
             assert (await epochs(owner)).kept == [2]
         wire = await it.wire("vault", binding)
         for at in range(0, RECORDS, BATCH):
-            addresses = [ById(id=name) for name in names[at : at + BATCH]]
+            addresses: list[Address] = [ById(id=name) for name in names[at : at + BATCH]]
             reply = await wire.ask(Collect(request_id=os.urandom(16), tickets=[ticket], addresses=addresses))
             assert all(isinstance(result, Item) and result.version == 1 for result in reply.results)

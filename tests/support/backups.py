@@ -36,6 +36,8 @@ class Writer:
         self.store = store
         self.chance = random.Random(seed)
         self.versions: dict[bytes, int] = {}
+        self.keys: list[bytes] = []
+        """Of rows that were there first."""
         self._listings: dict[bytes, Listing] = {}
         self._buckets = buckets
         self._size = 0
