@@ -1,6 +1,5 @@
 """Old machines of a cluster, older lists of releases, and logs that are said to have begun anew (RULES 7, 25)."""
 
-
 import pytest
 
 from strongroom.client.checkpoints import KeptCheckpoints, MemoryCheckpoints, own_checkpoints
@@ -484,7 +483,7 @@ def kept(tmp_path):
     return KeptCheckpoints(tmp_path / "checkpoints", said.append)
 
 
-said = []
+said: list[str] = []
 
 
 def test_what_was_seen_of_a_cluster_is_kept_for_the_next_program(tmp_path, kept):

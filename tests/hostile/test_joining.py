@@ -34,7 +34,7 @@ from strongroom.protocol.link import Operation, Row
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey, kem_seal
 from strongroom.protocol.releases import ListedRelease, Program
 from strongroom.protocol.status import decode_status
-from tests.support.ceremony import found, talk
+from tests.support.ceremony import Nursed, found, talk
 from tests.support.joining import Forger, Sealless, invited, join, joiner_of, reach
 from tests.support.policies import witness_key
 from tests.support.recovering import OtherMachine
@@ -139,7 +139,9 @@ async def test_software_gets_nothing_from_hardware(founded):
 
 async def test_a_debug_enclave_gets_nothing(founded, monkeypatch):
     forger = await Forger(founded).open()
-    monkeypatch.setattr(insecure_software, "EnclaveReport", lambda *fields: EnclaveReport(*fields, flags=0x07))
+    monkeypatch.setattr(
+        insecure_software, "EnclaveReport", lambda *fields: dataclasses.replace(EnclaveReport(*fields), flags=0x07)
+    )
     debug = await forger.evidence()
     assert await number_of(forger.take(debug)) is Number.EVIDENCE
     monkeypatch.undo()
@@ -257,9 +259,14 @@ async def test_what_is_no_invitation_starts_no_enclave(founded):
 
 async def test_a_hand_over_costs_the_member_no_quote(founded, monkeypatch):
     joiner = joiner_of(founded)
-    quotes = []
+    quotes: list[bytes] = []
     real = founded.instance.platform.quote
-    monkeypatch.setattr(founded.instance.platform, "quote", lambda data: quotes.append(data) or real(data))
+
+    def quote(data):
+        quotes.append(data)
+        return real(data)
+
+    monkeypatch.setattr(founded.instance.platform, "quote", quote)
     before = await founded.instance.evidence()
     await joiner.begin("join")
     assert await founded.instance.evidence() == before
@@ -381,7 +388,9 @@ async def test_a_joiner_takes_no_ring_that_is_not_sealed_to_it(founded, monkeypa
 
 async def test_a_joiner_takes_no_ring_of_another_cluster(founded, monkeypatch):
     other = await found(founded.instance.state)
-    ring = other.instance.enclave._cluster._ring
+    cluster = other.instance.enclave._cluster
+    assert cluster is not None
+    ring = cluster._ring
 
     async def swapped(joiner, label):
         guest = Instance("guest", joiner.kind, joiner.report.measurement, joiner.claims.kem_key, 0)
@@ -525,7 +534,7 @@ async def test_what_comes_again_after_a_lost_answer_gets_the_ring_again(founded,
 async def test_of_a_database_and_its_copy_witnesses_know_one(tmp_path, monkeypatch):
     """A host that lets the joiner serve a copy while the member goes on: one of the two says nothing more."""
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    holder = []
+    holder: list[Nursed] = []
     watch = Watch(tmp_path, 3, lambda: holder[0].platform.now())
 
     def prepare(instance):

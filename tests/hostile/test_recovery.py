@@ -312,6 +312,7 @@ async def test_the_page_of_a_share_says_where_it_belongs_before_anything_is_seal
     machine = await world.recovering()
     claims = (await talking(machine)).claims
     seal_share(claims, opened)
+    assert opened.sheet is not None
     foreign = dataclasses.replace(opened, sheet=dataclasses.replace(opened.sheet, cluster=bytes(32)))
     later = msgspec.structs.replace(claims, attempt=msgspec.structs.replace(claims.attempt, council=1))
     for told, share, number in ((claims, foreign, Number.SHARE_FOREIGN), (later, opened, Number.SHARE_STALE)):

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from typing import Any
 
 import msgspec
 import pytest
@@ -500,5 +501,8 @@ async def test_a_recovery_that_ended_between_witnesses_and_database_is_made_anew
 async def test_other_witnesses_than_the_cluster_was_founded_with_are_refused(world):
     """A host that would have its own say that nothing is lost."""
     machine = world.machine()
-    for fields in ({"witnesses": []}, {"witnesses": world.vault.witnesses[:2]}, {"cosignatures": 1}):
+    others: list[dict[str, Any]] = [
+        {"witnesses": []}, {"witnesses": world.vault.witnesses[:2]}, {"cosignatures": 1}
+    ]  # fmt: skip
+    for fields in others:
         assert await number_of(machine.begin("recover", **fields)) is Number.POLICY

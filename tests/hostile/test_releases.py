@@ -2,6 +2,7 @@
 
 import asyncio
 from copy import deepcopy
+from dataclasses import dataclass
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from strongroom.protocol.link import Row
 from strongroom.protocol.notes import cosign, parse_checkpoint
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.releases import ListedRelease, Program, SignedReleases
-from tests.support.ceremony import Nursed, convene, found, talk
+from tests.support.ceremony import Founded, Nursed, convene, found, talk
 from tests.support.releases import NEW, Program2, admitted, charter_of, listing, own, release, signed, status_of
 from tests.support.ssh_keys import KEY_TYPES, SshKey
 from tests.support.watch import Watch
@@ -131,7 +132,9 @@ async def test_a_cluster_without_approvers_takes_no_list_of_anybody(tmp_path, ke
     founded = await found(tmp_path)
     assert await refused(founded, signed(first(founded), keys)) is Number.RELEASE_INVALID
     assert await refused(founded, signed(first(founded), [])) is Number.RELEASE_INVALID
-    releasing = founded.instance.enclave._cluster._releasing
+    cluster = founded.instance.enclave._cluster
+    assert cluster is not None
+    releasing = cluster._releasing
     releasing.verify_admitted("insecure-software", own(founded))
     for program in (("insecure-software", NEW), ("sgx", own(founded))):
         with pytest.raises(Refused) as caught:
@@ -246,6 +249,7 @@ async def test_a_retired_program_loses_its_wrap_and_does_not_start_any_more(foun
     status = await status_of(founded.instance)
     assert [one.measurement for one in status.instances] == [own(founded).hex()]
     assert ("rotated", 2) in life(founded)
+    assert status.epochs is not None
     assert status.epochs.current == 2
     assert await admitted(founded.instance) == {"1": True}
     with pytest.raises(Untrusted) as caught:
@@ -365,13 +369,21 @@ async def another_council(founded, **fields):
 # --- the delay ------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Delayed(Founded):
+    watch: Watch
+    slept: list[int]
+    """Seconds for which the host has held the enclave still: witnesses are so far ahead."""
+
+
 @pytest.fixture
 async def delayed(tmp_path, keys, monkeypatch):
     """A Vault with witnesses, whose lists must stand for a day."""
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(witnessing, "RENEWAL_SECONDS", 0.2)
-    holder, slept = [], [0]
+    holder: list[Nursed] = []
+    slept = [0]
     watch = Watch(tmp_path, 3, lambda: holder[0].platform.now() + slept[0])
 
     def prepare(instance):
@@ -387,9 +399,7 @@ async def delayed(tmp_path, keys, monkeypatch):
         cosignatures=2,
         prepare=prepare,
     )
-    founded.watch = watch
-    founded.slept = slept  # seconds for which the host has held the enclave still: witnesses are so far ahead
-    yield founded
+    yield Delayed(**vars(founded), watch=watch, slept=slept)
     watch.close()
 
 

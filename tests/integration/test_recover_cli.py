@@ -142,7 +142,7 @@ async def test_a_share_goes_to_no_enclave_that_its_custodian_does_not_accept(wor
 
 async def test_a_share_goes_to_the_attempt_that_was_shown_and_to_no_other(world, tmp_path):
     """The host puts another recovery, which the policy accepts as well, in its place before the share is sent."""
-    shown, other = await world.recovering(), await world.recovering()
+    machines = shown, other = await world.recovering(), await world.recovering()
     line = Line(shown)
 
     async def exchanging(operation, body):
@@ -157,7 +157,7 @@ async def test_a_share_goes_to_the_attempt_that_was_shown_and_to_no_other(world,
         assert line.instance is other
         assert refused.status == 2, refused.err
         assert "this was sealed to another attempt, or to another enclave" in refused.err
-        for machine in (shown, other):
+        for machine in machines:
             assert not any(seat.done for seat in (await status(machine)).custodians)
             machine.serving.cancel()
 

@@ -50,10 +50,16 @@ def here():
     return Enclave(b"here")
 
 
+class Owned(Relay):
+    """Whose owner a test names."""
+
+    owner: list[str]
+
+
 @pytest.fixture
 async def relay(here):
     owner = [GONE]
-    relay = Relay(here.ask, lambda: owner[0])
+    relay = Owned(here.ask, lambda: owner[0])
     relay.owner = owner
     yield relay
     relay.close()

@@ -23,7 +23,7 @@ QUOTA = {"max_records": 100, "max_bytes": 10**6, "max_records_per_identity": 100
 
 @pytest.fixture
 def running():
-    started = []
+    started: list[Serving] = []
     yield started
     for one in started:
         one.end()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.client.custodians import OpenShare
-from strongroom.client.recovery import Look, approval, approve, look, seal_share, submit
+from strongroom.client.recovery import approval, approve, look, seal_share, submit
 from strongroom.enclave.platform.port import SealingKey
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
 from strongroom.protocol.codec import Message
@@ -183,7 +183,8 @@ async def hand_over(machine: Nursed, opened: OpenShare) -> Any:
     return await submit(session, seal_share(session.claims, opened))
 
 
-async def looked(machine: Nursed) -> Look:
+async def looked(machine: Nursed) -> Any:
+    """What a custodian finds: a `Look`."""
     return await look(await talking(machine))
 
 
@@ -196,8 +197,8 @@ async def status(machine: Nursed) -> Status:
     return decode_status(await machine.enclave.handle(Operation.STATUS, b""))
 
 
-async def reaches(machine: Nursed, state: str) -> Status:
-    """How it stands once it is in that state."""
+async def reaches(machine: Nursed, state: str) -> Any:
+    """How it stands once it is in that state: a `Status`."""
     async with asyncio.timeout(10):
         while (now := await status(machine)).state != state:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ NOW = 1_800_000_000
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(inviting.time, "time", lambda: float(NOW))
+    monkeypatch.setattr("strongroom.cli.inviting.time.time", lambda: float(NOW))
 
 
 @pytest.fixture
