@@ -12,7 +12,8 @@ from typing import Annotated, Final
 import typer
 
 from strongroom.cli import options
-from strongroom.cli.backups import Data, Database, Front, database_url, failures, fetch_checkpoint, remember, watching
+from strongroom.cli.backups import Data, Database, Front, failures, fetch_checkpoint, remember, watching
+from strongroom.cli.databases import database_url
 from strongroom.cli.terminal import Failure, named, result_json, say, stdout
 from strongroom.client.audit.report import shown_time
 from strongroom.client.custody import read_named

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from strongroom.cli.audit_sources import accepted_clusters, read_note
 from strongroom.cli.settings import Settings
-from strongroom.cli.terminal import EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_UNTRUSTED, Failure, say, stderr
+from strongroom.cli.terminal import EXIT_FAILED, EXIT_MISUSE, EXIT_UNAVAILABLE, EXIT_UNTRUSTED, Failure, say, stderr
 from strongroom.client.audit.sources import CHECKPOINT
 from strongroom.client.transport import Transport
 from strongroom.host.backup.drafts import CannotBackUp
 from strongroom.host.backup.file import Damaged
 from strongroom.host.backup.notes import BackupNote, DrillNote, RestoreNote, VerifyNote, write_note
-from strongroom.host.store.port import CannotOpen
-from strongroom.host.store.postgres_url import names_password
+from strongroom.host.store.port import CannotOpen, WrongDatabase
 from strongroom.protocol.limits import MAX_CHECKPOINT
-
-VARIABLE: Final = "STRONGROOM_DATABASE"
 
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The data directory of the instance, as `serve` has it.")
@@ -49,18 +45,6 @@ Front = Annotated[
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="ID", help="The cluster that it must be of (64 hex digits).")
 ]
-
-
-def database_url(url: str | None) -> str | None:
-    """The one that was named, or that of the environment. Raises `Failure` for one with a password."""
-    if url is None:
-        return os.environ.get(VARIABLE) or None
-    if names_password(url):
-        raise Failure(
-            "--database: whoever lists the processes of this machine would read the password",
-            f"leave it out, and have it in PGPASSWORD or ~/.pgpass; or name the whole URL in {VARIABLE}",
-        )
-    return url
 
 
 def clusters_named(cluster: str | None, trust: Path | None, role: str) -> Collection[bytes] | None:
@@ -103,6 +87,8 @@ def failures() -> Iterator[None]:
         raise Failure(str(error), error.hint, status=EXIT_UNTRUSTED) from None
     except CannotBackUp as error:
         raise Failure(str(error), error.hint, status=EXIT_FAILED) from None
+    except WrongDatabase as error:
+        raise Failure(str(error), error.hint, status=EXIT_MISUSE) from None
     except CannotOpen as error:
         raise Failure(str(error), error.hint, status=EXIT_UNAVAILABLE) from None
 

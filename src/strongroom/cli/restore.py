@@ -17,12 +17,12 @@ from strongroom.cli.backups import (
     Database,
     Front,
     clusters_named,
-    database_url,
     failures,
     known_checkpoints,
     remember,
     watching,
 )
+from strongroom.cli.databases import database_url
 from strongroom.cli.listening import failure_of
 from strongroom.cli.terminal import named, result_json, say, stdout
 from strongroom.cli.verify_backup import failed, print_verdict

@@ -19,6 +19,7 @@ import uvloop
 from msgspec.structs import replace
 
 from strongroom.cli import terminal
+from strongroom.cli.databases import database_url
 from strongroom.cli.inviting import InvitationFile, invitation_for
 from strongroom.cli.listening import (
     AsJson,
@@ -46,7 +47,6 @@ from strongroom.client.keys import load_or_make_key
 from strongroom.client.transport import verify_url
 from strongroom.host.instance import CannotServe
 from strongroom.host.store.port import Store
-from strongroom.host.store.postgres_url import names_password
 from strongroom.host.supervisor.enclave import listen_for_enclave
 from strongroom.host.supervisor.link import Cosigners
 from strongroom.host.supervisor.serve import Hardware, Role, Waiting, serve
@@ -174,7 +174,7 @@ def vault(
             data=data,
             listen=parse_listen(listen),
             advertise=None if advertise is None else verify_url(advertise),
-            database=_database(database),
+            database=database_url(database),
             enclave=enclave,
             owner_key=owner_key or data / "owner.key",
             platform=platform,
@@ -215,7 +215,7 @@ def authenticator(
             data=data,
             listen=parse_listen(listen),
             advertise=None if advertise is None else verify_url(advertise),
-            database=_database(database),
+            database=database_url(database),
             enclave=enclave,
             owner_key=owner_key or data / "owner.key",
             platform=platform,
@@ -251,17 +251,6 @@ def _witnesses(path: Path) -> Policy:
         return read_policy(path)
     except BadPolicy as error:
         raise Failure(f"--witnesses {printable(str(path))}: {error}", error.hint) from None
-
-
-def _database(url: str | None) -> str | None:
-    if url is None:
-        return os.environ.get("STRONGROOM_DATABASE") or None
-    if names_password(url):
-        raise Failure(
-            "--database: whoever lists the processes of this machine would read the password",
-            "leave it out, and have it in PGPASSWORD or ~/.pgpass; or name the whole URL in STRONGROOM_DATABASE",
-        )
-    return url
 
 
 def _egress(entries: Sequence[str]) -> str:
