@@ -12,10 +12,12 @@ import typer
 from strongroom.attestation.policy import RolePolicy
 from strongroom.cli import options
 from strongroom.cli.convening import (
+    lone_custodian,
     nominated,
     say_what_next,
     verify_can_write,
     wait_for_custodians,
+    with_approvers_of,
     with_delay,
     write_files,
 )
@@ -35,19 +37,27 @@ from strongroom.cli.first_look import (
 )
 from strongroom.cli.inviting import invitation_command
 from strongroom.cli.own_share import IdentityOption, open_own
+from strongroom.cli.sessions import cluster_session
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import (
     EXIT_REFUSED,
     EXIT_UNTRUSTED,
     Failure,
+    bold_capitals,
     confirm,
     result_json,
     say,
     stderr,
     stdout,
 )
-from strongroom.client.cluster import cluster_session
-from strongroom.client.council_explanation import charter_json, explain_council, explain_genesis, shown_recipient
+from strongroom.client.council_explanation import (
+    charter_json,
+    explain_change,
+    explain_council,
+    explain_genesis,
+    explain_standing,
+    shown_recipient,
+)
 from strongroom.client.custodians import (
     PendingCouncil,
     acceptance,
@@ -69,7 +79,7 @@ from strongroom.protocol.cluster_messages import (
     Seated,
 )
 from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.evidence import Role, Stage, parse_any_evidence, parse_evidence
+from strongroom.protocol.evidence import Role, Stage, parse_any_evidence
 from strongroom.protocol.evidence import cluster_id as cluster_id_of
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.share_sheet import write_sheet
@@ -96,6 +106,9 @@ Threshold = Annotated[
 Approvers = Annotated[
     list[Path] | None,
     typer.Option("--approver", metavar="FILE.pub", help="ssh key of who approves programs; repeat for more."),
+]
+NoApprovers = Annotated[
+    bool, typer.Option("--no-approvers", help="Nobody approves programs any more: no other one gets the keys.")
 ]
 Approvals = Annotated[
     int | None,
@@ -172,6 +185,7 @@ def init(
     accepting = Accepting(role, trust, release, measurement, insecure, setting or [])
     policy = policy_for(url, evidence, accepting, [])
     verify_owner_shown(evidence, key.public)
+    _warn(request)
     if not yes:
         confirm(
             f"Found a cluster of {len(custodian)} custodians, of whom any {threshold} have its keys?",
@@ -193,6 +207,7 @@ def reshare(
     owner_key: OwnerKey,
     out: Out,
     approver: Approvers = None,
+    no_approvers: NoApprovers = False,
     approvals: Approvals = None,
     release_delay: Delay = None,
     role: RoleOption = "vault",
@@ -201,22 +216,31 @@ def reshare(
     wait: Wait = True,
     yes: options.Yes = False,
 ) -> None:
-    """Set up another council: new custodians with new shares, and approvers. It replaces the one in office as a whole.
+    """Set up another council: new custodians with new shares. It replaces the one in office as a whole.
 
+    Approvers, how many of them must approve, and the delay of releases stay as they are, unless you say otherwise.
     It takes office when all its custodians have accepted, and as many of the old as their threshold says have endorsed
     it. A restart of the enclave before that forgets it.
     """
-    request = nominated(custodian, threshold, approver or [], approvals)
+    if approver and no_approvers:
+        raise Failure("--approver and --no-approvers contradict each other", "leave one of them out")
+    if no_approvers and (approvals is not None or release_delay is not None):
+        raise Failure("there are no approvers to approve anything", "leave --no-approvers out")
+    request = nominated(custodian, threshold, approver or [], approvals if approver else None)
     key = load_key(owner_key)
     verify_can_write(out, request, "council.statement")
     accepting = Accepting(role, trust).with_defaults(load_settings(config))
     policy = _member_policy(url, accepting, [])
-    witnesses = asyncio.run(_witnesses(url, policy, role))
-    request = with_delay(request, release_delay, witnesses)
+    _, genesis, councils = parse_charter(asyncio.run(_charter(url, policy, role))[0].charter)
+    before = councils[-1]
+    if not approver and not no_approvers:
+        request = with_approvers_of(request, before, approvals)
+    request = with_delay(request, release_delay, genesis.witnesses, before)
+    print_steps(stderr(), explain_change(before, wanted(request), len(councils)))
+    _warn(request)
     if not yes:
-        confirm("Have these replace all custodians and approvers?", hint="nothing was sent; --yes doesn't ask")
+        confirm("Have these replace the council in office?", hint="nothing was sent; --yes doesn't ask")
     pending, convened = asyncio.run(_convene(url, policy, accepting, "member", key, request))
-    print_steps(stderr(), explain_council(pending.council, pending.serial))
     write_files(out, request, convened, "council.statement")
     say_what_next(url, out, pending, policy)
     if wait:
@@ -324,9 +348,12 @@ def charter(
         result_json(charter_json(signed, genesis, councils) | {"pending": told.pending.hex()})
         return
     serial, council = len(councils) - 1, councils[-1]
-    print_steps(stdout(), [*explain_genesis(cluster_id, genesis), *explain_council(council, serial)])
+    steps = [*explain_genesis(cluster_id, genesis), *explain_council(council, serial)]
+    print_steps(stdout(), [*steps, *explain_standing(signed, councils)])
     if genesis.development:
         say("a DEVELOPMENT cluster: nobody signed for it, and its operator can read everything")
+    else:
+        say("signatures verified: of all custodians of each council, of those in office before it, and under each gap")
     if told.pending:
         say(f"council {serial + 1} is being set up; `strongroom status` says who is waited for")
 
@@ -387,11 +414,6 @@ async def _convene(
     return pending, convened
 
 
-async def _witnesses(url: str, policy: RolePolicy, role: Role) -> list[str]:
-    async with cluster_session(url, role=role, policy=policy) as session:
-        return parse_evidence(session.evidence)[2].witnesses
-
-
 async def _pending(url: str, policy: RolePolicy, role: Role, stage: Stage) -> PendingCouncil:
     async with cluster_session(url, role=role, policy=policy, stage=stage) as session:
         told = await session.ask(AskCharter(), CharterIs)
@@ -412,15 +434,23 @@ async def _charter(url: str, policy: RolePolicy, role: Role) -> tuple[CharterIs,
 
 
 def _show(pending: PendingCouncil) -> None:
-    print_steps(
-        stderr(),
-        [*explain_genesis(pending.cluster, pending.genesis), *explain_council(pending.council, pending.serial)],
+    council = (
+        explain_council(pending.council, pending.serial)
+        if pending.before is None
+        else explain_change(pending.before, pending.council, pending.serial)
     )
+    print_steps(stderr(), [*explain_genesis(pending.cluster, pending.genesis), *council])
+
+
+def _warn(request: Convene) -> None:
+    warning = lone_custodian(request)
+    if warning:
+        stderr().print(bold_capitals(f"warning: {warning}"))
 
 
 def _say_missing(missing: int, pending: PendingCouncil) -> None:
     if missing:
-        say(f"signed; {missing} more signatures are wanted")
+        say(f"signed; {wanted_signatures(missing)}")
     elif pending.serial == 0:
         say("signed; you were the last, and the cluster begins to serve")
     else:

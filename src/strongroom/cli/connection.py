@@ -17,7 +17,7 @@ from strongroom.cli.kept_key import kept_key
 from strongroom.cli.providers import Providers
 from strongroom.cli.settings import Settings, needed
 from strongroom.cli.signing_in import explained
-from strongroom.cli.terminal import Failure, say
+from strongroom.cli.terminal import Failure, notice, say
 from strongroom.client.checkpoints import own_checkpoints
 from strongroom.client.files import load_instructions, load_trust
 from strongroom.client.keys import load_or_make_key
@@ -77,6 +77,7 @@ def run_with_vault(
             approve=providers.approve,
             signed_in=_say_who,
             checkpoints=own_checkpoints(say),
+            notice=notice,
         ) as opened:
             return await work(opened)
 

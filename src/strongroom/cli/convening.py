@@ -15,15 +15,15 @@ from strongroom.attestation.appraisal import appraise
 from strongroom.attestation.policy import RolePolicy
 from strongroom.cli.files import read_text, verify_can_create, write_new
 from strongroom.cli.options import seconds_of
+from strongroom.cli.sessions import cluster_session
 from strongroom.cli.terminal import EXIT_FAILED, Failure, printable, say
-from strongroom.client.cluster import cluster_session
 from strongroom.client.custodians import PendingCouncil, parse_charter
 from strongroom.client.session import fetch_evidence
 from strongroom.host.witness.policy import BadPolicy, read_policy
 from strongroom.protocol.age import parse_recipient
 from strongroom.protocol.cluster_messages import AskCharter, AskStatus, CharterIs, Convene, Convened, Nominee, StatusIs
 from strongroom.protocol.errors import Misuse, Unavailable, Untrusted
-from strongroom.protocol.evidence import Role, parse_any_evidence
+from strongroom.protocol.evidence import Council, Role, parse_any_evidence
 from strongroom.protocol.limits import MAX_CUSTODIANS, MAX_RELEASE_APPROVERS
 from strongroom.protocol.shares import verify_numbers
 from strongroom.protocol.sshsig import parse_key_line
@@ -84,6 +84,8 @@ def nominated(
 
 def with_delay(request: Convene, release_delay: str | None, witnesses: Sequence[str]) -> Convene:
     """The same with the delay that was asked for, in a cluster with these witnesses. Raises `Failure`."""
+    if release_delay is not None:
+        _delay(release_delay)
     if release_delay is not None and not request.approvers:
         raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
     if release_delay is not None and not witnesses:
@@ -94,8 +96,35 @@ def with_delay(request: Convene, release_delay: str | None, witnesses: Sequence[
         )
     if not request.approvers or not witnesses:
         return request
-    seconds = seconds_of(release_delay or _DEFAULT_DELAY, "--release-delay")
-    return msgspec.structs.replace(request, release_delay=seconds)
+    return msgspec.structs.replace(request, release_delay=_delay(release_delay or _DEFAULT_DELAY))
+
+
+def with_approvers_of(request: Convene, before: Council, approvals: int | None, release_delay: str | None) -> Convene:
+    """The same, and whoever approves programs now goes on to: what the owner did not name stays as it is.
+
+    Mistake stopped here: somebody exchanges a custodian, and from then on nobody can approve a patched program.
+    """
+    if not before.approvers:
+        return request
+    if approvals is not None and approvals > len(before.approvers):
+        raise Failure(
+            f"{approvals} of {len(before.approvers)} approvers can never approve", "--approvals is at most their number"
+        )
+    kept = msgspec.structs.replace(
+        request, approvers=before.approvers, approvals=approvals or before.approvals, release_delay=before.release_delay
+    )
+    return kept if release_delay is None else msgspec.structs.replace(kept, release_delay=_delay(release_delay))
+
+
+def lone_custodian(request: Convene) -> str:
+    """What to say where one person has everything; empty: it takes several."""
+    if request.threshold > 1:
+        return ""
+    [one] = request.custodians
+    return (
+        f"WITH ONE CUSTODIAN, {one.name} alone (or whoever gets that share and its age key) brings all keys back and "
+        "reads everything, with nobody to notice; and if that share is lost, nobody brings them back"
+    )
 
 
 def share_file(out: Path, name: str) -> Path:
@@ -190,6 +219,10 @@ def _say_new(seats: Sequence[SeatStatus], said: set[str]) -> None:
         if seat.done and seat.name not in said:
             said.add(seat.name)
             say(f"{seat.name} has accepted")
+
+
+def _delay(text: str) -> int:
+    return seconds_of(text, "--release-delay")
 
 
 def _nominee(text: str) -> Nominee:

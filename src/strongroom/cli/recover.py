@@ -27,9 +27,10 @@ from strongroom.cli.first_look import (
     stage_of,
 )
 from strongroom.cli.own_share import IdentityOption, ShareOption, open_own
+from strongroom.cli.sessions import cluster_session
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, bold_capitals, confirm, result_json, say, stderr, stdout
-from strongroom.client.cluster import ClusterSession, cluster_session
+from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare
 from strongroom.client.explanation import Step, shown_utc
 from strongroom.client.recovery import (

@@ -15,10 +15,11 @@ from strongroom.attestation.policy import RolePolicy
 from strongroom.cli import options
 from strongroom.cli.evidence import print_steps
 from strongroom.cli.files import read_text, replace_file, verify_can_create, write_new
+from strongroom.cli.sessions import cluster_session
 from strongroom.cli.settings import Settings, load_settings, needed
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, result, result_json, say, stderr, stdout
 from strongroom.cli.verify import load_release
-from strongroom.client.cluster import cluster_session, role_policy
+from strongroom.client.cluster import role_policy
 from strongroom.client.custodians import parse_charter
 from strongroom.client.explanation import fingerprint_of
 from strongroom.client.files import load_trust

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from strongroom.cli import options
 from strongroom.cli.settings import load_settings
-from strongroom.cli.terminal import EXIT_UNAVAILABLE, bold_capitals, named, printable, result_json, say, stdout
+from strongroom.cli.terminal import EXIT_UNAVAILABLE, bold_capitals, named, notice, printable, result_json, say, stdout
 from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
 from strongroom.client.files import load_trust
@@ -71,7 +71,7 @@ def status(
         if trust is None:
             said = await reported_status(url)
             return said.untrusted_state, said.untrusted_status, said.untrusted_host
-        found = await attested_status(url, trust)
+        found = await attested_status(url, trust, notice=notice)
         # Of backups and databases no enclave knows.
         beside = await _reported(url)
         return found.state, found, beside.untrusted_host if beside is not None else None

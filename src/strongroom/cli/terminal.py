@@ -63,6 +63,11 @@ def say(text: str = "", style: str = "") -> None:
     stderr().print(Text(printable(text), style=style))
 
 
+def notice(text: str) -> None:
+    """What the user should know and need not stop for, on stderr."""
+    stderr().print(Text.assemble(("notice: ", "bold yellow"), printable(text)))
+
+
 def result(text: str) -> None:
     """One line of the result, on stdout."""
     stdout().print(printable(text))

@@ -18,9 +18,10 @@ from strongroom.cli import options
 from strongroom.cli.evidence import claimed_kind, print_steps, verify_any_cluster
 from strongroom.cli.files import replace_file, write_new
 from strongroom.cli.pinning import Weakness, pin_exactly, pin_releases, verify_floors, verify_pinnable
+from strongroom.cli.sessions import cluster_session
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, printable, say, stderr, stdout
-from strongroom.client.cluster import cluster_session, role_policy
+from strongroom.client.cluster import role_policy
 from strongroom.client.custodians import parse_charter
 from strongroom.client.errors import BadInput
 from strongroom.client.explanation import Step, explain, explain_cluster

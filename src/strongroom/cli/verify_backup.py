@@ -24,9 +24,10 @@ from strongroom.cli.backups import (
     watching,
 )
 from strongroom.cli.evidence import verify_any_cluster
+from strongroom.cli.sessions import cluster_session
 from strongroom.cli.terminal import EXIT_UNTRUSTED, Failure, named, result_json, say, stdout
 from strongroom.client.audit.report import Report, shown_time
-from strongroom.client.cluster import cluster_session, role_policy
+from strongroom.client.cluster import role_policy
 from strongroom.client.files import load_trust
 from strongroom.client.recovery import explain_state, look
 from strongroom.client.session import fetch_evidence

@@ -8,11 +8,13 @@ The host's word is good for those who run it. Whoever does not trust the host be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from strongroom.attestation.policy import TrustPolicy
+from strongroom.client.checkpoints import warn
 from strongroom.client.cluster import cluster_session, role_policy
 from strongroom.client.session import fetch_evidence
 from strongroom.client.transport import Transport, Unsealed
@@ -91,14 +93,15 @@ def parse_reported(untrusted: bytes) -> Reported:
     return Reported(status.state, status, host)
 
 
-async def attested_status(url: str, trust: TrustPolicy) -> Status:
+async def attested_status(url: str, trust: TrustPolicy, *, notice: Callable[[str], None] = warn) -> Status:
     """What the enclave at `url` says, once `trust` has accepted it, whatever its stage and role.
 
-    Raises `Untrusted` with the reason, what the enclave answered, and `Unavailable`.
+    `notice` is told, in words, that the cluster was recovered. Raises `Untrusted` with the reason, what the enclave
+    answered, and `Unavailable`.
     """
     claims = parse_any_evidence(await fetch_evidence(url))[1]  # untrusted: what is claimed is what is appraised
     policy = role_policy(trust, claims.role)
-    async with cluster_session(url, role=claims.role, policy=policy, stage=claims.stage) as session:
+    async with cluster_session(url, role=claims.role, policy=policy, stage=claims.stage, notice=notice) as session:
         answer = await session.ask(AskStatus(), StatusIs)
     try:
         status = decode_status(answer.status)
