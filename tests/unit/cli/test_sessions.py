@@ -19,8 +19,7 @@ def test_no_command_opens_a_session_that_warns():
     importing = set()
     for path in Path(strongroom.cli.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = {one.name for one in node.names} if isinstance(node, ast.ImportFrom) else set()
-            if "cluster_session" in names:
+            if isinstance(node, ast.ImportFrom) and "cluster_session" in {one.name for one in node.names}:
                 importing.add((path.name, node.module))
     assert ("recover.py", "strongroom.cli.sessions") in importing
     assert {module for _, module in importing} == {"strongroom.cli.sessions"}

@@ -1,6 +1,7 @@
 """What an operator is told when an instance could not join."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,10 @@ class Refused:
         raise from_number(self.number)
 
 
+async def no_witnesses():
+    return None
+
+
 @pytest.mark.parametrize(
     ("number", "said", "next_step"),
     [
@@ -30,7 +35,8 @@ class Refused:
 )
 async def test_who_was_refused_is_told_what_to_do(number, said, next_step):
     start = starting.start(mode="join", peer="http://member.test", cluster=bytes(32))
-    one = Starting(Refused(number), "vault", start, Watch(asyncio.Event(), []), ("", ""), lambda: None)
+    refused: Any = Refused(number)
+    one = Starting(refused, "vault", start, Watch(asyncio.Event(), []), ("", ""), no_witnesses)
     with pytest.raises(WrongSettings, match=said) as caught:
         await one.begin(None)
     assert next_step in caught.value.hint
