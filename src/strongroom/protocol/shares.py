@@ -12,6 +12,7 @@ from typing import Final
 
 from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share as Slip39
+from shamir_mnemonic.wordlist import WORD_INDEX_MAP
 
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.limits import MAX_CUSTODIANS
@@ -19,6 +20,8 @@ from strongroom.protocol.primitives import KEM_SEED, Domain, SigningKey, derive_
 
 WORDS: Final = 33
 """Of one share of a secret of 32 bytes."""
+_SHOWN: Final = 6
+"""Numbers of wrong words that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,16 @@ def split(seed: bytes, count: int, threshold: int) -> list[Share]:
 
 
 def parse_share(untrusted_words: str) -> Share:
-    """Raises `Misuse` SHARE_WRONG for anything but the words of one share; no text of them is repeated."""
-    words = " ".join(untrusted_words.lower().split())
+    """Raises `Misuse` SHARE_WRONG for anything but the words of one share; says where, and repeats none of them."""
+    listed = untrusted_words.lower().split()
+    words = " ".join(listed)
+    if wrong := _wrong(listed):
+        raise Misuse(Number.SHARE_WRONG, wrong)
     try:
         parsed = Slip39.from_mnemonic(words)
     except (MnemonicError, ValueError):
         # No text of the library: it repeats words.
-        raise Misuse(Number.SHARE_WRONG) from None
+        raise Misuse(Number.SHARE_WRONG, "every word is one of the list, and they do not belong together") from None
     if len(parsed.value) != KEM_SEED or (parsed.group_count, parsed.iteration_exponent) != (1, 0):
         raise Misuse(Number.SHARE_WRONG, "a share of another kind of secret")
     return Share(words, parsed.index, parsed.member_threshold, _signing_key(parsed.value))
@@ -73,6 +79,20 @@ def combine(shares: Sequence[Share]) -> bytes:
         return bytes(combine_mnemonics([share.words for share in shares]))
     except (MnemonicError, ValueError):
         raise Misuse(Number.SHARE_WRONG, "the shares do not belong together") from None
+
+
+def _wrong(listed: Sequence[str]) -> str:
+    """What can be said of them without their checksum, for whoever typed them unseen; empty: nothing."""
+    unknown = [at for at, word in enumerate(listed, 1) if word not in WORD_INDEX_MAP]
+    found = []
+    if len(listed) != WORDS:
+        found.append(f"{len(listed)} words, {WORDS} wanted")
+    if len(unknown) == 1:
+        found.append(f"word {unknown[0]} is not in the list of SLIP-39")
+    elif unknown:
+        numbers = ", ".join(map(str, unknown[:_SHOWN])) + ("…" if len(unknown) > _SHOWN else "")
+        found.append(f"words {numbers} are not in the list of SLIP-39")
+    return "; ".join(found)
 
 
 def _signing_key(value: bytes) -> SigningKey:

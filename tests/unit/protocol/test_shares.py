@@ -77,6 +77,26 @@ def test_a_wrong_word_is_noticed_and_no_word_is_repeated(damage):
     assert not {word for word in bent if len(word) > 7} & set(str(caught.value).split())
 
 
+@pytest.mark.parametrize(
+    ("bend", "said"),
+    [
+        (lambda words: words[:-1], "32 words, 33 wanted"),
+        (lambda words: [*words[:6], "strongroom", *words[7:]], "word 7 is not in the list"),
+        (lambda words: [*words, "x", "y"], "35 words, 33 wanted; words 34, 35 are not in the list"),
+        (lambda words: ["x"] * 33, "words 1, 2, 3, 4, 5, 6… are not in the list"),
+        (lambda words: [*words[1:], words[0]], "every word is one of the list, and they do not belong together"),
+    ],
+)
+def test_who_typed_a_share_unseen_is_told_where_it_is_wrong(bend, said):
+    """By number, since an error's text reaches logs."""
+    words = split(os.urandom(32), 3, 2)[0].words.split()
+    with pytest.raises(Misuse) as caught:
+        parse_share(" ".join(bend(words)))
+    assert caught.value.number is Number.SHARE_WRONG
+    assert said in caught.value.error
+    assert "strongroom" not in caught.value.error
+
+
 @pytest.mark.parametrize(("count", "threshold"), [(0, 0), (3, 0), (3, 4), (17, 3), (3, 1), (-1, -1)])
 def test_numbers_that_could_never_agree_are_refused(count, threshold):
     assert number_of(lambda: split(bytes(32), count, threshold)) is Number.COUNCIL_INVALID
