@@ -135,6 +135,28 @@ def test_programs_get_one_object_that_says_whether_it_was_attested(vault, capsys
         assert said["host"]["url"] == url
 
 
+def test_the_hosts_word_can_be_had_where_the_settings_name_a_policy(vault, capsys, tmp_path, monkeypatch):
+    url, files = vault
+    (tmp_path / "strongroom.toml").write_text(f'trust = "{files / "other.toml"}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run(["status", url]) == 10
+    capsys.readouterr()
+    assert run(["status", url, "--host"]) == 0
+    assert "this is the host's word" in capsys.readouterr().err
+    assert run(["status", url, "--host", "--policy", str(files / "trust.toml")]) == 2
+
+
+def test_quiet_is_quiet_about_settings_and_about_what_went_wrong(vault, capsys, tmp_path, monkeypatch):
+    url, files = vault
+    (tmp_path / "strongroom.toml").write_text(f'trust = "{files / "trust.toml"}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run(["status", url, "--quiet"]) == 0
+    assert run(["status", url, "--quiet", "--policy", str(files / "other.toml")]) == 10
+    assert run(["status", url, "--quiet", "--policy", "absent.toml"]) == 2
+    assert run(["status", "http://127.0.0.1:1", "--quiet", "--host"]) == 12
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
@@ -161,7 +183,8 @@ def test_a_host_whose_enclave_is_silent_and_no_host_at_all_are_no_answer(capsys,
     with looped() as do, fronted(do, saying(Operation.ERROR, number)) as url:
         assert run(["status", url]) == 12
         assert capsys.readouterr().out.startswith("No answer\n")
-    assert run(["status", url, "--quiet"]) == 12
+    assert run(["status", url]) == 12
+    assert "error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

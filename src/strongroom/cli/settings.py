@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -31,8 +32,13 @@ class Settings:
     statement: str | None = None
 
 
-def load_settings(config: Path | None) -> Settings:
-    """From `config`, or from `strongroom.toml` in the current directory if it is there. Raises `Failure`."""
+def _say(text: str) -> None:
+    say(text, "dim")
+
+
+def load_settings(config: Path | None, tell: Callable[[str], None] = _say) -> Settings:
+    """From `config`, or from `strongroom.toml` in the current directory if it is there; `tell` is told which. Raises
+    `Failure`."""
     path = config or Path(FILE)
     if config is None and not path.exists():
         return Settings()
@@ -50,7 +56,7 @@ def load_settings(config: Path | None) -> Settings:
         if not isinstance(value, str):
             raise Failure(f"{path}: {name} must be a text in quotes", hint)
     # Said aloud: the file names the server and what is trusted.
-    say(f"settings from {path}", "dim")
+    tell(f"settings from {path}")
 
     def file(name: str) -> Path | None:
         return path.parent / values[name] if name in values else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,9 +12,21 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from strongroom.attestation.policy import TrustPolicy
 from strongroom.cli import options
 from strongroom.cli.settings import load_settings
-from strongroom.cli.terminal import EXIT_UNAVAILABLE, bold_capitals, named, notice, printable, result_json, say, stdout
+from strongroom.cli.terminal import (
+    EXIT_UNAVAILABLE,
+    Failure,
+    bold_capitals,
+    exit_status,
+    named,
+    notice,
+    printable,
+    result_json,
+    say,
+    stdout,
+)
 from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
 from strongroom.client.files import load_trust
@@ -30,8 +42,12 @@ PolicyOption = Annotated[
         "--policy",
         "--trust",
         metavar="FILE",
-        help="Trust policy by which the enclave must be the right one. Without: the host's word.",
+        help="Trust policy by which the enclave must be the right one. [default: that of strongroom.toml; without one, "
+        "the host's word]",
     ),
+]
+HostOption = Annotated[
+    bool, typer.Option("--host", help="The host's word alone, also where strongroom.toml names a trust policy.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit status says it.")]
 
@@ -52,46 +68,76 @@ _HOST_WORD: Final = "this is the host's word, and nothing of it is proven: name 
 def status(
     url: UrlArgument,
     policy: PolicyOption = None,
+    host: HostOption = False,
     config: options.Config = None,
     as_json: options.AsJson = False,
     quiet: QuietOption = False,
 ) -> None:
     """Show how a server stands, and what comes next.
 
-    With a trust policy the enclave says so itself, in a session with the program that the policy accepts. Without one
-    it is what the host says.
+    With a trust policy the enclave says so itself, in a session with the program that the policy accepts. Without one,
+    or with --host, it is what the host says.
 
     Exit status: 0 serving, 20 starting, 21 standing by, 22 joining, 23 founding, 24 recovering, 25 recovered and
     waiting for custodians; 10 or 11 not the enclave that the policy accepts, 12 no answer.
     """
-    file = policy or load_settings(config).trust
+    if host and policy is not None:
+        raise Failure("--host goes by no trust policy", "leave one of the two out")
+    if quiet:
+        code = _quietly(url, policy, config, host)
+    else:
+        file = None if host else policy or load_settings(config).trust
+        code = _shown(url, file, as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _quietly(url: str, policy: Path | None, config: Path | None, host: bool) -> int:
+    """The exit status, also of what went wrong: somebody's script asks every minute."""
+    try:
+        file = None if host else policy or load_settings(config, _unsaid).trust
+        state, _, _ = asyncio.run(_ask(url, load_trust(file) if file else None, _unsaid))
+    except StrongroomError as error:
+        return exit_status(error)
+    except Failure as error:
+        return error.status
+    return STATES.get(state, EXIT_UNAVAILABLE)
+
+
+def _shown(url: str, file: Path | None, as_json: bool) -> int:
     trust = load_trust(file) if file else None
-
-    async def ask() -> tuple[str, Status | None, HostSaid | None]:
-        if trust is None:
-            said = await reported_status(url)
-            return said.untrusted_state, said.untrusted_status, said.untrusted_host
-        found = await attested_status(url, trust, notice=notice)
-        # Of backups and databases no enclave knows.
-        beside = await _reported(url)
-        return found.state, found, beside.untrusted_host if beside is not None else None
-
-    state, found, host = asyncio.run(ask())
-    if as_json and not quiet:
+    state, found, said = asyncio.run(_ask(url, trust, notice))
+    if as_json:
         result_json(
             {
                 "url": url,
                 "attested": trust is not None,
                 "state": state,
                 "status": msgspec.to_builtins(found),
-                "host": msgspec.to_builtins(host),
+                "host": msgspec.to_builtins(said),
             }
         )
-    elif not quiet:
-        _show(state, found, host)
+    else:
+        _show(state, found, said)
         say(f"said by the enclave itself, accepted by {file}" if trust is not None else _HOST_WORD, "dim")
-    if code := STATES.get(state, EXIT_UNAVAILABLE):
-        raise typer.Exit(code)
+    return STATES.get(state, EXIT_UNAVAILABLE)
+
+
+async def _ask(
+    url: str, trust: TrustPolicy | None, tell: Callable[[str], None]
+) -> tuple[str, Status | None, HostSaid | None]:
+    """State, and what is said of it: by the enclave if `trust` accepts it, without one by the host."""
+    if trust is None:
+        said = await reported_status(url)
+        return said.untrusted_state, said.untrusted_status, said.untrusted_host
+    found = await attested_status(url, trust, notice=tell)
+    # Of backups and databases no enclave knows.
+    beside = await _reported(url)
+    return found.state, found, beside.untrusted_host if beside is not None else None
+
+
+def _unsaid(text: str) -> None:
+    """Of what --quiet asks not to be told."""
 
 
 async def _reported(url: str) -> Reported | None:
