@@ -17,6 +17,7 @@ from strongroom.cli.convening import (
     say_what_next,
     verify_can_write,
     wait_for_custodians,
+    wanted_signatures,
     with_approvers_of,
     with_delay,
     write_files,
@@ -224,19 +225,18 @@ def reshare(
     """
     if approver and no_approvers:
         raise Failure("--approver and --no-approvers contradict each other", "leave one of them out")
-    if no_approvers and (approvals is not None or release_delay is not None):
-        raise Failure("there are no approvers to approve anything", "leave --no-approvers out")
-    request = nominated(custodian, threshold, approver or [], approvals if approver else None)
+    keep = not approver and not no_approvers
+    request = nominated(custodian, threshold, approver or [], None if keep else approvals)
     key = load_key(owner_key)
     verify_can_write(out, request, "council.statement")
     accepting = Accepting(role, trust).with_defaults(load_settings(config))
     policy = _member_policy(url, accepting, [])
     _, genesis, councils = parse_charter(asyncio.run(_charter(url, policy, role))[0].charter)
     before = councils[-1]
-    if not approver and not no_approvers:
+    if keep:
         request = with_approvers_of(request, before, approvals)
     request = with_delay(request, release_delay, genesis.witnesses, before)
-    print_steps(stderr(), explain_change(before, wanted(request), len(councils)))
+    print_steps(stderr(), explain_change(before, request, len(councils)))
     _warn(request)
     if not yes:
         confirm("Have these replace the council in office?", hint="nothing was sent; --yes doesn't ask")

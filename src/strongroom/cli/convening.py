@@ -31,7 +31,7 @@ from strongroom.protocol.status import SeatStatus, decode_status
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 """What a custodian is called: files are named after it."""
-_DEFAULT_DELAY: Final = "7d"
+_DEFAULT_DELAY: Final = 7 * 24 * 3600
 _LINE: Final = 16 * 1024
 _PAUSE: Final = 2.0
 """Seconds between two looks."""
@@ -60,10 +60,7 @@ def nominated(
     keys = [_approver(path) for path in approvers]
     if len(set(keys)) != len(keys):
         raise Failure("two approvers have one key", "each --approver is another person")
-    if not keys and approvals is not None:
-        raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
-    if approvals is not None and approvals > len(keys):
-        raise Failure(f"{approvals} of {len(keys)} approvers can never approve", "--approvals is at most their number")
+    _verify_approvals(approvals, keys)
     watched: tuple[list[str], int] = ([], 0)
     if witnesses is not None:
         try:
@@ -82,13 +79,15 @@ def nominated(
     )
 
 
-def with_delay(request: Convene, release_delay: str | None, witnesses: Sequence[str]) -> Convene:
-    """The same with the delay that was asked for, in a cluster with these witnesses. Raises `Failure`."""
-    if release_delay is not None:
-        _delay(release_delay)
-    if release_delay is not None and not request.approvers:
+def with_delay(
+    request: Convene, release_delay: str | None, witnesses: Sequence[str], before: Council | None = None
+) -> Convene:
+    """The same with the delay that was asked for, else that of the council `before`, in a cluster with these witnesses.
+    Raises `Failure`."""
+    asked = None if release_delay is None else seconds_of(release_delay, "--release-delay")
+    if asked is not None and not request.approvers:
         raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
-    if release_delay is not None and not witnesses:
+    if asked is not None and not witnesses:
         raise Failure(
             "a delay takes witnesses: nobody else can say how long a list of releases has stood, so no new program "
             "would ever get the keys",
@@ -96,24 +95,17 @@ def with_delay(request: Convene, release_delay: str | None, witnesses: Sequence[
         )
     if not request.approvers or not witnesses:
         return request
-    return msgspec.structs.replace(request, release_delay=_delay(release_delay or _DEFAULT_DELAY))
+    usual = before.release_delay if before is not None and before.approvers else _DEFAULT_DELAY
+    return msgspec.structs.replace(request, release_delay=usual if asked is None else asked)
 
 
-def with_approvers_of(request: Convene, before: Council, approvals: int | None, release_delay: str | None) -> Convene:
-    """The same, and whoever approves programs now goes on to: what the owner did not name stays as it is.
+def with_approvers_of(request: Convene, before: Council, approvals: int | None) -> Convene:
+    """The same, and whoever approves programs now goes on to. Raises `Failure`.
 
     Mistake stopped here: somebody exchanges a custodian, and from then on nobody can approve a patched program.
     """
-    if not before.approvers:
-        return request
-    if approvals is not None and approvals > len(before.approvers):
-        raise Failure(
-            f"{approvals} of {len(before.approvers)} approvers can never approve", "--approvals is at most their number"
-        )
-    kept = msgspec.structs.replace(
-        request, approvers=before.approvers, approvals=approvals or before.approvals, release_delay=before.release_delay
-    )
-    return kept if release_delay is None else msgspec.structs.replace(kept, release_delay=_delay(release_delay))
+    _verify_approvals(approvals, before.approvers)
+    return msgspec.structs.replace(request, approvers=before.approvers, approvals=approvals or before.approvals)
 
 
 def lone_custodian(request: Convene) -> str:
@@ -125,6 +117,11 @@ def lone_custodian(request: Convene) -> str:
         f"WITH ONE CUSTODIAN, {one.name} alone (or whoever gets that share and its age key) brings all keys back and "
         "reads everything, with nobody to notice; and if that share is lost, nobody brings them back"
     )
+
+
+def wanted_signatures(missing: int) -> str:
+    """How many are still wanted, in words."""
+    return "1 more signature is wanted" if missing == 1 else f"{missing} more signatures are wanted"
 
 
 def share_file(out: Path, name: str) -> Path:
@@ -221,8 +218,15 @@ def _say_new(seats: Sequence[SeatStatus], said: set[str]) -> None:
             say(f"{seat.name} has accepted")
 
 
-def _delay(text: str) -> int:
-    return seconds_of(text, "--release-delay")
+def _verify_approvals(approvals: int | None, approvers: Sequence[bytes]) -> None:
+    if approvals is None:
+        return
+    if not approvers:
+        raise Failure("there are no approvers to approve anything", "name them with --approver FILE.pub")
+    if approvals > len(approvers):
+        raise Failure(
+            f"{approvals} of {len(approvers)} approvers can never approve", "--approvals is at most their number"
+        )
 
 
 def _nominee(text: str) -> Nominee:

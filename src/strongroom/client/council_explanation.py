@@ -7,14 +7,16 @@ from typing import Any, Final
 
 from strongroom.client.custody import log_generation
 from strongroom.client.explanation import Step
+from strongroom.protocol.cluster_messages import Convene
 from strongroom.protocol.errors import Misuse
 from strongroom.protocol.evidence import Council, Genesis, cluster_id
-from strongroom.protocol.governance import Charter
+from strongroom.protocol.governance import Charter, SignedGap, parse_gap
 from strongroom.protocol.sshsig import key_line
 
 _SHOWN: Final = 30
 """Characters at each end of a post-quantum recipient, which has two thousand: 46 of them nobody can make the same."""
 _DAY: Final = 24 * 3600
+_NOBODY_APPROVES: Final = "a running enclave gives its keys to its own program only"
 
 
 def explain_genesis(cluster: bytes, genesis: Genesis) -> list[Step]:
@@ -42,7 +44,45 @@ def explain_council(council: Council, serial: int) -> list[Step]:
         steps.append(Step("delay", _span(council.release_delay), "until a newly listed program gets the keys"))
         steps += [Step("approver", _shown_key(key), "") for key in council.approvers]
     else:
-        steps.append(Step("approvers", "none", "a running enclave gives its keys to its own program only"))
+        steps.append(Step("approvers", "none", _NOBODY_APPROVES))
+    return steps
+
+
+def explain_change(before: Council, after: Council | Convene, serial: int) -> list[Step]:
+    """The same of a council that follows `before`: what goes (-), what comes (+) and what stays (=).
+
+    Whoever signs it agrees to what goes, too, which a list of those who come would not show.
+    """
+    steps = [Step("council", str(serial), f"follows council {serial - 1}: - goes, + comes, = stays")]
+    steps += _change(
+        "threshold", [_share(before.threshold, before.custodians)], [_share(after.threshold, after.custodians)]
+    )
+    steps += _change("custodian", _people(before), _people(after))
+    steps += _change("approvals", _approvals(before), _approvals(after))
+    steps += _change("delay", _delay(before), _delay(after))
+    steps += _change("approver", list(map(_shown_key, before.approvers)), list(map(_shown_key, after.approvers)))
+    if not after.approvers:
+        steps.append(Step("= approvers" if not before.approvers else "+ approvers", "none", _NOBODY_APPROVES))
+    return steps
+
+
+def explain_standing(charter: Charter, councils: Sequence[Council]) -> list[Step]:
+    """What has happened to a cluster since it was founded, from a verified charter."""
+    steps = []
+    for serial, one in enumerate(councils[:-1]):
+        names = ", ".join(custodian.name for custodian in one.custodians)
+        steps.append(Step("earlier", f"council {serial}", f"{_share(one.threshold, one.custodians)}: {names}"))
+    generation = log_generation(charter)
+    steps.append(Step("recoveries", str(charter.recoveries), "times that custodians brought the keys back"))
+    steps.append(
+        Step("generation", str(generation), "of the log" if generation else "of the log: nothing was given up")
+    )
+    for signed in charter.gaps:
+        gap = parse_gap(signed.statement)
+        lost = max(0, gap.known_size - gap.found_size)
+        given_up = f"{lost} {'line' if lost == 1 else 'lines'}" if gap.known_size else "what was after it"
+        about = f"given up after line {gap.found_size} of the log, signed by {len(signed.signed)} of council"
+        steps.append(Step("gap", given_up, f"{about} {signed.council}; generation {gap.generation} follows"))
     return steps
 
 
@@ -61,6 +101,8 @@ def charter_json(charter: Charter, genesis: Genesis, councils: Sequence[Council]
         "release_delay": council.release_delay,
         "recoveries": charter.recoveries,
         "generation": log_generation(charter),
+        "earlier": [[custodian.name for custodian in one.custodians] for one in councils[:-1]],
+        "gaps": [_gap_json(signed) for signed in charter.gaps],
     }
 
 
@@ -69,6 +111,40 @@ def shown_recipient(recipient: str) -> str:
     if len(recipient) <= 2 * _SHOWN + 10:
         return recipient or "none"
     return f"{recipient[:_SHOWN]}…{recipient[-_SHOWN:]}"
+
+
+def _gap_json(signed: SignedGap) -> dict[str, int]:
+    gap = parse_gap(signed.statement)
+    return {
+        "generation": gap.generation,
+        "recoveries": gap.recoveries,
+        "found_size": gap.found_size,
+        "known_size": gap.known_size,
+        "at": gap.at,
+        "council": signed.council,
+        "signed": len(signed.signed),
+    }
+
+
+def _change(name: str, before: Sequence[str], after: Sequence[str]) -> list[Step]:
+    steps = [Step(f"- {name}", one, "") for one in before if one not in after]
+    return steps + [Step(f"{'=' if one in before else '+'} {name}", one, "") for one in after]
+
+
+def _people(council: Council | Convene) -> list[str]:
+    return [f"{one.name} ({shown_recipient(one.recipient)})" for one in council.custodians]
+
+
+def _approvals(council: Council | Convene) -> list[str]:
+    return [_share(council.approvals, council.approvers)] if council.approvers else []
+
+
+def _delay(council: Council | Convene) -> list[str]:
+    return [_span(council.release_delay)] if council.approvers else []
+
+
+def _share(number: int, of: Sequence[object]) -> str:
+    return f"{number} of {len(of)}"
 
 
 def _shown_key(key: bytes) -> str:

@@ -4,7 +4,16 @@ import os
 
 import pytest
 
-from strongroom.cli.convening import nominated, share_file, verify_can_write, with_delay, write_files
+from strongroom.cli.convening import (
+    lone_custodian,
+    nominated,
+    share_file,
+    verify_can_write,
+    wanted_signatures,
+    with_approvers_of,
+    with_delay,
+    write_files,
+)
 from strongroom.cli.terminal import Failure
 from strongroom.client.custodians import PendingCouncil, verify_convened
 from strongroom.client.share.age import generate_identity, parse_identity
@@ -12,6 +21,7 @@ from strongroom.enclave.runtime.genesis import draw_secrets, genesis_of
 from strongroom.protocol.cluster_messages import Convened
 from strongroom.protocol.errors import Misuse, Untrusted
 from strongroom.protocol.evidence import Council, Custodian
+from tests.support.councils import council
 from tests.support.policies import witness_key
 from tests.support.ssh_keys import SshKey
 from tests.support.world import Platform
@@ -97,6 +107,43 @@ def test_a_delay_that_nobody_could_tell_the_end_of_is_refused(three, approvers):
         with_delay(request, "7d", [])
     with pytest.raises(Failure, match="no approvers"):
         with_delay(nominated(three, 2, [], None), "7d", watched)
+    with pytest.raises(Failure, match="not a length of time"):
+        with_delay(request, "soon", [])
+
+
+def test_who_exchanges_a_custodian_keeps_approvers_their_number_and_the_delay(three):
+    keys, watched = [b"one", b"two", b"three"], [witness_key(0)]
+    before = council(approvers=keys, approvals=3, release_delay=30 * 24 * 3600)
+    named = nominated(three, 2, [], None)
+    kept = with_delay(with_approvers_of(named, before, None), None, watched, before)
+    assert (kept.approvers, kept.approvals, kept.release_delay) == (keys, 3, before.release_delay)
+    fewer = with_delay(with_approvers_of(named, before, 1), "12h", watched, before)
+    assert (fewer.approvals, fewer.release_delay) == (1, 12 * 3600)
+    with pytest.raises(Failure, match="never"):
+        with_approvers_of(named, before, 4)
+    none = with_delay(with_approvers_of(named, council(), None), None, watched, council())
+    assert (none.approvers, none.approvals, none.release_delay) == ([], 0, 0)
+    with pytest.raises(Failure, match="no approvers"):
+        with_approvers_of(named, council(), 1)
+
+
+def test_approvers_who_come_after_none_have_the_usual_delay(three, approvers):
+    request = nominated(three, 2, approvers, None)
+    assert with_delay(request, None, [witness_key(0)], council()).release_delay == 7 * 24 * 3600
+    strict = council(approvers=[b"one"], approvals=1, release_delay=3600)
+    assert with_delay(request, None, [witness_key(0)], strict).release_delay == 3600
+
+
+def test_a_single_custodian_is_warned_of(three):
+    assert lone_custodian(nominated(three, 2, [], None)) == ""
+    said = lone_custodian(nominated(three[:1], 1, [], None))
+    assert "alice alone" in said
+    assert "brings all keys back" in said
+
+
+def test_one_signature_is_one():
+    assert wanted_signatures(1) == "1 more signature is wanted"
+    assert wanted_signatures(2) == "2 more signatures are wanted"
 
 
 def test_shares_are_written_for_their_reader_alone_and_over_nothing(three, tmp_path):
