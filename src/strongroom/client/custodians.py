@@ -165,7 +165,7 @@ def acceptance(pending: PendingCouncil, opened: OpenShare, recipient: str | None
     Raises `Misuse` when the share is not of that council, `Untrusted` INTEGRITY when the enclave encrypted it to
     somebody else.
     """
-    index = verify_seat(opened, pending.council, pending.cluster, pending.serial)
+    index = verify_seat(opened, pending.council, pending.cluster, pending.serial, in_office=pending.serial - 1)
     if pending.council.custodians[index].recipient != (opened.recipient or recipient):
         raise Untrusted(Number.INTEGRITY, "the enclave encrypted this share to another recipient, who has read it")
     signature = opened.share.key.sign(Domain.ACCEPTANCE, pending.statement)
@@ -176,27 +176,51 @@ def endorsement(pending: PendingCouncil, opened: OpenShare) -> Endorse:
     """The signature of a custodian of the council in office. Raises `Misuse` when the share is not of that."""
     if pending.before is None:
         raise Misuse(Number.NOT_NOW, "the first council of a cluster follows none")
-    index = verify_seat(opened, pending.before, pending.cluster, pending.serial - 1)
+    index = verify_seat(opened, pending.before, pending.cluster, pending.serial - 1, in_office=pending.serial - 1)
     signature = opened.share.key.sign(Domain.ENDORSEMENT, pending.statement)
     return Endorse(statement=statement_digest(pending.statement), index=index, signature=signature)
 
 
-def verify_seat(opened: OpenShare, council: Council, cluster: bytes, serial: int) -> int:
-    """Whose share of this council it is, by index. Raises `Misuse` SHARE_FOREIGN or SHARE_STALE when it is of another
-    cluster or council, and SHARE_WRONG when its page says what the council does not."""
+def verify_seat(opened: OpenShare, council: Council, cluster: bytes, serial: int, *, in_office: int) -> int:
+    """Whose share of this council it is, by index; `in_office` is the serial of the one in office.
+
+    Raises `Misuse` SHARE_FOREIGN or SHARE_STALE when it is of another cluster or council, and SHARE_WRONG when its page
+    says what the council does not.
+    """
     sheet, key = opened.sheet, opened.share.key.public
     if sheet is not None and sheet.cluster != cluster:
         raise Misuse(Number.SHARE_FOREIGN, f"{sheet.cluster.hex()}, not {cluster.hex()}")
     if sheet is not None and sheet.council != serial:
-        raise Misuse(Number.SHARE_STALE, f"it is of council {sheet.council}, and council {serial} is meant")
+        raise another_council(sheet.council, wanted=serial, in_office=in_office)
     index = next((at for at, one in enumerate(council.custodians) if one.key == key), None)
     if index is None:
-        raise Misuse(Number.SHARE_STALE, "no custodian of this council has it")
+        gone = "was given up before it" if serial > in_office else "never"
+        reason = f"it is of another council {serial}, which {gone} took office, or these are words of another share"
+        raise Misuse(Number.SHARE_STALE, reason)
     if sheet is not None:
         said = (sheet.index, sheet.custodian, sheet.count, sheet.threshold)
         if said != (index, council.custodians[index].name, len(council.custodians), council.threshold):
             raise Misuse(Number.SHARE_WRONG, "its page says something else than the council's statement")
     return index
+
+
+def another_council(own: int, *, wanted: int, in_office: int) -> Misuse:
+    """The error for a share whose page names council `own`: which share is wanted, and what this one is good for.
+
+    Mistake stopped here: somebody is told that his share is old, destroys it, and it was the one that counts.
+    """
+    if own > in_office:
+        reason = (
+            f"it is of council {own}, newer and not in office here: use your share of council {wanted}, and keep both"
+        )
+    elif own == in_office:
+        reason = (
+            f"it is of council {own}, which is in office: keep it, it is the one to endorse with; council {wanted} is "
+            "accepted with the share that was made for it"
+        )
+    else:
+        reason = f"it is of council {own}, which was replaced: use your share of council {wanted}"
+    return Misuse(Number.SHARE_STALE, reason)
 
 
 def _decrypted(data: bytes, identities: Sequence[Identity]) -> tuple[bytes, str]:

@@ -25,7 +25,7 @@ import httpx
 from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.policy import RolePolicy
 from strongroom.client.cluster import ClusterSession
-from strongroom.client.custodians import OpenShare, parse_charter, verify_seat
+from strongroom.client.custodians import OpenShare, another_council, parse_charter, verify_seat
 from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
 from strongroom.client.transport import is_loopback, verify_url
@@ -115,7 +115,7 @@ def seal_share(claims: Claims, opened: OpenShare) -> bytes:
     if sheet is not None and sheet.cluster != claims.cluster_id:
         raise Misuse(Number.SHARE_FOREIGN, f"{sheet.cluster.hex()}, not {claims.cluster_id.hex()}")
     if sheet is not None and sheet.council != attempt.council:
-        raise Misuse(Number.SHARE_STALE, f"it is of council {sheet.council}, and council {attempt.council} is wanted")
+        raise another_council(sheet.council, wanted=attempt.council, in_office=attempt.council)
     secret = encode(ShareSecret(words=opened.share.words))
     return kem_seal(attempt.key, secret, Domain.SHARE, claims.cluster_id, PURPOSE, encode(attempt))
 
@@ -142,7 +142,8 @@ def approval(found: Look, opened: OpenShare) -> ApproveGap:
     share is not of the council."""
     if found.gap is None or found.status.gap is None:
         raise Misuse(Number.NOT_NOW, "there is no gap to sign")
-    index = verify_seat(opened, found.council, found.claims.cluster_id, found.attempt.council)
+    serial = found.attempt.council
+    index = verify_seat(opened, found.council, found.claims.cluster_id, serial, in_office=serial)
     statement = bytes.fromhex(found.status.gap.statement)
     signature = opened.share.key.sign(Domain.GAP, statement)
     return ApproveGap(gap=digest(Domain.GAP, statement), index=index, signature=signature)
@@ -258,13 +259,19 @@ def explain_gap(gap: Gap, known_at: int) -> list[str]:
     return lines
 
 
+def more_wanted(number: int, what: str = "") -> str:
+    """How many still, of what (in the singular)."""
+    named = f" {what}{'' if number == 1 else 's'}" if what else ""
+    return f"{number} more{named} {'is' if number == 1 else 'are'} wanted"
+
+
 def explain_state(status: Status) -> str:
     """What comes next, in one sentence."""
     done = sum(seat.done for seat in status.custodians)
     missing = status.threshold - done
     match status.state:
         case "recovering" if missing > 0:
-            return f"{done} of {status.threshold} shares were submitted; {missing} more are wanted"
+            return f"{done} of {status.threshold} shares were submitted; {more_wanted(missing)}"
         case "recovering":
             return (
                 f"{done} shares were submitted and do not make the key, although each is its custodian's: somebody has "

@@ -144,7 +144,7 @@ def propose(
     """
     if not council.approvers:
         raise BadInput(
-            "this cluster has no approvers, so only the program that founded it gets its keys",
+            "this cluster has no approvers, so only the program that runs now gets its keys",
             "its custodians can set up a council that names some: docs/howto/custodians.md",
         )
     current = parse_releases(charter.releases)[1] if charter.releases else None

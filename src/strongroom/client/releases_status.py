@@ -43,7 +43,7 @@ def explain_releases(shown: ReleasesStatus) -> list[Step]:
         steps += [Step("", fingerprint_of(one), "") for one in council.approvers]
         steps.append(Step("delay", _span(council.release_delay), "for which a list stands before a new program counts"))
     else:
-        steps.append(Step("approvers", "none", "so only the program that founded the cluster gets its keys"))
+        steps.append(Step("approvers", "none", "so only the program that runs now gets its keys"))
     return [*steps, *_list(shown), *_instances(shown)]
 
 

@@ -64,7 +64,7 @@ class Council(Message):
     threshold: Count
     """How many shares make the recovery key, and how many custodians must sign what binds the cluster."""
     approvers: Annotated[list[SshKeyBytes], Meta(max_length=MAX_RELEASE_APPROVERS)]
-    """Who approves programs that may have the ring. None: only the program that founded the cluster gets it."""
+    """Who approves programs that may have the ring. None: only the program that runs now gets it."""
     approvals: Count
     """How many of them it takes; 0 without approvers."""
     release_delay: Count

@@ -159,15 +159,40 @@ def test_shares_of_other_clusters_and_councils_are_told_apart(sheet, shares):
     people[1] = Custodian(sheet.custodian, "", shares[1].key.public)
     seats = council(custodians=people, threshold=3)
     opened = open_share(write_sheet(sheet).encode(), [])
-    assert verify_seat(opened, seats, sheet.cluster, 0) == 1
-    assert verify_seat(typed_share(sheet.words), seats, sheet.cluster, 0) == 1
-    assert number_of(lambda: verify_seat(opened, seats, bytes(32), 0)) is Number.SHARE_FOREIGN
-    assert number_of(lambda: verify_seat(opened, seats, sheet.cluster, 1)) is Number.SHARE_STALE
+    assert verify_seat(opened, seats, sheet.cluster, 0, in_office=0) == 1
+    assert verify_seat(typed_share(sheet.words), seats, sheet.cluster, 0, in_office=0) == 1
+    assert number_of(lambda: verify_seat(opened, seats, bytes(32), 0, in_office=0)) is Number.SHARE_FOREIGN
+    assert number_of(lambda: verify_seat(opened, seats, sheet.cluster, 1, in_office=1)) is Number.SHARE_STALE
     others = council(custodians=people[:1], threshold=3)
-    assert number_of(lambda: verify_seat(opened, others, sheet.cluster, 0)) is Number.SHARE_STALE
+    assert number_of(lambda: verify_seat(opened, others, sheet.cluster, 0, in_office=0)) is Number.SHARE_STALE
     for change in ({"custodian": "Bob"}, {"index": 0}, {"count": 4}, {"threshold": 2}):
         bent = open_share(write_sheet(replace(sheet, **change)).encode(), [])
-        assert number_of(lambda bent=bent: verify_seat(bent, seats, sheet.cluster, 0)) is Number.SHARE_WRONG
+        wrong = number_of(lambda bent=bent: verify_seat(bent, seats, sheet.cluster, 0, in_office=0))
+        assert wrong is Number.SHARE_WRONG
+
+
+def stale(sheet, council_of_share, seats, *, wanted, in_office):
+    opened = open_share(write_sheet(replace(sheet, council=council_of_share)).encode(), [])
+    with pytest.raises(Misuse) as caught:
+        verify_seat(opened, seats, sheet.cluster, wanted, in_office=in_office)
+    assert caught.value.number is Number.SHARE_STALE
+    assert "nothing any more" not in caught.value.hint
+    return caught.value.reason
+
+
+def test_nobody_is_told_that_a_share_is_old_which_is_needed(sheet):
+    """Else somebody destroys it: shares of a council in office, of a newer one and of one that was given up."""
+    nobody = council(threshold=3)
+    newer = stale(sheet, 2, nobody, wanted=1, in_office=1)
+    assert "council 2, newer and not in office" in newer
+    assert "use your share of council 1, and keep both" in newer
+    present = stale(sheet, 1, nobody, wanted=2, in_office=1)
+    assert "council 1, which is in office: keep it" in present
+    assert "council 0, which was replaced: use your share of council 2" in stale(
+        sheet, 0, nobody, wanted=2, in_office=1
+    )
+    assert "given up before it took office" in stale(sheet, 2, nobody, wanted=2, in_office=1)
+    assert "never took office" in stale(sheet, 1, nobody, wanted=1, in_office=1)
 
 
 def test_an_enclave_writes_to_recipients_as_age_does(sheet):

@@ -190,7 +190,7 @@ class Recovering(Waiting):
             if custodian.key == share.key.public:
                 return index
         if any(one.key == share.key.public for council in self._councils[:-1] for one in council.custodians):
-            raise Misuse(Number.SHARE_STALE)
+            raise Misuse(Number.SHARE_STALE, f"an earlier one; council {self._attempt.council} is in office")
         raise Misuse(Number.SHARE_FOREIGN)
 
     def _combined(self, share: Share) -> KemKey | None:

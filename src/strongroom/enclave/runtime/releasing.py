@@ -108,7 +108,7 @@ class Releasing:
         if not council.approvers:
             raise Misuse(
                 Number.RELEASE_INVALID,
-                "this cluster has no approvers, and only the program that founded it gets the ring; custodians can set "
+                "this cluster has no approvers, and only the program that runs now gets the ring; custodians can set "
                 "up a council that has some",
             )
         try:

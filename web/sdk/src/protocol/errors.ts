@@ -145,12 +145,12 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
     "nothing is lost; another custodian's is wanted",
   ],
   [ErrorNumber.SHARE_STALE]: [
-    "this share is of an earlier set of custodians, which was replaced",
-    "use the share that came with the newest set; the old one opens nothing any more",
+    "this share is of another set of custodians than the one that is asked for",
+    "keep every share until a newer set is in office; `strongroom cluster charter` tells which one is",
   ],
   [ErrorNumber.SHARE_FOREIGN]: [
     "this share is of another cluster",
-    "compare the cluster on the share with the one that is to be recovered",
+    "compare the cluster on the share with that of this enclave",
   ],
   [ErrorNumber.ATTEMPT_OVER]: [
     "this was sealed to another attempt, or to another enclave",
@@ -204,7 +204,7 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
   ],
   [ErrorNumber.NOT_RELEASED]: [
     "this program is not one that the cluster's approvers have released",
-    "have it approved (`strongroom release propose`), or start a program that is listed in `release status`",
+    "`strongroom release status` says what may have the keys: have this one approved (`release propose`); in a cluster without approvers start the program that runs now",
   ],
   [ErrorNumber.EVIDENCE]: ["the evidence was refused", "see the reason; do not send anything to this server"],
   [ErrorNumber.INTEGRITY]: [
