@@ -14,6 +14,7 @@ from strongroom.host.witness.serve import LIMITS
 from strongroom.host.witness.server import Witness
 from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.link import Operation
+from tests.support.ceremony import open_file
 from tests.support.command import strongroom
 from tests.support.recovering import Cluster, reaches, status
 from tests.support.served import Line
@@ -77,8 +78,16 @@ async def test_custodians_bring_a_cluster_back(world, tmp_path):
         assert world.vault_cluster.hex() in shown.out.decode()
         assert "0 of 2 shares were submitted; 2 more are wanted" in shown.err
 
-        offline = await run(
+        unasked = await run(
             tmp_path, "seal", "--evidence", "evidence.bin", *own(2), "--insecure", "--out", "sealed.bin"
+        )
+        assert unasked.status == 2
+        assert "there is no terminal to confirm this on" in unasked.err
+        assert world.vault_cluster.hex() in unasked.err
+        assert "custodian-2" in unasked.err
+        assert not (tmp_path / "sealed.bin").exists()
+        offline = await run(
+            tmp_path, "seal", "--evidence", "evidence.bin", *own(2), "--insecure", "--out", "sealed.bin", "--yes"
         )
         assert offline.status == 0, offline.err
         carried = await run(tmp_path, "submit", url, "--sealed", "sealed.bin", "--insecure")
@@ -108,7 +117,10 @@ async def test_custodians_bring_a_cluster_back(world, tmp_path):
             signed = await run(tmp_path, "approve-gap", url, *own(1), "--insecure", "--yes", "--witness", witness)
         assert signed.status == 0, signed.err
         assert f"has seen {gap['known_size']:,} lines" in signed.err
-        assert "1 more signatures wanted" in signed.err
+        assert "signed; 1 more signature is wanted" in signed.err
+        twice = await run(tmp_path, "approve-gap", url, *own(1), "--insecure", "--yes")
+        assert twice.status == 0, twice.err
+        assert "you had signed already; 1 more signature is wanted" in twice.err
         last = await run(tmp_path, "approve-gap", url, *own(0), "--insecure", "--yes")
         assert last.status == 0, last.err
         await world.served(machine)
@@ -126,10 +138,10 @@ async def test_a_share_goes_to_no_enclave_that_its_custodian_does_not_accept(wor
         seal = ("seal", "--evidence", "evidence.bin", "--out", "sealed.bin")
         for arguments, accepting, said in (
             (submit, (), "shows software evidence"),
-            (submit, ("--insecure", "--cluster", "ab" * 32), "is not one that the policy names"),
+            (submit, ("--insecure", "--cluster", "ab" * 32), "and the enclave recovers"),
             (submit, ("--insecure", "--measurement", "ab" * 32), "another one than was named"),
             (seal, ("--insecure", "--measurement", "ab" * 32), "another one than was named"),
-            (seal, ("--insecure", "--cluster", "ab" * 32), "is not one that the policy names"),
+            (seal, ("--insecure", "--cluster", "ab" * 32), "and the enclave recovers"),
         ):
             refused = await run(tmp_path, *arguments, *own(0), *accepting)
             assert refused.status == 10, refused.err
@@ -175,3 +187,39 @@ async def test_nothing_is_overwritten_and_no_two_shares_are_named(world, tmp_pat
         both = await run(tmp_path, "submit", url, "--sealed", "there", *own(0), "--insecure")
         assert both.status == 2
         assert "--sealed is instead of a share" in both.err
+
+
+async def test_the_share_of_another_cluster_is_said_to_be_that_and_no_policy_is_blamed(world, tmp_path):
+    async with rolled_back(world) as (url, machine):
+        await run(tmp_path, "status", url, "--insecure", "--save", "evidence.bin")
+        people = world.founded.custodians
+        page = open_file(people.identities[0], people.files[0])
+        (tmp_path / "foreign").write_text(page.replace(world.vault_cluster.hex(), "ab" * 32))
+        share = ("--share", "foreign", "--insecure", "--yes")
+        for arguments in (
+            ("submit", url, *share),
+            ("approve-gap", url, *share),
+            ("seal", "--evidence", "evidence.bin", "--out", "sealed.bin", *share),
+        ):
+            refused = await run(tmp_path, *arguments)
+            assert refused.status == 2, refused.err
+            assert f"this share is of cluster {'ab' * 32}" in refused.err
+            assert f"recovers {world.vault_cluster.hex()}" in refused.err
+            assert "policy" not in refused.err
+        assert not any(seat.done for seat in (await status(machine)).custodians)
+
+
+async def test_evidence_in_the_place_of_a_sealed_share_is_said_to_be_too_large(world, tmp_path):
+    (tmp_path / "evidence.bin").write_bytes(bytes(5000))
+    refused = await run(tmp_path, "submit", "http://127.0.0.1:1", "--sealed", "evidence.bin", "--insecure")
+    assert refused.status == 2
+    assert "the sealed share is larger than 4,096 bytes" in refused.err
+    assert "name what `recover seal` wrote" in refused.err
+
+
+async def test_who_left_the_role_out_is_told_so(world, tmp_path):
+    async with rolled_back(world) as (url, _):
+        refused = await run(tmp_path, "status", url, "--role", "authenticator", "--insecure")
+        assert refused.status == 11, refused.err
+        assert "this is evidence of role vault; authenticator was expected" in refused.err
+        assert "leave --role out" in refused.err

@@ -9,10 +9,13 @@ from pathlib import Path
 from strongroom.cli.terminal import Failure
 
 STDIN = "-"
+KEYS_ONLY = "store a key, not the data: encrypt the data to the key and keep it elsewhere"
+"""What to do with a secret that is too large."""
 
 
-def read_input(source: str, *, limit: int, what: str) -> bytes:
-    """The bytes of a file, or of stdin for `-`. Raises `Failure` when there are more than `limit`, or none."""
+def read_input(source: str, *, limit: int, what: str, too_large: str) -> bytes:
+    """The bytes of a file, or of stdin for `-`. Raises `Failure` when there are more than `limit`, with `too_large` for
+    what to do then, or none."""
     if source == STDIN:
         if sys.stdin.isatty():
             raise Failure(
@@ -29,10 +32,7 @@ def read_input(source: str, *, limit: int, what: str) -> bytes:
                 f"can't read {what} from {source}: {error.strerror}", f"name a file, or {STDIN} for standard input"
             ) from None
     if len(data) > limit:
-        raise Failure(
-            f"{what} is larger than {limit:,} bytes",
-            "store a key, not the data: encrypt the data to the key and keep it elsewhere",
-        )
+        raise Failure(f"{what} is larger than {limit:,} bytes", too_large)
     if not data:
         raise Failure(f"{what} is empty", "check the file or the command before the pipe")
     return data

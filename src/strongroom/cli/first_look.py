@@ -37,6 +37,7 @@ from strongroom.cli.verify import load_release
 from strongroom.client.cluster import role_policy
 from strongroom.client.explanation import explain_report
 from strongroom.client.files import load_trust
+from strongroom.client.meant import verify_meant
 from strongroom.client.release import verify_is_release
 from strongroom.client.session import fetch_evidence
 from strongroom.protocol.errors import Number, Untrusted
@@ -100,6 +101,7 @@ def evidence_at(url: str) -> bytes:
 def policy_for(url: str, untrusted_evidence: bytes, accepting: Accepting, clusters: Sequence[bytes]) -> RolePolicy:
     """A policy for what showed this evidence. `clusters` are those that a member may be of, where no trust policy names
     them. Raises `Failure` and `Untrusted`."""
+    verify_meant(untrusted_evidence, accepting.role, stage_of(untrusted_evidence))
     if accepting.trust is not None:
         if accepting.release or accepting.measurement or accepting.insecure or accepting.settings:
             raise Failure("--trust says everything about whom to accept", "leave the other options out")

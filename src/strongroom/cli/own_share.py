@@ -31,7 +31,7 @@ def open_own(share: str | None, identity: Path | None) -> OpenShare:
     """Raises `Failure`, and as `open_share`."""
     if share is None:
         return typed_share(ask_secretly("The 33 words of your share:", hint="name the share's file"))
-    data = read_input(share, limit=MAX_SHARE_FILE, what="the share")
+    data = read_input(share, limit=MAX_SHARE_FILE, what="the share", too_large="name the file that was made for you")
     if identity is None:
         return open_share(data, [])
     hint = "age-keygen makes such files; one with a passphrase is decrypted with `age -d` first"

@@ -39,14 +39,16 @@ from strongroom.client.recovery import (
     approval,
     approve,
     ask_witness,
+    attempt_of,
     explain_gap,
     explain_state,
     look,
+    more_wanted,
     seal_share,
     submit,
 )
 from strongroom.client.releases import parse_proposal
-from strongroom.protocol.evidence import Role, parse_any_evidence
+from strongroom.protocol.evidence import Attempt, Claims, Role, parse_any_evidence
 from strongroom.protocol.governance import attempt_digest
 from strongroom.protocol.limits import MAX_EVIDENCE
 
@@ -76,6 +78,8 @@ WitnessOption = Annotated[
 ]
 
 _MAX_SEALED: Final = 4096
+_SAVED: Final = "name what `recover status --save` wrote"
+_OURS: Final = "name what `recover seal` wrote; evidence is what that reads"
 _MAX_LIST: Final = 1024 * 1024
 T = TypeVar("T")
 
@@ -141,6 +145,7 @@ def seal(
     cluster: ClusterOption = None,
     releases: ListOption = None,
     config: options.Config = None,
+    yes: options.Yes = False,
 ) -> None:
     """Seal your share to an enclave that recovers, without a network: for a machine that has none.
 
@@ -148,12 +153,17 @@ def seal(
     """
     verify_can_create(out, what="recover seal")
     accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
-    shown = read_input(str(evidence), limit=MAX_EVIDENCE, what="the evidence")
+    shown = read_input(str(evidence), limit=MAX_EVIDENCE, what="the evidence", too_large=_SAVED)
     opened = open_own(share, identity)
+    _verify_whose(cluster, opened, shown)
     policy = policy_for(str(evidence), shown, accepting, _clusters(accepting, cluster, opened, shown))
     claims = appraise_recovering(shown, role=role, policy=policy, releases=_list(releases), now=int(time.time()))
-    write_new(out, seal_share(claims, opened), what="recover seal")
-    say(f"sealed to attempt {_attempt_name(claims.attempt.key if claims.attempt else b'')}", "bold")
+    sealed, attempt = seal_share(claims, opened), attempt_of(claims)
+    print_steps(stderr(), _explained_claims(claims, attempt, opened))
+    if not yes:
+        confirm("Seal your share to it?", hint="nothing was written; --yes doesn't ask")
+    write_new(out, sealed, what="recover seal")
+    say(f"sealed to attempt {_attempt_name(attempt.key)}", "bold")
     say(f"submit it from any machine: strongroom recover submit URL --sealed {out}", "dim")
 
 
@@ -178,7 +188,9 @@ def submit_command(
     if sealed is not None and (share is not None or identity is not None):
         raise Failure("--sealed is instead of a share", "leave --share and --identity out")
     accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
-    ready = None if sealed is None else read_input(str(sealed), limit=_MAX_SEALED, what="the sealed share")
+    ready = (
+        None if sealed is None else read_input(str(sealed), limit=_MAX_SEALED, what="the sealed share", too_large=_OURS)
+    )
     opened = open_own(share, identity) if ready is None else None
     asked = _Asked(url, accepting, cluster, opened, releases)
     if opened is not None:
@@ -196,7 +208,9 @@ def submit_command(
     name, missing = asked.run(hand_over)
     say(f"the share of {name} was taken", "bold")
     if missing:
-        say(f"{missing} more wanted", "dim")
+        say(more_wanted(missing), "dim")
+    elif role == "authenticator":  # which has no log: nothing is given up
+        say("the ring is open, and it serves in a moment", "dim")
     else:
         say("the ring is open; look whether something is to be given up: strongroom recover status", "dim")
 
@@ -224,6 +238,10 @@ def approve_gap(
     asked = _Asked(url, accepting, cluster, opened, releases)
     found = asked.run(look)
     signed = approval(found, opened)
+    if found.status.custodians[signed.index].done:
+        missing = found.status.threshold - sum(seat.done for seat in found.status.custodians)
+        say(f"you had signed already; {more_wanted(missing, 'signature')}", "bold")
+        return
     print_steps(stderr(), _explained(found))
     for line in _gap_lines(found):
         stderr().print(bold_capitals(line))
@@ -237,11 +255,12 @@ def approve_gap(
         return (await approve(session, signed)).missing
 
     missing = asked.run(hand_over)
-    say(
-        "signed" if missing else "signed; the log goes on as a new generation, which its witnesses must be told", "bold"
-    )
     if missing:
-        say(f"{missing} more signatures wanted", "dim")
+        say(f"signed; {more_wanted(missing, 'signature')}", "bold")
+    elif found.genesis.witnesses:
+        say("signed; the log goes on as a new generation, which its witnesses must be told", "bold")
+    else:
+        say("signed; the log goes on as a new generation", "bold")
 
 
 class _Asked:
@@ -253,6 +272,7 @@ class _Asked:
         self._url, self._role = url, accepting.role
         evidence = evidence_at(url)
         _verify_recovers(evidence)
+        _verify_whose(cluster, opened, evidence)
         self._policy = policy_for(url, evidence, accepting, _clusters(accepting, cluster, opened, evidence))
         self._releases = _list(releases)
 
@@ -296,6 +316,24 @@ def _verify_recovers(untrusted_evidence: bytes) -> None:
         raise Failure(f"this enclave recovers nothing: it is {stage}", "start it with --recover", status=EXIT_REFUSED)
 
 
+def _verify_whose(cluster: str | None, opened: OpenShare | None, untrusted_evidence: bytes) -> None:
+    """That what somebody holds in his hands is of the cluster which the enclave says that it recovers: else it would be
+    his policy's fault. Raises `Failure`."""
+    recovered = parse_any_evidence(untrusted_evidence)[1].cluster_id.hex()
+    sheet = None if opened is None else opened.sheet
+    if sheet is not None and sheet.cluster.hex() != recovered:
+        raise Failure(
+            f"this share is of cluster {sheet.cluster.hex()}, and the enclave recovers {recovered}",
+            "take your share of that cluster; or ask who called for shares which enclave is meant",
+        )
+    if cluster is not None and re.fullmatch("[0-9a-f]{64}", cluster) and cluster != recovered:
+        raise Failure(
+            f"--cluster is {cluster}, and the enclave recovers {recovered}",
+            "compare both with the page of your share; ask who called for shares which enclave is meant",
+            status=EXIT_REFUSED,
+        )
+
+
 def _clusters(
     accepting: Accepting, cluster: str | None, opened: OpenShare | None, untrusted_evidence: bytes
 ) -> list[bytes]:
@@ -335,6 +373,21 @@ def _explained(found: Look) -> list[Step]:
     steps += [Step("custodian", seat.name, did if seat.done else "") for seat in status.custodians]
     if status.witnesses:
         steps.append(Step("witnesses", f"{status.cosignatures} of {status.witnesses}", "must cosign the log"))
+    return steps
+
+
+def _explained_claims(claims: Claims, attempt: Attempt, opened: OpenShare) -> list[Step]:
+    """As much of it as evidence says, and the page of the share: the charter, with the other names, is not at hand."""
+    steps = [
+        Step("cluster", claims.cluster_id.hex(), "compare with the page of your share"),
+        Step("attempt", _attempt_name(attempt.key), "compare with the others; ends with its process"),
+        Step("council", str(attempt.council), "whose shares are wanted"),
+        Step("recoveries", str(attempt.recoveries), "before this one"),
+        Step("threshold", f"{opened.share.threshold}", "shares make the key"),
+    ]
+    sheet = opened.sheet
+    if sheet is not None:
+        steps.append(Step("custodian", sheet.custodian, f"share {sheet.index + 1} of {sheet.count}, by its page"))
     return steps
 
 

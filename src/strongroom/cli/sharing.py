@@ -84,6 +84,7 @@ SecondPerson = Annotated[
 ]
 
 _LIFE: Final = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_LONG: Final = "shorten it: what is long goes as a file"
 _WHOLE: Final = 100_000
 """Columns: more than any line has."""
 _SECONDS: Final = {"h": 3600, "d": DAY, "w": 7 * DAY}
@@ -138,7 +139,11 @@ def named_recipients(
     emails: list[str] | None, groups: list[str] | None, second: str | None, cards: list[Path] | None
 ) -> Recipients:
     """Raises `BadInput` and `Failure`."""
-    read = [parse_card(read_input(str(card), limit=MAX_CARD, what="the passkey card")) for card in cards or []]
+    hint = "name the file that the recipient made on the page"
+    read = [
+        parse_card(read_input(str(card), limit=MAX_CARD, what="the passkey card", too_large=hint))
+        for card in cards or []
+    ]
     return recipients_of(emails or [], groups or [], second, read)
 
 
@@ -149,7 +154,7 @@ def chosen_message(words: str, file: str | None) -> str:
     if words:
         raise Failure("--message and --message-file exclude each other", "choose one")
     try:
-        return read_input(file, limit=64 * 1024, what="the message").decode()
+        return read_input(file, limit=64 * 1024, what="the message", too_large=_LONG).decode()
     except UnicodeDecodeError:
         raise Failure("the message is not UTF-8 text", "save it as UTF-8") from None
 

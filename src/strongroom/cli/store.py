@@ -8,7 +8,7 @@ from pathlib import Path
 
 from strongroom.cli import conflict, options
 from strongroom.cli.connection import methods_of, read_instructions, run_with_vault
-from strongroom.cli.files import STDIN, read_input
+from strongroom.cli.files import KEYS_ONLY, STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.terminal import Failure, result, result_json, say
@@ -51,7 +51,7 @@ def store(
     encoded = read_instructions(file, load_trust(trust), emails, rules)
     into = needed(namespace, settings.namespace, "namespace")
     ways = login.ways(stdin_is_taken=secret == STDIN)
-    data = read_input(secret, limit=MAX_SECRET, what="the secret")
+    data = read_input(secret, limit=MAX_SECRET, what="the secret", too_large=KEYS_ONLY)
     metadata = file_metadata(secret)
     # Drawn here: should the answer be lost, its user knows where to look.
     drawn = ById(id=secrets.token_bytes(RECORD_ID))

@@ -8,7 +8,7 @@ import typer
 
 from strongroom.cli import conflict, options
 from strongroom.cli.connection import methods_of, read_instructions, run_with_vault
-from strongroom.cli.files import STDIN, read_input
+from strongroom.cli.files import KEYS_ONLY, STDIN, read_input
 from strongroom.cli.settings import load_settings, needed
 from strongroom.cli.signing_in import UNASKED, Login, signs_in
 from strongroom.cli.store import file_metadata
@@ -52,7 +52,7 @@ def update(
     if secret is None and encoded is None:
         raise Failure("there is nothing to update", "name a FILE with the new secret, or who may collect with --for")
     ways = login.ways(stdin_is_taken=secret == STDIN)
-    data = None if secret is None else read_input(secret, limit=MAX_SECRET, what="the secret")
+    data = None if secret is None else read_input(secret, limit=MAX_SECRET, what="the secret", too_large=KEYS_ONLY)
     metadata = None if secret is None else file_metadata(secret)
     with (
         conflict.unanswered(

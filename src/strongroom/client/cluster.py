@@ -20,6 +20,7 @@ from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.policy import RolePolicy, TrustPolicy
 from strongroom.client.checkpoints import own_checkpoints, warn
 from strongroom.client.generations import verify_new_generation
+from strongroom.client.meant import verify_meant
 from strongroom.client.session import AttestedServer, Session, Shown
 from strongroom.client.standings import Standings, StandingStore
 from strongroom.protocol.cluster_messages import AskCharter, CharterIs, ClusterReply
@@ -113,6 +114,7 @@ class _ClusterServer(AttestedServer):
     def _accept(self, evidence: bytes) -> Shown:
         if self._stage == "member":
             return super()._accept(evidence)
+        verify_meant(evidence, self._role, self._stage)
         candidate = appraise_candidate(
             evidence,
             role=self._role,

@@ -26,6 +26,7 @@ from strongroom.attestation.policy import RolePolicy
 from strongroom.attestation.reports import AnyReport
 from strongroom.client.errors import Unanswered, Unreachable
 from strongroom.client.freshness import WRITES, Watch, WatchedLog
+from strongroom.client.meant import verify_meant
 from strongroom.client.standings import Standings
 from strongroom.client.transport import CONNECTIONS, Transport, Unsealed
 from strongroom.protocol.authenticator_messages import AuthenticatorReply
@@ -285,6 +286,7 @@ class AttestedServer:
             raise Untrusted(Number.EVIDENCE, error.reason) from None
 
     def _accept(self, evidence: bytes) -> Shown:
+        verify_meant(evidence, self._role)
         appraisal = appraise(evidence, role=self._role, policy=self._policy, now=int(self._now()))
         genuine = appraisal.genuine
         self._floors.verify(genuine.report, genuine.claims.cluster_id)
