@@ -49,6 +49,10 @@ async def misuse_of(client, request):
     return caught.value.number
 
 
+async def endorsements_missing(client):
+    return decode_status((await client.ask(AskStatus())).status).endorsements
+
+
 async def take_office(founded, new):
     client, statement = await set_up(founded, new)
     for index in range(4):
@@ -104,10 +108,13 @@ async def test_one_endorsement_too_few_changes_nothing(founded, new):
     client, statement = await set_up(founded, new)
     for index in range(4):
         await client.ask(new.acceptance(index, statement))
+    assert await endorsements_missing(client) == 2
     for _ in range(3):  # the same custodian again and again
         assert (await client.ask(founded.custodians.endorsement(1, statement))).missing == 1
+        assert await endorsements_missing(client) == 1
     assert row_of(founded) == before
     assert (await client.ask(founded.custodians.endorsement(0, statement))).missing == 0
+    assert await endorsements_missing(client) == 0
     assert row_of(founded) != before
 
 

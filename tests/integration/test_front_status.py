@@ -230,6 +230,14 @@ async def test_the_page_says_in_words_how_it_stands_and_what_comes_next(status, 
         assert expected in Page((await client.get("/status")).text).text
 
 
+async def test_the_page_says_that_a_council_waits_for_those_in_office_too():
+    forming = standing.changed(pending=[standing.SERVING.custodians[0]], endorsements=2)
+    async with running(Enclave(forming)) as client:
+        assert "2 of those in office to endorse it" in (await client.get("/status")).text
+    async with running(Enclave(standing.SERVING)) as client:
+        assert "to endorse it" not in (await client.get("/status")).text
+
+
 async def test_a_label_is_text_on_the_page_whatever_it_holds():
     async with running(Enclave(standing.HOSTILE_LABELS)) as client:
         plain = Page((await client.get("/status")).text)

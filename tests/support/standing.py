@@ -31,6 +31,7 @@ SERVING = Status(
     approvals=2,
     custodians=[SeatStatus("Ann", True), SeatStatus("Bob", True), SeatStatus("Cleo", True)],
     pending=[],
+    endorsements=0,
     recoveries=1,
     generation=1,
     epochs=EpochStatus(3, [2, 3], 4200, 10_000),

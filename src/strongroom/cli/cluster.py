@@ -15,6 +15,7 @@ from strongroom.cli.convening import (
     lone_custodian,
     nominated,
     say_what_next,
+    signatures_missing,
     verify_can_write,
     wait_for_custodians,
     wanted_signatures,
@@ -71,6 +72,7 @@ from strongroom.client.keys import load_key
 from strongroom.protocol.cluster_messages import (
     Accept,
     AskCharter,
+    AskStatus,
     CharterIs,
     Convene,
     Convened,
@@ -78,12 +80,14 @@ from strongroom.protocol.cluster_messages import (
     Rotate,
     Rotated,
     Seated,
+    StatusIs,
 )
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import Role, Stage, parse_any_evidence
 from strongroom.protocol.evidence import cluster_id as cluster_id_of
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.share_sheet import write_sheet
+from strongroom.protocol.status import Status, decode_status
 
 app = typer.Typer(help="Who governs a cluster: custodians, approvers, and what they agree on.", no_args_is_help=True)
 
@@ -290,8 +294,7 @@ def accept(
     say(f"you are {own.name}, custodian {signed.index + 1} ({shown_recipient(own.recipient)})", "bold")
     if not yes:
         confirm("Do you accept this, and have you kept your share?", hint="nothing was sent; --yes doesn't ask")
-    missing = asyncio.run(_sign(url, policy, role, stage, signed))
-    _say_missing(missing, pending)
+    _say_signed(*asyncio.run(_sign(url, policy, role, stage, signed)), pending)
 
 
 @app.command("endorse")
@@ -320,8 +323,7 @@ def endorse(
     _show(pending)
     if not yes:
         confirm("Do you agree that these replace you and the others?", hint="nothing was sent; --yes doesn't ask")
-    missing = asyncio.run(_sign(url, policy, role, "member", signed))
-    _say_missing(missing, pending)
+    _say_signed(*asyncio.run(_sign(url, policy, role, "member", signed)), pending)
 
 
 @app.command("charter")
@@ -420,9 +422,11 @@ async def _pending(url: str, policy: RolePolicy, role: Role, stage: Stage) -> Pe
         return verify_pending(told, session.claims.cluster_id if stage == "member" else None)
 
 
-async def _sign(url: str, policy: RolePolicy, role: Role, stage: Stage, signed: Accept | Endorse) -> int:
+async def _sign(url: str, policy: RolePolicy, role: Role, stage: Stage, signed: Accept | Endorse) -> tuple[Status, int]:
+    """How it stood before, and how many signatures are missing now."""
     async with cluster_session(url, role=role, policy=policy, stage=stage) as session:
-        return (await session.ask(signed, Seated)).missing
+        before = decode_status((await session.ask(AskStatus(), StatusIs)).status)
+        return before, (await session.ask(signed, Seated)).missing
 
 
 async def _charter(url: str, policy: RolePolicy, role: Role) -> tuple[CharterIs, bytes]:
@@ -448,8 +452,10 @@ def _warn(request: Convene) -> None:
         stderr().print(bold_capitals(f"warning: {warning}"))
 
 
-def _say_missing(missing: int, pending: PendingCouncil) -> None:
-    if missing:
+def _say_signed(before: Status, missing: int, pending: PendingCouncil) -> None:
+    if missing and missing == signatures_missing(before):
+        say(f"you had signed already; {wanted_signatures(missing)}")
+    elif missing:
         say(f"signed; {wanted_signatures(missing)}")
     elif pending.serial == 0:
         say("signed; you were the last, and the cluster begins to serve")

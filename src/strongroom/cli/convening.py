@@ -27,7 +27,7 @@ from strongroom.protocol.evidence import Council, Role, parse_any_evidence
 from strongroom.protocol.limits import MAX_CUSTODIANS, MAX_RELEASE_APPROVERS
 from strongroom.protocol.shares import verify_numbers
 from strongroom.protocol.sshsig import parse_key_line
-from strongroom.protocol.status import SeatStatus, decode_status
+from strongroom.protocol.status import SeatStatus, Status, decode_status
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 """What a custodian is called: files are named after it."""
@@ -117,6 +117,11 @@ def lone_custodian(request: Convene) -> str:
         f"WITH ONE CUSTODIAN, {one.name} alone (or whoever gets that share and its age key) brings all keys back and "
         "reads everything, with nobody to notice; and if that share is lost, nobody brings them back"
     )
+
+
+def signatures_missing(status: Status) -> int:
+    """Of the council that is being set up."""
+    return sum(not seat.done for seat in status.pending) + status.endorsements
 
 
 def wanted_signatures(missing: int) -> str:

@@ -31,7 +31,7 @@ from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
 from strongroom.client.files import load_trust
 from strongroom.client.status import HostSaid, NoteSaid, Reported, attested_status, reported_status
-from strongroom.host.front.words import given_up, missing, state_words
+from strongroom.host.front.words import given_up, missing, state_words, waited_for
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.status import Status
 
@@ -176,7 +176,7 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     if found.state in ("recovering", "gap"):
         yield "waited for", ", ".join(missing(found.custodians)) or "nobody"
     if found.pending:
-        yield "new council", f"waits for {', '.join(missing(found.pending)) or 'nobody'}"
+        yield "new council", f"waits for {', '.join(waited_for(found.pending, found.endorsements)) or 'nobody'}"
     if found.approvals:
         yield "approvers", f"{found.approvals} for a release"
     yield "recoveries", str(found.recoveries)

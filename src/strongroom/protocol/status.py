@@ -92,6 +92,8 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     custodians: list[SeatStatus]
     pending: list[SeatStatus]
     """Of a council that is being set up."""
+    endorsements: int
+    """How many of those in office must still agree to that one."""
     recoveries: int
     generation: int
     epochs: EpochStatus | None

@@ -8,6 +8,7 @@ from strongroom.cli.convening import (
     lone_custodian,
     nominated,
     share_file,
+    signatures_missing,
     verify_can_write,
     wanted_signatures,
     with_approvers_of,
@@ -18,12 +19,15 @@ from strongroom.cli.terminal import Failure
 from strongroom.client.custodians import PendingCouncil, verify_convened
 from strongroom.client.share.age import generate_identity, parse_identity
 from strongroom.enclave.runtime.genesis import draw_secrets, genesis_of
+from strongroom.host.front.words import waited_for
 from strongroom.protocol.cluster_messages import Convened
 from strongroom.protocol.errors import Misuse, Untrusted
 from strongroom.protocol.evidence import Council, Custodian
+from strongroom.protocol.status import SeatStatus
 from tests.support.councils import council
 from tests.support.policies import witness_key
 from tests.support.ssh_keys import SshKey
+from tests.support.standing import changed
 from tests.support.world import Platform
 
 
@@ -139,6 +143,14 @@ def test_a_single_custodian_is_warned_of(three):
     said = lone_custodian(nominated(three[:1], 1, [], None))
     assert "alice alone" in said
     assert "brings all keys back" in said
+
+
+def test_a_council_waits_for_those_in_office_too():
+    """Whoever looks only at its own custodians waits for ever."""
+    half = changed(pending=[SeatStatus("Ann", True), SeatStatus("Dora", False)], endorsements=1)
+    assert signatures_missing(half) == 2
+    assert waited_for(half.pending, half.endorsements) == ["Dora", "1 of those in office to endorse it"]
+    assert waited_for([SeatStatus("Dora", True)], 0) == []
 
 
 def test_one_signature_is_one():

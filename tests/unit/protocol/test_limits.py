@@ -67,6 +67,7 @@ def test_a_status_that_has_as_much_to_say_as_it_may_is_read():
         approvals=MOST,
         custodians=seats,
         pending=seats,
+        endorsements=MOST,
         recoveries=MOST,
         generation=MOST,
         epochs=EpochStatus(MOST, [MOST] * MAX_EPOCHS, MOST, MOST),

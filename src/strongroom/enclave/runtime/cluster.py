@@ -62,6 +62,7 @@ class Cluster:
             started=self._started,
             handovers=self._giving.handovers,
             pending=self._councils.pending_seats,
+            endorsements=self._councils.missing_endorsements,
         )
 
     async def handle(self, caller: Caller, request: Any) -> Message:

@@ -113,8 +113,12 @@ class Forming:
     @property
     def missing(self) -> int:
         """Signatures that are still wanted."""
-        endorsements = 0 if self._before is None else max(1, self._before.threshold) - len(self._endorsed)
-        return len(self.council.custodians) - len(self._accepted) + max(0, endorsements)
+        return len(self.council.custodians) - len(self._accepted) + self.missing_endorsements
+
+    @property
+    def missing_endorsements(self) -> int:
+        """Those of the council before, among them."""
+        return 0 if self._before is None else max(0, max(1, self._before.threshold) - len(self._endorsed))
 
     def verify_meant(self, digest: bytes) -> None:
         """Raises `Misuse` NOT_NOW for a signature of another statement, such as one that was replaced."""

@@ -51,6 +51,11 @@ class Councils:
     def pending_seats(self) -> list[SeatStatus]:
         return [] if self._forming is None else self._forming.status
 
+    @property
+    def missing_endorsements(self) -> int:
+        """Of custodians in office, for the council that is being set up."""
+        return 0 if self._forming is None else self._forming.missing_endorsements
+
     async def convene(self, caller: Caller, request: Convene) -> Convened:
         """Raises `Refused` NOT_OWNER_KEY, and `Misuse` for a council that can't be."""
         self._keeping.verify_owner(caller)

@@ -31,6 +31,7 @@ def blank_status(place: Place, hopes: Hopes) -> Status:
         approvals=0,
         custodians=[],
         pending=[],
+        endorsements=0,
         recoveries=hopes.recoveries,
         generation=0,
         epochs=None,
@@ -59,6 +60,7 @@ def member_status(
     started: int,
     handovers: int,
     pending: list[SeatStatus],
+    endorsements: int,
 ) -> Status:
     """Of an enclave that holds the ring."""
     council, statement = ring.council, ring.statement
@@ -75,6 +77,7 @@ def member_status(
         approvals=council.approvals,
         custodians=[SeatStatus(one.name, True) for one in council.custodians],
         pending=pending,
+        endorsements=endorsements,
         recoveries=ring.recoveries,
         generation=ring.generation,
         epochs=EpochStatus(ring.epoch, list(ring.epochs), facts.resealed, facts.rows),

@@ -142,6 +142,8 @@ def _council(status: Status) -> Html:
     if status.pending:
         parts.append(element("p", "A council that is being set up:"))
         parts.append(_seats(status.pending, "has accepted"))
+        if status.endorsements:
+            parts.append(element("p", f"Waited for, too: {status.endorsements} of those in office to endorse it."))
     return _section("Custodians", *(parts or [element("p", "None yet.")]))
 
 

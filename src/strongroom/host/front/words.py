@@ -66,6 +66,11 @@ def missing(seats: list[SeatStatus]) -> list[str]:
     return [seat.name for seat in seats if not seat.done]
 
 
+def waited_for(pending: list[SeatStatus], endorsements: int) -> list[str]:
+    """Whose signatures a council that is being set up lacks, its own custodians' and those in office."""
+    return missing(pending) + ([f"{endorsements} of those in office to endorse it"] if endorsements else [])
+
+
 def given_up(gap: GapStatus) -> str:
     """What others know of the log and the database lacks, in words."""
     if not gap.known_size:
