@@ -14,7 +14,7 @@ from strongroom.client.status import parse_reported
 from strongroom.host.front.http import Front
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 from strongroom.protocol.link import Operation
-from strongroom.protocol.status import encode_status
+from strongroom.protocol.status import InstanceStatus, encode_status
 from tests.support import policies, standing
 from tests.support.world import World
 
@@ -93,6 +93,16 @@ def test_the_enclave_itself_says_how_it_stands_to_whom_has_a_policy(vault, capsy
     assert shown.out.startswith("Serving\n")
     assert "a DEVELOPMENT cluster" in shown.out
     assert "said by the enclave itself, accepted by" in shown.err
+
+
+def test_the_program_of_a_machine_is_shown_once(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = InstanceStatus(f"insecure software, program {'ab' * 32}", "ab" * 32, standing.NOW, True)
+    with looped() as do, fronted(do, saying(Operation.OK, encode_status(standing.changed(instances=[own])))) as url:
+        run(["status", url])
+    shown = capsys.readouterr().out
+    assert "insecure software (this one)" in shown
+    assert shown.count("ab" * 32) == 1
 
 
 def test_an_enclave_that_the_policy_does_not_accept_is_not_asked(vault, capsys):

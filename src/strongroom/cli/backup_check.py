@@ -86,7 +86,7 @@ async def check_backup(
     try:
         return await _Look(source, manifest, clusters, known, now, watch).verdict()
     except sqlite3.Error as error:
-        raise Damaged(f"{path} is damaged: {error}", "take another backup") from None
+        raise Damaged(f"{path} is damaged: {_line(error)}", "take another backup") from None
     finally:
         await source.close()
 
@@ -250,7 +250,14 @@ def _verify_pages(path: Path) -> None:
     except sqlite3.Error as error:
         found = [str(error)]
     if found != ["ok"]:
-        raise Damaged(f"{path} is damaged: {'; '.join(found)}", "copy it again from where it came, or take another")
+        raise Damaged(
+            f"{path} is damaged: {'; '.join(map(_line, found))}", "copy it again from where it came, or take another"
+        )
+
+
+def _line(text: object) -> str:
+    """SQLite's own words, which may be several lines."""
+    return " ".join(str(text).split())
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:

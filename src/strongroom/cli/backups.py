@@ -58,8 +58,11 @@ def clusters_named(cluster: str | None, trust: Path | None, role: str) -> Collec
     return accepted_clusters(cluster, trust, Settings())
 
 
-async def known_checkpoints(files: Sequence[Path] | None, url: str | None) -> list[bytes]:
-    """Signed checkpoints from files and from a running Vault. Raises `Failure`, `Unavailable`."""
+async def known_checkpoints(files: Sequence[Path] | None, url: str | None, role: str) -> list[bytes]:
+    """Signed checkpoints from files and from a running Vault, for a backup of a `role`. Raises `Failure`,
+    `Unavailable`."""
+    if role == "authenticator" and (files or url is not None):
+        raise Failure("this backup is an Authenticator's, which has no log", "leave --checkpoint and --url out")
     known = [read_note(file) for file in files or []]
     if url is not None:
         known.append(await fetch_checkpoint(url))

@@ -351,7 +351,8 @@ async def _run(asked: _Asked, start: Start, platform: Path | None, sockets: Sock
         announcing.append(task)
 
     def waiting(state: Waiting, url: str) -> None:
-        tell_waiting(role, state, url, str(asked.owner_key), asked.as_json)
+        accepting = "--insecure" if asked.enclave == "software" else ""
+        tell_waiting(role, state, url, str(asked.owner_key), asked.as_json, accepting)
 
     if start.mode == "join":
         cluster, invitation = await invitation_for(

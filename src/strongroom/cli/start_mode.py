@@ -90,9 +90,11 @@ def start_mode(
     return StartMode("found" if found else "recover" if recover else "open", "", b"")
 
 
-def tell_waiting(role: Role, waiting: Waiting, url: str, owner: str, as_json: bool) -> None:
-    """What an instance waits for, and which command comes next."""
+def tell_waiting(role: Role, waiting: Waiting, url: str, owner: str, as_json: bool, accepting: str = "") -> None:
+    """What an instance waits for, and which command comes next; `accepting`: by which option that takes this one."""
     command = _NEXT[waiting].format(url=url, role=role, owner=owner)
+    if command and accepting:
+        command += f" {accepting}"
     if as_json:
         terminal.result_json({"role": role, "state": waiting, "url": url, "next": command})
         sys.stdout.flush()

@@ -33,7 +33,7 @@ from strongroom.client.files import load_trust
 from strongroom.client.status import HostSaid, NoteSaid, Reported, attested_status, reported_status
 from strongroom.host.front.words import given_up, missing, state_words, waited_for
 from strongroom.protocol.errors import StrongroomError
-from strongroom.protocol.status import Status
+from strongroom.protocol.status import InstanceStatus, Status
 
 UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="A Vault or an Authenticator.")]
 PolicyOption = Annotated[
@@ -195,9 +195,15 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
 
 def _show_instances(found: Status) -> None:
     rows = [
-        (f"{one.label}{' (this one)' if one.own else ''}", one.measurement, _when(one.since)) for one in found.instances
+        (f"{_machine(one)}{' (this one)' if one.own else ''}", one.measurement, _when(one.since))
+        for one in found.instances
     ]
     _print_table(("MACHINE", "PROGRAM", "SINCE"), rows)
+
+
+def _machine(instance: InstanceStatus) -> str:
+    """Its label, without the digest that stands beside it."""
+    return instance.label.replace(f", program {instance.measurement}", "") if instance.measurement else instance.label
 
 
 def _show_releases(found: Status) -> None:

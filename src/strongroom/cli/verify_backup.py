@@ -92,8 +92,9 @@ def verify_backup(
 async def _verdict(
     file: Path, checkpoint: list[Path] | None, url: str | None, cluster: str | None, trust: Path | None
 ) -> Verdict:
-    known = await known_checkpoints(checkpoint, url)
-    clusters = clusters_named(cluster, trust, read_manifest(file).role)
+    role = read_manifest(file).role
+    known = await known_checkpoints(checkpoint, url, role)
+    clusters = clusters_named(cluster, trust, role)
     with watching() as watch:
         return await check_backup(file, now=int(time.time()), clusters=clusters, known=known, watch=watch)
 

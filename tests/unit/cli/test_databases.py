@@ -2,7 +2,7 @@
 
 import pytest
 
-from strongroom.cli.backups import failures
+from strongroom.cli.backups import failures, known_checkpoints
 from strongroom.cli.databases import VARIABLE, database_url
 from strongroom.cli.terminal import EXIT_MISUSE, EXIT_UNAVAILABLE, Failure
 from strongroom.host.store.port import CannotOpen, WrongDatabase
@@ -38,3 +38,9 @@ def test_a_database_that_will_never_do_is_misuse_and_one_that_is_away_is_not(kin
     with pytest.raises(Failure) as caught, failures():
         raise kind("this one does not do", "name another")
     assert caught.value.status == status
+
+
+async def test_an_authenticators_backup_is_compared_with_no_log_and_the_option_is_not_ignored():
+    with pytest.raises(Failure, match="an Authenticator's, which has no log"):
+        await known_checkpoints(None, "http://127.0.0.1:1", "authenticator")
+    assert await known_checkpoints(None, None, "authenticator") == []

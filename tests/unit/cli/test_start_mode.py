@@ -52,3 +52,7 @@ def test_the_command_that_comes_next_is_printed(capsys):
     assert json.loads(capsys.readouterr().out)["next"] == (
         "strongroom recover status http://127.0.0.1:8401 --role authenticator"
     )
+    tell_waiting("vault", "recovering", "http://127.0.0.1:8400", "x", True, "--insecure")
+    assert json.loads(capsys.readouterr().out)["next"].endswith("--role vault --insecure")
+    tell_waiting("vault", "standing-by", "http://127.0.0.1:8400", "x", True, "--insecure")
+    assert json.loads(capsys.readouterr().out)["next"] == ""

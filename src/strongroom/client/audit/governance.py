@@ -95,14 +95,10 @@ class Governance:
                     "custodians agreed to that"
                 )
                 continue
-            lost = gap.known_size - gap.found_size
             self.generations.hold(
                 f"generation {gap.generation} began after {gap.found_size} leaves, on {shown_time(gap.at)}"
             )
-            self.generations.notice(
-                f"a recovery went back to leaf {gap.found_size} of {gap.known_size} that witnesses knew: what stood in "
-                f"{max(lost, 0)} leaves was given up, as custodians signed"
-            )
+            self.generations.notice(_went_back(gap))
         if not begun:
             self.generations.hold("the log never began anew")
 
@@ -157,3 +153,17 @@ def read_charter(untrusted_charter: bytes) -> Charter:
         return decode(untrusted_charter, Charter, limit=MAX_CHARTER)
     except Misuse as error:
         raise Untrusted(Number.EVIDENCE, f"the charter does not parse ({error.error})") from None
+
+
+def _went_back(gap: Gap) -> str:
+    """To where a recovery went back, and what was given up with it."""
+    if not gap.known_size:
+        return (
+            f"a recovery went on from leaf {gap.found_size}, with nobody to say whether there had been more: what came "
+            "after it was given up, as custodians signed"
+        )
+    lost = max(gap.known_size - gap.found_size, 0)
+    return (
+        f"a recovery went back to leaf {gap.found_size} of {gap.known_size} that witnesses knew: what stood in {lost} "
+        f"{'leaf' if lost == 1 else 'leaves'} was given up, as custodians signed"
+    )
