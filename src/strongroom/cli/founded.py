@@ -29,4 +29,4 @@ async def quorum_in(store: Store) -> Quorum | None:
         genesis = parse_genesis(charter.genesis.statement)
     except (StrongroomError, msgspec.DecodeError):
         return None
-    return Quorum(len(genesis.witnesses), genesis.cosignatures)
+    return Quorum(len(genesis.witnesses), genesis.cosignatures, genesis.role)

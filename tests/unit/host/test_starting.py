@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from strongroom.host.instance import WrongSettings
-from strongroom.host.supervisor.starting import Starting, Watch
+from strongroom.host.instance import CannotServe, WrongSettings
+from strongroom.host.supervisor.starting import Quorum, Starting, Watch
 from strongroom.protocol.errors import Number, from_number
 from tests.support import starting
 
@@ -40,3 +40,24 @@ async def test_who_was_refused_is_told_what_to_do(number, said, next_step):
     with pytest.raises(WrongSettings, match=said) as caught:
         await one.begin(None)
     assert next_step in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("founded", "said"),
+    [
+        (Quorum(0, 0, "vault"), "that of the vault of a cluster"),
+        (Quorum(0, 0, "authenticator"), "closed"),
+        (None, "closed"),
+    ],
+)
+async def test_the_database_of_the_other_role_is_said_to_be_that_and_nobody_is_blamed(founded, said):
+    async def quorum():
+        return founded
+
+    start = starting.start(mode="open")
+    one = Starting(
+        Refused(Number.INTEGRITY), "authenticator", start, Watch(asyncio.Event(), []), ("closed", "tampering"), quorum
+    )
+    with pytest.raises(CannotServe, match=said) as caught:
+        await one.begin(None)
+    assert ("tampering" in caught.value.hint) == (said == "closed")

@@ -165,5 +165,5 @@ def _went_back(gap: Gap) -> str:
     lost = max(gap.known_size - gap.found_size, 0)
     return (
         f"a recovery went back to leaf {gap.found_size} of {gap.known_size} that witnesses knew: what stood in {lost} "
-        f"{'leaf' if lost == 1 else 'leaves'} was given up, as custodians signed"
+        f"{'leaf was' if lost == 1 else 'leaves were'} given up, as custodians signed"
     )

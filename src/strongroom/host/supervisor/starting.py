@@ -17,10 +17,12 @@ _RESTORE: Final = "bring back the newest database as a whole; parts of a backup 
 
 
 class Quorum(NamedTuple):
-    """How many witnesses there are, and how many of them must cosign."""
+    """Of the cluster in a database: how many witnesses there are, and how many of them must cosign."""
 
     named: int
     needed: int
+    role: str = ""
+    """Which the cluster is of, by the word of the database."""
 
 
 class Watch:
@@ -93,6 +95,12 @@ class Starting(NamedTuple):
             return CannotServe(f"the {role} enclave ended while starting{status(await self.enclave.wait())}", SEE)
         if error.number is Number.INTEGRITY and mode == "open":
             # A ring that does not open looks like an altered one; most often it is another machine's.
+            founded = await self.quorum()
+            if founded is not None and founded.role not in ("", role):
+                return WrongSettings(
+                    f"the database is that of the {founded.role} of a cluster",
+                    f"`serve {founded.role}` serves it; name another directory or database for the {role}",
+                )
             return WrongState(*self.closed_ring)
         if error.number is Number.UNSUPPORTED and mode == "develop":
             return WrongSettings(
