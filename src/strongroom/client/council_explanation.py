@@ -54,13 +54,11 @@ def explain_change(before: Council, after: Council | Convene, serial: int) -> li
     Whoever signs it agrees to what goes, too, which a list of those who come would not show.
     """
     steps = [Step("council", str(serial), f"follows council {serial - 1}: - goes, + comes, = stays")]
-    steps += _change(
-        "threshold", [_share(before.threshold, before.custodians)], [_share(after.threshold, after.custodians)]
-    )
+    steps += _change("threshold", _threshold(before), _threshold(after))
     steps += _change("custodian", _people(before), _people(after))
     steps += _change("approvals", _approvals(before), _approvals(after))
     steps += _change("delay", _delay(before), _delay(after))
-    steps += _change("approver", list(map(_shown_key, before.approvers)), list(map(_shown_key, after.approvers)))
+    steps += _change("approver", _approvers(before), _approvers(after))
     if not after.approvers:
         steps.append(Step("= approvers" if not before.approvers else "+ approvers", "none", _NOBODY_APPROVES))
     return steps
@@ -108,9 +106,7 @@ def charter_json(charter: Charter, genesis: Genesis, councils: Sequence[Council]
 
 def shown_recipient(recipient: str) -> str:
     """An age recipient on one line."""
-    if len(recipient) <= 2 * _SHOWN + 10:
-        return recipient or "none"
-    return f"{recipient[:_SHOWN]}…{recipient[-_SHOWN:]}"
+    return _short(recipient) or "none"
 
 
 def _gap_json(signed: SignedGap) -> dict[str, int]:
@@ -126,21 +122,39 @@ def _gap_json(signed: SignedGap) -> dict[str, int]:
     }
 
 
-def _change(name: str, before: Sequence[str], after: Sequence[str]) -> list[Step]:
-    steps = [Step(f"- {name}", one, "") for one in before if one not in after]
-    return steps + [Step(f"{'=' if one in before else '+'} {name}", one, "") for one in after]
+_Part = tuple[str, str]
+"""A value, and the whole recipient of a custodian's: what is shown of it somebody else may have, too."""
 
 
-def _people(council: Council | Convene) -> list[str]:
-    return [f"{one.name} ({shown_recipient(one.recipient)})" for one in council.custodians]
+def _change(name: str, before: Sequence[_Part], after: Sequence[_Part]) -> list[Step]:
+    steps = [Step(f"- {name}", value, _short(about)) for value, about in before if (value, about) not in after]
+    for value, about in after:
+        steps.append(Step(f"{'=' if (value, about) in before else '+'} {name}", value, _short(about)))
+    return steps
 
 
-def _approvals(council: Council | Convene) -> list[str]:
-    return [_share(council.approvals, council.approvers)] if council.approvers else []
+def _threshold(council: Council | Convene) -> list[_Part]:
+    return [(_share(council.threshold, council.custodians), "")]
 
 
-def _delay(council: Council | Convene) -> list[str]:
-    return [_span(council.release_delay)] if council.approvers else []
+def _people(council: Council | Convene) -> list[_Part]:
+    return [(one.name, one.recipient) for one in council.custodians]
+
+
+def _approvals(council: Council | Convene) -> list[_Part]:
+    return [(_share(council.approvals, council.approvers), "")] if council.approvers else []
+
+
+def _delay(council: Council | Convene) -> list[_Part]:
+    return [(_span(council.release_delay), "")] if council.approvers else []
+
+
+def _approvers(council: Council | Convene) -> list[_Part]:
+    return [(_shown_key(key), "") for key in council.approvers]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 2 * _SHOWN + 10 else f"{text[:_SHOWN]}…{text[-_SHOWN:]}"
 
 
 def _share(number: int, of: Sequence[object]) -> str:

@@ -41,20 +41,23 @@ def test_who_signs_a_council_sees_what_goes() -> None:
         release_delay=7 * 24 * 3600,
     )
     after = council(custodians=people(alice="age1a", carol="age1x", dora="age1d"), threshold=3)
-    shown = [(step.name, step.value) for step in explain_change(before, after, 4)]
+    steps = explain_change(before, after, 4)
+    shown = [(step.name, step.value) for step in steps]
     assert shown[0] == ("council", "4")
     assert {
         ("- threshold", "2 of 3"),
         ("+ threshold", "3 of 3"),
-        ("= custodian", "alice (age1a)"),
-        ("- custodian", "bob (age1b)"),
-        ("- custodian", "carol (age1c)"),
-        ("+ custodian", "carol (age1x)"),
-        ("+ custodian", "dora (age1d)"),
+        ("= custodian", "alice"),
+        ("- custodian", "bob"),
+        ("- custodian", "carol"),
+        ("+ custodian", "carol"),
+        ("+ custodian", "dora"),
         ("- approvals", "2 of 2"),
         ("- delay", "7 days"),
         ("+ approvers", "none"),
     } <= set(shown)
+    assert ("= custodian", "carol") not in shown
+    assert [step.explanation for step in steps if step.value == "carol"] == ["age1c", "age1x"]
     assert [name for name, _ in shown].count("- approver") == 2
     same = [step.name[0] for step in explain_change(before, before, 5)[1:]]
     assert set(same) == {"="}
