@@ -28,7 +28,7 @@ from strongroom.protocol.link import Commit, Put
 from tests.support.backups import Writer, charter_of, content, order
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))]
-KILLS = 30
+KILLS = 12
 
 
 class Database:
