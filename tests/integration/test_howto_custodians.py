@@ -12,6 +12,7 @@ import pytest
 from strongroom.client.custodians import parse_identities
 from strongroom.client.share.age import Opener, generate_identity, parse_identity
 from tests.support.command import ROOT, environment, strongroom
+from tests.support.ssh_keys import SshKey
 
 PAGE = (ROOT / "docs" / "howto" / "custodians.md").read_text()
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
@@ -113,7 +114,9 @@ def test_the_page_works_as_it_stands(run, tmp_path):
     (tmp_path / "stranger.key").chmod(0o600)
     strange = [{"vault/owner.key": "stranger.key", "shares": "others"}.get(word, word) for word in init]
     assert "another owner" in told(strange, status=10).err
-    founding = run("init", *init, "--yes")
+    approver = SshKey()
+    (tmp_path / "approver.pub").write_text(f"{approver.line}\n")
+    founding = run("init", *init, "--approver", "approver.pub", "--yes")
     founding.says("waiting for them")
     accepting = commands("strongroom cluster accept", places)
     assert "another key" in told([word.replace("bob.key", "carol.key") for word in accepting[1]], status=2).err
@@ -148,15 +151,26 @@ def test_the_page_works_as_it_stands(run, tmp_path):
     first = governed()
     assert (first["cluster"], first["council"], first["development"]) == (cluster, 0, False)
     [reshare] = commands("strongroom cluster reshare", places)
-    told([*reshare, "--no-wait"])
+    changes = told([*reshare, "--no-wait"]).err
+    for shown in ("= approver", "= approvals +1 of 1", "- custodian +bob", r"\+ custodian +dora", "= custodian +alice"):
+        assert re.search(f"^{shown}", changes, re.MULTILINE), changes
+    present = told([word.replace("next/", "shares/") for word in accepting[3]], status=2).err
+    assert "it is of council 0, which is in office: keep it" in present
     for one in accepting[3:]:
         told(one)
     assert governed()["council"] == 0
-    for one in commands("strongroom cluster endorse", places):
-        told(one)
+    first, second = commands("strongroom cluster endorse", places)
+    assert "signed; 1 more signature is wanted" in told(first).err
+    assert "you had signed already; 1 more signature is wanted" in told(first).err
+    assert "council 1 is in office" in told(second).err
     then = governed()
     assert (then["cluster"], then["council"], then["pending"]) == (cluster, 1, "")
     assert [one["name"] for one in then["custodians"]] == ["alice", "dora"]
+    # The page's reshare names no approvers: those who were go on to be.
+    assert then["approvers"] == [approver.public_key.hex()]
+    words = strongroom(*charter, cwd=tmp_path)
+    assert "council 0" in words.out.decode()
+    assert "signatures verified" in words.err
     [rotate] = commands("strongroom cluster rotate", places)
     rotated = strongroom(*rotate, cwd=tmp_path)
     assert rotated.status == 0, rotated.err

@@ -61,10 +61,12 @@ from strongroom.client.council_explanation import (
     shown_recipient,
 )
 from strongroom.client.custodians import (
+    OpenShare,
     PendingCouncil,
     acceptance,
     endorsement,
     parse_charter,
+    verify_cluster,
     verify_convened,
     verify_pending,
 )
@@ -281,6 +283,7 @@ def accept(
         stdout().print(write_sheet(opened.sheet), end="")
     evidence = evidence_at(url)
     stage = stage_of(evidence)
+    _verify_share_meant(opened, evidence)
     policy = policy_for(url, evidence, accepting, [opened.sheet.cluster] if opened.sheet else [])
     pending = asyncio.run(_pending(url, policy, role, stage))
     if recipient is None and opened.recipient is None:
@@ -317,6 +320,7 @@ def endorse(
     )
     opened = open_own(share, identity)
     evidence = evidence_at(url)
+    _verify_share_meant(opened, evidence)
     policy = policy_for(url, evidence, accepting, [opened.sheet.cluster] if opened.sheet else [])
     pending = asyncio.run(_pending(url, policy, role, "member"))
     signed = endorsement(pending, opened)
@@ -400,6 +404,13 @@ def _member_policy(url: str, accepting: Accepting, clusters: Sequence[bytes]) ->
 def _shown_stage(untrusted_evidence: bytes) -> str:
     claims = parse_any_evidence(untrusted_evidence)[1]
     return f"a member of cluster {claims.cluster_id.hex()}" if claims.stage == "member" else claims.stage
+
+
+def _verify_share_meant(opened: OpenShare, untrusted_evidence: bytes) -> None:
+    """Turn away another cluster's share by its page: neither a policy is to blame nor the server. Raises `Misuse`."""
+    claims = parse_any_evidence(untrusted_evidence)[1]
+    if claims.stage == "member":
+        verify_cluster(opened, claims.cluster_id)
 
 
 async def _convene(

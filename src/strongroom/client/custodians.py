@@ -188,8 +188,7 @@ def verify_seat(opened: OpenShare, council: Council, cluster: bytes, serial: int
     says what the council does not.
     """
     sheet, key = opened.sheet, opened.share.key.public
-    if sheet is not None and sheet.cluster != cluster:
-        raise Misuse(Number.SHARE_FOREIGN, f"{sheet.cluster.hex()}, not {cluster.hex()}")
+    verify_cluster(opened, cluster)
     if sheet is not None and sheet.council != serial:
         raise another_council(sheet.council, wanted=serial, in_office=in_office)
     index = next((at for at, one in enumerate(council.custodians) if one.key == key), None)
@@ -202,6 +201,13 @@ def verify_seat(opened: OpenShare, council: Council, cluster: bytes, serial: int
         if said != (index, council.custodians[index].name, len(council.custodians), council.threshold):
             raise Misuse(Number.SHARE_WRONG, "its page says something else than the council's statement")
     return index
+
+
+def verify_cluster(opened: OpenShare, cluster: bytes) -> None:
+    """The share's page, where there is one, says that it is of this cluster. Raises `Misuse` SHARE_FOREIGN."""
+    sheet = opened.sheet
+    if sheet is not None and sheet.cluster != cluster:
+        raise Misuse(Number.SHARE_FOREIGN, f"it is of {sheet.cluster.hex()}, and the enclave of {cluster.hex()}")
 
 
 def another_council(own: int, *, wanted: int, in_office: int) -> Misuse:

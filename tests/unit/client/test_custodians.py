@@ -11,6 +11,7 @@ from strongroom.client.custodians import (
     parse_identities,
     parse_sheet,
     typed_share,
+    verify_cluster,
     verify_seat,
 )
 from strongroom.client.errors import BadInput
@@ -169,6 +170,16 @@ def test_shares_of_other_clusters_and_councils_are_told_apart(sheet, shares):
         bent = open_share(write_sheet(replace(sheet, **change)).encode(), [])
         wrong = number_of(lambda bent=bent: verify_seat(bent, seats, sheet.cluster, 0, in_office=0))
         assert wrong is Number.SHARE_WRONG
+
+
+def test_a_share_of_another_cluster_is_said_to_be_that_and_of_which(sheet):
+    opened = open_share(write_sheet(sheet).encode(), [])
+    with pytest.raises(Misuse) as caught:
+        verify_cluster(opened, bytes(32))
+    assert f"it is of {sheet.cluster.hex()}, and the enclave of {bytes(32).hex()}" in caught.value.error
+    assert "recovered" not in caught.value.hint
+    verify_cluster(opened, sheet.cluster)
+    verify_cluster(typed_share(sheet.words), bytes(32))  # words alone name none
 
 
 def stale(sheet, council_of_share, seats, *, wanted, in_office):
