@@ -56,7 +56,12 @@ async def test_the_database_of_the_other_role_is_said_to_be_that_and_nobody_is_b
 
     start = starting.start(mode="open")
     one = Starting(
-        Refused(Number.INTEGRITY), "authenticator", start, Watch(asyncio.Event(), []), ("closed", "tampering"), quorum
+        cast("Enclave", Refused(Number.INTEGRITY)),
+        "authenticator",
+        start,
+        Watch(asyncio.Event(), []),
+        ("closed", "tampering"),
+        quorum,
     )
     with pytest.raises(CannotServe, match=said) as caught:
         await one.begin(None)
