@@ -156,6 +156,11 @@ def test_the_page_works_as_it_stands(run, tmp_path):
         assert re.search(f"^{shown}", changes, re.MULTILINE), changes
     present = told([word.replace("next/", "shares/") for word in accepting[3]], status=2).err
     assert "it is of council 0, which is in office: keep it" in present
+    # Of another cluster: said by the share's page, where nobody named a policy that could be to blame.
+    strange = page.replace(cluster, "ab" * 32).encode()
+    endorsed = ["cluster", "endorse", accepting[3][2], "-", "--insecure", "--yes"]
+    ran = strongroom(*endorsed, cwd=tmp_path, stdin=strange)
+    assert (ran.status, "this share is of another cluster" in ran.err) == (2, True), ran.err
     for one in accepting[3:]:
         told(one)
     assert governed()["council"] == 0
