@@ -204,7 +204,8 @@ export const WORDS: Readonly<Record<ErrorNumber, readonly [error: string, hint: 
   ],
   [ErrorNumber.NOT_RELEASED]: [
     "this program is not one that the cluster's approvers have released",
-    "`strongroom release status` says what may have the keys: have this one approved (`release propose`); in a cluster without approvers start the program that runs now",
+    "`strongroom release status` says what may have the keys: have this one approved (`release propose`); in a " +
+      "cluster without approvers start the program that runs now",
   ],
   [ErrorNumber.EVIDENCE]: ["the evidence was refused", "see the reason; do not send anything to this server"],
   [ErrorNumber.INTEGRITY]: [
