@@ -449,7 +449,7 @@ async def test_a_status_of_a_recovery_is_told_in_words(world):
     assert decode_status((await session.ask(AskStatus())).status) == await status(machine)
     assert explain_state(await status(machine)) == "0 of 2 shares were submitted; 2 more are wanted"
     await hand_over(machine, world.opened(2))
-    assert explain_state(await status(machine)) == "1 of 2 shares were submitted; 1 more are wanted"
+    assert explain_state(await status(machine)) == "1 of 2 shares were submitted; 1 more is wanted"
     await hand_over(machine, world.opened(0))
     await world.finish(machine)
     assert explain_state(await reaches(machine, "serving")) == "it serves"

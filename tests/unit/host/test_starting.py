@@ -1,11 +1,12 @@
 """What an operator is told when an instance could not join."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from strongroom.host.instance import CannotServe, WrongSettings
+from strongroom.host.supervisor.enclave import Enclave
 from strongroom.host.supervisor.starting import Quorum, Starting, Watch
 from strongroom.protocol.errors import Number, from_number
 from tests.support import starting
