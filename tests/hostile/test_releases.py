@@ -12,6 +12,7 @@ from strongroom.enclave.vault import witnessing
 from strongroom.protocol.cluster_messages import Publish
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Untrusted
+from strongroom.protocol.evidence import parse_evidence
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
 from strongroom.protocol.limits import MAX_MESSAGE, MAX_RELEASES
@@ -457,6 +458,15 @@ async def test_time_in_which_no_witness_saw_the_list_does_not_count(delayed, key
     assert await admitted(delayed.instance) == {"1": True, "2": False}
     named = (await charter_of(delayed.instance)).named
     assert all(one.witnessed >= int(delayed.instance.platform.now()) - 10 for one in named)
+
+
+async def test_a_list_that_no_witness_has_seen_yet_is_shown_as_soon_as_it_is_in_force(delayed, keys):
+    """It is durable: evidence of before would let clients keep an older list in mind."""
+    assert parse_evidence(await delayed.instance.evidence())[1].release == 0
+    delayed.watch.down = {0, 1, 2}
+    with pytest.raises(StrongroomError):
+        await publish(delayed, signed(first(delayed), keys[:2]))
+    assert parse_evidence(await delayed.instance.evidence())[1].release == 1
 
 
 async def test_a_list_that_nobody_publishes_again_counts_from_when_witnesses_are_back(delayed, keys):

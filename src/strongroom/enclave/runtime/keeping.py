@@ -43,10 +43,13 @@ class Keeping:
         draft = self._ring.draft(
             self._platform, secrets=secrets, charter=charter, instances=instances, now=self._clock.now()
         )
-        await self._service.keep(draft, life)
-        if secrets is not None or charter is not None:
-            # Not for an instance that was admitted: evidence says nothing of those, and a quote costs.
-            self._identity.renew()
+        try:
+            await self._service.keep(draft, life)
+        finally:
+            # Also when that failed: it may be durable, and only the witnesses out of reach. Not for an instance that
+            # was admitted: evidence says nothing of those, and a quote costs.
+            if secrets is not None or charter is not None:
+                self._identity.renew()
         return draft
 
     async def note(self, life: Sequence[LifeLeaf]) -> None:
