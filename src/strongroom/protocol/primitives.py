@@ -117,10 +117,10 @@ class Domain(Enum):
 
 def frame_parts(domain: Domain, *parts: bytes) -> bytes:
     """label ‖ 00 ‖ (length of part, 8 bytes big-endian ‖ part)*: injective, so no two lists of parts collide."""
-    framed = domain.prefix
+    framed = [domain.prefix]
     for part in parts:
-        framed += len(part).to_bytes(8, "big") + part
-    return framed
+        framed += (len(part).to_bytes(8, "big"), part)
+    return b"".join(framed)
 
 
 def digest(domain: Domain, *parts: bytes) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -45,8 +46,12 @@ CLOSURES: Final[dict[Role, tuple[str, ...]]] = {
 """Installed distributions that each enclave may import, and theirs; `make tcb` copies them out of the locks."""
 
 
+@cache
 def measure(role: Role) -> bytes:
-    """Measurement (32 bytes): sorted paths and contents of the measured files, versions of what they import."""
+    """Measurement (32 bytes): sorted paths and contents of the measured files, versions of what they import.
+
+    Once a process: what is on the disk later is another program.
+    """
     root = Path(strongroom.__file__).parent
     parts = [role.encode()]
     for path in sorted(measured_files(role), key=lambda path: path.relative_to(root).as_posix()):
