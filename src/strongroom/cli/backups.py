@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,12 +13,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from strongroom.cli.audit_sources import accepted_clusters, read_note
+from strongroom.cli.backup_check import Verdict, check_backup
 from strongroom.cli.settings import Settings
 from strongroom.cli.terminal import EXIT_FAILED, EXIT_MISUSE, EXIT_UNAVAILABLE, EXIT_UNTRUSTED, Failure, say, stderr
 from strongroom.client.audit.sources import CHECKPOINT
 from strongroom.client.transport import Transport
 from strongroom.host.backup.drafts import CannotBackUp
-from strongroom.host.backup.file import Damaged
+from strongroom.host.backup.file import Damaged, read_manifest
 from strongroom.host.backup.notes import BackupNote, DrillNote, RestoreNote, VerifyNote, write_note
 from strongroom.host.store.port import CannotOpen, WrongDatabase
 from strongroom.protocol.limits import MAX_CHECKPOINT
@@ -104,6 +106,17 @@ def remember(data: Path | None, note: BackupNote | VerifyNote | RestoreNote | Dr
         write_note(data, note)
     except OSError as error:
         say(f"not noted for the status page: can't write in {data}: {error.strerror}", "yellow")
+
+
+async def verdict_on(
+    file: Path, checkpoint: list[Path] | None, url: str | None, cluster: str | None, trust: Path | None
+) -> Verdict:
+    """All checks of a backup, beside whatever was named to compare it with. Raises `Failure` and as `check_backup`."""
+    role = read_manifest(file).role
+    known = await known_checkpoints(checkpoint, url, role)
+    clusters = clusters_named(cluster, trust, role)
+    with watching() as watch:
+        return await check_backup(file, now=int(time.time()), clusters=clusters, known=known, watch=watch)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +51,7 @@ from strongroom.cli.terminal import (
     stderr,
     stdout,
 )
+from strongroom.client.cluster import Governed, ask_charter
 from strongroom.client.council_explanation import (
     charter_json,
     explain_change,
@@ -65,7 +65,6 @@ from strongroom.client.custodians import (
     PendingCouncil,
     acceptance,
     endorsement,
-    parse_charter,
     verify_cluster,
     verify_convened,
     verify_pending,
@@ -84,7 +83,6 @@ from strongroom.protocol.cluster_messages import (
     Seated,
     StatusIs,
 )
-from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import Role, Stage, parse_any_evidence
 from strongroom.protocol.evidence import cluster_id as cluster_id_of
 from strongroom.protocol.primitives import SigningKey
@@ -198,7 +196,7 @@ def init(
             f"Found a cluster of {len(custodian)} custodians, of whom any {threshold} have its keys?",
             hint="nothing was sent; --yes doesn't ask",
         )
-    pending, convened = asyncio.run(_convene(url, policy, accepting, "founding", key, request))
+    pending, convened = asyncio.run(_convene(url, policy, role, "founding", key, request))
     print_steps(stderr(), [*explain_genesis(pending.cluster, pending.genesis), *explain_council(pending.council, 0)])
     write_files(out, request, convened, "genesis.statement")
     say_what_next(url, out, pending, policy)
@@ -235,18 +233,17 @@ def reshare(
     request = nominated(custodian, threshold, approver or [], None if keep else approvals)
     key = load_key(owner_key)
     verify_can_write(out, request, "council.statement")
-    accepting = Accepting(role, trust).with_defaults(load_settings(config))
-    policy = _member_policy(url, accepting, [])
-    _, genesis, councils = parse_charter(asyncio.run(_charter(url, policy, role))[0].charter)
-    before = councils[-1]
+    policy = _member_policy(url, role, trust, config)
+    found = asyncio.run(_charter(url, policy, role))
+    before = found.council
     if keep:
         request = with_approvers_of(request, before, approvals)
-    request = with_delay(request, release_delay, genesis.witnesses, before)
-    print_steps(stderr(), explain_change(before, request, len(councils)))
+    request = with_delay(request, release_delay, found.genesis.witnesses, before)
+    print_steps(stderr(), explain_change(before, request, len(found.councils)))
     _warn(request)
     if not yes:
         confirm("Have these replace the council in office?", hint="nothing was sent; --yes doesn't ask")
-    pending, convened = asyncio.run(_convene(url, policy, accepting, "member", key, request))
+    pending, convened = asyncio.run(_convene(url, policy, role, "member", key, request))
     write_files(out, request, convened, "council.statement")
     say_what_next(url, out, pending, policy)
     if wait:
@@ -273,9 +270,7 @@ def accept(
 
     Your signature says that you have your share. It is made with a key that the share itself is.
     """
-    accepting = Accepting(role, trust, release, measurement, insecure, setting or []).with_defaults(
-        load_settings(config)
-    )
+    accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     opened = open_own(share, identity)
     if print_page:
         if opened.sheet is None:
@@ -315,9 +310,7 @@ def endorse(
     yes: options.Yes = False,
 ) -> None:
     """Agree, as a custodian in office, to the council that is being set up: with your present share."""
-    accepting = Accepting(role, trust, release, measurement, insecure, setting or []).with_defaults(
-        load_settings(config)
-    )
+    accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     opened = open_own(share, identity)
     evidence = evidence_at(url)
     _verify_share_meant(opened, evidence)
@@ -344,23 +337,22 @@ def charter(
     """Show who governs a cluster, after verifying all signatures since it was founded."""
     if output is not None:
         verify_can_create(output, what="cluster charter")
-    accepting = Accepting(role, trust).with_defaults(load_settings(config))
-    policy = _member_policy(url, accepting, [])
-    told, cluster_id = asyncio.run(_charter(url, policy, role))
-    signed, genesis, councils = parse_charter(told.charter)
+    policy = _member_policy(url, role, trust, config)
+    found = asyncio.run(_charter(url, policy, role))
     if output is not None:
-        write_new(output, told.charter, what="cluster charter")
+        write_new(output, found.told.charter, what="cluster charter")
     if as_json:
-        result_json(charter_json(signed, genesis, councils) | {"pending": told.pending.hex()})
+        told = charter_json(found.charter, found.genesis, found.councils)
+        result_json(told | {"pending": found.told.pending.hex()})
         return
-    serial, council = len(councils) - 1, councils[-1]
-    steps = [*explain_genesis(cluster_id, genesis), *explain_council(council, serial)]
-    print_steps(stdout(), [*steps, *explain_standing(signed, councils)])
-    if genesis.development:
+    serial, cluster_id = len(found.councils) - 1, cluster_id_of(found.charter.genesis.statement)
+    steps = [*explain_genesis(cluster_id, found.genesis), *explain_council(found.council, serial)]
+    print_steps(stdout(), [*steps, *explain_standing(found.charter, found.councils)])
+    if found.genesis.development:
         say("a DEVELOPMENT cluster: nobody signed for it, and its operator can read everything")
     else:
         say("signatures verified: of all custodians of each council, of those in office before it, and under each gap")
-    if told.pending:
+    if found.told.pending:
         say(f"council {serial + 1} is being set up; `strongroom status` says who is waited for")
 
 
@@ -376,8 +368,7 @@ def rotate(
 
     That takes its time, in the background: `strongroom status` shows how far it is. Then the old key is erased.
     """
-    accepting = Accepting(role, trust).with_defaults(load_settings(config))
-    policy = _member_policy(url, accepting, [])
+    policy = _member_policy(url, role, trust, config)
     key = load_key(owner_key)
 
     async def begin() -> int:
@@ -390,7 +381,9 @@ def rotate(
 app.command("invite")(invitation_command)
 
 
-def _member_policy(url: str, accepting: Accepting, clusters: Sequence[bytes]) -> RolePolicy:
+def _member_policy(url: str, role: Role, trust: Path | None, config: Path | None) -> RolePolicy:
+    """That of the user, for a member of a cluster that it names. Raises `Failure`."""
+    accepting = Accepting(role, trust or load_settings(config).trust)
     if accepting.trust is None:
         raise Failure("--trust is missing", "make a trust policy of this cluster: strongroom trust pin")
     evidence = evidence_at(url)
@@ -398,7 +391,7 @@ def _member_policy(url: str, accepting: Accepting, clusters: Sequence[bytes]) ->
         raise Failure(
             f"this enclave is {_shown_stage(evidence)}", "ask one that serves; `strongroom status` says what this is"
         )
-    return policy_for(url, evidence, accepting, clusters)
+    return policy_for(url, evidence, accepting, [])
 
 
 def _shown_stage(untrusted_evidence: bytes) -> str:
@@ -414,9 +407,9 @@ def _verify_share_meant(opened: OpenShare, untrusted_evidence: bytes) -> None:
 
 
 async def _convene(
-    url: str, policy: RolePolicy, accepting: Accepting, stage: Stage, key: SigningKey, request: Convene
+    url: str, policy: RolePolicy, role: Role, stage: Stage, key: SigningKey, request: Convene
 ) -> tuple[PendingCouncil, Convened]:
-    async with cluster_session(url, role=accepting.role, policy=policy, stage=stage, key=key) as session:
+    async with cluster_session(url, role=role, policy=policy, stage=stage, key=key) as session:
         convened = await session.ask(request, Convened)
         charter = b"" if stage == "founding" else (await session.ask(AskCharter(), CharterIs)).charter
         cluster_id = None if stage == "founding" else session.claims.cluster_id
@@ -440,12 +433,9 @@ async def _sign(url: str, policy: RolePolicy, role: Role, stage: Stage, signed: 
         return before, (await session.ask(signed, Seated)).missing
 
 
-async def _charter(url: str, policy: RolePolicy, role: Role) -> tuple[CharterIs, bytes]:
+async def _charter(url: str, policy: RolePolicy, role: Role) -> Governed:
     async with cluster_session(url, role=role, policy=policy) as session:
-        told, cluster_id = await session.ask(AskCharter(), CharterIs), session.claims.cluster_id
-    if cluster_id_of(parse_charter(told.charter)[0].genesis.statement) != cluster_id:
-        raise Untrusted(Number.INTEGRITY, "the charter is another cluster's")
-    return told, cluster_id
+        return await ask_charter(session)
 
 
 def _show(pending: PendingCouncil) -> None:

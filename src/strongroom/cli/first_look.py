@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 import typer
@@ -31,7 +31,7 @@ from strongroom.attestation.policy import (
 from strongroom.attestation.reports import AnyReport, NitroReport, SgxReport, TdxReport
 from strongroom.attestation.verification import HARDWARE
 from strongroom.cli.evidence import print_steps, verify_any_cluster
-from strongroom.cli.settings import Settings
+from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, say, stderr
 from strongroom.cli.verify import load_release
 from strongroom.client.cluster import role_policy
@@ -81,11 +81,23 @@ class Accepting:
     insecure: bool = False
     settings: Sequence[str] = field(default=())
 
-    def with_defaults(self, settings: Settings) -> Accepting:
-        """The trust policy of `strongroom.toml`, where nothing was named."""
-        if self.trust or self.release or self.measurement or self.insecure:
-            return self
-        return Accepting(self.role, trust=settings.trust, settings=self.settings)
+    @classmethod
+    def of(
+        cls,
+        role: Role,
+        trust: Path | None,
+        release: Path | None,
+        measurement: str | None,
+        insecure: bool,
+        setting: Sequence[str] | None,
+        config: Path | None,
+    ) -> Self:
+        """By the options of a command; the trust policy of `strongroom.toml`, where nothing was named. Raises
+        `Failure`."""
+        settings = load_settings(config)
+        if trust or release or measurement or insecure:
+            return cls(role, trust, release, measurement, insecure, setting or [])
+        return cls(role, trust=settings.trust, settings=setting or [])
 
 
 def stage_of(untrusted_evidence: bytes) -> Stage:

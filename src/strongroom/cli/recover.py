@@ -28,7 +28,6 @@ from strongroom.cli.first_look import (
 )
 from strongroom.cli.own_share import IdentityOption, ShareOption, open_own
 from strongroom.cli.sessions import cluster_session
-from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, bold_capitals, confirm, result_json, say, stderr, stdout
 from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare
@@ -109,7 +108,7 @@ def status(
     """Show how a recovery stands: which enclave asks, whose shares it has, and what would be given up."""
     if save is not None:
         verify_can_create(save, what="recover status")
-    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     asked = _Asked(url, accepting, cluster, None, releases)
 
     async def show(session: ClusterSession) -> tuple[bytes, Look]:
@@ -152,7 +151,7 @@ def seal(
     The enclave is appraised by what is in the file. Only that process can open the result, so anybody may carry it.
     """
     verify_can_create(out, what="recover seal")
-    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     shown = read_input(str(evidence), limit=MAX_EVIDENCE, what="the evidence", too_large=_SAVED)
     opened = open_own(share, identity)
     _verify_whose(cluster, opened, shown)
@@ -187,7 +186,7 @@ def submit_command(
     """Submit your share to an enclave that recovers, after appraising it; or one that was sealed before."""
     if sealed is not None and (share is not None or identity is not None):
         raise Failure("--sealed is instead of a share", "leave --share and --identity out")
-    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     ready = (
         None if sealed is None else read_input(str(sealed), limit=_MAX_SEALED, what="the sealed share", too_large=_OURS)
     )
@@ -233,7 +232,7 @@ def approve_gap(
     yes: options.Yes = False,
 ) -> None:
     """Sign what a recovery gives up: the newest part of the log, which witnesses have seen and the database lacks."""
-    accepting = _accepting(role, trust, release, measurement, insecure, setting, config)
+    accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     opened = open_own(share, identity)
     asked = _Asked(url, accepting, cluster, opened, releases)
     found = asked.run(look)
@@ -287,19 +286,6 @@ class _Asked:
             self._url, role=role, policy=policy, stage="recovering", releases=self._releases
         ) as session:
             return await ask(session)
-
-
-def _accepting(
-    role: Role,
-    trust: Path | None,
-    release: Path | None,
-    measurement: str | None,
-    insecure: bool,
-    setting: list[str] | None,
-    config: Path | None,
-) -> Accepting:
-    accepting = Accepting(role, trust, release, measurement, insecure, setting or [])
-    return accepting.with_defaults(load_settings(config))
 
 
 def _verify_recovers(untrusted_evidence: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,8 +19,7 @@ from strongroom.cli.sessions import cluster_session
 from strongroom.cli.settings import Settings, load_settings, needed
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, result, result_json, say, stderr, stdout
 from strongroom.cli.verify import load_release
-from strongroom.client.cluster import role_policy
-from strongroom.client.custodians import parse_charter
+from strongroom.client.cluster import ClusterSession, ask_charter, role_policy
 from strongroom.client.explanation import fingerprint_of
 from strongroom.client.files import load_trust
 from strongroom.client.releases import (
@@ -44,9 +43,8 @@ from strongroom.client.releases import (
 )
 from strongroom.client.releases_status import ReleasesStatus, explain_releases, releases_json
 from strongroom.client.ssh_signing import SshSigner, read_signature
-from strongroom.protocol.cluster_messages import AskCharter, AskStatus, CharterIs, Publish, Published, StatusIs
-from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.evidence import Council, Role, cluster_id
+from strongroom.protocol.cluster_messages import AskStatus, Publish, Published, StatusIs
+from strongroom.protocol.evidence import Council, Role
 from strongroom.protocol.governance import Charter
 from strongroom.protocol.releases import VERSION, ListedRelease
 from strongroom.protocol.status import decode_status
@@ -213,7 +211,7 @@ def publish(
 
     async def run() -> int:
         async with cluster_session(url, role=role, policy=policy) as session:
-            found = _verified(await session.ask(AskCharter(), CharterIs), session.shown.appraisal)
+            found = await _cluster(session)
             verify_publishable(proposal, found.charter, found.council, found.genuine)
             return (await session.ask(Publish(releases=proposal.signed), Published)).serial
 
@@ -235,7 +233,7 @@ def status(
 
     async def run() -> ReleasesStatus:
         async with cluster_session(url, role=role, policy=policy) as session:
-            found = _verified(await session.ask(AskCharter(), CharterIs), session.shown.appraisal)
+            found = await _cluster(session)
             said = decode_status((await session.ask(AskStatus(), StatusIs)).status)
             return ReleasesStatus(found.charter, found.council, said)
 
@@ -261,7 +259,7 @@ def _propose(
 
     async def run() -> _Cluster:
         async with cluster_session(url, role=role, policy=policy) as session:
-            return _verified(await session.ask(AskCharter(), CharterIs), session.shown.appraisal)
+            return await _cluster(session)
 
     found = asyncio.run(run())
     # Another council's approvers may want the list as it is.
@@ -276,13 +274,10 @@ def _propose(
     say(f"for {proposal.needed} of {len(proposal.approvers)} approvers: strongroom release approve {out} --key FILE")
 
 
-def _verified(untrusted: CharterIs, appraisal: Any) -> _Cluster:
-    """The charter of the cluster that was appraised. Raises `Untrusted`."""
-    charter, _, councils = parse_charter(untrusted.charter)
-    genuine: Genuine = appraisal.genuine
-    if cluster_id(charter.genesis.statement) != genuine.claims.cluster_id:
-        raise Untrusted(Number.INTEGRITY, "the charter is another cluster's")
-    return _Cluster(charter, councils[-1], genuine)
+async def _cluster(session: ClusterSession) -> _Cluster:
+    """Raises `Untrusted`."""
+    found = await ask_charter(session)
+    return _Cluster(found.charter, found.council, session.genuine)
 
 
 def _from_files(files: Sequence[Path], role: Role, svn: int | None) -> list[ListedRelease]:

@@ -10,16 +10,15 @@ from typing import Annotated
 import typer
 
 from strongroom.cli import options
-from strongroom.cli.backup_check import Verdict, check_backup
+from strongroom.cli.backup_check import Verdict
 from strongroom.cli.backups import (
     Checkpoints,
     Cluster,
     Database,
     Front,
-    clusters_named,
     failures,
-    known_checkpoints,
     remember,
+    verdict_on,
     watching,
 )
 from strongroom.cli.databases import database_url
@@ -27,7 +26,6 @@ from strongroom.cli.listening import failure_of
 from strongroom.cli.terminal import named, result_json, say, stdout
 from strongroom.cli.verify_backup import failed, print_verdict
 from strongroom.client.audit.report import shown_time
-from strongroom.host.backup.file import read_manifest
 from strongroom.host.backup.making import Tally
 from strongroom.host.backup.notes import RestoreNote
 from strongroom.host.backup.restoring import restore_database, restore_file, verify_vacant
@@ -61,7 +59,7 @@ def restore(
         try:
             with locked(data, what="instance", hint="stop it, or name another directory"):
                 verify_vacant(data)
-                verdict = asyncio.run(_verdict(file, checkpoint, url, cluster, trust))
+                verdict = asyncio.run(verdict_on(file, checkpoint, url, cluster, trust))
                 if verdict.failed:
                     if not as_json:
                         print_verdict(verdict)
@@ -94,16 +92,6 @@ def restore(
         out.print(named(name, value))
     for line in next_steps(verdict, data, database):
         say(line)
-
-
-async def _verdict(
-    file: Path, checkpoint: list[Path] | None, url: str | None, cluster: str | None, trust: Path | None
-) -> Verdict:
-    role = read_manifest(file).role
-    known = await known_checkpoints(checkpoint, url, role)
-    clusters = clusters_named(cluster, trust, role)
-    with watching() as watch:
-        return await check_backup(file, now=int(time.time()), clusters=clusters, known=known, watch=watch)
 
 
 async def _restored(file: Path, data: Path, database: str | None) -> Tally:

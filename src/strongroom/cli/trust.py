@@ -21,16 +21,13 @@ from strongroom.cli.pinning import Weakness, pin_exactly, pin_releases, verify_f
 from strongroom.cli.sessions import cluster_session
 from strongroom.cli.settings import load_settings
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, confirm, printable, say, stderr, stdout
-from strongroom.client.cluster import role_policy
-from strongroom.client.custodians import parse_charter
+from strongroom.client.cluster import ask_charter, role_policy
 from strongroom.client.errors import BadInput
 from strongroom.client.explanation import Step, explain, explain_cluster
 from strongroom.client.files import load_trust
 from strongroom.client.policy_explanation import explain_role, explain_section, explain_witnesses
 from strongroom.client.session import fetch_evidence
-from strongroom.protocol.cluster_messages import AskCharter, CharterIs
-from strongroom.protocol.errors import Number, Untrusted
-from strongroom.protocol.evidence import Council, Role, cluster_id
+from strongroom.protocol.evidence import Council, Role
 
 DEFAULT: Final = Path("trust.toml")
 _NOT_PINNED: Final = (
@@ -172,10 +169,7 @@ def _by_releases(policy: TrustPolicy, urls: Sequence[str], seen: Sequence[Genuin
 async def _council(url: str, role: Role, policy: RolePolicy) -> tuple[Council, bytes]:
     """The council in office, and the evidence of who says so."""
     async with cluster_session(url, role=role, policy=policy) as session:
-        charter, _, councils = parse_charter((await session.ask(AskCharter(), CharterIs)).charter)
-        if cluster_id(charter.genesis.statement) != session.claims.cluster_id:
-            raise Untrusted(Number.INTEGRITY, "the charter is another cluster's")
-        return councils[-1], session.evidence
+        return (await ask_charter(session)).council, session.evidence
 
 
 def _old_policy(path: Path) -> TrustPolicy:

@@ -11,17 +11,15 @@ import typer
 
 from strongroom.cli import options
 from strongroom.cli.audit import print_report
-from strongroom.cli.backup_check import Verdict, check_backup, verdict_json
+from strongroom.cli.backup_check import Verdict, verdict_json
 from strongroom.cli.backups import (
     Checkpoints,
     Cluster,
     Data,
     Front,
-    clusters_named,
     failures,
-    known_checkpoints,
     remember,
-    watching,
+    verdict_on,
 )
 from strongroom.cli.evidence import verify_any_cluster
 from strongroom.cli.sessions import cluster_session
@@ -31,7 +29,6 @@ from strongroom.client.cluster import role_policy
 from strongroom.client.files import load_trust
 from strongroom.client.recovery import explain_state, look
 from strongroom.client.session import fetch_evidence
-from strongroom.host.backup.file import read_manifest
 from strongroom.host.backup.notes import DrillNote, VerifyNote
 from strongroom.protocol.evidence import parse_any_evidence
 
@@ -70,7 +67,7 @@ def verify_backup(
     Exit status: 0 all that was checked holds, 11 something does not, 12 no answer.
     """
     with failures():
-        verdict = asyncio.run(_verdict(file, checkpoint, url, cluster, trust))
+        verdict = asyncio.run(verdict_on(file, checkpoint, url, cluster, trust))
     holds = not verdict.failed
     now = int(time.time())
     remember(data, VerifyNote(now, str(file.absolute()), holds, verdict.manifest.at, verdict.log_size))
@@ -87,16 +84,6 @@ def verify_backup(
     if drill is not None:
         remember(data, drill)
         say(f"drilled: custodians opened its key ring, recovery {drill.recoveries} of that copy", "green")
-
-
-async def _verdict(
-    file: Path, checkpoint: list[Path] | None, url: str | None, cluster: str | None, trust: Path | None
-) -> Verdict:
-    role = read_manifest(file).role
-    known = await known_checkpoints(checkpoint, url, role)
-    clusters = clusters_named(cluster, trust, role)
-    with watching() as watch:
-        return await check_backup(file, now=int(time.time()), clusters=clusters, known=known, watch=watch)
 
 
 async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> int:

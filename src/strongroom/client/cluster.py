@@ -14,19 +14,23 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
+from strongroom.attestation.appraisal import Genuine
 from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.policy import RolePolicy, TrustPolicy
 from strongroom.client.checkpoints import own_checkpoints, warn
+from strongroom.client.custodians import parse_charter
 from strongroom.client.generations import verify_new_generation
 from strongroom.client.meant import verify_meant
-from strongroom.client.session import AttestedServer, Session, Shown
+from strongroom.client.session import AttestedServer, Session, Shown, appraisal_of
 from strongroom.client.standings import Standings, StandingStore
 from strongroom.protocol.cluster_messages import AskCharter, CharterIs, ClusterReply
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Number, Untrusted, from_number
-from strongroom.protocol.evidence import Claims, Role, Stage
+from strongroom.protocol.evidence import Claims, Council, Genesis, Role, Stage, cluster_id
+from strongroom.protocol.governance import Charter
 from strongroom.protocol.messages import Error
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.releases import parse_releases
@@ -54,6 +58,11 @@ class ClusterSession:
     @property
     def claims(self) -> Claims:
         return self.shown.claims
+
+    @property
+    def genuine(self) -> Genuine:
+        """Of a member. Raises `Untrusted` EVIDENCE for an enclave at another stage."""
+        return appraisal_of(self.shown).genuine
 
     async def ask(self, request: Message, kind: type[T]) -> T:
         """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`."""
@@ -88,6 +97,30 @@ async def cluster_session(
         yield ClusterSession(server, await server.shown())
     finally:
         await server.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """Who governs the cluster of an appraised member: all signatures verified, and of this cluster."""
+
+    told: CharterIs
+    charter: Charter
+    genesis: Genesis
+    councils: list[Council]
+
+    @property
+    def council(self) -> Council:
+        """The one in office."""
+        return self.councils[-1]
+
+
+async def ask_charter(session: ClusterSession) -> Governed:
+    """What a member says of who governs its cluster. Raises `Untrusted` for what does not hold, or is of another."""
+    told = await session.ask(AskCharter(), CharterIs)
+    charter, genesis, councils = parse_charter(told.charter)
+    if cluster_id(charter.genesis.statement) != session.claims.cluster_id:
+        raise Untrusted(Number.INTEGRITY, "the charter is another cluster's")
+    return Governed(told, charter, genesis, councils)
 
 
 class _ClusterServer(AttestedServer):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from strongroom.client.custody import log_generation
 from strongroom.client.explanation import Step
 from strongroom.protocol.cluster_messages import Convene
 from strongroom.protocol.errors import Misuse
 from strongroom.protocol.evidence import Council, Genesis, cluster_id
-from strongroom.protocol.governance import Charter, SignedGap, parse_gap
+from strongroom.protocol.governance import Charter, SignedGap, log_generation, parse_gap
 from strongroom.protocol.sshsig import key_line
 
 _SHOWN: Final = 30

@@ -14,7 +14,7 @@ import msgspec
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Council, Genesis, cluster_id, parse_genesis
-from strongroom.protocol.governance import MAX_CHARTER, Charter, parse_gap, verify_charter
+from strongroom.protocol.governance import MAX_CHARTER, Charter, log_generation, verify_charter
 from strongroom.protocol.index import row_digest
 
 
@@ -86,11 +86,6 @@ class Named(NamedTuple):
 
     role: str
     cluster: bytes
-
-
-def log_generation(charter: Charter) -> int:
-    """Of the log, by a verified charter: that of its last gap, which may leave generations out."""
-    return parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0
 
 
 def read_named(untrusted_row: bytes) -> Named:

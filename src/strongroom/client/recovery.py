@@ -43,7 +43,7 @@ from strongroom.protocol.cluster_messages import (
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Attempt, Claims, Council, Genesis, Role, cluster_id
-from strongroom.protocol.governance import Charter, Gap, attempt_digest, parse_gap
+from strongroom.protocol.governance import Charter, Gap, attempt_digest, log_generation, parse_gap
 from strongroom.protocol.leaves import log_origin, log_verifier
 from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
 from strongroom.protocol.primitives import Domain, digest, kem_seal
@@ -80,7 +80,6 @@ class Look:
         if shown is None or not shown.statement:
             return None
         gap = parse_gap(bytes.fromhex(shown.statement))
-        before = parse_gap(self.charter.gaps[-1].statement).generation if self.charter.gaps else 0
         named = (gap.cluster, gap.attempt, gap.recoveries, gap.found_size, gap.known_size)
         meant = (
             self.claims.cluster_id,
@@ -89,7 +88,7 @@ class Look:
             shown.found_size,
             shown.known_size,
         )
-        if named != meant or gap.generation <= before:
+        if named != meant or gap.generation <= log_generation(self.charter):
             raise Untrusted(Number.INTEGRITY, "the gap is of another attempt, or not what the status says")
         return gap
 

@@ -142,11 +142,11 @@ class AttestedServer:
 
     async def verify(self) -> Appraisal:
         """Fetch evidence and appraise it; no session is opened. Raises `Untrusted` EVIDENCE with the reason."""
-        return _appraisal(self._accept(await self.evidence()))
+        return appraisal_of(self._accept(await self.evidence()))
 
     async def appraisal(self) -> Appraisal:
         """What the current session rests on; opens one if there is none."""
-        return _appraisal(await self.shown())
+        return appraisal_of(await self.shown())
 
     async def shown(self) -> Shown:
         """The same, for an enclave at any stage."""
@@ -273,7 +273,7 @@ class AttestedServer:
         shown = session.shown
         if self._watch is not None:
             session.log = await self._watch.begin(
-                shown.evidence, _appraisal(shown).genuine, lambda request: self._round_trip(session, encode(request))
+                shown.evidence, appraisal_of(shown).genuine, lambda request: self._round_trip(session, encode(request))
             )
         if self._standings is not None:
             # Now that the log has been shown to go with it.
@@ -317,7 +317,7 @@ class AttestedServer:
         return found
 
 
-def _appraisal(shown: Shown) -> Appraisal:
+def appraisal_of(shown: Shown) -> Appraisal:
     if shown.appraisal is None:
         raise Untrusted(Number.EVIDENCE, f"this enclave is no member of a cluster, it is {shown.claims.stage}")
     return shown.appraisal

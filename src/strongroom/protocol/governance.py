@@ -225,6 +225,11 @@ def parse_gap(untrusted_statement: bytes) -> Gap:
         raise Untrusted(Number.EVIDENCE, f"the gap does not parse ({error.error})") from None
 
 
+def log_generation(charter: Charter) -> int:
+    """Of the log, by this charter: that of its last gap, which may leave generations out."""
+    return parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0
+
+
 def verify_gap(cluster: bytes, councils: Sequence[Council], before: int, signed: SignedGap) -> Gap:
     """What was given up at the end of the log's generation `before`. Raises `Untrusted` EVIDENCE or INTEGRITY.
 

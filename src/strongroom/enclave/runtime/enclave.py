@@ -16,7 +16,7 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.cluster import Cluster
 from strongroom.enclave.runtime.door import Door
 from strongroom.enclave.runtime.founding import Founding
-from strongroom.enclave.runtime.genesis import found_for_development
+from strongroom.enclave.runtime.genesis import found_for_development, verify_founded_with
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.joining import Joining
 from strongroom.enclave.runtime.link import HostLink
@@ -144,9 +144,7 @@ class Enclave:
         except Untrusted as error:
             _tell(error)
             raise
-        if (set(start.witnesses), start.cosignatures) != (set(ring.statement.witnesses), ring.statement.cosignatures):
-            # They count as they were founded; a host that names others has made a mistake, and should hear of it.
-            raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
+        verify_founded_with(ring.statement, start.witnesses, start.cosignatures)
         if rewrap is not None:
             print(f"key ring sealed anew: {rewrap}", file=sys.stderr)
         return Opened(ring, SealedState(found.sealed, None), rewrap is not None)

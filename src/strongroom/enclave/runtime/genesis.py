@@ -9,7 +9,7 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.ring import Ring, log_key
 from strongroom.enclave.runtime.sealed_ring import Epoch, InstanceKey, RingSecrets, RingState
 from strongroom.protocol.codec import encode
-from strongroom.protocol.errors import Misuse, Number
+from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import Council, Custodian, Genesis, Role
 from strongroom.protocol.governance import Charter, SignedGenesis
 from strongroom.protocol.limits import MAX_WITNESSES
@@ -79,6 +79,13 @@ def found_for_development(
     )
     signed = SignedGenesis(statement=encode(statement), accepted=[])
     return Ring(RingState(secrets, new_charter(signed), ()), key, 0)
+
+
+def verify_founded_with(statement: Genesis, witnesses: Sequence[str], cosignatures: int) -> None:
+    """These are the witnesses of the statement. They count as they were founded; a host that names others has made a
+    mistake, and should hear of it. Raises `Untrusted` POLICY."""
+    if (set(witnesses), cosignatures) != (set(statement.witnesses), statement.cosignatures):
+        raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
 
 
 def new_charter(signed: SignedGenesis) -> Charter:

@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace as changed
 
 from strongroom.attestation.appraisal import Genuine, verify_genuine
+from strongroom.enclave.runtime.genesis import verify_founded_with
 from strongroom.enclave.runtime.handshakes import PeerChannel, fetch_evidence, shake_hands
 from strongroom.enclave.runtime.identity import Identity, peer_platforms
 from strongroom.enclave.runtime.nursery import Hopes, Opened, Place, Waiting
@@ -132,11 +133,7 @@ class Joining(Waiting):
         ring = Ring(state, place.key, 0)
         if (ring.cluster_id, ring.statement.role) != (place.start.cluster, place.role):
             raise Untrusted(Number.INTEGRITY, "the ring that was given is another cluster's")
-        if (set(place.start.witnesses), place.start.cosignatures) != (
-            set(ring.statement.witnesses),
-            ring.statement.cosignatures,
-        ):
-            raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
+        verify_founded_with(ring.statement, place.start.witnesses, place.start.cosignatures)
         if place.key.label:
             return state
         # A guest, who is in no later row.

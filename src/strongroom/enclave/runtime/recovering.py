@@ -26,6 +26,7 @@ from typing import Any, Final
 from msgspec.structs import replace as changed
 
 from strongroom.enclave.runtime.gaps import NOBODY, Head, Known, Logs, Loss, lost
+from strongroom.enclave.runtime.genesis import verify_founded_with
 from strongroom.enclave.runtime.nursery import Hopes, Opened, Place, Waiting
 from strongroom.enclave.runtime.ring import Ring, SealedState, facts_of
 from strongroom.enclave.runtime.sealed_ring import RingState, charter_of, open_by_recovery_key, parse_sealed
@@ -90,9 +91,7 @@ class Recovering(Waiting):
             raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {self._statement.role}, not {place.role}")
         if self._statement.development:
             raise Misuse(Number.UNSUPPORTED, "a development cluster has no custodians: it opens by itself")
-        named = (set(place.start.witnesses), place.start.cosignatures)
-        if named != (set(self._statement.witnesses), self._statement.cosignatures):
-            raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
+        verify_founded_with(self._statement, place.start.witnesses, place.start.cosignatures)
         self._council = self._councils[-1]
         self._generation = facts_of(self._charter).generation
         self._cluster = cluster_id(self._charter.genesis.statement)

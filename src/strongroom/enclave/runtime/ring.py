@@ -28,7 +28,7 @@ from strongroom.enclave.runtime.sealed_ring import (
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
 from strongroom.protocol.evidence import Council, PlatformKind, Role, Stage, cluster_id, parse_genesis
-from strongroom.protocol.governance import MAX_CHARTER, Charter, parse_gap, verify_charter
+from strongroom.protocol.governance import MAX_CHARTER, Charter, log_generation, verify_charter
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_EPOCHS, MAX_INSTANCES
@@ -48,8 +48,7 @@ class RingFacts:
 
 def facts_of(charter: Charter) -> RingFacts:
     serial = parse_releases(charter.releases)[1].serial if charter.releases else 0
-    generation = parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0
-    return RingFacts(charter.recoveries, generation, serial)
+    return RingFacts(charter.recoveries, log_generation(charter), serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,6 @@ class SealedState:
     """What the log is to say of that."""
     surveyed: tuple[int, bytes] | None = None
     """Size and root of the log in the database that was looked at, after a recovery: no other one is taken up."""
-
-    @property
-    def kept(self) -> bytes:
-        """The row as it is from now on."""
-        row = self.found if self.draft is None else self.draft.row
-        if row is None:
-            raise Misuse(Number.NOT_NOW, "the ring is not sealed yet")
-        return row
 
 
 class Ring:

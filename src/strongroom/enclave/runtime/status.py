@@ -72,7 +72,7 @@ def member_status(
         build=BUILD,
         development=statement.development,
         started=started,
-        council=len(ring.councils) - 1,
+        council=ring.council_serial,
         threshold=council.threshold,
         approvals=council.approvals,
         custodians=[SeatStatus(one.name, True) for one in council.custodians],
