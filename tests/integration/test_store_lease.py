@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 
 from strongroom.host.instance import CannotServe, WrongSettings
@@ -50,6 +51,13 @@ async def waits(work):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.6):
             await asyncio.shield(work)
+
+
+async def ended(*work):
+    """Given up, and gone: a session is closed only when nobody asks through it any more."""
+    for one in work:
+        one.cancel()
+    await asyncio.wait(work)
 
 
 @pytest.mark.needs("postgres")
@@ -116,7 +124,7 @@ class TestALease:
             await first.store.commit(Commit([Put(RING_KEY, 1, 2, b"first")], 0, [b"leaf"]))
             await waits(taking)
             assert second.ring_version == 2  # who stands by sees that the ring has changed
-            taking.cancel()
+            await ended(taking)
 
     async def test_one_of_two_that_stand_by_takes_over(self, tmp_path, url):
         async with late(tmp_path / "b", url, "b") as second, late(tmp_path / "c", url, "c") as third:
@@ -126,8 +134,24 @@ class TestALease:
             await asyncio.wait(taking, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0.5)
             assert [one.done() for one in taking].count(True) == 1
-            for one in taking:
-                one.cancel()
+            await ended(*taking)
+
+    async def test_one_that_stops_while_it_renews_gives_its_lease_back(self, tmp_path, url):
+        """Which waits for a row that somebody has locked: cancelled, it is still on its way."""
+        blocker = await asyncpg.connect(url)
+        async with late(tmp_path / "b", url, "b") as second:
+            async with owning(tmp_path / "a", url):
+                taking = asyncio.ensure_future(second.take())
+                await waits(taking)
+                blocking = blocker.transaction()
+                await blocking.start()
+                await blocker.execute("SELECT 1 FROM lease FOR UPDATE")
+                await asyncio.sleep(0.3)
+                asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(blocking.rollback()))
+            began = time.monotonic()
+            await taking
+            assert time.monotonic() - began < 0.5
+        await blocker.close()
 
     async def test_who_writes_with_a_version_without_leases_is_waited_for(self, tmp_path, server, url):
         owner = await PostgresStore.open(url)

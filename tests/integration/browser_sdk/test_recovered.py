@@ -99,24 +99,30 @@ async def test_a_machine_from_before_the_recovery_is_refused_by_a_page_that_saw_
         assert refused.value.number is Number.ROLLED_BACK
 
 
-async def test_a_recovered_vault_that_lacks_what_was_not_given_up_is_caught(world):
-    """Custodians signed a gap, and the host can't show that the lines before it are those that the page has seen."""
+@pytest.mark.parametrize(
+    ("lacks", "refusal"),
+    [("seen", "lacks what its custodians did not give up"), ("signed", "is not what its custodians signed for")],
+)
+async def test_a_recovered_vault_that_lacks_what_was_not_given_up_is_caught(world, lacks, refusal):
+    """Custodians signed a gap, and the host can't show that the lines before it are those seen, or those signed for."""
     address, _ = await stored(world)
     async with served(world) as (line, page):
         await visit(page, address.id.hex())
+        await stored(world)
         backup = world.database
         await stored(world)
         machine = await world.recovering(backup)
         await recovered(world, machine, gap=True)
         line.instance = machine
-        honest = machine.host.consistency
+        honest, signed_for = machine.host.consistency, len(backup[1])
 
         async def lying(old, size):
-            return [bytes(32) for _ in await honest(old, size)]
+            proof = await honest(old, size)
+            return [bytes(32) for _ in proof] if (old == signed_for) is (lacks == "signed") else proof
 
         machine.host.consistency = lying
         with pytest.raises(Untrusted) as refused:
             await visit(page, address.id.hex())
         assert refused.value.number is Number.ROLLED_BACK
-        assert "lacks what its custodians did not give up" in str(refused.value)
+        assert refusal in str(refused.value)
         assert await page.call("notices") == []

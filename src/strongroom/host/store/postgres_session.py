@@ -89,13 +89,22 @@ class Session:
 
     def __init__(self, connection: asyncpg.Connection[Any]) -> None:
         self._connection = connection
+        self._given_up: asyncio.Future[Any] | None = None
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """A statement is a transaction, but within `transaction`. Raises `Fault`, `Conflict`."""
+        if self._given_up is not None:
+            # Whoever asked was cancelled, the statement was not: a lease is given back, or a transaction, after it.
+            await asyncio.wait({self._given_up}, timeout=_ANSWER_SECONDS)
         asked = asyncio.ensure_future(self._connection.fetch(statement, *arguments))
         # Not asyncpg's own limit of time, which cancels the statement at the server: one that waits for a standby to
         # have a commit would be called done by that, and is not.
-        await asyncio.wait({asked}, timeout=_ANSWER_SECONDS)
+        try:
+            await asyncio.wait({asked}, timeout=_ANSWER_SECONDS)
+        except asyncio.CancelledError:
+            self._given_up = asked
+            asked.add_done_callback(_ignored)
+            raise
         if not asked.done():
             asked.add_done_callback(_ignored)
             self.abort()
