@@ -18,11 +18,20 @@ from strongroom.protocol.limits import LEASE, LEASE_RELEASES, WITNESS_PATIENCE
 from strongroom.protocol.link import Operation
 from strongroom.protocol.link import encode as encode_link
 from strongroom.protocol.log_messages import Freshen
-from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
+from strongroom.protocol.notes import (
+    COSIGNATURE,
+    cosign,
+    cosignatures,
+    parse_checkpoint,
+    parse_verifier,
+    verify_checkpoint,
+)
 from tests.support.starting import start as started
 from tests.support.vault import SECRET, ask, collect_error, fresh, number_of, released, stored, terms
 from tests.support.watch import Watch
 from tests.support.world import Instance, World, for_bob, permit
+
+DAY = 86_400
 
 
 class Slow(World):
@@ -570,6 +579,37 @@ async def test_rules_by_time_go_by_the_witnesses_not_by_the_host(world):
     await stored(world)
     await asyncio.sleep(0.1)
     assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
+
+
+DEPUTY = permit("collect", "update", "delete", email="alice@example.com") + (
+    'permit(principal, action == Action::"collect", resource) '
+    "when { context.record has idle_days && context.record.idle_days >= 3 };"
+)
+"""Bob's, when the owner has been away for three days."""
+
+
+def with_a_bad_witness(world, time):
+    """A host that shows two of three, of which one says `time` whenever that suits it."""
+
+    async def cosigned(note):
+        checkpoint = parse_checkpoint(note).checkpoint
+        bad = cosign(world.watch.keys[0], world.watch.names[0], checkpoint, time)
+        return f"{bad}\n".encode() + world.watch.ask(1, note, world.vault.host.log)
+
+    world.vault.host.witnesses = cosigned
+
+
+async def test_a_host_in_league_with_a_witness_does_not_date_the_owners_visit_back_for_a_deputy(world):
+    """Both say that it is two days ago. The honest witness does not, and who is right nobody can know."""
+    start, address = int(world.vault.platform.now()), fresh()
+    alice, bob = await world.client("alice"), await world.client("bob")
+    await alice.store(address, SECRET, world.instructions(DEPUTY))
+    world.watch.witnesses[1]._clock = lambda: start + 2 * DAY
+    with_a_bad_witness(world, start)
+    await stored(world)
+    await asyncio.sleep(0.05)
+    assert await number_of(alice.collect(address)) is Number.CLOCK
+    assert await collect_error(bob, address) is Number.REFUSED
 
 
 async def test_a_database_that_was_put_back_is_not_written_to(world):

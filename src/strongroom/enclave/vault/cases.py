@@ -125,8 +125,8 @@ class Cases:
         return Using(key, basis, self._clock.now(), case.question.question, asker.request_id)
 
     def seeing(self, found: Found, instructions: bytes) -> Seeing | None:
-        """To commit when the owner was there, where rules ask for how long they were not."""
-        now = self._witnessed.now() if IDLE in plan_of(instructions).needs else None
+        """To commit when the owner was there, where rules ask for how long they were not. Raises `Untrusted` CLOCK."""
+        now = self._witnessed.latest() if IDLE in plan_of(instructions).needs else None
         return None if now is None else Seeing(self._shelf.standing_key(found.handle), now)
 
 

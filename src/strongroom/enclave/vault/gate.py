@@ -94,7 +94,10 @@ class Gate:
         return await self._cases.of(action, found, asker)
 
     def seeing(self, found: Found, instructions: bytes) -> Step | None:
-        """To commit when it is new what the owner's absence permits, or when the owner was there."""
+        """To commit when it is new what the owner's absence permits, or when the owner was there.
+
+        Raises `Untrusted` CLOCK where nobody can say when that is.
+        """
         return self._cases.seeing(found, instructions)
 
     async def decide(self, action: Action, cases: Sequence[Case], asker: Asker) -> list[Verdict]:
