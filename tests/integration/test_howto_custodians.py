@@ -11,11 +11,15 @@ import pytest
 
 from strongroom.client.custodians import parse_identities
 from strongroom.client.share.age import Opener, generate_identity, parse_identity
+from strongroom.protocol.shares import WORDS
 from tests.support.command import ROOT, environment, strongroom
 from tests.support.ssh_keys import SshKey
 
 PAGE = (ROOT / "docs" / "howto" / "custodians.md").read_text()
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+STATUS = (ROOT / "docs" / "howto" / "status.md").read_text()
+SOURCE = "".join(path.read_text() for path in (ROOT / "src" / "strongroom").rglob("*.py"))
+OWN_WORDS = set(re.findall("[a-z]+", SOURCE))
 SECONDS = 60
 
 
@@ -77,6 +81,12 @@ def opened(folder, name):
     return (opener.open((folder / "shares" / f"{name}.share.age").read_bytes()) + opener.finish()).decode()
 
 
+def share_words(page):
+    words = re.findall("[a-z]+", page.partition("\nWords\n")[2].partition("\n\n")[0])
+    assert len(words) == WORDS
+    return words
+
+
 def ready(server):
     return server.says(r"url +(http://\S+)")
 
@@ -118,6 +128,7 @@ def test_the_page_works_as_it_stands(run, tmp_path):
     (tmp_path / "approver.pub").write_text(f"{approver.line}\n")
     founding = run("init", *init, "--approver", "approver.pub", "--yes")
     founding.says("waiting for them")
+    founding.says("FEWER APPROVERS")
     accepting = commands("strongroom cluster accept", places)
     assert "another key" in told([word.replace("bob.key", "carol.key") for word in accepting[1]], status=2).err
     page = opened(tmp_path, "bob")
@@ -125,10 +136,13 @@ def test_the_page_works_as_it_stands(run, tmp_path):
         by_hand = ["cluster", "accept", accepting[1][2], "-", *recipient, "--insecure", "--yes"]
         ran = strongroom(*by_hand, cwd=tmp_path, stdin=page.encode())
         assert ran.status == status, ran.err
-        assert not set(page.split("\n\n")[2].split()[4:20:2]) & set(ran.err.split())
+        # Words that our own texts have are in one of many shares by chance.
+        assert not set(share_words(page)) - OWN_WORDS & set(re.findall("[a-z]+", ran.err))
     for number, one in enumerate(accepting[:3], 1):
-        said = told(one).err
-        assert ("you were the last" in said) == (number == 3)
+        # The page says so of Bob's: on standard output there is the page for paper, and nothing else.
+        ran = told([*one, "--print"] if number == 2 else one)
+        assert ran.out.decode() == (page if number == 2 else "")
+        assert ("you were the last" in ran.err) == (number == 3)
     cluster = founding.says(r"the cluster is founded: ([0-9a-f]{64})")
     assert founding.process.wait(SECONDS) == 0
     assert re.search("alice has accepted", founding.err.read_text())
@@ -141,6 +155,7 @@ def test_the_page_works_as_it_stands(run, tmp_path):
 
     [pin] = commands("strongroom trust pin", places)
     told(pin)
+    says_how_it_stands(tmp_path, places["http://127.0.0.1:8400"])
     [charter] = commands("strongroom cluster charter", places)
 
     def governed():
@@ -182,7 +197,21 @@ def test_the_page_works_as_it_stands(run, tmp_path):
     assert "epoch 2 has begun" in rotated.err
 
 
+def says_how_it_stands(folder, url):
+    """docs/howto/status.md: its commands, at a Vault that serves."""
+    shown = re.search(r"```console\n\$ (.+)\n((?:.*\n)+?)```", STATUS)
+    others = re.findall(r"^`(strongroom status [^`]+)`", STATUS, re.MULTILINE)
+    assert [line.split()[3:] for line in others] == [["--host"], ["--quiet"]]
+    asked = [line.replace("https://vault.example.com", url).replace("URL", url) for line in (shown[1], *others)]
+    proven, host, quiet = (strongroom(*shlex.split(line)[1:], cwd=folder) for line in asked)
+    assert (proven.status, host.status, quiet.status) == (0, 0, 0), proven.err + host.err + quiet.err
+    said = proven.out.decode() + proven.err
+    for line in shown[2].splitlines():
+        assert line == "…" or line in said, said
+    assert "the host's word" in host.out.decode() + host.err
+    assert (quiet.out, quiet.err) == (b"", "")
+
+
 def test_errors_that_the_page_quotes_are_the_programs():
-    source = "".join(path.read_text() for path in (ROOT / "src" / "strongroom").rglob("*.py"))
     for quoted in re.findall(r'^\| "([^"]+)" \|', PAGE, re.MULTILINE):
-        assert quoted in source, quoted
+        assert quoted in SOURCE, quoted

@@ -11,6 +11,7 @@ import typer
 from strongroom.attestation.policy import RolePolicy
 from strongroom.cli import options
 from strongroom.cli.convening import (
+    fewer_than_custodians,
     lone_custodian,
     nominated,
     say_what_next,
@@ -238,7 +239,7 @@ def reshare(
     before = found.council
     if keep:
         request = with_approvers_of(request, before, approvals)
-    request = with_delay(request, release_delay, found.genesis.witnesses, before)
+    request = with_delay(request, release_delay, watchers_of(found.charter).witnesses, before)
     print_steps(stderr(), explain_change(before, request, len(found.councils)))
     _warn(request)
     if not yes:
@@ -448,9 +449,9 @@ def _show(pending: PendingCouncil) -> None:
 
 
 def _warn(request: Convene) -> None:
-    warning = lone_custodian(request)
-    if warning:
-        stderr().print(bold_capitals(f"warning: {warning}"))
+    for warning in (lone_custodian(request), fewer_than_custodians(request)):
+        if warning:
+            stderr().print(bold_capitals(f"warning: {warning}"))
 
 
 def _say_signed(before: Status, missing: int, pending: PendingCouncil) -> None:

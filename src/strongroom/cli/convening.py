@@ -119,6 +119,19 @@ def lone_custodian(request: Convene) -> str:
     )
 
 
+def fewer_than_custodians(request: Convene) -> str:
+    """What to say where fewer people can have the keys given to a program of theirs than it takes custodians; empty: it
+    takes as many."""
+    if not request.approvers or request.approvals >= request.threshold:
+        return ""
+    who = "1 approver" if request.approvals == 1 else f"{request.approvals} approvers"
+    return (
+        f"FEWER APPROVERS THAN CUSTODIANS: {who}, with the owner and whoever runs a machine (who may be one of them), "
+        f"can have the keys given to a program that reads everything out, where it takes {request.threshold} "
+        f"custodians. Have it take as many: --approvals {request.threshold}, and an --approver for each"
+    )
+
+
 def signatures_missing(status: Status) -> int:
     """Of the council that is being set up."""
     return sum(not seat.done for seat in status.pending) + status.endorsements

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from strongroom.cli.convening import (
+    fewer_than_custodians,
     lone_custodian,
     nominated,
     share_file,
@@ -143,6 +144,17 @@ def test_a_single_custodian_is_warned_of(three):
     said = lone_custodian(nominated(three[:1], 1, [], None))
     assert "alice alone" in said
     assert "brings all keys back" in said
+
+
+@pytest.mark.parametrize(("approvals", "alone"), [(1, "1 approver"), (2, "2 approvers"), (3, "")])
+def test_approvers_who_are_fewer_than_the_custodians_it_takes_are_warned_of(three, approvers, approvals, alone):
+    said = fewer_than_custodians(nominated(three, 3, approvers, approvals))
+    assert bool(said) == bool(alone)
+    assert alone in said
+
+
+def test_who_has_no_approvers_is_not_warned_of_them(three):
+    assert fewer_than_custodians(nominated(three, 3, [], None)) == ""
 
 
 def test_a_council_waits_for_those_in_office_too():
