@@ -84,8 +84,8 @@ class Genesis(Message):
     log_key: Bytes32
     """Ed25519 public key of the log's checkpoints (RULES 23). Its private half lives in the ring and never turns."""
     witnesses: Annotated[list[ShortText], Meta(max_length=MAX_WITNESSES)]
-    """Verifier keys (C2SP signed-note) of who cosigns checkpoints. None: whole-database rollback is noticed by clients
-    alone, and the cluster has exactly one instance."""
+    """Verifier keys (C2SP signed-note) of who cosigns checkpoints. None: that a whole database was put back, or that a
+    copy of it is served beside it, is noticed by clients alone."""
     cosignatures: Count
     """How many of them it takes: more than half, so that no two histories both get as many. 0 without witnesses."""
     development: bool
