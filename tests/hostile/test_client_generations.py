@@ -442,6 +442,55 @@ async def test_their_memory_does_not_stand_in_for_following_the_log(vault, check
     assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
 
 
+# Without witnesses a generation's number is a time: far above the one before.
+
+
+async def test_their_memory_does_not_stand_in_where_generations_are_times(vault, checkpoints, visit, monkeypatch):
+    await ask(vault.client(monkeypatch, checkpoints))
+    whole = vault.log
+    recover(vault, found=4, generation=NOW)
+    monkeypatch.setattr("strongroom.client.session.Transport", lambda url: vault)
+    await visit()
+    swapped = GrowingLog(vault.log.origin, vault.log.key).grow(*whole.leaves[:3])
+    vault.log = swapped.grow_to(7, b"after")
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert "does not extend the 4 entries that its custodians signed for" in error.reason
+
+
+@pytest.mark.parametrize("store", [MemoryCheckpoints, own_checkpoints], ids=["in memory", "in files"])
+async def test_lost_lines_are_told_where_generations_are_times(vault, store, monkeypatch):
+    checkpoints = store()
+    await ask(vault.client(monkeypatch, checkpoints))
+    recover(vault, found=4, generation=NOW)
+    # A session without a log was first.
+    checkpoints.raise_standing(vault.cluster.id, Standing(1, NOW, 0, 0))
+    await ask(vault.client(monkeypatch, checkpoints, notices := Notices()))
+    assert "5 lines that you have seen are gone" in notices[0]
+
+
+@pytest.mark.parametrize("before", [0, NOW - 5000], ids=["the first", "a later one"])
+async def test_who_was_killed_takes_no_time_for_a_generation_that_nobody_signed(
+    vault, checkpoints, monkeypatch, before
+):
+    vault.log = GrowingLog(log_origin(vault.cluster.id, generation=before), vault.log.key).grow(*vault.log.leaves)
+    vault.claims = {"generation": before}
+    await ask(vault.client(monkeypatch, checkpoints))
+    monkeypatch.setattr(checkpoints, "_standings", {})
+    recover(vault, found=4, generation=NOW, signers=())
+    assert (await refusal(vault.client(monkeypatch, checkpoints))).number is Number.ROLLED_BACK
+
+
+async def test_who_was_killed_is_shown_no_earlier_generation(vault, checkpoints, monkeypatch):
+    before = vault.log
+    recover(vault, found=4, generation=NOW)
+    await ask(vault.client(monkeypatch, checkpoints))
+    monkeypatch.setattr(checkpoints, "_standings", {})
+    vault.log, vault.claims = before.grow_to(30), {"recoveries": 1, "generation": 0}
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.ROLLED_BACK
+    assert f"of generation 0, and generation {NOW}" in error.reason
+
+
 @pytest.mark.parametrize(
     ("older", "words"),
     [
@@ -513,6 +562,15 @@ def test_of_two_copies_that_two_programs_have_seen_the_highest_of_each_part_is_k
     kept.raise_standing(CLUSTER, Standing(1, 1, 0, 5))
     KeptCheckpoints(tmp_path / "checkpoints").raise_standing(CLUSTER, Standing(2, 0, 1, 4))
     assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(2, 1, 1, 4)
+
+
+def test_generations_of_a_log_are_found_however_far_apart(tmp_path, kept):
+    assert kept.generations(CLUSTER) == set()
+    for cluster, generation in ((CLUSTER, 0), (CLUSTER, 7), (CLUSTER, NOW), (bytes(32), 3)):
+        log = GrowingLog(log_origin(cluster, generation=generation)).grow_to(2)
+        kept.keep(log.origin, log.note(), None)
+    (tmp_path / "checkpoints" / f"strongroom%2F{CLUSTER.hex()}%2F0%2Fx.checkpoint").write_bytes(b"")
+    assert KeptCheckpoints(tmp_path / "checkpoints").generations(CLUSTER) == {0, 7, NOW}
 
 
 @pytest.mark.parametrize("content", [b"", b"recoveries 1\n", b"\xff", bytes(range(99))])

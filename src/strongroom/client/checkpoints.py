@@ -19,22 +19,25 @@ import os
 import re
 import secrets
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from strongroom.client.errors import BadInput
 from strongroom.client.standings import Standing, raised
 from strongroom.client.state import state_folder
 from strongroom.protocol.errors import Number, Untrusted
+from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.limits import MAX_CHECKPOINT
 from strongroom.protocol.notes import Checkpoint, parse_checkpoint
 
 Say = Callable[[str], None]
 
 _LOCK: Final = ".lock"
+_NOTE: Final = ".checkpoint"
+_GENERATION: Final = re.compile("[0-9]{1,13}")
 _STANDING: Final = "recoveries {}\ngeneration {}\ncouncil {}\nrelease {}\n"
 _STANDING_TEXT: Final = re.compile(_STANDING.replace("{}", "([0-9]{1,18})"))
 
@@ -49,6 +52,10 @@ class Checkpoints(Protocol):
     def keep(self, origin: str, note: bytes, over: bytes | None) -> bytes:
         """Put `note` in the place of `over`, which it was shown to extend. What is kept then: another note than `note`
         where somebody else has put it there meanwhile; nothing is changed in that case."""
+        ...
+
+    def generations(self, cluster: bytes) -> set[int]:
+        """Of which generations of a cluster's log a note is kept. Their numbers are far apart: most are times."""
         ...
 
     def set_aside(self, origin: str) -> None:
@@ -80,6 +87,9 @@ class MemoryCheckpoints:
         self._notes[origin] = note
         return note
 
+    def generations(self, cluster: bytes) -> set[int]:
+        return _generations(cluster, self._notes)
+
     def set_aside(self, origin: str) -> None:
         self._notes.pop(origin, None)
 
@@ -104,7 +114,7 @@ class KeptCheckpoints:
 
     def path(self, origin: str) -> Path:
         """Where the checkpoint of a log is kept. The file holds the note as it is."""
-        return self._folder / f"{quote(origin, safe='')}.checkpoint"
+        return self._folder / f"{quote(origin, safe='')}{_NOTE}"
 
     def highest(self, origin: str) -> bytes | None:
         found = None
@@ -128,6 +138,17 @@ class KeptCheckpoints:
             return self._memory.keep(origin, note, over)
         self._memory.set_aside(origin)  # the file knows more
         return note
+
+    def generations(self, cluster: bytes) -> set[int]:
+        names: list[str] = []
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            pass  # nothing was kept yet
+        except OSError as error:
+            self._cannot("read", error)
+        kept = [unquote(name.removesuffix(_NOTE)) for name in names if name.endswith(_NOTE)]
+        return _generations(cluster, kept) | self._memory.generations(cluster)
 
     def set_aside(self, origin: str) -> None:
         self._memory.set_aside(origin)
@@ -257,6 +278,12 @@ def _read_standing(path: Path) -> Standing | None:
     if found is None:
         raise ValueError("not a standing")
     return Standing(*map(int, found.groups()))
+
+
+def _generations(cluster: bytes, origins: Iterable[str]) -> set[int]:
+    before = log_origin(cluster).removesuffix("0")
+    after = (origin.removeprefix(before) for origin in origins if origin.startswith(before))
+    return {int(number) for number in after if _GENERATION.fullmatch(number)}
 
 
 def _checkpoint(note: bytes | None) -> Checkpoint | None:

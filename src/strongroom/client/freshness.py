@@ -40,14 +40,14 @@ from strongroom.client.attacks import (
 from strongroom.client.checkpoints import Checkpoints, warn
 from strongroom.client.errors import Unpinned
 from strongroom.client.generations import explain_loss, verify_new_generation
-from strongroom.client.standings import Standing, Standings
+from strongroom.client.standings import Standing, Standings, earlier_generation
 from strongroom.client.transport import Unsealed
 from strongroom.protocol.cluster_messages import AskCharter, CharterIs
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted, from_number
 from strongroom.protocol.evidence import Genesis
 from strongroom.protocol.leaves import log_verifier
-from strongroom.protocol.limits import MAX_MESSAGE, MAX_RECOVERIES
+from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.log_messages import Freshen, Freshness, Logged, TrailOf
 from strongroom.protocol.messages import Error
 from strongroom.protocol.notes import SignedCheckpoint, Verifier, verify_checkpoint
@@ -233,12 +233,16 @@ class WatchedLog:
         """The last one of this cluster's log of which a checkpoint is kept; None: the cluster was never seen.
 
         The checkpoints come first: a program that was killed between the two has kept one alone, and sessions without
-        a log keep how a cluster stands.
+        a log keep how a cluster stands. Raises `Untrusted` ROLLED_BACK for a checkpoint of a later one.
         """
-        last = self._genuine.claims.generation
-        for generation in range(last, max(last - MAX_RECOVERIES, 0) - 1, -1):
-            if await self._stored_of(self._log_of(generation)) is not None:
-                return generation
+        claims = self._genuine.claims
+        kept = await asyncio.to_thread(self._watch.checkpoints.generations, claims.cluster_id)
+        for generation in sorted(kept, reverse=True):
+            if await self._stored_of(self._log_of(generation)) is None:
+                continue
+            if generation > claims.generation:
+                raise earlier_generation(claims.generation, generation)
+            return generation
         return None if known is None else known.generation
 
     async def _follow(self, since: int, known: Standing | None) -> None:

@@ -79,11 +79,7 @@ class Standings:
             )
         verify_council(known, shown.council)
         if shown.generation < known.generation:
-            raise Untrusted(
-                Number.ROLLED_BACK,
-                f"its log is of generation {shown.generation}, and generation {known.generation} of its cluster's was "
-                f"seen before; {WHAT_TO_DO}",
-            )
+            raise earlier_generation(shown.generation, known.generation)
         if shown.recovered == known.recovered:
             _verify_release(known, shown.release)
 
@@ -134,6 +130,14 @@ def verify_council(known: Standing, council: int) -> None:
             "custodians who were replaced have recovered an older copy of this cluster, or are about to (council seen: "
             f"{known.council}, now: {council}); {WHAT_TO_DO}",
         )
+
+
+def earlier_generation(shown: int, known: int) -> Untrusted:
+    """Of the log. A later one is known by its own checkpoint, or by what a session without a log has kept."""
+    return Untrusted(
+        Number.ROLLED_BACK,
+        f"its log is of generation {shown}, and generation {known} of its cluster's was seen before; {WHAT_TO_DO}",
+    )
 
 
 def _verify_recoveries(known: Standing, recoveries: int) -> None:
