@@ -203,6 +203,34 @@ describe("a log that began anew", () => {
     expect(error.number).toBe(ErrorNumber.ROLLED_BACK);
   });
 
+  // Without witnesses a generation's number is a time: far above the one before.
+  it.each([0, AT - 5000])("is asked about by a page that has kept a checkpoint of generation %i alone", async (generation) => {
+    await visit(new Host(await Log.of(9), { generation }));
+    await shelf.delete((await shelf.names()).find((name) => name.startsWith("standing/")) ?? "");
+    const error = await failure(visit(new Host(await restored(), { recoveries: 1, generation: AT })));
+    expect([error.number, await keptOf(AT)]).toEqual([ErrorNumber.ROLLED_BACK, undefined]);
+  });
+
+  it("is compared with what was seen, and lost lines are told, though how the cluster stands is kept already", async () => {
+    await visit(new Host(await Log.of(9), {}));
+    await new Checkpoints(shelf).raiseStanding(cluster.id, standingOf(claimsOf({ recoveries: 1, generation: AT })));
+    const charter = cluster.charter(await cluster.gap({ ...(await found(5)), known_size: 9, generation: AT }, 0, 1));
+    const swapped = await Log.of(4);
+    for (const text of ["another", "database", "than was surveyed"]) await swapped.append(text);
+    const error = await failure(visit(new Host(swapped, { recoveries: 1, generation: AT }, charter)));
+    expect([error.number, await keptOf(AT)]).toEqual([ErrorNumber.ROLLED_BACK, undefined]);
+    await visit(new Host(await restored(), { recoveries: 1, generation: AT }, charter));
+    expect([await keptOf(AT), notices]).toEqual([6n, [{ about: "lost", lines: 4, at: AT }]]);
+  });
+
+  it("is not taken for an earlier one of which a page has kept a checkpoint alone", async () => {
+    await visit(new Host(await restored(), { recoveries: 1, generation: AT }));
+    await shelf.delete((await shelf.names()).find((name) => name.startsWith("standing/")) ?? "");
+    const error = await failure(visit(new Host(await Log.of(30), { recoveries: 1 })));
+    expect(error.number).toBe(ErrorNumber.ROLLED_BACK);
+    expect(error.reason).toMatch(new RegExp(`of generation 0, and generation ${AT}`));
+  });
+
   it("is nothing new to who was never here", async () => {
     const host = new Host(await restored(), { recoveries: 1, generation: 1 });
     await visit(host);

@@ -10,11 +10,14 @@
 
 import { type Bytes, hex } from "../protocol/bytes.js";
 import { Untrusted } from "../protocol/errors.js";
+import { logOrigin } from "../protocol/leaves.js";
 import { type Checkpoint, parseCheckpoint } from "../protocol/notes.js";
 import { equal } from "../protocol/primitives.js";
 import { BadInput } from "./errors.js";
 import { type Standing, type StandingStore, raised } from "./standings.js";
 import { IndexedShelf, MemoryShelf, type Shelf } from "./storage.js";
+
+const GENERATION = /^[0-9]{1,13}$/;
 
 /**
  * Where a client keeps one signed checkpoint of each log, by the log's name, and one standing of each cluster: in memory,
@@ -57,6 +60,14 @@ export class Checkpoints implements StandingStore {
     if (done === undefined) this.#memory.set(origin, note);
     else this.#memory.delete(origin); // the shelf knows more
     return note;
+  }
+
+  /** Of which generations of a cluster's log a note is kept. Their numbers are far apart: most are times. */
+  async generations(cluster: Bytes): Promise<readonly number[]> {
+    const before = logOrigin(cluster).slice(0, -1);
+    const names = [...((await this.#orSay(this.#shelf.names())) ?? []), ...this.#memory.keys()];
+    const after = names.filter((name) => name.startsWith(before)).map((name) => name.slice(before.length));
+    return [...new Set(after.filter((number) => GENERATION.test(number)).map(Number))];
   }
 
   /** Forget the note of a log, which turned out to be none that it signed, and say so. */

@@ -20,7 +20,7 @@ import type { Appraisal } from "../attestation/appraisal.js";
 import { acceptWitnesses, verifyCosigned } from "../attestation/witnessing.js";
 import { type Bytes, hex } from "../protocol/bytes.js";
 import { ErrorNumber, StrongroomError, Untrusted, fromNumber } from "../protocol/errors.js";
-import { logOrigin, logVerifier } from "../protocol/leaves.js";
+import { logVerifier } from "../protocol/leaves.js";
 import { either } from "../protocol/kinds.js";
 import { AskCharter, Freshen, type Freshness, type Gap, type Genesis, type TrustPolicy } from "../protocol/messages.js";
 import { type SignedCheckpoint, type Verifier, verifyCheckpoint } from "../protocol/notes.js";
@@ -29,7 +29,7 @@ import { RolledBack, findingOf } from "./attacks.js";
 import { type Checkpoints, sameCheckpoint } from "./checkpoints.js";
 import { verifyNewGeneration } from "./generations.js";
 import { type Reply, readReply } from "./replies.js";
-import { type Notice, Standings } from "./standings.js";
+import { type Notice, Standings, earlierGeneration } from "./standings.js";
 import { Unsealed } from "./transport.js";
 
 /** What is asked about the log itself. */
@@ -85,8 +85,10 @@ export class Watch {
   /** Whether there is anything to compare the log with. */
   async isKnown(): Promise<boolean> {
     const { policy, checkpoints } = this.watching;
-    const known = policy.vault.clusters.flatMap((cluster) => [checkpoints.standing(cluster), checkpoints.highest(logOrigin(cluster))]);
-    return (await Promise.all<unknown>(known)).some((one) => one !== undefined);
+    const { clusters } = policy.vault;
+    const standings = await Promise.all(clusters.map((cluster) => checkpoints.standing(cluster)));
+    const logs = await Promise.all(clusters.map((cluster) => checkpoints.generations(cluster)));
+    return standings.some((one) => one !== undefined) || logs.some((generations) => generations.length > 0);
   }
 
   /** The highest of this log that this client itself has seen. */
@@ -190,11 +192,10 @@ export class WatchedLog {
   async #followGenerations(): Promise<void> {
     const { claims, genesis } = this.#session.appraisal;
     const known = await this.#watch.standings.known(claims.cluster_id);
-    const since = known?.generation ?? 0;
-    if (since >= claims.generation) return;
+    const since = (await this.#seenGeneration()) ?? known?.generation;
+    // Who was never here has nothing to compare with.
+    if (since === undefined || since >= claims.generation) return;
     const seen = await this.#storedOf(await logVerifier(claims.cluster_id, genesis.log_key, since));
-    // Who was never here has nothing to compare with; a page that was closed early may have kept the checkpoint alone.
-    if (known === undefined && seen === undefined) return;
     const answer = await this.#session.send({ type: "ask-charter" });
     if (answer.type === "error") throw fromNumber(answer.number);
     if (answer.type !== "charter-is") throw new Untrusted(ErrorNumber.INTEGRITY, "the enclave answered another kind of request");
@@ -209,6 +210,22 @@ export class WatchedLog {
     } else {
       this.#watch.watching.notice({ about: "lost", lines: Number(seen.checkpoint.size) - gap.found_size, at: gap.at });
     }
+  }
+
+  /**
+   * The last one of this cluster's log of which a checkpoint is kept, which comes before how the cluster stands: a page
+   * that was closed early may have kept it alone. Throws `Untrusted` ROLLED_BACK for a checkpoint of a later one.
+   */
+  async #seenGeneration(): Promise<number | undefined> {
+    const { claims, genesis } = this.#session.appraisal;
+    const kept = await this.#watch.watching.checkpoints.generations(claims.cluster_id);
+    for (const generation of [...kept].sort((one, other) => other - one)) {
+      const seen = await this.#storedOf(await logVerifier(claims.cluster_id, genesis.log_key, generation));
+      if (seen === undefined) continue;
+      if (generation > claims.generation) throw earlierGeneration(claims.generation, generation);
+      return generation;
+    }
+    return undefined;
   }
 
   /**

@@ -82,6 +82,10 @@ const isSame = (one: Standing, other: Standing): boolean =>
 
 const rolledBack = (reason: string): Untrusted => new Untrusted(ErrorNumber.ROLLED_BACK, reason);
 
+/** Of the log. A later one is known by its own checkpoint, or by how the cluster stood. */
+export const earlierGeneration = (shown: number, known: number): Untrusted =>
+  rolledBack(`its log is of generation ${shown}, and generation ${known} of its cluster's was seen before; ${WHAT_TO_DO}`);
+
 /** What one client holds evidence against. `notice` is told that a cluster was recovered. */
 export class Standings {
   readonly #kept: StandingStore;
@@ -113,9 +117,7 @@ export class Standings {
     }
     verifyCouncil(known, shown.council);
     if (shown.generation < known.generation) {
-      throw rolledBack(
-        `its log is of generation ${shown.generation}, and generation ${known.generation} of its cluster's was seen before; ${WHAT_TO_DO}`,
-      );
+      throw earlierGeneration(shown.generation, known.generation);
     }
     if (isOfTheSame && shown.release < known.release) {
       throw new Untrusted(
