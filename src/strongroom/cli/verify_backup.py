@@ -71,9 +71,9 @@ def verify_backup(
     holds = not verdict.failed
     now = int(time.time())
     remember(data, VerifyNote(now, str(file.absolute()), holds, verdict.manifest.at, verdict.log_size))
-    drill = None
+    drill, proven = None, ""
     if drilled is not None and holds:
-        recoveries = asyncio.run(_drilled(verdict, drilled, trust))
+        recoveries, proven = asyncio.run(_drilled(verdict, drilled, trust))
         drill = DrillNote(now, str(file.absolute()), verdict.manifest.at, verdict.log_size, recoveries)
     if as_json:
         result_json(verdict_json(verdict) | {"drilled": drill is not None})
@@ -83,11 +83,12 @@ def verify_backup(
         raise failed(file, verdict)
     if drill is not None:
         remember(data, drill)
-        say(f"drilled: custodians opened its key ring, recovery {drill.recoveries} of that copy", "green")
+        say(f"drilled: {proven}", "green")
 
 
-async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> int:
-    """How often the ring of the backup was recovered, with the time that the instance at `url` proves.
+async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> tuple[int, str]:
+    """How often the ring of the backup was recovered, with the time that the instance at `url` proves, and what that is
+    in words.
 
     Raises `Failure`, `Untrusted`, `Unavailable`.
     """
@@ -97,14 +98,16 @@ async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> int:
     if claims.cluster_id != custody.cluster:
         raise Failure("that instance is of another cluster", "name one that was recovered from this backup")
     if claims.stage == "recovering":
-        return await _open_there(verdict, url, trust)
+        recovered = await _open_there(verdict, url, trust)
+        return recovered, f"custodians opened its key ring, recovery {recovered} of that copy"
     # The cluster's key signs this evidence, and lies in the ring alone: so the ring is open there.
     recovered = verify_any_cluster(evidence, custody.founding.role).claims.recoveries
     if recovered <= custody.charter.recoveries:
         raise Failure(
             "that instance was not recovered since this backup was made: no custodian has proved anything", _RECOVER
         )
-    return recovered
+    # The count tells no two copies apart that were recovered as often.
+    return recovered, f"custodians recovered its cluster since, recovery {recovered}; from which copy is not proven"
 
 
 async def _open_there(verdict: Verdict, url: str, trust: Path | None) -> int:
