@@ -28,6 +28,7 @@ from strongroom.protocol.vault_messages import Describe, Described
 from tests.support.ceremony import Custodians, convene, talk
 from tests.support.councils import council
 from tests.support.evidence import NOW
+from tests.support.evidence import Cluster as SoftwareCluster
 from tests.support.fake_vault import URL, FakeVault
 from tests.support.recovering import Cluster as RealCluster
 from tests.support.witnesses import GrowingLog
@@ -181,12 +182,51 @@ async def test_an_older_list_of_releases_than_was_seen_is_refused(vault, checkpo
     await ask(vault.client(monkeypatch, checkpoints))
 
 
-async def test_a_recovery_may_bring_an_older_list_back(vault, checkpoints, monkeypatch):
+async def test_a_recovery_may_bring_an_older_list_back_when_custodians_signed_it(vault, checkpoints, monkeypatch):
     go_by(vault, 3)
     await ask(vault.client(monkeypatch, checkpoints))
-    go_by(vault, 2, recoveries=1)
+    recover(vault, found=9)
+    go_by(vault, 2, recoveries=1, generation=1)
     await ask(vault.client(monkeypatch, checkpoints, notices := Notices()))
     assert len(notices) == 1
+
+
+@pytest.mark.parametrize("recoveries", [1, 2**40])
+async def test_a_recovery_that_no_custodian_signed_brings_no_older_list_back(
+    vault, checkpoints, monkeypatch, recoveries
+):
+    """Whoever has an old ring writes any number of recoveries into the charter, and leaves the list out."""
+    go_by(vault, 3)
+    await ask(vault.client(monkeypatch, checkpoints))
+    vault.claims, vault.asked = {"recoveries": recoveries}, []
+    del vault.evidence
+    error = await refusal(vault.client(monkeypatch, checkpoints))
+    assert error.number is Number.POLICY
+    assert "it goes by list 0 of releases, and list 3 was seen before" in error.reason
+    assert vault.asked == []
+    go_by(vault, 3, recoveries=recoveries)
+    await ask(vault.client(monkeypatch, checkpoints))
+
+
+def test_a_recovery_that_no_custodian_signed_does_not_lower_the_list_that_is_kept(tmp_path, kept):
+    """Also of two programs at once, of which each has seen another copy."""
+    kept.raise_standing(CLUSTER, Standing(1, 1, 0, 5))
+    KeptCheckpoints(tmp_path / "checkpoints").raise_standing(CLUSTER, Standing(2, 1, 0, 4))
+    assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(2, 1, 0, 5)
+
+
+def test_an_authenticators_recovery_may_bring_an_older_list_back(checkpoints):
+    """It has no log, and nobody signs what it brings back."""
+    cluster = SoftwareCluster("authenticator")
+    standings = Standings(checkpoints, notices := Notices())
+    standings.keep(cluster.claims(release=3))
+    with pytest.raises(Untrusted, match="list 3 was seen before"):
+        standings.verify(cluster.claims(release=2))
+    standings.verify(recovered := cluster.claims(release=2, recoveries=1))
+    standings.keep(recovered)
+    assert [notice for notice in notices if "gave up" in notice or "this Authenticator was recovered" not in notice] == []
+    assert checkpoints.standing(cluster.id) == Standing(1, 1, 0, 2)
+    standings.verify(recovered)
 
 
 # --- generations ----------------------------------------------------------------------------------------------------
@@ -561,7 +601,7 @@ def test_in_memory_it_is_not_lowered_either(checkpoints):
 def test_of_two_copies_that_two_programs_have_seen_the_highest_of_each_part_is_kept(tmp_path, kept):
     kept.raise_standing(CLUSTER, Standing(1, 1, 0, 5))
     KeptCheckpoints(tmp_path / "checkpoints").raise_standing(CLUSTER, Standing(2, 0, 1, 4))
-    assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(2, 1, 1, 4)
+    assert KeptCheckpoints(tmp_path / "checkpoints").standing(CLUSTER) == Standing(2, 1, 1, 5)
 
 
 def test_generations_of_a_log_are_found_however_far_apart(tmp_path, kept):

@@ -9,8 +9,10 @@ All of that only rises. So what a host can do with an old machine of a cluster, 
    council in office, and who signed for each new generation, must be none before the one that was seen.
 4. Have custodians hand their shares to an enclave with such a copy: what it is about to recover is compared as well.
 
-A recovery from a backup may bring an older list back, and then its custodians have done that: a number of recoveries
-that rose takes any list along, and the user is told. Custodians are people one knows; ask them.
+A recovery from a backup may bring an older list back, and then its custodians have signed that: a generation that rose
+takes any list along, and the user is told. Custodians are people one knows; ask them. A number of recoveries alone
+takes nothing along: nobody signs that, and whoever has an old ring says what he likes. An Authenticator has no log,
+thus no generation, and nobody signs what its recovery brings back: there the number must do.
 """
 
 from __future__ import annotations
@@ -31,16 +33,11 @@ class Standing(NamedTuple):
 
     recoveries: int
     generation: int
-    """Of the log."""
+    """Of the log; an Authenticator has none, and its recoveries stand here."""
     council: int
     """Serial of the one in office."""
     release: int
     """Serial of the list of releases."""
-
-    @property
-    def recovered(self) -> tuple[int, int]:
-        """Recoveries and generation: what a list of releases was of."""
-        return self.recoveries, self.generation
 
 
 class StandingStore(Protocol):
@@ -71,7 +68,7 @@ class Standings:
         if known is None:
             return
         _verify_recoveries(known, shown.recoveries)
-        if shown.recovered == known.recovered and shown.council < known.council:
+        if shown.generation == known.generation and shown.council < known.council:
             raise Untrusted(
                 Number.ROLLED_BACK,
                 "this is an enclave from before other custodians came into office (council seen: "
@@ -80,7 +77,7 @@ class Standings:
         verify_council(known, shown.council)
         if shown.generation < known.generation:
             raise earlier_generation(shown.generation, known.generation)
-        if shown.recovered == known.recovered:
+        if shown.generation == known.generation:
             _verify_release(known, shown.release)
 
     def verify_attempt(self, claims: Claims, release: int) -> None:
@@ -100,20 +97,21 @@ class Standings:
         if known == shown:
             return
         self._kept.raise_standing(claims.cluster_id, shown)
-        if known is not None and shown.recovered > known.recovered:
+        if known is not None and shown[:2] > known[:2]:
             self._notice(explain_recovery(claims, known, shown))
 
 
 def standing_of(claims: Claims) -> Standing:
-    return Standing(claims.recoveries, claims.generation, claims.council, claims.release)
+    generation = claims.generation if claims.role == "vault" else claims.recoveries
+    return Standing(claims.recoveries, generation, claims.council, claims.release)
 
 
 def raised(one: Standing | None, other: Standing) -> Standing:
-    """The highest of each part; of the list of releases, that of the later recovery, which may bring an older one back.
-    Not simply the later one of both: two programs may have seen two copies of a cluster at once."""
+    """The highest of each part; of the list of releases, that of the later generation, which may bring an older one
+    back. Not simply the later one of both: two programs may have seen two copies of a cluster at once."""
     if one is None:
         return other
-    later = max(one, other, key=lambda standing: (standing.recovered, standing.release))
+    later = max(one, other, key=lambda standing: (standing.generation, standing.release))
     return Standing(
         max(one.recoveries, other.recoveries),
         max(one.generation, other.generation),
@@ -160,8 +158,10 @@ def _verify_release(known: Standing, release: int) -> None:
 
 def explain_recovery(claims: Claims, known: Standing, shown: Standing) -> str:
     """For the user."""
-    given_up = ", and they gave up the newest part of its log" if shown.generation > known.generation else ""
-    what = "Vault" if claims.role == "vault" else "Authenticator"
+    what, given_up = "Authenticator", ""
+    if claims.role == "vault":
+        what = "Vault"
+        given_up = ", and they gave up the newest part of its log" if shown.generation > known.generation else ""
     return (
         f"this {what} was recovered by its custodians since you last used it (recovery {shown.recoveries}){given_up}; "
         "if you did not hear of that, ask them"

@@ -251,11 +251,24 @@ describe("a cluster that was seen before", () => {
       [{ recoveries: 3, generation: 2, council: 0, release: 7 }, ErrorNumber.ROLLED_BACK],
       [{ recoveries: 2, generation: 1, council: 1, release: 6 }, ErrorNumber.POLICY],
       [{ recoveries: 2, generation: 1, council: 1, release: 0 }, ErrorNumber.POLICY],
+      // Nobody signs how often a cluster was recovered: that takes nothing along.
+      [{ recoveries: 3, generation: 1, council: 0, release: 7 }, ErrorNumber.ROLLED_BACK],
+      [{ recoveries: 3, generation: 1, council: 2, release: 6 }, ErrorNumber.POLICY],
     ] as const) {
       expect((await failure(standings().verify(claimsOf(older)))).number).toBe(number);
     }
     await standings().verify(claimsOf({ recoveries: 2, generation: 1, council: 1, release: 7 }));
-    await standings().verify(claimsOf({ recoveries: 3, generation: 1, council: 2, release: 1 }));
+    await standings().verify(claimsOf({ recoveries: 3, generation: 1, council: 2, release: 7 }));
+    await standings().verify(claimsOf({ recoveries: 3, generation: 2, council: 2, release: 1 }));
+  });
+
+  it("may go back to an older list by a recovery alone only as an Authenticator: that has no log to sign for", async () => {
+    const [before, after] = [claimsOf({ role: "authenticator", release: 3 }), claimsOf({ role: "authenticator", recoveries: 1, release: 2 })];
+    await standings().keep(before, null);
+    await standings().verify(after);
+    await standings().keep(after, null);
+    await standings().verify(after);
+    expect((await failure(standings().verify(before))).number).toBe(ErrorNumber.ROLLED_BACK);
   });
 
   it("is told to have been recovered once, and only to who was here before", async () => {
@@ -282,7 +295,7 @@ describe("a cluster that was seen before", () => {
     const checkpoints = new Checkpoints(shelf);
     await checkpoints.raiseStanding(cluster.id, { recoveries: 1, generation: 1, council: 0, release: 5 });
     await new Checkpoints(shelf).raiseStanding(cluster.id, { recoveries: 2, generation: 0, council: 1, release: 4 });
-    expect(await new Checkpoints(shelf).standing(cluster.id)).toEqual({ recoveries: 2, generation: 1, council: 1, release: 4 });
+    expect(await new Checkpoints(shelf).standing(cluster.id)).toEqual({ recoveries: 2, generation: 1, council: 1, release: 5 });
   });
 
   it("whose standing was damaged is said to be forgotten, and is no crash", async () => {

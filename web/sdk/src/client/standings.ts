@@ -9,8 +9,9 @@
  * 3. With custodians who were replaced since, have an older copy recovered: only those of before have a say in it. The
  *    council in office, and who signed for each new generation, must be none before the one that was seen.
  *
- * A recovery from a backup may bring an older list back, and then its custodians have done that: a number of recoveries
- * that rose takes any list along, and the user is told.
+ * A recovery from a backup may bring an older list back, and then its custodians have signed that: a generation that rose
+ * takes any list along, and the user is told. A number of recoveries alone takes nothing along: nobody signs that, and
+ * whoever has an old ring says what he likes. An Authenticator has no log, thus no generation: there the number must do.
  */
 
 import type { Bytes } from "../protocol/bytes.js";
@@ -22,7 +23,7 @@ const WHAT_TO_DO = "ask its custodians; if they did mean that, clear what this b
 /** What evidence says of a cluster. */
 export interface Standing {
   readonly recoveries: number;
-  /** Of the log. */
+  /** Of the log; an Authenticator has none, and its recoveries stand here. */
   readonly generation: number;
   /** Serial of the one in office. */
   readonly council: number;
@@ -48,19 +49,24 @@ export type Notice =
   /** Lines of the log that were seen here are gone, and with them what was stored, changed or revoked there. */
   | { readonly about: "lost"; readonly lines: number; readonly at: number };
 
-export const standingOf = ({ recoveries, generation, council, release }: Claims): Standing => ({ recoveries, generation, council, release });
+export const standingOf = ({ role, recoveries, generation, council, release }: Claims): Standing => ({
+  recoveries,
+  generation: role === "vault" ? generation : recoveries,
+  council,
+  release,
+});
 
-/** By recoveries and generation: what a list of releases is of. Below 0: `one` is the earlier. */
+/** Below 0: `one` is from before a recovery that `other` knows. */
 const compareRecovered = (one: Standing, other: Standing): number =>
   one.recoveries - other.recoveries || one.generation - other.generation;
 
 /**
- * The highest of each part; of the list of releases, that of the later recovery, which may bring an older one back. Not
+ * The highest of each part; of the list of releases, that of the later generation, which may bring an older one back. Not
  * simply the later one of both: two tabs may have seen two copies of a cluster at once.
  */
 export function raised(one: Standing | undefined, other: Standing): Standing {
   if (one === undefined) return other;
-  const later = compareRecovered(one, other) || one.release - other.release;
+  const later = one.generation - other.generation || one.release - other.release;
   return {
     recoveries: Math.max(one.recoveries, other.recoveries),
     generation: Math.max(one.generation, other.generation),
@@ -109,7 +115,7 @@ export class Standings {
         `this is an enclave from before a recovery of its cluster (recoveries seen: ${known.recoveries}, now: ${shown.recoveries}); ${WHAT_TO_DO}`,
       );
     }
-    const isOfTheSame = compareRecovered(shown, known) === 0;
+    const isOfTheSame = shown.generation === known.generation;
     if (isOfTheSame && shown.council < known.council) {
       throw rolledBack(
         `this is an enclave from before other custodians came into office (council seen: ${known.council}, now: ${shown.council})`,
