@@ -9,7 +9,7 @@ from evidences import CONFIG, HERE, KEM, KEY, NOW, SCALAR, claims, genesis
 from releasing import LIST, signed
 
 from strongroom.protocol.errors import Number
-from strongroom.protocol.evidence import Attempt, ConfigValue, PeerBinding, cluster_id, report_data
+from strongroom.protocol.evidence import Attempt, ConfigValue, PeerBinding, Watchers, cluster_id, report_data
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey
 
 CLUSTER = cluster_id(genesis())
@@ -20,6 +20,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "joining": {},
     "recovering": {"attempt": ATTEMPT},
 }
+WATCHERS = Watchers(witnesses=["w1.example.com+1+key", "w2.example.com+2+key"], cosignatures=2)
 PEER = PeerBinding(purpose="join", kem_key=KEM.public, binding_key=KEY.public, peer_evidence=fixed("peer evidence"))
 
 
@@ -68,6 +69,13 @@ def _as_members() -> Cases:
     for name, (what, given) in bad.items():
         yield refused(HERE + name, what, run, given, Number.EVIDENCE, "evidence")
     yield accepted(
+        HERE + "claims-with-watchers",
+        "custodians have named others to watch the log: whether they are the policy's is asked of the log",
+        run,
+        _statements(claims(watchers=WATCHERS)),
+        cluster_id=CLUSTER,
+    )
+    yield accepted(
         HERE + "claims-with-releases",
         "the list of releases that the claims name came along; a policy that goes by none does not ask who signed it",
         run,
@@ -91,6 +99,11 @@ def _candidates() -> Cases:
             Number.EVIDENCE,
         ),
         "recovering-without-attempt": ("it names no attempt", _shown(claims(stage="recovering")), Number.EVIDENCE),
+        "recovering-with-watchers": (
+            "it says who watches the log, which a member's charter says",
+            _shown(claims(stage="recovering", attempt=ATTEMPT, watchers=WATCHERS)),
+            Number.EVIDENCE,
+        ),
         "recovering-another-cluster": (
             "a cluster that the policy does not name",
             _shown(recovering, clusters=[fixed("other cluster")]),

@@ -14,7 +14,7 @@ from releasing import APPROVERS, RELEASES
 
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number
-from strongroom.protocol.evidence import Council, Custodian, cluster_id
+from strongroom.protocol.evidence import Council, Custodian, Watchers, cluster_id
 from strongroom.protocol.governance import (
     Charter,
     Gap,
@@ -108,6 +108,7 @@ def _gap(*indexes: int, council: int = 1, **fields: Any) -> SignedGap:
         "known_size": 418,
         "known_root": fixed("known root"),
         "at": 1_790_000_000,
+        "watchers": None,
     }
     statement = encode(Gap(**values | fields))
     return SignedGap(
@@ -118,6 +119,7 @@ def _gap(*indexes: int, council: int = 1, **fields: Any) -> SignedGap:
 
 
 GAP = _gap()
+WATCHERS = Watchers(witnesses=[f"w{at}.example.com+{at}+key" for at in range(3)], cosignatures=2)
 CHARTER = Charter(genesis=FOUNDED, successions=[SUCCESSION], gaps=[GAP], recoveries=1, releases=RELEASES, named=[])
 
 
@@ -206,6 +208,21 @@ def _charters() -> Cases:
         cluster_id=CLUSTER,
         council=1,
         generation=1,
+    )
+    yield accepted(
+        here + "charter-watchers",
+        "custodians have named others to watch the log, and the gap after that carries them on",
+        "verify charter",
+        _given(
+            replace(
+                CHARTER,
+                gaps=[GAP, _gap(generation=2, watchers=WATCHERS), _gap(generation=3, watchers=WATCHERS)],
+                recoveries=3,
+            )
+        ),
+        cluster_id=CLUSTER,
+        council=1,
+        generation=3,
     )
     yield accepted(
         here + "charter-generation-left-out",
@@ -304,6 +321,9 @@ def _bad_gaps() -> Cases:
         charter = replace(CHARTER, gaps=[signed])
         yield refused("cluster/" + name, what, "verify charter", _given(charter), Number.INTEGRITY, "charter")
     again = replace(CHARTER, gaps=[GAP, _gap(known_size=500)])
+    what = "the gap after the one that names other witnesses leaves them out: those of before would be back"
+    back = replace(CHARTER, gaps=[_gap(watchers=WATCHERS), _gap(generation=2)])
+    yield refused("cluster/gap-without-watchers", what, "verify charter", _given(back), Number.INTEGRITY, "charter")
     what = "a second gap begins the generation that the first began"
     yield refused(
         "cluster/gap-of-a-generation-again", what, "verify charter", _given(again), Number.INTEGRITY, "charter"

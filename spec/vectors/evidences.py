@@ -74,6 +74,7 @@ def claims(**fields: Any) -> bytes:
         "generation": 0,
         "council": 0,
         "release": 0,
+        "watchers": None,
         "attempt": None,
         "config": CONFIG,
         "build": "0.1.0",

@@ -78,7 +78,7 @@ def recover(vault, *, found, known=9, generation=1, signers=(0, 2), council=0, c
     fields = {
         "version": 1, "cluster": vault.cluster.id, "recoveries": 1, "generation": generation, "attempt": bytes(32),
         "found_size": found, "found_root": old.roots[found], "known_size": known, "known_root": old.roots[known],
-        "at": NOW,
+        "at": NOW, "watchers": None,
     } | changes  # fmt: skip
     statement = encode(Gap(**fields))
     seats = [Seat(index=at, signature=KEYS[at].sign(Domain.GAP, statement)) for at in signers]

@@ -99,6 +99,7 @@ class Cluster:
             "generation": 0,
             "council": 0,
             "release": 0,
+            "watchers": None,
             "attempt": None,
             "config": [],
             "build": "test",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from strongroom.protocol.codec import encode
-from strongroom.protocol.evidence import Council, Custodian, parse_genesis
+from strongroom.protocol.evidence import Council, Custodian, Watchers, parse_genesis
 from strongroom.protocol.governance import (
     Charter,
     Gap,
@@ -17,6 +17,7 @@ from strongroom.protocol.governance import (
     statement_digest,
 )
 from strongroom.protocol.leaves import LifeEvent, LifeLeaf
+from strongroom.protocol.limits import MAX_RECOVERIES
 from strongroom.protocol.primitives import Domain, SigningKey, digest
 from strongroom.protocol.releases import (
     NAMESPACE,
@@ -130,8 +131,8 @@ class GovernedLog(MadeLog):
         self.tell("released", serial, digest(Domain.RELEASES, statement), f"1.{serial}")
         self.commit(ring=digest(Domain.RELEASES, self.charter.releases))
 
-    def recover(self, lost: int = 0) -> None:
-        """By custodians, on a database that lacks so many leaves which witnesses know."""
+    def recover(self, lost: int = 0, watchers: Watchers | None = None) -> None:
+        """By custodians, on a database that lacks so many leaves which witnesses know; these watch the log then."""
         known = self.checkpoint()
         about = bytes(32)
         self.facts["recoveries"] += 1
@@ -150,6 +151,7 @@ class GovernedLog(MadeLog):
                 known_size=known.size,
                 known_root=known.root,
                 at=self.at,
+                watchers=watchers,
             )
             statement = encode(gap)
             signed = SignedGap(
@@ -157,7 +159,7 @@ class GovernedLog(MadeLog):
                 council=len(self.charter.successions),
                 signed=self.people.seats(Domain.GAP, statement, 0, 1),
             )
-            self.charter = changed(self.charter, gaps=[*self.charter.gaps, signed])
+            self.charter = changed(self.charter, gaps=[*self.charter.gaps, signed][-MAX_RECOVERIES:])
             about = digest(Domain.GAP, statement)
         self.charter = changed(self.charter, recoveries=self.facts["recoveries"])
         self.tell("recovered", self.facts["recoveries"], about)

@@ -20,17 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from bench.processes import children
 from strongroom.attestation.policy import RolePolicy, TrustPolicy
-from strongroom.client.cluster import cluster_session
-from strongroom.client.custodians import OpenShare, acceptance, open_share, verify_pending
+from strongroom.client.cluster import ClusterSession, cluster_session
+from strongroom.client.custodians import OpenShare, PendingCouncil, acceptance, open_share, verify_pending
 from strongroom.client.keys import load_or_make_key
 from strongroom.client.recovery import approval, approve, look, seal_share, submit
 from strongroom.client.share.age import generate_identity, parse_identity
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
 from strongroom.protocol.cluster_messages import (
-    Accept,
     AskCharter,
     CharterIs,
     Convene,
@@ -40,7 +41,6 @@ from strongroom.protocol.cluster_messages import (
     ShareTaken,
 )
 from strongroom.protocol.evidence import Role
-from strongroom.protocol.evidence import cluster_id as id_of
 from tests.support import policies
 from tests.support.command import ROOT, environment
 from tests.support.site import free_port
@@ -136,6 +136,8 @@ class People:
     identities: list[str] = field(default_factory=list)
     files: dict[Role, list[bytes]] = field(default_factory=dict)
     clusters: dict[Role, bytes] = field(default_factory=dict)
+    witnesses: list[str] = field(default_factory=list)
+    """Keys of those who are to watch a Vault that is founded from here on; more than half of them must."""
 
     def __post_init__(self) -> None:
         self.identities = [generate_identity() for _ in range(self.count)]
@@ -148,19 +150,22 @@ class People:
 
     @property
     def trust(self) -> TrustPolicy:
-        return policies.trust(self.policy("vault"), self.policy("authenticator"))
+        named = policies.trust(self.policy("vault"), self.policy("authenticator"))
+        return replace(named, witnesses=self.witnesses, cosignatures=self._cosignatures)
 
     async def found(self, serving: Serving) -> None:
         """The ceremony: the owner names custodians, each opens a share and accepts."""
         role, policy = serving.role, self.policy(serving.role)
         async with cluster_session(serving.url, role=role, policy=policy, stage="founding", key=self.owner) as session:
-            convened = await session.ask(self._convene(), Convened)
-            self.files[role] = convened.shares
-            pending = verify_pending(await session.ask(AskCharter(), CharterIs))
-            accepts: list[Accept] = [acceptance(pending, share) for share in self.open(role)]
-            for accept in accepts:
-                await session.ask(accept, Seated)
-        self.clusters[role] = id_of(convened.statement)
+            pending = await self.convened(session, role)
+            for share in self.open(role):
+                await session.ask(acceptance(pending, share), Seated)
+        self.clusters[role] = pending.cluster
+
+    async def convened(self, session: ClusterSession, role: Role, cluster: bytes | None = None) -> PendingCouncil:
+        """The owner names these custodians, of a new cluster or of the one that is there, and each is sent a share."""
+        self.files[role] = (await session.ask(self._convene(), Convened)).shares
+        return verify_pending(await session.ask(AskCharter(), CharterIs), cluster)
 
     def open(self, role: Role) -> list[OpenShare]:
         """Every custodian's share, decrypted."""
@@ -177,7 +182,7 @@ class People:
         await asyncio.to_thread(serving.says, role=serving.role, cluster_id=self.clusters[serving.role].hex())
 
     async def sign_gap(self, serving: Serving, who: Sequence[int]) -> None:
-        """These custodians sign what is given up: nobody watches this log, so there is always something to sign."""
+        """These custodians sign what is given up."""
         policy = self.policy(serving.role)
         async with cluster_session(serving.url, role=serving.role, policy=policy, stage="recovering") as session:
             async with asyncio.timeout(SECONDS):
@@ -198,6 +203,10 @@ class People:
                 taken = await submit(session, seal_share(session.claims, share))
         return taken
 
+    @property
+    def _cosignatures(self) -> int:
+        return len(self.witnesses) // 2 + 1 if self.witnesses else 0
+
     def _convene(self) -> Convene:
         people = [
             Nominee(name=f"custodian-{at}", recipient=parse_identity(identity).recipient.text)
@@ -209,8 +218,8 @@ class People:
             approvers=[],
             approvals=0,
             release_delay=0,
-            witnesses=[],
-            cosignatures=0,
+            witnesses=self.witnesses,
+            cosignatures=self._cosignatures,
         )
 
 

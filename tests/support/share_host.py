@@ -61,7 +61,7 @@ class Oracle:
             Claims(
                 version=1, role=role, stage="member", kem_key=bytes(1216), expires_at=2**33,
                 receipt_key=self.key.public, cluster_id=self.cluster_id, recoveries=0, generation=0, council=0,
-                release=0, attempt=None, config=[], build="test", peer=None,
+                release=0, watchers=None, attempt=None, config=[], build="test", peer=None,
             )
         )  # fmt: skip
         self.evidence = encode(

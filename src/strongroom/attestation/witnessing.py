@@ -1,4 +1,4 @@
-"""Witnesses as somebody names them: in a genesis statement, and in the trust policy of a client (RULES 23).
+"""Witnesses as somebody names them: in a genesis statement, by custodians, and in a client's trust policy (RULES 23).
 
 Witnesses keep a host from showing an older state of a Vault, or two states to two people. So a client has to know them
 from elsewhere than from this host, which could otherwise found its cluster with witnesses of its own, or with none.
@@ -11,7 +11,7 @@ from typing import Final
 
 from strongroom.attestation.policy import TrustPolicy
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Genesis
+from strongroom.protocol.evidence import Genesis, Watchers, watchers_by
 from strongroom.protocol.limits import LEASE
 from strongroom.protocol.notes import COSIGNATURE, SignedCheckpoint, Verifier, cosignatures, parse_verifier
 
@@ -37,16 +37,27 @@ def parse_witnesses(keys: Sequence[str], cosignatures: int) -> list[Verifier]:
     return witnesses
 
 
-def accept_witnesses(genesis: Genesis, policy: TrustPolicy) -> None:
-    """Exactly the policy's witnesses, in whatever order, and as many of them. Raises `Untrusted` POLICY."""
-    shown, expected = set(genesis.witnesses), set(policy.witnesses)
+def accept_witnesses(genesis: Genesis, named: Watchers | None, policy: TrustPolicy) -> None:
+    """Exactly the policy's witnesses, in whatever order, and as many of them: `named` by custodians at a recovery, as
+    the claims say, or else those of the genesis statement. Raises `Untrusted` POLICY.
+
+    Who pinned others before that recovery is not moved to new ones unsaid, which he would take for his own.
+    """
+    watchers = watchers_by(genesis, named)
+    if named is not None and not named.are(_watchers(policy)):
+        raise _not_accepted(
+            "its custodians have named other witnesses at a recovery than the policy does: "
+            f"{named.cosignatures} of {', '.join(map(_name, named.witnesses)) or 'none'}; ask the custodians whether "
+            "they did, and then pin anew"
+        )
+    shown, expected = set(watchers.witnesses), set(policy.witnesses)
     for key in sorted(shown - expected):
         raise _not_accepted(f"its cluster has a witness that the policy does not name: {_name(key)}")
     for key in sorted(expected - shown):
         raise _not_accepted(f"the policy names a witness that its cluster does not have: {_name(key)}")
-    if genesis.cosignatures != policy.cosignatures or len(genesis.witnesses) != len(shown):
+    if watchers.cosignatures != policy.cosignatures or len(watchers.witnesses) != len(shown):
         raise _not_accepted(
-            f"its cluster asks for {genesis.cosignatures} of {len(genesis.witnesses)} witnesses, the policy for "
+            f"its cluster asks for {watchers.cosignatures} of {len(watchers.witnesses)} witnesses, the policy for "
             f"{policy.cosignatures} of {len(policy.witnesses)}"
         )
 
@@ -72,6 +83,10 @@ def verify_cosigned(signed: SignedCheckpoint, policy: TrustPolicy, now: int) -> 
             f"by the clock of this machine witnesses saw it {times} seconds ago, which is not lately: if this clock is "
             "right, the host holds back the time, to show an older state for longer",
         )
+
+
+def _watchers(policy: TrustPolicy) -> Watchers:
+    return Watchers(witnesses=policy.witnesses, cosignatures=policy.cosignatures)
 
 
 def _name(key: str) -> str:

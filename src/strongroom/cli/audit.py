@@ -184,7 +184,7 @@ async def _audit(
         if statement is None:
             raise Failure("the source has no genesis statement", "give --genesis FILE")
         try:
-            founding = found(statement, clusters)
+            founding = found(statement, clusters, charter or there.charter)
         except Untrusted as error:
             wrong = Check("cluster", "the genesis statement is that of the cluster")
             wrong.fail(error.reason)
@@ -195,6 +195,7 @@ async def _audit(
             if source.url is not None:
                 # Once more: it may have changed before the checkpoint was signed.
                 charter = await fetch_charter(source.url) or charter
+        founding = found(statement, clusters, charter)
         # A copy may well be older than what was seen; a Vault may not.
         seen = _kept(founding) if source.url is not None else []
         return await _look(there, founding, note, charter, [*since, *seen], save)
@@ -265,9 +266,8 @@ class _Saving:
 def _kept(founding: Founding) -> list[bytes]:
     """What this user's own programs have seen of the log before, of each of its generations."""
     kept = KeptCheckpoints(state_folder() / "checkpoints")
-    standing = kept.standing(founding.cluster)
-    newest = 0 if standing is None else standing.generation
-    notes = [kept.highest(founding.of(generation).log.name) for generation in range(newest + 1)]
+    generations = sorted(kept.generations(founding.cluster))
+    notes = [kept.highest(founding.of(generation).log.name) for generation in generations]
     return [note for note in notes if note is not None]
 
 

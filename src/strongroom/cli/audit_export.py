@@ -91,8 +91,8 @@ async def _export(
     source: Named, clusters: Collection[bytes], genesis: bytes | None, first: int, seconds: int, write: Write
 ) -> None:
     """Once, or every so many seconds."""
-    async with opened_tiles(source) as (log, shown):
-        founding = found(genesis or shown or b"", clusters)
+    async with opened_tiles(source) as (log, shown, charter):
+        founding = found(genesis or shown or b"", clusters, charter)
         going = Export(founding, log, first)
         try:
             await _go_through(going, founding, log, write, patient=bool(seconds))

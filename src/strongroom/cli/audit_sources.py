@@ -141,19 +141,19 @@ async def opened(named: Named) -> AsyncIterator[Opened]:
 
 
 @asynccontextmanager
-async def opened_tiles(named: Named) -> AsyncIterator[tuple[TiledLog, bytes | None]]:
-    """A source of tiles, and the genesis statement that it has. Raises as `opened`."""
+async def opened_tiles(named: Named) -> AsyncIterator[tuple[TiledLog, bytes | None, bytes | None]]:
+    """A source of tiles, and the genesis statement and the charter that it has. Raises as `opened`."""
     async with opened(named) as there:
         if not isinstance(there.log, HttpLog | DirectoryLog):
             raise Failure("a database has no signed checkpoint", "name a Vault or a directory")
-        yield there.log, there.genesis
+        yield there.log, there.genesis, there.charter
 
 
 async def newest_checkpoint(source: LogSource, founding: Founding) -> bytes | None:
     """The source's checkpoint; of a log with witnesses, after a moment in which they may cosign it."""
     note = await source.checkpoint()
     for seconds in _COSIGNED_SECONDS:
-        if note is None or not founding.witnesses or is_cosigned(note, founding):
+        if note is None or is_cosigned(note, founding):
             break
         await asyncio.sleep(seconds)
         note = await source.checkpoint()
@@ -162,11 +162,12 @@ async def newest_checkpoint(source: LogSource, founding: Founding) -> bytes | No
 
 def is_cosigned(note: bytes, founding: Founding) -> bool:
     """Whether as many witnesses as it takes have cosigned; of what is no checkpoint the audit says so."""
+    named = founding.named_by(note)[1]
     try:
-        signed = verify_checkpoint(note, founding.named_by(note)[1].log)
+        signed = verify_checkpoint(note, named.log)
     except Untrusted:
         return True
-    return len(cosignatures(signed, founding.witnesses)) >= founding.cosignatures
+    return len(cosignatures(signed, named.witnesses)) >= named.cosignatures
 
 
 def accepted_clusters(cluster: str | None, trust: Path | None, settings: Settings) -> Collection[bytes]:

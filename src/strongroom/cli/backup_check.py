@@ -179,7 +179,7 @@ class _Look:
         self._verdict.checks.append(check)
 
     async def _audit(self, custody: Custody) -> None:
-        founding = found(custody.genesis, [custody.cluster]).of(custody.generation)
+        founding = found(custody.genesis, [custody.cluster], custody.encoded).of(custody.generation)
         size = await self._source.size()
         known = self._compared(custody.generation, founding, size)
         kept = KeptHashes(self._source)

@@ -86,6 +86,7 @@ from strongroom.protocol.cluster_messages import (
 )
 from strongroom.protocol.evidence import Role, Stage, parse_any_evidence
 from strongroom.protocol.evidence import cluster_id as cluster_id_of
+from strongroom.protocol.governance import watchers_of
 from strongroom.protocol.primitives import SigningKey
 from strongroom.protocol.share_sheet import write_sheet
 from strongroom.protocol.status import Status, decode_status

@@ -1,4 +1,4 @@
-"""What a database says in clear of how its cluster was founded: not to be trusted, but for the texts of errors."""
+"""What a database says in clear of its cluster: not to be trusted, but for the texts of errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from strongroom.host.supervisor.starting import Quorum
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import StrongroomError
 from strongroom.protocol.evidence import parse_genesis
-from strongroom.protocol.governance import MAX_CHARTER, Charter
+from strongroom.protocol.governance import MAX_CHARTER, Charter, watchers_of
 from strongroom.protocol.index import RING_KEY
 
 
@@ -20,13 +20,13 @@ class _Ring(msgspec.Struct):
 
 
 async def quorum_in(store: Store) -> Quorum | None:
-    """That of the genesis statement in the database; None where none can be read."""
+    """By the charter in the database; None where none can be read."""
     try:
         row = (await store.read([RING_KEY]))[0]
         if row is None:
             return None
         charter = decode(msgspec.msgpack.decode(row.sealed, type=_Ring).charter, Charter, limit=MAX_CHARTER)
-        genesis = parse_genesis(charter.genesis.statement)
+        genesis, watchers = parse_genesis(charter.genesis.statement), watchers_of(charter)
     except (StrongroomError, msgspec.DecodeError):
         return None
-    return Quorum(len(genesis.witnesses), genesis.cosignatures, genesis.role)
+    return Quorum(len(watchers.witnesses), watchers.cosignatures, genesis.role)

@@ -33,7 +33,7 @@ from strongroom.attestation.witnessing import parse_witnesses
 from strongroom.cli.terminal import EXIT_REFUSED, EXIT_UNTRUSTED, Failure
 from strongroom.client.explanation import fingerprint_of
 from strongroom.protocol.errors import Misuse
-from strongroom.protocol.evidence import Council, Role
+from strongroom.protocol.evidence import Council, Role, watchers_by
 
 Weakness = Literal["insecure", "milan"]
 """What is pinned only if it is asked for by this name."""
@@ -45,8 +45,9 @@ _PARTS: Final = ("bootloader", "tee", "snp", "microcode", "fmc")
 
 def verify_pinnable(url: str, genuine: Genuine, allowed: Collection[Weakness]) -> None:
     """Raises `Failure` for machines that nobody should pin unaware: what they protect can leave them."""
+    watchers = watchers_by(genuine.genesis, genuine.claims.watchers)
     try:
-        parse_witnesses(genuine.genesis.witnesses, genuine.genesis.cosignatures)
+        parse_witnesses(watchers.witnesses, watchers.cosignatures)
     except Misuse as error:
         raise Failure(
             f"{url} names witnesses that nobody could count: {error.reason}",
@@ -77,13 +78,14 @@ def pin_exactly(vault: Genuine, authenticator: Genuine, *, machines: bool = Fals
     Raises `Failure` where `machines` is asked for and the evidence names none.
     """
     software = "insecure-software" in (vault.kind, authenticator.kind)
+    watchers = watchers_by(vault.genesis, vault.claims.watchers)
     return TrustPolicy(
         version=1,
         name="insecure-pinned" if software else "pinned",
         vault=_pinned(vault, machines=machines),
         authenticator=_pinned(authenticator, machines=machines),
-        witnesses=vault.genesis.witnesses,
-        cosignatures=vault.genesis.cosignatures,
+        witnesses=watchers.witnesses,
+        cosignatures=watchers.cosignatures,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
+import msgspec
 import typer
 
 from strongroom.attestation.policy import RolePolicy
@@ -28,7 +29,17 @@ from strongroom.cli.first_look import (
 )
 from strongroom.cli.own_share import IdentityOption, ShareOption, open_own
 from strongroom.cli.sessions import cluster_session
-from strongroom.cli.terminal import EXIT_REFUSED, Failure, bold_capitals, confirm, result_json, say, stderr, stdout
+from strongroom.cli.terminal import (
+    EXIT_REFUSED,
+    Failure,
+    bold_capitals,
+    confirm,
+    printable,
+    result_json,
+    say,
+    stderr,
+    stdout,
+)
 from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare
 from strongroom.client.explanation import Step, shown_utc
@@ -41,13 +52,15 @@ from strongroom.client.recovery import (
     attempt_of,
     explain_gap,
     explain_state,
+    explain_watchers,
     look,
     more_wanted,
     seal_share,
     submit,
 )
 from strongroom.client.releases import parse_proposal
-from strongroom.protocol.evidence import Attempt, Claims, Role, parse_any_evidence
+from strongroom.host.witness.policy import BadPolicy, read_policy
+from strongroom.protocol.evidence import Attempt, Claims, Role, Watchers, parse_any_evidence
 from strongroom.protocol.governance import attempt_digest
 from strongroom.protocol.limits import MAX_EVIDENCE
 
@@ -74,6 +87,15 @@ SealedOption = Annotated[
 WitnessOption = Annotated[
     list[str] | None,
     typer.Option("--witness", metavar="URL", help="Ask this witness yourself what it has seen; repeat for more."),
+]
+
+NewWitnessesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--new-witnesses",
+        metavar="FILE",
+        help="The witnesses that you agree to in the place of others, as for `serve vault`: no others are signed for.",
+    ),
 ]
 
 _MAX_SEALED: Final = 4096
@@ -220,6 +242,7 @@ def approve_gap(
     share: ShareOption = None,
     identity: IdentityOption = None,
     witness: WitnessOption = None,
+    new_witnesses: NewWitnessesOption = None,
     role: RoleOption = "vault",
     trust: TrustOption = None,
     release: ReleaseOption = None,
@@ -231,7 +254,11 @@ def approve_gap(
     config: options.Config = None,
     yes: options.Yes = False,
 ) -> None:
-    """Sign what a recovery gives up: the newest part of the log, which witnesses have seen and the database lacks."""
+    """Sign what a recovery gives up: the newest part of the log, which witnesses have seen and the database lacks.
+
+    Where it names other witnesses from here on, it shows which go and which come. Without a question (--yes) it signs
+    that only if --new-witnesses names exactly those who come.
+    """
     accepting = Accepting.of(role, trust, release, measurement, insecure, setting, config)
     opened = open_own(share, identity)
     asked = _Asked(url, accepting, cluster, opened, releases)
@@ -244,11 +271,13 @@ def approve_gap(
     print_steps(stderr(), _explained(found))
     for line in _gap_lines(found):
         stderr().print(bold_capitals(line))
+    _verify_named(found, new_witnesses, unasked=yes)
     for place in witness or []:
         lines = asyncio.run(ask_witness(place, found))
         say(f"{place} has seen {lines:,} lines: no more than the gap says")
     if not yes:
-        confirm("GIVE THAT UP, for good?", hint="nothing was sent; --yes doesn't ask")
+        watched = ", and have THE NEW WITNESSES watch it" if found.new_watchers is not None else ""
+        confirm(f"GIVE THAT UP, for good{watched}?", hint="nothing was sent; --yes doesn't ask")
 
     async def hand_over(session: ClusterSession) -> int:
         return (await approve(session, signed)).missing
@@ -256,8 +285,13 @@ def approve_gap(
     missing = asked.run(hand_over)
     if missing:
         say(f"signed; {more_wanted(missing, 'signature')}", "bold")
-    elif found.genesis.witnesses:
+    elif found.status.witnesses:
         say("signed; the log goes on as a new generation, which its witnesses must be told", "bold")
+        if found.new_watchers is not None:
+            say(
+                "tell all who use this Vault which witnesses it has now: they pin anew, and compare with your word",
+                "dim",
+            )
     else:
         say("signed; the log goes on as a new generation", "bold")
 
@@ -381,7 +415,39 @@ def _gap_lines(found: Look) -> list[str]:
     gap = found.gap
     if gap is None or found.status.gap is None:
         return []
-    return ["WOULD BE GIVEN UP", *(f"  {line}" for line in explain_gap(gap, found.status.gap.known_at))]
+    lines = ["WOULD BE GIVEN UP", *(f"  {line}" for line in explain_gap(gap, found.status.gap.known_at))]
+    watchers = found.new_watchers
+    if watchers is not None:
+        lines += [
+            "OTHER WITNESSES would watch it",
+            *(f"  {line}" for line in explain_watchers(found.watching, watchers)),
+        ]
+    return lines
+
+
+def _verify_named(found: Look, file: Path | None, *, unasked: bool) -> None:
+    """Other witnesses are signed for by who has seen their names, or has them in a file. Raises `Failure`."""
+    watchers = found.new_watchers
+    if file is None:
+        if watchers is None or not unasked:
+            return
+        raise Failure(
+            "this gap names other witnesses from here on, and --yes alone does not agree to them",
+            "name those that you agree to with --new-witnesses FILE, or leave --yes out and look at them",
+            status=EXIT_REFUSED,
+        )
+    named = f"--new-witnesses {printable(str(file))}"
+    try:
+        policy = read_policy(file)
+    except BadPolicy as error:
+        raise Failure(f"{named}: {error}", error.hint) from None
+    if watchers is None or not watchers.are(Watchers(witnesses=policy.vkeys, cosignatures=policy.cosignatures)):
+        shown = "no other witnesses than until now" if watchers is None else "others than these, or another number"
+        raise Failure(
+            f"{named}: this gap names {shown}",
+            "nothing was sent; ask who started this recovery, and the other custodians, which witnesses are meant",
+            status=EXIT_REFUSED,
+        )
 
 
 def _attempt_name(key: bytes) -> str:
@@ -390,7 +456,7 @@ def _attempt_name(key: bytes) -> str:
 
 
 def _as_json(found: Look) -> dict[str, Any]:
-    gap, status = found.gap, found.status
+    gap, status, watchers = found.gap, found.status, found.new_watchers
     return {
         "cluster": found.claims.cluster_id.hex(),
         "role": found.claims.role,
@@ -408,6 +474,7 @@ def _as_json(found: Look) -> dict[str, Any]:
             "known_size": gap.known_size,
             "known_at": status.gap.known_at,
             "generation": gap.generation,
+            "new_witnesses": None if watchers is None else msgspec.to_builtins(watchers),
             "statement": status.gap.statement,
         },
         "next": explain_state(status),

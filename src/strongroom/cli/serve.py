@@ -53,6 +53,7 @@ from strongroom.host.supervisor.serve import Hardware, Role, Waiting, serve
 from strongroom.host.supervisor.starting import Quorum
 from strongroom.host.witness.policy import BadPolicy, Policy, read_policy
 from strongroom.protocol.errors import Misuse, StrongroomError
+from strongroom.protocol.evidence import watchers_by
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.link import EGRESS_PORT, LINK_PORTS, Start
 from strongroom.protocol.reach import EGRESS, format_egress, parse_reach
@@ -173,7 +174,7 @@ def vault(
             mode=start_mode(found, join, recover, cluster, invitation),
             data=data,
             listen=parse_listen(listen),
-            advertise=None if advertise is None else verify_url(advertise),
+            advertise=advertised(advertise),
             database=database_url(database),
             enclave=enclave,
             owner_key=owner_key or data / "owner.key",
@@ -214,7 +215,7 @@ def authenticator(
             mode=start_mode(found, join, recover, cluster, invitation),
             data=data,
             listen=parse_listen(listen),
-            advertise=None if advertise is None else verify_url(advertise),
+            advertise=advertised(advertise),
             database=database_url(database),
             enclave=enclave,
             owner_key=owner_key or data / "owner.key",
@@ -480,8 +481,9 @@ async def _announce(role: Role, url: str, as_json: bool) -> None:
     if role == "vault":
         claims = genuine.claims
         shown["log_key"] = str(log_verifier(claims.cluster_id, genuine.genesis.log_key, claims.generation))
-        named = len(genuine.genesis.witnesses)
-        shown["witnesses"] = f"{genuine.genesis.cosignatures} of {named}" if named else "none"
+        watchers = watchers_by(genuine.genesis, claims.watchers)
+        named = len(watchers.witnesses)
+        shown["witnesses"] = f"{watchers.cosignatures} of {named}" if named else "none"
     if as_json:
         terminal.result_json({"role": role, "state": "serving", **shown})
         sys.stdout.flush()

@@ -45,7 +45,8 @@ Advertise = Annotated[
     typer.Option(
         "--advertise",
         metavar="URL",
-        help="Where other instances of this cluster reach this one. [default: the address that it listens on]",
+        help="Where other instances of this cluster reach this one. [default: the address that it listens on, unless "
+        "that means all]",
     ),
 ]
 

@@ -129,7 +129,7 @@ def look(
             accepted = policy.vault if role == "vault" else policy.authenticator
             appraisal = appraise(untrusted_evidence, role=role, policy=accepted, now=now)
             if role == "vault":
-                accept_witnesses(appraisal.genuine.genesis, policy)
+                accept_witnesses(appraisal.genuine.genesis, appraisal.genuine.claims.watchers, policy)
             found.steps += explain_acceptance(appraisal)
         elif release is not None:
             found.by = "the default rules"

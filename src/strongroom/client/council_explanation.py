@@ -9,7 +9,7 @@ from strongroom.client.explanation import Step
 from strongroom.protocol.cluster_messages import Convene
 from strongroom.protocol.errors import Misuse
 from strongroom.protocol.evidence import Council, Genesis, cluster_id
-from strongroom.protocol.governance import Charter, SignedGap, log_generation, parse_gap
+from strongroom.protocol.governance import Charter, SignedGap, log_generation, named_watchers, parse_gap, watchers_of
 from strongroom.protocol.sshsig import key_line
 
 _SHOWN: Final = 30
@@ -74,6 +74,11 @@ def explain_standing(charter: Charter, councils: Sequence[Council]) -> list[Step
     steps.append(
         Step("generation", str(generation), "of the log" if generation else "of the log: nothing was given up")
     )
+    named = named_watchers(charter)
+    if named is not None:
+        names = ", ".join(key.partition("+")[0] for key in named.witnesses)
+        about = f"{names}: named by custodians at a recovery, in the place of those above"
+        steps.append(Step("watched by", f"{named.cosignatures} of {len(named.witnesses)}", about))
     for signed in charter.gaps:
         gap = parse_gap(signed.statement)
         lost = max(0, gap.known_size - gap.found_size)
@@ -85,7 +90,7 @@ def explain_standing(charter: Charter, councils: Sequence[Council]) -> list[Step
 
 def charter_json(charter: Charter, genesis: Genesis, councils: Sequence[Council]) -> dict[str, Any]:
     """A verified charter, for programs: hex, seconds."""
-    council = councils[-1]
+    council, watching = councils[-1], watchers_of(charter)
     return {
         "cluster": cluster_id(charter.genesis.statement).hex(),
         "role": genesis.role,
@@ -98,6 +103,8 @@ def charter_json(charter: Charter, genesis: Genesis, councils: Sequence[Council]
         "release_delay": council.release_delay,
         "recoveries": charter.recoveries,
         "generation": log_generation(charter),
+        "witnesses": list(watching.witnesses),
+        "cosignatures": watching.cosignatures,
         "earlier": [[custodian.name for custodian in one.custodians] for one in councils[:-1]],
         "gaps": [_gap_json(signed) for signed in charter.gaps],
     }

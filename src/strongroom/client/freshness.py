@@ -45,7 +45,6 @@ from strongroom.client.transport import Unsealed
 from strongroom.protocol.cluster_messages import AskCharter, CharterIs
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted, from_number
-from strongroom.protocol.evidence import Genesis
 from strongroom.protocol.leaves import log_verifier
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.log_messages import Freshen, Freshness, Logged, TrailOf
@@ -101,10 +100,10 @@ class Watch:
         self._saved: dict[str, str] = {}
         self._open: list[WatchedLog] = []
 
-    def accept(self, genesis: Genesis) -> None:
+    def accept(self, genuine: Genuine) -> None:
         """The witnesses must be those of the policy. Raises `Untrusted` POLICY."""
         try:
-            accept_witnesses(genesis, self.trust)
+            accept_witnesses(genuine.genesis, genuine.claims.watchers, self.trust)
         except Untrusted as error:
             if self.trust.witnesses:
                 raise

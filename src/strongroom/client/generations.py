@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from strongroom.attestation.appraisal import Genuine
 from strongroom.client.explanation import shown_utc
-from strongroom.client.standings import Standing, verify_council
+from strongroom.client.standings import WHAT_TO_DO, Standing, verify_council
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import cluster_id
-from strongroom.protocol.governance import MAX_CHARTER, Charter, Gap, parse_gap, verify_charter
+from strongroom.protocol.governance import MAX_CHARTER, Charter, Gap, is_cut, named_watchers, parse_gap, verify_charter
+from strongroom.protocol.limits import MAX_RECOVERIES
 
 
 def verify_new_generation(
@@ -29,6 +30,14 @@ def verify_new_generation(
     gaps = [(parse_gap(signed.statement), signed.council) for signed in charter.gaps]
     if not gaps or gaps[-1][0].generation != genuine.claims.generation:
         raise _refuse(f"no gap is signed before generation {genuine.claims.generation} of the log")
+    if named_watchers(charter) != genuine.claims.watchers:
+        raise _refuse("the charter names others to watch the log than its evidence does")
+    if is_cut(charter, since):
+        raise Untrusted(
+            Number.ROLLED_BACK,
+            f"its log began anew more than {MAX_RECOVERIES - 1} times since it was last seen here, and what custodians "
+            f"gave up first is not kept any more; {WHAT_TO_DO}",
+        )
     for gap, council in gaps:
         if known is not None and gap.generation > known.generation:
             verify_council(known, council)

@@ -12,6 +12,8 @@ do nothing with it. Attacks stopped here, on the custodian's side:
    the claims that were shown, and opens nowhere else.
 4. A gap that looks small because the host has kept the newest word of the witnesses back: its age is told, and the
    custodian can ask witnesses himself (`verify_with_witness`).
+5. Witnesses of the host's own, put in the place of the cluster's while everybody looks at the shares: who goes and who
+   comes stands in the gap, is shown by name and key, and is asked about by itself.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import httpx
 
 from strongroom.attestation.candidates import appraise_candidate
 from strongroom.attestation.policy import RolePolicy
+from strongroom.attestation.witnessing import parse_witnesses
 from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare, another_council, parse_charter, verify_seat
 from strongroom.client.errors import Unreachable
@@ -42,9 +45,18 @@ from strongroom.protocol.cluster_messages import (
 )
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Attempt, Claims, Council, Genesis, Role, cluster_id
-from strongroom.protocol.governance import Charter, Gap, attempt_digest, log_generation, parse_gap
+from strongroom.protocol.evidence import Attempt, Claims, Council, Genesis, Role, Watchers, cluster_id
+from strongroom.protocol.governance import (
+    Charter,
+    Gap,
+    attempt_digest,
+    log_generation,
+    named_watchers,
+    parse_gap,
+    watchers_of,
+)
 from strongroom.protocol.leaves import log_origin, log_verifier
+from strongroom.protocol.limits import MAX_RECOVERIES
 from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
 from strongroom.protocol.primitives import Domain, digest, kem_seal
 from strongroom.protocol.status import Status, decode_status
@@ -90,7 +102,33 @@ class Look:
         )
         if named != meant or gap.generation <= log_generation(self.charter):
             raise Untrusted(Number.INTEGRITY, "the gap is of another attempt, or not what the status says")
+        _verify_watchers(gap, self.charter)
         return gap
+
+    @property
+    def watching(self) -> Watchers:
+        """Who has watched the log until now."""
+        return watchers_of(self.charter)
+
+    @property
+    def new_watchers(self) -> Watchers | None:
+        """Who are to watch it from here on, if those are others. Raises as `gap`."""
+        gap = self.gap
+        if gap is None or gap.watchers is None or gap.watchers.are(self.watching):
+            return None
+        return gap.watchers
+
+
+def _verify_watchers(gap: Gap, charter: Charter) -> None:
+    """Whoever signs this gap takes nobody out of office unsaid, and brings nobody in whom clients could not count."""
+    if gap.watchers is None:
+        if named_watchers(charter) is not None:
+            raise Untrusted(Number.INTEGRITY, "the gap leaves out the witnesses that custodians have named before")
+        return
+    try:
+        parse_witnesses(gap.watchers.witnesses, gap.watchers.cosignatures)
+    except Misuse as error:
+        raise Untrusted(Number.INTEGRITY, f"the gap names witnesses whom nobody could count: {error.reason}") from None
 
 
 def attempt_of(claims: Claims) -> Attempt:
@@ -157,12 +195,15 @@ async def approve(session: ClusterSession, signed: ApproveGap) -> GapApproved:
 
 
 def witness_paths(found: Look) -> list[tuple[int, str]]:
-    """Generations of the log that a witness may know, and where it shows what it cosigned last of each."""
-    gap = found.gap
-    last = found.status.generation if gap is None else gap.generation
+    """Generations of the log that a witness may know, and where it shows what it cosigned last of each.
+
+    Not all numbers up to that which the gap names: it may be one by the time, which nobody knows yet.
+    """
+    gap, first = found.gap, found.status.generation
+    last = first if gap is None else min(gap.generation, first + MAX_RECOVERIES)
     return [
         (generation, f"{hashlib.sha256(_origin(found, generation).encode()).hexdigest()}/checkpoint")
-        for generation in range(found.status.generation, last + 1)
+        for generation in range(first, last + 1)
     ]
 
 
@@ -176,7 +217,7 @@ def verify_with_witness(found: Look, generation: int, untrusted_note: bytes) -> 
         raise Misuse(Number.NOT_NOW, "there is no gap to compare with")
     log = log_verifier(found.claims.cluster_id, found.genesis.log_key, generation)
     signed = verify_checkpoint(untrusted_note, log)
-    if not cosignatures(signed, [parse_verifier(text, COSIGNATURE) for text in found.genesis.witnesses]):
+    if not cosignatures(signed, [parse_verifier(text, COSIGNATURE) for text in found.watching.witnesses]):
         raise Untrusted(Number.INTEGRITY, "no witness of this cluster has cosigned that")
     size = signed.checkpoint.size
     if size > max(gap.known_size, gap.found_size):
@@ -204,6 +245,8 @@ async def ask_witness(url: str, found: Look) -> int:
                 lines.append(verify_with_witness(found, generation, answer.content))
             elif answer.status_code != 404:
                 raise _no_word(base, f"answers with HTTP status {answer.status_code}")
+            elif generation > found.status.generation:
+                break  # each follows the one before, as far as they are known
     if not lines:
         raise Misuse(Number.NOT_NOW, f"the witness at {base} has cosigned nothing of this cluster's log")
     return max(lines)
@@ -225,8 +268,8 @@ def explain_gap(gap: Gap, known_at: int) -> list[str]:
     lost = gap.known_size - gap.found_size
     if not gap.known_size:
         return [
-            f"the database ends at line {gap.found_size:,} of the log; nobody watches this log, so whether there were "
-            "more is not known",
+            f"the database ends at line {gap.found_size:,} of the log; nobody who watches it has said how "
+            "far it went, so whether there was more is not known",
             "what was stored, changed, deleted or revoked after that is gone: who lost a right by it has it again",
             f"the log goes on as its generation {gap.generation}, after recovery {gap.recoveries}; clients who have "
             "seen more are told how much",
@@ -256,6 +299,23 @@ def explain_gap(gap: Gap, known_at: int) -> list[str]:
     else:
         lines.append(f"at {shown_utc(known_at)} witnesses said that they know no later line")
     return lines
+
+
+def explain_watchers(before: Watchers, after: Watchers) -> list[str]:
+    """For people who are to sign that others watch the log."""
+    gone = [f"GONE   {key}" for key in before.witnesses if key not in after.witnesses]
+    new = [f"NEW    {key}" for key in after.witnesses if key not in before.witnesses]
+    stay = [f"stays  {key}" for key in after.witnesses if key in before.witnesses]
+    until = f"until now {before.cosignatures} of {len(before.witnesses)}" if before.witnesses else "until now nobody"
+    return [
+        *gone,
+        *new,
+        *stay,
+        f"it takes {after.cosignatures} of {len(after.witnesses)} to see the log; {until}",
+        "compare the new names and keys with the people who run those witnesses, not with who started this recovery: "
+        "who has enough of them can show clients an older state",
+        "every client has to pin anew, and refuses this Vault until then",
+    ]
 
 
 def more_wanted(number: int, what: str = "") -> str:

@@ -293,7 +293,7 @@ class AttestedServer:
         if self._standings is not None:
             self._standings.verify(genuine.claims)
         if self._watch is not None:
-            self._watch.accept(genuine.genesis)
+            self._watch.accept(genuine)
         return Shown(evidence, genuine.evidence_digest, genuine.claims, genuine.report, appraisal)
 
     async def _round_trip(self, session: Session, message: bytes) -> Message:

@@ -92,6 +92,20 @@ class Genesis(Message):
     """True: one automatic custodian, no protection against the operator. Said everywhere."""
 
 
+class Watchers(Message):
+    """Who cosigns the checkpoints of a log: as in a genesis statement, or as custodians named them since (RULES 25)."""
+
+    witnesses: Annotated[list[ShortText], Meta(max_length=MAX_WITNESSES)]
+    """Verifier keys, as in `Genesis`."""
+    cosignatures: Count
+    """How many of them it takes: more than half. 0 without witnesses."""
+
+    def are(self, other: Watchers) -> bool:
+        """The same witnesses, in whatever order, and as many of them."""
+        mine, others = (sorted(one.witnesses) for one in (self, other))
+        return (mine, self.cosignatures) == (others, other.cosignatures)
+
+
 class Attempt(Message):
     """One attempt of one enclave to recover a ring: what a custodian's share is sealed to (RULES 25)."""
 
@@ -142,6 +156,9 @@ class Claims(Message):
     nothing from custodians who were replaced. 0 while founding or joining."""
     release: Count
     """Serial of the list of releases that this enclave goes by; 0: none."""
+    watchers: Watchers | None
+    """Whom custodians have named at a recovery to watch the log; None: those of the genesis statement watch it. None of
+    an enclave that is no member."""
     attempt: Attempt | None
     """Of an enclave that recovers, and of no other."""
     config: Annotated[list[ConfigValue], Meta(max_length=64)]
@@ -197,6 +214,8 @@ def parse_any_evidence(untrusted_evidence: bytes) -> tuple[Evidence, Claims]:
         claims = decode(evidence.claims, Claims, limit=MAX_EVIDENCE)
     except Misuse as error:
         raise Untrusted(Number.EVIDENCE, f"evidence does not parse ({error.error})") from None
+    if claims.watchers is not None and claims.stage != "member":
+        raise Untrusted(Number.EVIDENCE, "an enclave that is no member names who watches the log")
     names = [value.name for value in claims.config]
     if names != sorted(set(names)):
         raise Untrusted(Number.EVIDENCE, "configuration values are not sorted and unique")
@@ -211,3 +230,8 @@ def parse_genesis(untrusted_genesis: bytes) -> Genesis:
         return decode(untrusted_genesis, Genesis, limit=MAX_GENESIS)
     except Misuse as error:
         raise Untrusted(Number.EVIDENCE, f"the genesis statement does not parse ({error.error})") from None
+
+
+def watchers_by(genesis: Genesis, named: Watchers | None) -> Watchers:
+    """Who watches a log: whom custodians `named` last, else those of the genesis statement."""
+    return named or Watchers(witnesses=genesis.witnesses, cosignatures=genesis.cosignatures)

@@ -5,7 +5,8 @@ is signed by as many custodians of that as its threshold says, and by every cust
 that he could decrypt his share. The chain is public and kept beside the sealed ring, which is bound to it.
 
 Attacks stopped here: a council that nobody of the former one has signed; signatures of one council used for another,
-or one signature counted twice; a gap in the log signed for another cluster, attempt or place.
+or one signature counted twice; a gap in the log signed for another cluster, attempt or place; a later gap by which the
+witnesses come back into office who were replaced at an earlier one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
@@ -25,8 +27,10 @@ from strongroom.protocol.evidence import (
     Genesis,
     PlatformKind,
     UnixTime,
+    Watchers,
     cluster_id,
     parse_genesis,
+    watchers_by,
 )
 from strongroom.protocol.limits import (
     MAX_COUNCILS,
@@ -82,6 +86,10 @@ class SignedSuccession(Message):
     """`Domain.ENDORSEMENT` by as many of the council before it as its threshold says."""
 
 
+MAX_GAP: Final = 16 * 1024
+"""An encoded `Gap`, with as many witnesses as there can be."""
+
+
 class Gap(Message):
     """What a recovery gives up (RULES 25): the log as witnesses have seen it, and the older one of the database."""
 
@@ -101,12 +109,14 @@ class Gap(Message):
     known_root: Bytes32
     at: UnixTime
     """By the recovering enclave's clock."""
+    watchers: Watchers | None
+    """Who watch the log from here on; None: those of the genesis statement. Each later gap carries them on."""
 
 
 class SignedGap(Message):
     """A gap that as many custodians have signed as the threshold says."""
 
-    statement: Annotated[bytes, Meta(max_length=4096)]
+    statement: Annotated[bytes, Meta(max_length=MAX_GAP)]
     """Encoded `Gap`."""
     council: Count
     """Serial of theirs."""
@@ -131,6 +141,7 @@ class Charter(Message):
     genesis: SignedGenesis
     successions: Annotated[list[SignedSuccession], Meta(max_length=MAX_COUNCILS)]
     gaps: Annotated[list[SignedGap], Meta(max_length=MAX_RECOVERIES)]
+    """The newest ones, oldest first: where they are as many as there can be, older ones may be gone."""
     recoveries: Count
     releases: bytes
     """Encoded `SignedReleases`; empty: none yet."""
@@ -211,16 +222,19 @@ def verify_charter(charter: Charter) -> tuple[Genesis, list[Council]]:
     for serial, signed in enumerate(charter.successions, 1):
         councils.append(verify_succession(cluster, statement, councils[-1], serial, signed))
         statement = signed.statement
-    generation = 0
+    generation, watchers = 0, None
     for signed_gap in charter.gaps:
-        generation = verify_gap(cluster, councils, generation, signed_gap).generation
+        gap = verify_gap(cluster, councils, generation, signed_gap)
+        if watchers is not None and gap.watchers is None:
+            raise Untrusted(Number.INTEGRITY, "a gap leaves out the witnesses that the one before it names")
+        generation, watchers = gap.generation, gap.watchers
     return genesis, councils
 
 
 def parse_gap(untrusted_statement: bytes) -> Gap:
     """Raises `Untrusted` EVIDENCE."""
     try:
-        return decode(untrusted_statement, Gap, limit=4096)
+        return decode(untrusted_statement, Gap, limit=MAX_GAP)
     except Misuse as error:
         raise Untrusted(Number.EVIDENCE, f"the gap does not parse ({error.error})") from None
 
@@ -228,6 +242,29 @@ def parse_gap(untrusted_statement: bytes) -> Gap:
 def log_generation(charter: Charter) -> int:
     """Of the log, by this charter: that of its last gap, which may leave generations out."""
     return parse_gap(charter.gaps[-1].statement).generation if charter.gaps else 0
+
+
+def named_watchers(charter: Charter) -> Watchers | None:
+    """Whom custodians named last to watch the log; None: nobody else than the genesis statement does."""
+    return parse_gap(charter.gaps[-1].statement).watchers if charter.gaps else None
+
+
+def watchers_of(charter: Charter) -> Watchers:
+    """Who watches the log, by a charter. Raises `Untrusted` EVIDENCE."""
+    return watchers_by(parse_genesis(charter.genesis.statement), named_watchers(charter))
+
+
+def with_gap(charter: Charter, gap: SignedGap | None) -> Charter:
+    """After one more recovery. The oldest gap goes where there are as many as a charter holds: a cluster that can't be
+    recovered once more would be lost."""
+    gaps = charter.gaps if gap is None else [*charter.gaps, gap][-MAX_RECOVERIES:]
+    return replace(charter, gaps=gaps, recoveries=charter.recoveries + 1)
+
+
+def is_cut(charter: Charter, generation: int) -> bool:
+    """Whether gaps may be gone that ended this generation of the log, or a later one: the list is full, and begins
+    after it. What was given up since then, nobody can say."""
+    return len(charter.gaps) >= MAX_RECOVERIES and generation < parse_gap(charter.gaps[0].statement).generation
 
 
 def verify_gap(cluster: bytes, councils: Sequence[Council], before: int, signed: SignedGap) -> Gap:

@@ -85,7 +85,7 @@ MAX_INVITATION: Final = 7 * 24 * 3600
 MAX_EPOCHS: Final = 64
 """Epochs of one ring: rotation waits until old ones are unused."""
 MAX_RECOVERIES: Final = 64
-"""Generations of one log: recoveries that abandoned a part of it."""
+"""Gaps that a charter keeps: recoveries that gave up a part of the log, or could not know."""
 MAX_STATUS: Final = 256 * 1024
 """What an enclave says of its state: enough for any list of releases, measurements in hex."""
 LEASE: Final = 600

@@ -20,6 +20,7 @@ def gap(found, known):
         known_size=known,
         known_root=bytes(32),
         at=1_800_000_000,
+        watchers=None,
     )
 
 

@@ -219,9 +219,11 @@ describe("witnesses", () => {
   it("are those of the policy, and nothing is asked of a Vault with others", () => {
     const watch = new Watch({ url: "", policy: policy(), checkpoints: new Checkpoints(shelf), now: () => NOW, notice: () => undefined });
     const genesis = { witnesses: witnesses.map(({ text }) => text), cosignatures: 2 };
-    watch.accept(genesis as never);
-    expect(() => watch.accept({ ...genesis, cosignatures: 1 } as never)).toThrow(StrongroomError);
-    expect(() => watch.accept({ witnesses: [], cosignatures: 0 } as never)).toThrow(StrongroomError);
+    const shown = (fields: object, watchers: object | null = null): never => ({ genesis: { ...genesis, ...fields }, claims: { watchers } }) as never;
+    watch.accept(shown({}));
+    expect(() => watch.accept(shown({ cosignatures: 1 }))).toThrow(StrongroomError);
+    expect(() => watch.accept(shown({ witnesses: [], cosignatures: 0 }))).toThrow(StrongroomError);
+    expect(() => watch.accept(shown({}, { witnesses: genesis.witnesses.slice(1), cosignatures: 1 }))).toThrow("custodians have named other witnesses");
   });
 });
 

@@ -250,8 +250,8 @@ describe("witnesses", () => {
   it("are those of the policy and as many of them, in whatever order", async () => {
     const [a, b, c] = (await Promise.all(["a.example", "b.example", "c.example"].map(witness))).map((one) => one.text) as [string, string, string];
     const policy = { witnesses: [a, b, c], cosignatures: 2 };
-    acceptWitnesses({ witnesses: [c, a, b], cosignatures: 2 }, policy);
-    acceptWitnesses({ witnesses: [], cosignatures: 0 }, { witnesses: [], cosignatures: 0 });
+    acceptWitnesses({ witnesses: [c, a, b], cosignatures: 2 }, null, policy);
+    acceptWitnesses({ witnesses: [], cosignatures: 0 }, null, { witnesses: [], cosignatures: 0 });
     for (const shown of [
       { witnesses: [a, b], cosignatures: 2 },
       { witnesses: [], cosignatures: 0 },
@@ -260,9 +260,20 @@ describe("witnesses", () => {
       { witnesses: [a, b, c], cosignatures: 3 },
       { witnesses: [a, b, (await witness("c.example")).text], cosignatures: 2 },
     ]) {
-      expect(await numberOf(() => acceptWitnesses(shown, policy))).toBe(ErrorNumber.POLICY);
+      expect(await numberOf(() => acceptWitnesses(shown, null, policy))).toBe(ErrorNumber.POLICY);
     }
-    expect(await numberOf(() => acceptWitnesses(policy, { witnesses: [], cosignatures: 0 }))).toBe(ErrorNumber.POLICY);
+    expect(await numberOf(() => acceptWitnesses(policy, null, { witnesses: [], cosignatures: 0 }))).toBe(ErrorNumber.POLICY);
+  });
+
+  it("are those whom custodians named last, and a policy of before is refused with that reason", async () => {
+    const [a, b, c] = (await Promise.all(["a.example", "b.example", "c.example"].map(witness))).map((one) => one.text) as [string, string, string];
+    const [before, after] = [{ witnesses: [a, b, c], cosignatures: 2 }, { witnesses: [c], cosignatures: 1 }];
+    acceptWitnesses(before, after, after);
+    acceptWitnesses(before, { witnesses: [c, b, a], cosignatures: 2 }, before);
+    for (const named of [after, { witnesses: [], cosignatures: 0 }, { witnesses: [a, b, c], cosignatures: 3 }]) {
+      expect(() => acceptWitnesses(before, named, before)).toThrow("its custodians have named other witnesses");
+    }
+    expect(await numberOf(() => acceptWitnesses(before, null, after))).toBe(ErrorNumber.POLICY);
   });
 
   it("are counted only where more than half of them are needed, and no more than there are", async () => {

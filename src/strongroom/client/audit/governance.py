@@ -21,11 +21,13 @@ from strongroom.protocol.governance import (
     MAX_CHARTER,
     Charter,
     Gap,
+    is_cut,
     parse_gap,
     statement_digest,
     verify_charter,
 )
 from strongroom.protocol.leaves import CommitLeaf
+from strongroom.protocol.limits import MAX_RECOVERIES
 from strongroom.protocol.notes import Checkpoint
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.releases import parse_releases, verify_releases
@@ -67,6 +69,10 @@ class Governance:
         """Leaves of this generation that later ones go on from; None: it was not followed by another one."""
         return min((gap.found_size for gap in self.gaps if gap.generation > generation), default=None)
 
+    def is_cut(self, generation: int) -> bool:
+        """Whether later generations began of which the charter keeps no gap any more."""
+        return self._charter is not None and is_cut(self._charter, generation)
+
     def ends(self) -> list[Checkpoint]:
         """What the tree was wherever something was given up; `origin` is empty."""
         return [Checkpoint("", gap.found_size, gap.found_root) for gap in self.gaps]
@@ -87,8 +93,15 @@ class Governance:
 
     def _end_generations(self, begun: Sequence[Begun]) -> None:
         signed = {(gap.generation, gap.found_size): gap for gap in self.gaps}
+        replaced = self._replaced()
         for one in begun:
             gap = signed.get(one)
+            if gap is None and self.is_cut(one.generation):
+                self.generations.notice(
+                    f"generation {one.generation} begins after {one.size} leaves, before the oldest gap that the "
+                    "charter keeps: what custodians signed for it is not here any more"
+                )
+                continue
             if gap is None:
                 self.generations.fail(
                     f"generation {one.generation} begins after {one.size} leaves, and no charter here says that "
@@ -99,8 +112,20 @@ class Governance:
                 f"generation {gap.generation} began after {gap.found_size} leaves, on {shown_time(gap.at)}"
             )
             self.generations.notice(_went_back(gap))
+            if gap.generation in replaced:
+                self.generations.notice(f"others watch it from generation {gap.generation} on, as custodians signed")
         if not begun:
             self.generations.hold("the log never began anew")
+
+    def _replaced(self) -> set[int]:
+        """Generations from which on others watch the log than before, as far as that is kept."""
+        replaced: set[int] = set()
+        before = self.gaps[0].watchers if len(self.gaps) >= MAX_RECOVERIES else None
+        for gap in self.gaps:
+            if gap.watchers != before:
+                replaced.add(gap.generation)
+            before = gap.watchers
+        return replaced
 
     def _end_charter(self, charter: Charter, rules: Rules, last: CommitLeaf) -> None:
         life, check = rules.life, self.governed
@@ -110,10 +135,13 @@ class Governance:
                 f"the charter has {len(councils)} councils after the first one, and the log tells of "
                 f"{len(life.councils)}, or of others"
             )
-        if [digest(Domain.GAP, one.statement) for one in charter.gaps] != life.gaps:
+        # Of a list that is full older ones may be gone, and of no other.
+        full, count = len(self.gaps) >= MAX_RECOVERIES, len(self.gaps)
+        told = list(life.gaps)[-count:] if full else list(life.gaps)
+        if [digest(Domain.GAP, one.statement) for one in charter.gaps] != told:
             check.fail("the log tells of other gaps than the charter has")
-        if len(life.begun) != len(self.gaps):
-            check.fail(f"the charter has {len(self.gaps)} gaps, and the log began anew {len(life.begun)} times")
+        if life.times < count or (life.times > count and not full):
+            check.fail(f"the charter has {count} gaps, and the log began anew {life.times} times")
         if (charter.recoveries, self.generation) != (last.recoveries, last.generation):
             check.fail(
                 f"the charter says {charter.recoveries} recoveries and generation {self.generation}, and the last "

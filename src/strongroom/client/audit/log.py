@@ -13,7 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple, Protocol
 
-from strongroom.client.audit.governance import Governance
+from strongroom.attestation.witnessing import parse_witnesses
+from strongroom.client.audit.governance import Governance, read_charter
 from strongroom.client.audit.report import Check, Facts, Report
 from strongroom.client.audit.report import shown_time as shown_time
 from strongroom.client.audit.rules import Rules
@@ -21,7 +22,8 @@ from strongroom.client.audit.sources import LogSource, stream
 from strongroom.client.audit.tiles import HashTile, HashTiles
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Genesis, cluster_id
+from strongroom.protocol.evidence import Genesis, Watchers, cluster_id, parse_genesis, watchers_by
+from strongroom.protocol.governance import parse_gap, verify_charter
 from strongroom.protocol.leaves import CommitLeaf, log_origin, log_verifier
 from strongroom.protocol.limits import LEASE, MAX_EVIDENCE
 from strongroom.protocol.notes import (
@@ -47,7 +49,7 @@ _CLOCKS_DIFFER: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What a genesis statement fixes of its cluster's log."""
+    """What a genesis statement fixes of its cluster's log, and what custodians have signed of it since."""
 
     cluster: bytes
     genesis: bytes
@@ -55,10 +57,19 @@ class Founding:
     """Of one generation; the first one as the statement says."""
     witnesses: list[Verifier]
     cosignatures: int
+    begun: tuple[tuple[int, Watchers | None], ...] = ()
+    """Later generations, oldest first, and whom custodians named to watch each: as far as a charter says."""
 
     def of(self, generation: int) -> Founding:
-        """The same, of another generation of the log."""
-        return replace(self, log=log_verifier(self.cluster, self.log.public, generation))
+        """The same, of another generation of the log, and who watched that."""
+        named = [watchers for number, watchers in self.begun if number <= generation]
+        watchers = watchers_by(parse_genesis(self.genesis), named[-1] if named else None)
+        return replace(
+            self,
+            log=log_verifier(self.cluster, self.log.public, generation),
+            witnesses=[parse_verifier(key, COSIGNATURE) for key in watchers.witnesses],
+            cosignatures=watchers.cosignatures,
+        )
 
     def named_by(self, note: bytes) -> tuple[int, Founding]:
         """The generation that a signed checkpoint names in its origin, and the same of that: whether it is signed is
@@ -88,8 +99,12 @@ class Watcher(Protocol):
         """A tile of hashes that those leaves completed; at the end also the partial ones."""
 
 
-def found(genesis: bytes, clusters: Collection[bytes]) -> Founding:
-    """Read a genesis statement. Raises `Untrusted` POLICY unless it is that of one of `clusters`, EVIDENCE if none."""
+def found(genesis: bytes, clusters: Collection[bytes], untrusted_charter: bytes | None = None) -> Founding:
+    """Read a genesis statement, and in its charter whom custodians named to watch the log. Of a charter that does not
+    hold nothing is taken: the audit itself says so.
+
+    Raises `Untrusted` POLICY unless it is that of one of `clusters`, EVIDENCE if none.
+    """
     try:
         statement = decode(genesis, Genesis, limit=MAX_EVIDENCE)
         witnesses = [parse_verifier(key, COSIGNATURE) for key in statement.witnesses]
@@ -100,7 +115,23 @@ def found(genesis: bytes, clusters: Collection[bytes]) -> Founding:
         raise Untrusted(Number.POLICY, f"the genesis statement is that of another cluster, {cluster.hex()}")
     if statement.role != "vault":
         raise Untrusted(Number.POLICY, f"the genesis statement is of an {statement.role}, which has no log")
-    return Founding(cluster, genesis, log_verifier(cluster, statement.log_key), witnesses, statement.cosignatures)
+    log, begun = log_verifier(cluster, statement.log_key), _begun(cluster, untrusted_charter)
+    return Founding(cluster, genesis, log, witnesses, statement.cosignatures, begun)
+
+
+def _begun(cluster: bytes, untrusted_charter: bytes | None) -> tuple[tuple[int, Watchers | None], ...]:
+    if untrusted_charter is None:
+        return ()
+    try:
+        charter = read_charter(untrusted_charter)
+        verify_charter(charter)
+        gaps = [parse_gap(signed.statement) for signed in charter.gaps]
+        named = tuple((gap.generation, gap.watchers) for gap in gaps)
+        for _, watchers in named:
+            parse_witnesses(*(([], 0) if watchers is None else (watchers.witnesses, watchers.cosignatures)))
+    except (Untrusted, Misuse):
+        return ()
+    return named if cluster_id(charter.genesis.statement) == cluster else ()
 
 
 class Audit:
@@ -195,11 +226,11 @@ class Audit:
             self._root.skip("the checkpoint is none of this log's")
             return None
         self._checkpoint.hold(f"{signed.checkpoint.size} leaves")
-        self._verify_cosigned(signed)
+        self._verify_cosigned(signed, founding)
         return signed.checkpoint
 
-    def _verify_cosigned(self, signed: SignedCheckpoint) -> None:
-        founding, check = self._founding, self._cosigned
+    def _verify_cosigned(self, signed: SignedCheckpoint, founding: Founding) -> None:
+        check = self._cosigned
         if not founding.witnesses:
             check.skip(
                 "this cluster has no witnesses: a rollback of everything shows beside an earlier checkpoint only"
@@ -238,6 +269,12 @@ class Audit:
         if generation > self._generation:
             self._since.fail(
                 f"the log was at generation {generation}, and is shown at {self._generation}: it was put back"
+            )
+            return None
+        if self._governance.is_cut(generation):
+            self._since.fail(
+                f"the earlier checkpoint is of generation {generation} of the log, and what custodians gave up first "
+                "after it is not kept any more: audit without it, and from then on from there"
             )
             return None
         kept = self._governance.kept_of(generation)

@@ -12,6 +12,7 @@ What a Vault never writes, and what it would mean:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -52,9 +53,12 @@ class Life:
         self.councils: list[bytes] = []
         """`statement_digest` of each that took office after the first one."""
         self.released: Released | None = None
-        self.gaps: list[bytes] = []
-        """Digest of each that was signed."""
-        self.begun: list[Begun] = []
+        self.gaps: deque[bytes] = deque(maxlen=MAX_RECOVERIES + 1)
+        """Digest of each that was signed: the newest ones."""
+        self.begun: deque[Begun] = deque(maxlen=MAX_RECOVERIES + 1)
+        """The newest ones."""
+        self.times = 0
+        """That the log began anew."""
         self.epoch = 1
         self.oldest_epoch = 1
 
@@ -80,14 +84,14 @@ class Life:
                 released, self.released = self.released, Released(number, about, len(self.councils))
                 return _follows(released, self.released)
             case "recovered":
-                if about != _NOTHING and len(self.gaps) <= MAX_RECOVERIES:
+                if about != _NOTHING:
                     self.gaps.append(about)
                 return ""
 
     def begin(self, generation: int, size: int) -> None:
         """The log goes on under another name."""
-        if len(self.begun) <= MAX_RECOVERIES:
-            self.begun.append(Begun(generation, size))
+        self.times += 1
+        self.begun.append(Begun(generation, size))
 
 
 def _follows(before: Released | None, released: Released) -> str:

@@ -16,7 +16,7 @@ from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.cluster import Cluster
 from strongroom.enclave.runtime.door import Door
 from strongroom.enclave.runtime.founding import Founding
-from strongroom.enclave.runtime.genesis import found_for_development, verify_founded_with
+from strongroom.enclave.runtime.genesis import found_for_development, verify_watched_by
 from strongroom.enclave.runtime.identity import Identity
 from strongroom.enclave.runtime.joining import Joining
 from strongroom.enclave.runtime.link import HostLink
@@ -144,7 +144,7 @@ class Enclave:
         except Untrusted as error:
             _tell(error)
             raise
-        verify_founded_with(ring.statement, start.witnesses, start.cosignatures)
+        verify_watched_by(ring.watching, start)
         if rewrap is not None:
             print(f"key ring sealed anew: {rewrap}", file=sys.stderr)
         return Opened(ring, SealedState(found.sealed, None), rewrap is not None)

@@ -7,12 +7,14 @@ before anything is served. The host asks the witnesses, and could keep their wor
 2. The newest only: then the gap looks smaller than it is, and custodians would sign that. So they are told by when
    (`Known.at`) so many witnesses said that they know no later one that the others are too few to have seen more.
 
+Witnesses whom custodians replace are asked as far as they answer: who is gone for good keeps no key back.
+
 A backup may be older than a recovery that gave something up. So later generations of the log are asked for, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from strongroom.protocol.errors import Untrusted
@@ -70,20 +72,30 @@ class Logs(NamedTuple):
 _Seen = list[tuple[SignedCheckpoint, list[Cosignature]]]
 
 
+async def last_known(words: Words, logs: Logs, generation: int, found: Head, now: int) -> Loss:
+    """What those who watched the log until now know of it, where others are to follow them: `found`, where nothing that
+    they tell is missed, and `NOBODY`, where they tell nothing.
+
+    The new ones know no log, and not all of the old ones may be heard. So the log goes on in a generation whose number
+    nobody can have used: by the time (`now`), not by one more. Raises as `lost`.
+    """
+    seen = await _seen(words, logs, generation)
+    missed = await _missed(words, seen, found)
+    heard = [one for one in seen if seen[one]]
+    known_in, head = missed[-1] if missed else (heard[-1], found) if heard else (generation, NOBODY)
+    at = _vouched(seen[known_in], len(logs.witnesses) - logs.needed + 1)
+    return Loss(Known(head, at), max(max(seen) + 1, now))
+
+
 async def lost(words: Words, logs: Logs, generation: int, found: Head) -> Loss | None:
     """What witnesses have cosigned in the database's generation or a later one, and its log (`found`) does not extend;
     None: nothing, as far as the host says.
 
     Raises `Unavailable` when witnesses or database do not answer.
     """
-    seen = {generation: await _heard(words, logs, generation)}
-    newest = generation
-    while newest < generation + MAX_RECOVERIES and (later := await _heard(words, logs, newest + 1)):
-        newest += 1
-        seen[newest] = later
-    missed = [
-        (one, head) for one in seen for head in sorted(_heads(seen[one])) if not await _extends(words, found, head)
-    ]
+    seen = await _seen(words, logs, generation)
+    newest = max(seen)
+    missed = await _missed(words, seen, found)
     if newest == generation and not missed:
         return None
     # Where a recovery began a generation and wrote nothing, this one can begin it.
@@ -91,6 +103,21 @@ async def lost(words: Words, logs: Logs, generation: int, found: Head) -> Loss |
     known_in, head = missed[-1] if missed else (newest, max(_heads(seen[newest])))
     at = _vouched(seen[known_in], len(logs.witnesses) - logs.needed + 1)
     return Loss(Known(head, at), newest if begun else newest + 1)
+
+
+async def _seen(words: Words, logs: Logs, generation: int) -> dict[int, _Seen]:
+    """By generation, oldest first: this one, and later ones as far as witnesses know each after the other."""
+    seen = {generation: await _heard(words, logs, generation)}
+    newest = generation
+    while newest < generation + MAX_RECOVERIES and (later := await _heard(words, logs, newest + 1)):
+        newest += 1
+        seen[newest] = later
+    return seen
+
+
+async def _missed(words: Words, seen: Mapping[int, _Seen], found: Head) -> list[tuple[int, Head]]:
+    """What the database does not extend, oldest first: of which generation, and where it ends."""
+    return [(one, head) for one in seen for head in sorted(_heads(seen[one])) if not await _extends(words, found, head)]
 
 
 async def _heard(words: Words, logs: Logs, generation: int) -> _Seen:

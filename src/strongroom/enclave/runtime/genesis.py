@@ -10,9 +10,10 @@ from strongroom.enclave.runtime.ring import Ring, log_key
 from strongroom.enclave.runtime.sealed_ring import Epoch, InstanceKey, RingSecrets, RingState
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Council, Custodian, Genesis, Role
+from strongroom.protocol.evidence import Council, Custodian, Genesis, Role, Watchers
 from strongroom.protocol.governance import Charter, SignedGenesis
 from strongroom.protocol.limits import MAX_WITNESSES
+from strongroom.protocol.link import Start
 from strongroom.protocol.primitives import KemKey, SigningKey
 
 
@@ -81,11 +82,24 @@ def found_for_development(
     return Ring(RingState(secrets, new_charter(signed), ()), key, 0)
 
 
-def verify_founded_with(statement: Genesis, witnesses: Sequence[str], cosignatures: int) -> None:
-    """These are the witnesses of the statement. They count as they were founded; a host that names others has made a
-    mistake, and should hear of it. Raises `Untrusted` POLICY."""
-    if (set(witnesses), cosignatures) != (set(statement.witnesses), statement.cosignatures):
-        raise Untrusted(Number.POLICY, "the cluster was founded with other witnesses")
+def named_by(start: Start) -> Watchers:
+    """The witnesses that a host names."""
+    return Watchers(witnesses=start.witnesses, cosignatures=start.cosignatures)
+
+
+def verify_watched_by(watching: Watchers, start: Start) -> None:
+    """The host names the witnesses in office. Only these count; a host that names others has made a mistake, and should
+    hear of it. Raises `Untrusted` POLICY."""
+    if not named_by(start).are(watching):
+        raise Untrusted(Number.POLICY, "the cluster has other witnesses")
+
+
+def verify_can_watch(role: Role, before: Watchers, after: Watchers) -> None:
+    """These may follow the witnesses in office, if custodians say so. Raises `Misuse`, and `Untrusted` POLICY for none
+    after some: an option that was forgotten must not cost a cluster all who watch it."""
+    if before.witnesses and not after.witnesses:
+        raise Untrusted(Number.POLICY, "the cluster has witnesses, and the host names none")
+    _verify_witnesses(role, after.witnesses, after.cosignatures)
 
 
 def new_charter(signed: SignedGenesis) -> Charter:

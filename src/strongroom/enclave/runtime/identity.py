@@ -26,6 +26,7 @@ from strongroom.protocol.evidence import (
     Purpose,
     Role,
     Stage,
+    Watchers,
     evidence_digest,
     report_data,
 )
@@ -83,6 +84,8 @@ class Credentials(Protocol):
     def release(self) -> int: ...
     @property
     def releases(self) -> bytes: ...
+    @property
+    def watchers(self) -> Watchers | None: ...
     @property
     def attempt(self) -> Attempt | None: ...
 
@@ -222,6 +225,7 @@ class Identity:
                 generation=credentials.generation,
                 council=credentials.council_serial,
                 release=credentials.release,
+                watchers=credentials.watchers,
                 attempt=credentials.attempt,
                 config=self.config,
                 build=BUILD,

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec.structs import replace as changed
 
 from strongroom.attestation.appraisal import Genuine, verify_genuine
-from strongroom.enclave.runtime.genesis import verify_founded_with
+from strongroom.enclave.runtime.genesis import verify_watched_by
 from strongroom.enclave.runtime.handshakes import PeerChannel, fetch_evidence, shake_hands
 from strongroom.enclave.runtime.identity import Identity, peer_platforms
 from strongroom.enclave.runtime.nursery import Hopes, Opened, Place, Waiting
@@ -133,7 +133,7 @@ class Joining(Waiting):
         ring = Ring(state, place.key, 0)
         if (ring.cluster_id, ring.statement.role) != (place.start.cluster, place.role):
             raise Untrusted(Number.INTEGRITY, "the ring that was given is another cluster's")
-        verify_founded_with(ring.statement, place.start.witnesses, place.start.cosignatures)
+        verify_watched_by(ring.watching, place.start)
         if place.key.label:
             return state
         # A guest, who is in no later row.

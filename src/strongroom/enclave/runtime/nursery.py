@@ -56,6 +56,7 @@ class Hopes:
     generation: Final = 0
     release: Final = 0
     releases: Final = b""
+    watchers: Final = None
 
     def __init__(
         self, stage: Stage, cluster_id: bytes, genesis: bytes, attempt: Attempt | None, recoveries: int

@@ -7,6 +7,8 @@
 3. A database that is older than the log which witnesses have seen would revive what was revoked since. As many
    custodians as could recover the ring have to sign exactly what is given up; the log then goes on under another name.
    Of a Vault without witnesses nobody knows whether it is older, and they sign that.
+   The same holds for witnesses other than those in office, whom the host names: only custodians replace witnesses, by
+   the names that they sign, and a host that names its own waits for their signatures for ever.
 4. A host that has one database looked at and signed for, and then shows another one, in which what custodians saw
    revoked is not revoked yet. What was surveyed is what is served, to the leaf.
 5. Two that recover one database: the first writes ring and log anew, and the second finds neither as it was.
@@ -21,12 +23,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace as changed
 
-from strongroom.enclave.runtime.gaps import NOBODY, Head, Known, Logs, Loss, lost
-from strongroom.enclave.runtime.genesis import verify_founded_with
+from strongroom.enclave.runtime.gaps import NOBODY, Head, Known, Logs, Loss, Words, last_known, lost
+from strongroom.enclave.runtime.genesis import named_by, verify_can_watch
 from strongroom.enclave.runtime.nursery import Hopes, Opened, Place, Waiting
 from strongroom.enclave.runtime.ring import Ring, SealedState, facts_of
 from strongroom.enclave.runtime.sealed_ring import RingState, charter_of, open_by_recovery_key, parse_sealed
@@ -44,10 +46,19 @@ from strongroom.protocol.cluster_messages import (
 from strongroom.protocol.codec import Message, decode, encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.evidence import Attempt, cluster_id
-from strongroom.protocol.governance import Gap, Seat, SignedGap, attempt_digest, verify_charter
+from strongroom.protocol.governance import (
+    Gap,
+    Seat,
+    SignedGap,
+    attempt_digest,
+    named_watchers,
+    verify_charter,
+    watchers_of,
+    with_gap,
+)
 from strongroom.protocol.index import row_digest
 from strongroom.protocol.leaves import LifeLeaf, log_verifier
-from strongroom.protocol.limits import MAX_MESSAGE, MAX_RECOVERIES
+from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.link import Row
 from strongroom.protocol.notes import COSIGNATURE, parse_verifier
 from strongroom.protocol.primitives import Domain, KemKey, digest, verify_signature
@@ -61,6 +72,10 @@ PURPOSE: Final = b"recover"
 """In what a share is sealed with, beside cluster id and attempt."""
 RETRY_SECONDS: Final = 2.0
 """After witnesses or database did not answer."""
+PATIENCE_SECONDS: Final = 20.0
+"""For which witnesses that are to be replaced may leave their word out."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -91,7 +106,10 @@ class Recovering(Waiting):
             raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {self._statement.role}, not {place.role}")
         if self._statement.development:
             raise Misuse(Number.UNSUPPORTED, "a development cluster has no custodians: it opens by itself")
-        verify_founded_with(self._statement, place.start.witnesses, place.start.cosignatures)
+        self._watching, self._named = watchers_of(self._charter), named_by(place.start)
+        self._replaces = not self._named.are(self._watching)
+        if self._replaces:
+            verify_can_watch(place.role, self._watching, self._named)
         self._council = self._councils[-1]
         self._generation = facts_of(self._charter).generation
         self._cluster = cluster_id(self._charter.genesis.statement)
@@ -142,8 +160,8 @@ class Recovering(Waiting):
             custodians=seats(self._council, done),
             generation=self._generation,
             log_size=self._surveyed.size,
-            witnesses=len(self._statement.witnesses),
-            cosignatures=self._statement.cosignatures,
+            witnesses=len(self._named.witnesses),
+            cosignatures=self._named.cosignatures,
             gap=None if self._to_sign is None else self._gap_status(self._to_sign),
         )
 
@@ -228,8 +246,6 @@ class Recovering(Waiting):
         if loss is None:
             self._serve(ring, None)
             return
-        if len(self._charter.gaps) >= MAX_RECOVERIES:
-            raise Misuse(Number.NOT_NOW, "as many gaps are signed as a charter holds: bring back a newer database")
         known = loss.known
         statement = Gap(
             version=1,
@@ -242,28 +258,30 @@ class Recovering(Waiting):
             known_size=known.head.size,
             known_root=known.head.root,
             at=self.place.clock.now(),
+            watchers=self._named if self._replaces else named_watchers(self._charter),
         )
         self._to_sign = _ToSign(encode(statement), known, ring, {})
         self._state = "gap"
-        seen = f"witnesses have seen {known.head.size}" if self._statement.witnesses else "nobody watches it"
-        _say(f"the database ends at {found.size} of the log, {seen}: custodians must sign that")
+        seen = f"witnesses have seen {known.head.size}" if known.head != NOBODY else "nobody says that it knows more"
+        others = ", and that other witnesses watch it from here on" if self._replaces else ""
+        _say(f"the database ends at {found.size} of the log, {seen}: custodians must sign that{others}")
 
     async def _lost(self, found: Head) -> Loss | None:
         """What witnesses know and the database lacks; waits for them. Where there are none nobody can say that it lacks
         nothing, and clients who have seen more would take it for a rollback for ever: custodians sign there, too."""
-        if not self._statement.witnesses:
+        if not self._watching.witnesses:
             # By the time, not by one more: of one old backup, recovered twice, the logs must not have one name.
             return Loss(Known(NOBODY, 0), max(self._generation + 1, self.place.clock.now()))
         logs = Logs(
             lambda generation: log_verifier(self._cluster, self._statement.log_key, generation),
-            [parse_verifier(text, COSIGNATURE) for text in self._statement.witnesses],
-            self._statement.cosignatures,
+            [parse_verifier(text, COSIGNATURE) for text in self._watching.witnesses],
+            self._watching.cosignatures,
         )
-        while True:
-            try:
-                return await lost(self.place.link, logs, self._generation, found)
-            except Unavailable:
-                await asyncio.sleep(RETRY_SECONDS)
+        link, now = self.place.link, self.place.clock.now()
+        if self._replaces:
+            words = _AsFarAsHeard(link)
+            return await _retried(lambda: last_known(words, logs, self._generation, found, now))
+        return await _retried(lambda: lost(link, logs, self._generation, found))
 
     def _approve(self, request: ApproveGap) -> GapApproved:
         """Raises `Misuse` NOT_NOW, ATTEMPT_OVER for another gap, SHARE_FOREIGN; `Untrusted` INTEGRITY."""
@@ -286,8 +304,7 @@ class Recovering(Waiting):
 
     def _serve(self, ring: RingState, gap: SignedGap | None) -> None:
         """The ring as it is to be written: who could open it before is gone, or must join again."""
-        gaps = self._charter.gaps if gap is None else [*self._charter.gaps, gap]
-        charter = changed(self._charter, gaps=gaps, recoveries=self._charter.recoveries + 1)
+        charter = with_gap(self._charter, gap)
         after = Ring(RingState(ring.secrets, charter, ()), self.place.key, self._found.version)
         life = LifeLeaf(
             event="recovered",
@@ -311,6 +328,32 @@ class Recovering(Waiting):
             # The number alone crosses the link; the operator needs to know what is wrong.
             _say(error.error)
         self._ring.set_exception(error)
+
+
+class _AsFarAsHeard:
+    """Words of witnesses who are to be replaced: after `PATIENCE_SECONDS` nobody's silence is waited out any more."""
+
+    def __init__(self, words: Words) -> None:
+        self.consistency = words.consistency
+        self._words = words
+        self._until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+
+    async def witnessed(self, origin: str) -> list[bytes]:
+        while True:
+            try:
+                return await self._words.witnessed(origin)
+            except Unavailable:
+                if asyncio.get_running_loop().time() >= self._until:
+                    return []
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _retried(ask: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _say(text: str) -> None:

@@ -177,7 +177,7 @@ class Releasing:
         Nobody waits here, and nothing is written before they have: anybody can publish again the list that is in force.
         """
         charter = self._ring.state.charter
-        if not self._ring.statement.witnesses or not self._ring.council.release_delay:
+        if not self._ring.watching.witnesses or not self._ring.council.release_delay:
             return
         if all(one.witnessed for one in charter.named):
             return

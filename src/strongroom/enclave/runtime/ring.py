@@ -27,8 +27,17 @@ from strongroom.enclave.runtime.sealed_ring import (
 )
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
-from strongroom.protocol.evidence import Council, PlatformKind, Role, Stage, cluster_id, parse_genesis
-from strongroom.protocol.governance import MAX_CHARTER, Charter, log_generation, verify_charter
+from strongroom.protocol.evidence import (
+    Council,
+    PlatformKind,
+    Role,
+    Stage,
+    Watchers,
+    cluster_id,
+    parse_genesis,
+    watchers_by,
+)
+from strongroom.protocol.governance import MAX_CHARTER, Charter, log_generation, named_watchers, verify_charter
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_EPOCHS, MAX_INSTANCES
@@ -113,6 +122,7 @@ class Ring:
         self.epochs = {epoch.number: epoch.key for epoch in state.secrets.epochs}
         self.epoch = state.secrets.epochs[-1].number
         self.facts = facts_of(state.charter)
+        self.watchers = named_watchers(state.charter)
         self.releases_list: ReleaseList | None = None
         if state.charter.releases:
             self.releases_list = parse_releases(state.charter.releases)[1]
@@ -130,6 +140,11 @@ class Ring:
     @property
     def generation(self) -> int:
         return self.facts.generation
+
+    @property
+    def watching(self) -> Watchers:
+        """Who watches the log."""
+        return watchers_by(self.statement, self.watchers)
 
     @property
     def council_serial(self) -> int:

@@ -63,7 +63,7 @@ def member_status(
     endorsements: int,
 ) -> Status:
     """Of an enclave that holds the ring."""
-    council, statement = ring.council, ring.statement
+    council, statement, watchers = ring.council, ring.statement, ring.watching
     return Status(
         version=1,
         role=statement.role,
@@ -99,8 +99,8 @@ def member_status(
             for program in release.programs
         ],
         log_size=facts.log_size,
-        witnesses=len(statement.witnesses),
-        cosignatures=statement.cosignatures,
+        witnesses=len(watchers.witnesses),
+        cosignatures=watchers.cosignatures,
         witnessed=facts.witnessed,
         gap=None,
     )

@@ -40,7 +40,7 @@ def build_vault(
     """Wire the Vault's parts together. Every value of `config` is a claim already; the Vault itself reads none."""
     handles = Handles(ring.handle_key)
     sealer = RowSealer(platform, ring)
-    witnessing = Witnessing(clock, ring.statement, link.cosign)
+    witnessing = Witnessing(clock, ring.watching, link.cosign)
     ledger = Ledger(clock, sealer, link, ring, Log(platform, clock, ring, sealer), witnessing)
     shelf = Shelf(sealer, handles, ledger)
     counters = Counters(sealer, ledger, witnessing)

@@ -10,7 +10,7 @@ was started on last month's database, or beside another one, gets no cosignature
    log; after `LEASE` seconds or `LEASE_RELEASES` releases nothing is released any more. Seconds are counted by the
    host's clock and by what passes in the loop, whichever is more, and releases in case it stops both.
 
-Without witnesses in the genesis statement all of this does nothing.
+Where the cluster has no witnesses all of this does nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.protocol.errors import Number, StrongroomError, Unavailable, Untrusted
-from strongroom.protocol.evidence import Genesis
+from strongroom.protocol.evidence import Watchers
 from strongroom.protocol.limits import LEASE, LEASE_RELEASES, WITNESS_PATIENCE
 from strongroom.protocol.notes import (
     COSIGNATURE,
@@ -83,11 +83,11 @@ _rest: ContextVar[_Rest | None] = ContextVar("rest", default=None)
 class Witnessing:
     """The witnesses of this cluster, as far as the Vault relies on them."""
 
-    def __init__(self, clock: Clock, statement: Genesis, cosign: Callable[[bytes], Awaitable[bytes]]) -> None:
+    def __init__(self, clock: Clock, watchers: Watchers, cosign: Callable[[bytes], Awaitable[bytes]]) -> None:
         self._clock = clock
         self._cosign = cosign
-        self._witnesses = [parse_verifier(text, COSIGNATURE) for text in statement.witnesses]
-        self._needed = statement.cosignatures
+        self._witnesses = [parse_verifier(text, COSIGNATURE) for text in watchers.witnesses]
+        self._needed = watchers.cosignatures
         self._loop = asyncio.get_running_loop()
         self._cosigned: SignedCheckpoint | None = None
         self._time = 0

@@ -17,6 +17,7 @@ import httptools
 from strongroom.host.front.answers import After, checkpoint, failed, healthy, preflight, sealed
 from strongroom.host.front.status import VIEWS, View
 from strongroom.host.front.tiles import CHECKPOINT_PATH, LOG_PATH, NOT_FOUND, Tile, parse_tile_path
+XX
 from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import MAX_FRAME, MAX_HELLO
 from strongroom.protocol.link import Operation
@@ -56,8 +57,8 @@ class _Request:
     """One request, from its first byte until the enclave has answered."""
 
     __slots__ = (
-        "body", "connection", "expects", "held", "keep", "length", "refusal", "route", "since", "target", "tile",
-        "view",
+        "body", "connection", "expects", "held", "keep", "length", "refusal", "relayed", "route", "since", "target",
+        "tile", "view",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, now: float) -> None:
@@ -66,6 +67,7 @@ class _Request:
         self.target = b""
         self.length = 0
         self.expects = False
+        self.relayed = False
         self.route: _Route | None = None
         """None: answered here."""
         self.tile: Tile | None = None
@@ -238,7 +240,8 @@ class Connection(asyncio.Protocol):
             self._working = request
             request.since = self._loop.time()
             body = request.body[0] if len(request.body) == 1 else b"".join(request.body)
-            self.front.call(request.route.operation, body, request.answered)
+            ask = self.front.relayed if request.relayed else self.front.ask
+            self.front.call(ask, request.route.operation, body, request.answered)
         elif request.tile is not None:
             self._read_tile(request, request.tile)
         elif request.view is not None:
@@ -349,6 +352,8 @@ class Connection(asyncio.Protocol):
             request.length = int(value)  # the parser has let digits pass only
         elif name == b"expect":
             request.expects = True
+        elif name == RELAYED:
+            request.relayed = True
 
     def on_headers_complete(self) -> None:
         request = self._receiving

@@ -25,6 +25,9 @@ Answered = Callable[[int, bytes], None]
 Ask = Callable[[Operation, bytes, Answered], None]
 """Calls the enclave; the call-back gets operation OK with the answer, or ERROR with the number, exactly once."""
 
+RELAYED: Final = b"strongroom-relayed"
+"""Header of a request that another instance's front passes on: it is not passed on once more."""
+
 _SWEEP_SECONDS: Final = 0.25
 
 
@@ -52,11 +55,17 @@ class Limits:
 
 
 class Front:
-    """Listens, and carries requests to `ask`; with a `log`, shows the tiles of that. `about`: what the host says of
-    itself beside the enclave's status."""
+    """Listens, and carries requests to `ask`, or to `relayed` those that another front passes on (by default the same);
+    with a `log`, shows the tiles of that. `about`: what the host says of itself beside the enclave's status."""
 
     def __init__(
-        self, ask: Ask, limits: Limits | None = None, *, log: Store | None = None, about: About | None = None
+        self,
+        ask: Ask,
+        limits: Limits | None = None,
+        *,
+        relayed: Ask | None = None,
+        log: Store | None = None,
+        about: About | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.status = StatusDesk(ask, about or About())
@@ -67,7 +76,8 @@ class Front:
         self.draining = False
         self._deserted = asyncio.Event()
         self._deserted.set()
-        self._ask = ask
+        self.ask = ask
+        self.relayed = relayed or ask
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -107,13 +117,13 @@ class Front:
         if not self.connections:
             self._deserted.set()
 
-    def call(self, operation: Operation, body: bytes, answered: Answered) -> None:
-        """Call the enclave, or answer BUSY at once. Who is answered takes one off `calls`."""
+    def call(self, ask: Ask, operation: Operation, body: bytes, answered: Answered) -> None:
+        """Call the enclave by `ask`, or answer BUSY at once. Who is answered takes one off `calls`."""
         self.calls += 1
         if self.calls > self.limits.calls:
             answered(Operation.ERROR, int(Number.BUSY).to_bytes(2, "big"))
         else:
-            self._ask(operation, body, answered)
+            ask(operation, body, answered)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

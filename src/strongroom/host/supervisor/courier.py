@@ -44,6 +44,7 @@ _NOT_PUBLIC: Final = tuple(
 
 _PATHS: Final = ("/v1/evidence", "/v1/session", "/v1/frame", "/v1/log/checkpoint")
 _URL: Final = re.compile(r"[\x21-\x7e]{1,2048}")
+_SIZED: Final = b"content-type: application/octet-stream\r\ncontent-length: "
 
 
 class _Origin(NamedTuple):
@@ -54,10 +55,8 @@ class _Origin(NamedTuple):
 
 class _Target(NamedTuple):
     origin: _Origin
-    get: bytes
-    """The whole request."""
-    post: bytes
-    """The request up to the value of content-length."""
+    head: bytes
+    """What comes after the method, to the end of the header `host`."""
 
 
 class _Pool:
@@ -73,11 +72,12 @@ class _Pool:
 class Courier:
     """Calls public addresses, and those within `egress`."""
 
-    def __init__(self, egress: Egress, *, seconds: float = CALL_SECONDS) -> None:
-        """`seconds`: for one call in all, connecting included."""
+    def __init__(self, egress: Egress, *, seconds: float = CALL_SECONDS, header: bytes = b"") -> None:
+        """`seconds`: for one call in all, connecting included. `header`: a line that each request has besides."""
         self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._egress = egress
+        self._header = header
         self._tls = ssl.create_default_context()
         self._pools: dict[_Origin, _Pool] = {}
         self._idle: OrderedDict[Connection, _Pool] = OrderedDict()
@@ -88,7 +88,10 @@ class Courier:
         Raises `Unavailable` AUTHENTICATOR_UNAVAILABLE, or the error whose number the other front gave.
         """
         target = _parse(url)
-        request = target.get if body is None else b"%b%d\r\n\r\n%b" % (target.post, len(body), body)
+        if body is None:
+            request = b"GET%b%b\r\n" % (target.head, self._header)
+        else:
+            request = b"POST%b%b%b%d\r\n\r\n%b" % (target.head, self._header, _SIZED, len(body), body)
         pool = self._pools.get(target.origin)
         if pool is None:
             pool = self._pools[target.origin] = _Pool(target.origin)
@@ -208,8 +211,7 @@ def _parse(url: str) -> _Target:
     tls = parts.scheme == "https"
     origin = _Origin(tls, parts.hostname, port or (443 if tls else 80))
     head = f" {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
-    post = b"POST" + head + b"content-type: application/octet-stream\r\ncontent-length: "
-    return _Target(origin, b"GET" + head + b"\r\n", post)
+    return _Target(origin, head)
 
 
 def _unreachable(reason: str) -> StrongroomError:

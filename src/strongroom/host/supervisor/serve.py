@@ -92,8 +92,9 @@ async def serve(
     directory, which the enclaves of one machine share, by default `data`/platform; `entry` is the measured entry
     module, by default the insecure software platform's for `role`. `witnesses` gives what carries checkpoints to them;
     it makes proofs from the store. `database` is the URL of the database that has the rows, by default a file in
-    `data`. `advertise` is the URL at which other instances reach this one, by default that of the front. `quorum_in`
-    says, for the text of an error, which witnesses the cluster in a store was founded with. Raises `CannotServe`.
+    `data`. `advertise` is the URL at which other instances reach this one, by default that of the front where that is
+    an address that one can call. `quorum_in`
+    says, for the text of an error, which witnesses the cluster in a store has. Raises `CannotServe`.
     """
     stop = stop_signals()
     raise_file_limit()
@@ -125,29 +126,41 @@ async def serve(
             if not await starting.begin(None if at_once and carried is not None else seconds):
                 return
             async with _ending(_ended(enclave, role)) as ended:
-                relay = Relay(enclave.ask, lambda: rows.owner or start.peer)
+                relay = Relay(enclave.ask, lambda: [rows.owner, start.peer])
                 if at_once or start.mode != "join" or role != "vault":
                     relay.serve_here()
                 engine, where = database_place(data, database)
                 about = About(
                     engine=engine, where=where, data=data, lease=lambda: Lease(rows.held, rows.owner, until=0)
                 )
-                front = Front(relay.ask, log=rows.store if role == "vault" else None, about=about)
+                log = rows.store if role == "vault" else None
+                front = Front(relay.ask, relayed=relay.relayed, log=log, about=about)
                 try:
                     url = await front.listen(host, port)
                 except OSError as error:
                     raise cannot_listen(host, port, error) from None
+                told = _advertised(url, database) if advertise is None else advertise
+                relay.is_at(url, told)
                 watch = Watch(stop, [*ends, *ended])
                 try:
                     if await _served(starting, rows, relay, watch, lambda waiting: on_waiting(waiting, url)):
                         note_served(data)
-                        await rows.advertise(advertise or url)
+                        await rows.advertise(told)
                         on_ready(url)
                         await watch.until([])
                 finally:
                     relay.close()
                     await front.drain(DRAIN_SECONDS)
                     await _closed(carried)
+
+
+def _advertised(url: str, database: str | None) -> str:
+    """Where others reach a front that listens at `url`; empty where it listens on all addresses, and nobody knows. One
+    database in a directory has instances on this machine alone."""
+    host = urlsplit(url).hostname or ""
+    if not is_unspecified(host):
+        return url
+    return url.replace(f"//{host}", "//127.0.0.1").replace(f"//[{host}]", "//[::1]") if database is None else ""
 
 
 async def _served(

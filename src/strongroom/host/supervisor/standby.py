@@ -3,15 +3,20 @@
 What is carried is opaque here as everywhere in the host: sessions are with the enclave at the other end. When that one
 is gone, requests wait for a moment: this instance serves then, and tells clients to open new sessions, which they do by
 themselves.
+
+What another instance has passed on is never passed on again, or one request of a stranger would become as many as there
+is room for: where two stand by for each other, or an address leads back here. That may be a balancer's, or one that
+means another machine on each, as 127.0.0.1 does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from typing import Final
 
+from strongroom.host.front.http import RELAYED
 from strongroom.host.supervisor.courier import Courier, Egress
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation
@@ -39,17 +44,29 @@ Ask = Callable[[Operation, bytes, Answered], None]
 class Relay:
     """Calls the enclave that serves: another instance's, and this one's after `serve_here`."""
 
-    def __init__(self, here: Ask, owner: Callable[[], str]) -> None:
-        """`owner` gives the URL of the front of whoever serves now."""
+    def __init__(self, here: Ask, owners: Callable[[], Sequence[str]]) -> None:
+        """`owners` gives URLs of the front of whoever may serve now, the likeliest first; empty ones are none."""
         self._here = here
-        self._owner = owner
-        self._courier = Courier(ANYWHERE, seconds=RELAY_SECONDS)
+        self._owners = owners
+        self._own: frozenset[str] = frozenset()
+        self._courier = Courier(ANYWHERE, seconds=RELAY_SECONDS, header=RELAYED + b": 1\r\n")
         self._serving = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def serve_here(self) -> None:
         """This instance has taken over."""
         self._serving.set()
+
+    def is_at(self, *urls: str) -> None:
+        """Where this instance's own front is: whoever is said to serve there does not."""
+        self._own = frozenset(urls)
+
+    def relayed(self, operation: Operation, body: bytes, answered: Answered) -> None:
+        """As `ask`, of what another instance has passed on: who asks it waits there."""
+        if self._serving.is_set() or operation not in _PATHS:
+            self._here(operation, body, answered)
+        else:
+            answered(Operation.ERROR, int(Number.STANDING_BY).to_bytes(2, "big"))
 
     def ask(self, operation: Operation, body: bytes, answered: Answered) -> None:
         """As `Enclave.ask`."""
@@ -85,6 +102,10 @@ class Relay:
             # A frame that did arrive is refused as replayed where it was, and its session is unknown where it was not.
             await self._wait()
         self._here(operation, body, answered)
+
+    def _owner(self) -> str:
+        """Empty: nobody."""
+        return next((url for url in self._owners() if url and url not in self._own), "")
 
     async def _wait(self) -> None:
         try:

@@ -65,7 +65,7 @@ class Starting(NamedTuple):
     closed_ring: tuple[str, str]
     """What to say if its ring does not open."""
     quorum: Callable[[], Awaitable[Quorum | None]]
-    """Which witnesses the cluster was founded with."""
+    """Which witnesses the cluster has."""
 
     async def begin(self, seconds: float | None) -> bool:
         """Whether it has started: serves, or waits for a ring. Not if there was a signal. Raises `CannotServe`."""
@@ -147,7 +147,7 @@ def _not_joined(error: StrongroomError, role: str, peer: str) -> CannotServe:
         case Number.POLICY:
             return WrongSettings(
                 f"the {role} at {peer} is not what this one was told to join",
-                f"{SEE}; compare --cluster and --witnesses",
+                f"{SEE}; compare --cluster and --witnesses; only custodians name other witnesses, at a recovery",
             )
         case Number.AUTHENTICATOR_UNAVAILABLE:
             return CannotServe(
@@ -163,18 +163,19 @@ def _not_joined(error: StrongroomError, role: str, peer: str) -> CannotServe:
 
 
 def _other_witnesses(quorum: Quorum | None, start: Start) -> CannotServe:
-    """They are fixed: most often the option was forgotten, or the file is another cluster's."""
+    """Most often the option was forgotten, or the file is another cluster's."""
     if quorum is None or not quorum.named:
-        founded = "this cluster was founded without witnesses" if quorum else "this cluster was founded with others"
+        watched = "this cluster has no witnesses" if quorum else "this cluster has other witnesses"
     else:
-        founded = f"this cluster has {quorum.named} witnesses of whom {quorum.needed} must cosign"
+        watched = f"this cluster has {quorum.named} witnesses of whom {quorum.needed} must cosign"
     if not start.witnesses:
-        return WrongSettings(founded, "name their file with --witnesses")
-    fixed = "witnesses can't be changed once a cluster is founded: for a new one take another --data"
+        return WrongSettings(watched, "name their file with --witnesses")
+    replaced = "only custodians can name others, at a recovery: start it with --recover and the file of the new ones"
     if quorum is not None and not quorum.named:
-        return WrongSettings(founded, f"leave --witnesses out; {fixed}")
+        return WrongSettings(watched, f"leave --witnesses out; {replaced}")
     return WrongSettings(
-        f"{founded}; the file names others, or another number", f"name the file with the first start's; {fixed}"
+        f"{watched}; the file names others, or another number",
+        f"name the file with those in office; if they are gone for good, {replaced}",
     )
 
 

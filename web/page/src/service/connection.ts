@@ -78,7 +78,7 @@ async function verify(statement: Uint8Array<ArrayBuffer>, early: Early): Promise
   // before the key: browsers take their time to open a database
   const evidence = (await early.evidence) ?? (await fetchEvidence(VAULT));
   const appraisal = await appraise(evidence, { role: "vault", policy: site.policy.vault, now: nowSeconds() });
-  acceptWitnesses(appraisal.genesis, site.policy);
+  acceptWitnesses(appraisal.genesis, appraisal.claims.watchers, site.policy);
   const places = new Map(site.authenticators.map(({ url }, at) => [url, `/authenticator/${at}/`]));
   const vault = new Vault({
     url: VAULT,
@@ -129,11 +129,12 @@ const PROGRAMS = { measurement: "program", signer: "signer", release: "release" 
 
 function pointsOf({ kind, acceptedBy, genesis, claims }: Appraisal, page: Proof["pageDigest"]): readonly Point[] {
   const names = typeof page === "string" && claims.config.some(({ name, value }) => name === "page" && value === page);
+  const watchers = claims.watchers ?? genesis;
   return [
     kind === "insecure-software" ? { name: "software", values: {} } : { name: "platform", values: { platform: PLATFORMS[kind] } },
     { name: PROGRAMS[acceptedBy], values: {} },
     genesis.development ? { name: "development", values: {} } : { name: "cluster", values: { threshold: genesis.council.threshold, count: genesis.council.custodians.length } },
-    genesis.witnesses.length === 0 ? { name: "unwitnessed", values: {} } : { name: "witnesses", values: { count: genesis.cosignatures, of: genesis.witnesses.length } },
+    watchers.witnesses.length === 0 ? { name: "unwitnessed", values: {} } : { name: "witnesses", values: { count: watchers.cosignatures, of: watchers.witnesses.length } },
     { name: "line", values: {} },
     ...(names ? [{ name: "page", values: {} } as const] : []),
   ];

@@ -1,5 +1,5 @@
 /**
- * Witnesses as somebody names them: in a genesis statement, and in the trust policy of a client (RULES 23).
+ * Witnesses as somebody names them: in a genesis statement, by custodians, and in a client's trust policy (RULES 23).
  *
  * Witnesses keep a host from showing an older state of a Vault, or two states to two people. So a client has to know them
  * from elsewhere than from this host, which could otherwise found its cluster with witnesses of its own, or with none.
@@ -8,14 +8,14 @@
 import { hex } from "../protocol/bytes.js";
 import { ErrorNumber, Misuse, Untrusted } from "../protocol/errors.js";
 import { LEASE } from "../protocol/limits.js";
-import type { Genesis, TrustPolicy } from "../protocol/messages.js";
+import type { TrustPolicy, Watchers } from "../protocol/messages.js";
 import { COSIGNATURE, type SignedCheckpoint, type Verifier, cosignatures, parseVerifier } from "../protocol/notes.js";
 import { notAccepted, visible } from "./refusal.js";
 
 /** Seconds by which the clocks of a client and of a witness may differ. */
 const MAX_CLOCK_ERROR = 300;
 
-/** What a genesis statement and a trust policy both say. */
+/** What a genesis statement, custodians and a trust policy all say. */
 export type Witnessing = Pick<TrustPolicy, "witnesses" | "cosignatures">;
 
 /**
@@ -33,16 +33,28 @@ export async function parseWitnesses({ witnesses, cosignatures }: Witnessing): P
   return found;
 }
 
-/** Exactly the policy's witnesses, in whatever order, and as many of them. Throws `Untrusted` POLICY. */
-export function acceptWitnesses(genesis: Pick<Genesis, "witnesses" | "cosignatures">, policy: Witnessing): void {
-  const [shown, expected] = [new Set(genesis.witnesses), new Set(policy.witnesses)];
-  const surplus = genesis.witnesses.find((key) => !expected.has(key));
+/**
+ * Exactly the policy's witnesses, in whatever order, and as many of them: `named` by custodians at a recovery, as the
+ * claims say, or else those of the genesis statement. Throws `Untrusted` POLICY.
+ *
+ * Who pinned others before that recovery is not moved to new ones unsaid, which he would take for his own.
+ */
+export function acceptWitnesses(genesis: Witnessing, named: Watchers | null, policy: Witnessing): void {
+  if (named !== null && !sameWatchers(named, policy)) {
+    const names = named.witnesses.map((key) => visible(key).slice(0, 120)).join(", ");
+    throw notAccepted(
+      `its custodians have named other witnesses at a recovery than the policy does: ${named.cosignatures} of ${names || "none"}; ask the custodians whether they did, and then pin anew`,
+    );
+  }
+  const watchers = named ?? genesis;
+  const [shown, expected] = [new Set(watchers.witnesses), new Set(policy.witnesses)];
+  const surplus = watchers.witnesses.find((key) => !expected.has(key));
   if (surplus !== undefined) throw notAccepted(`its cluster has a witness that the policy does not name: ${visible(surplus).slice(0, 120)}`);
   const missing = policy.witnesses.find((key) => !shown.has(key));
   if (missing !== undefined) throw notAccepted(`the policy names a witness that its cluster does not have: ${visible(missing).slice(0, 120)}`);
-  if (genesis.cosignatures !== policy.cosignatures || genesis.witnesses.length !== shown.size) {
+  if (watchers.cosignatures !== policy.cosignatures || watchers.witnesses.length !== shown.size) {
     const asked = (one: Witnessing): string => `${one.cosignatures} of ${one.witnesses.length}`;
-    throw notAccepted(`its cluster asks for ${asked(genesis)} witnesses, the policy for ${asked(policy)}`);
+    throw notAccepted(`its cluster asks for ${asked(watchers)} witnesses, the policy for ${asked(policy)}`);
   }
 }
 
@@ -66,5 +78,9 @@ export async function verifyCosigned(signed: SignedCheckpoint, policy: Witnessin
     );
   }
 }
+
+/** The same witnesses, in whatever order, and as many of them. */
+const sameWatchers = (one: Witnessing, other: Witnessing): boolean =>
+  one.cosignatures === other.cosignatures && JSON.stringify([...one.witnesses].sort()) === JSON.stringify([...other.witnesses].sort());
 
 const malformed = (reason: string): Misuse => new Misuse(ErrorNumber.MALFORMED, reason);

@@ -6,6 +6,7 @@
 import { MIGRATE_MA, PAGE_SWAP_DISABLE, SMT } from "../attestation/acceptance.js";
 import { type Appraisal, showConfig } from "../attestation/appraisal.js";
 import { type IntelState, type Report, type SnpReport, measurementOf } from "../attestation/reports.js";
+import type { Witnessing } from "../attestation/witnessing.js";
 import { hex } from "../protocol/bytes.js";
 import type { PlatformKind } from "../protocol/evidence.js";
 import type { Genesis } from "../protocol/messages.js";
@@ -92,7 +93,7 @@ export function explainClaims({ claims, genesis, appraisedAt }: Appraisal): read
       explainCluster(genesis),
     ),
     ...(claims.role === "vault"
-      ? [line("witnesses", "witnesses", oneLine(explainWitnesses(genesis)), "who notices if an older state is shown to a client that was never here")]
+      ? [line("witnesses", "witnesses", oneLine(explainWitnesses(claims.watchers ?? genesis)), "who notices if an older state is shown to a client that was never here")]
       : []),
     ...(genesis.council.approvers.length > 0 ? [line("approvers", "approvers", explainApprovers(genesis), "must sign the list of programs that get the keys; as the cluster began")] : []),
     ...(claims.release > 0 ? [line("releases", "releases", `list ${claims.release}`, "of programs, by which this enclave goes")] : []),
@@ -110,7 +111,7 @@ export const explainCluster = (genesis: Genesis): string =>
 const explainApprovers = ({ council }: Genesis): string => `${council.approvals} of ${council.approvers.length}`;
 
 /** Who watches the log of a cluster, by name. */
-export function explainWitnesses({ witnesses, cosignatures }: Genesis): string {
+export function explainWitnesses({ witnesses, cosignatures }: Witnessing): string {
   if (witnesses.length === 0) return "none";
   return `${cosignatures} of ${witnesses.length}: ${witnesses.map((key) => key.split("+")[0]).join(", ")}`;
 }

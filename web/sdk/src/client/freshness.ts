@@ -22,7 +22,7 @@ import { type Bytes, hex } from "../protocol/bytes.js";
 import { ErrorNumber, StrongroomError, Untrusted, fromNumber } from "../protocol/errors.js";
 import { logVerifier } from "../protocol/leaves.js";
 import { either } from "../protocol/kinds.js";
-import { AskCharter, Freshen, type Freshness, type Gap, type Genesis, type TrustPolicy } from "../protocol/messages.js";
+import { AskCharter, Freshen, type Freshness, type Gap, type TrustPolicy } from "../protocol/messages.js";
 import { type SignedCheckpoint, type Verifier, verifyCheckpoint } from "../protocol/notes.js";
 import { type Tree, verifyConsistency } from "../protocol/tlog.js";
 import { RolledBack, findingOf } from "./attacks.js";
@@ -65,8 +65,8 @@ export class Watch {
   }
 
   /** The witnesses must be those of the policy. Throws `Untrusted` POLICY. */
-  accept(genesis: Genesis): void {
-    acceptWitnesses(genesis, this.watching.policy);
+  accept({ genesis, claims }: Pick<Appraisal, "genesis" | "claims">): void {
+    acceptWitnesses(genesis, claims.watchers, this.watching.policy);
   }
 
   /**

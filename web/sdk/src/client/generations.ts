@@ -2,10 +2,11 @@
 
 import type { Bytes } from "../protocol/bytes.js";
 import { ErrorNumber, Misuse, StrongroomError, Untrusted } from "../protocol/errors.js";
-import { type VerifiedCharter, verifyCharter } from "../protocol/governance.js";
+import { type VerifiedCharter, isCut, verifyCharter } from "../protocol/governance.js";
+import { MAX_RECOVERIES } from "../protocol/limits.js";
 import type { Claims, Gap } from "../protocol/messages.js";
 import { equal } from "../protocol/primitives.js";
-import { type Standing, verifyCouncil } from "./standings.js";
+import { type Standing, WHAT_TO_DO, verifyCouncil } from "./standings.js";
 
 /**
  * What was given up since the log's generation `since`, oldest first, signed by custodians of the cluster of these claims;
@@ -23,6 +24,14 @@ export async function verifyNewGeneration(
   if (!equal(charter.clusterId, claims.cluster_id)) throw refused("the charter is another cluster's");
   if (charter.gaps.at(-1)?.gap.generation !== claims.generation) {
     throw refused(`no gap is signed before generation ${claims.generation} of the log`);
+  }
+  const named = charter.gaps.at(-1)?.gap.watchers ?? null;
+  if (JSON.stringify(named) !== JSON.stringify(claims.watchers)) throw refused("the charter names others to watch the log than its evidence does");
+  if (isCut(charter, since)) {
+    throw new Untrusted(
+      ErrorNumber.ROLLED_BACK,
+      `its log began anew more than ${MAX_RECOVERIES - 1} times since it was last seen here, and what custodians gave up first is not kept any more; ${WHAT_TO_DO}`,
+    );
   }
   for (const { gap, council } of charter.gaps) {
     if (known !== undefined && gap.generation > known.generation) verifyCouncil(known, council);

@@ -235,7 +235,7 @@ export class AttestedServer<R extends Role> {
   async #appraise(evidence: Bytes): Promise<Appraisal> {
     const now = Math.floor(this.#client.now());
     const appraisal = await appraise(evidence, { role: this.#role, policy: this.#policy, now });
-    this.#watch?.accept(appraisal.genesis);
+    this.#watch?.accept(appraisal);
     this.#floors.verify(appraisal.report, appraisal.claims.cluster_id);
     await this.#standings.verify(appraisal.claims);
     return appraisal;

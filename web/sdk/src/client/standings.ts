@@ -18,7 +18,7 @@ import type { Bytes } from "../protocol/bytes.js";
 import { ErrorNumber, Untrusted } from "../protocol/errors.js";
 import type { Claims } from "../protocol/messages.js";
 
-const WHAT_TO_DO = "ask its custodians; if they did mean that, clear what this browser keeps for this site";
+export const WHAT_TO_DO = "ask its custodians; if they did mean that, clear what this browser keeps for this site";
 
 /** What evidence says of a cluster. */
 export interface Standing {

@@ -38,6 +38,7 @@ export function parseEvidence(untrustedEvidence: Bytes): ParsedEvidence {
   const evidence = parsed(untrustedEvidence, Evidence);
   const claims = parsed(evidence.claims, Claims);
   verifySorted(claims);
+  if (claims.watchers !== null && claims.stage !== "member") throw refused("an enclave that is no member names who watches the log");
   if ((claims.attempt !== null) !== (claims.stage === "recovering")) {
     throw refused("an enclave that recovers names its attempt, and no other does");
   }

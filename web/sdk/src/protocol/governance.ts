@@ -5,19 +5,20 @@
  * is signed by as many custodians of that as its threshold says, and by every custodian of its own.
  *
  * Attacks stopped here: a council that nobody of the former one has signed; signatures of one council used for another,
- * or one signature counted twice; a gap in the log signed for another cluster or place.
+ * or one signature counted twice; a gap in the log signed for another cluster or place; a later gap by which the witnesses
+ * come back into office who were replaced at an earlier one.
  */
 
 import type { Bytes } from "./bytes.js";
 import { type Kind, decode } from "./codec.js";
 import { ErrorNumber, Misuse, Untrusted } from "./errors.js";
 import { clusterId } from "./evidence.js";
-import { MAX_GENESIS } from "./limits.js";
+import { MAX_GENESIS, MAX_RECOVERIES } from "./limits.js";
 import { Charter, type Council, Gap, Genesis, type Seat, type SignedGap, type SignedGenesis, type SignedSuccession, Succession } from "./messages.js";
 import { Domain, digest, equal, verifySignature } from "./primitives.js";
 
 const MAX_CHARTER = 512 * 1024;
-const MAX_GAP = 4096;
+const MAX_GAP = 16 * 1024;
 
 /** A charter in which everything is signed as it must be. */
 export interface VerifiedCharter {
@@ -25,7 +26,7 @@ export interface VerifiedCharter {
   readonly genesis: Genesis;
   /** Oldest first. */
   readonly councils: readonly Council[];
-  /** What was given up, oldest first. */
+  /** What was given up, oldest first; the newest `MAX_RECOVERIES` of it. */
   readonly gaps: readonly VerifiedGap[];
 }
 
@@ -56,7 +57,11 @@ export async function verifyCharter(untrustedCharter: Bytes): Promise<VerifiedCh
   }
   const gaps: VerifiedGap[] = [];
   for (const signed of charter.gaps) {
-    const gap = await verifyGap(cluster, councils, gaps.at(-1)?.gap.generation ?? 0, signed);
+    const last = gaps.at(-1)?.gap;
+    const gap = await verifyGap(cluster, councils, last?.generation ?? 0, signed);
+    if ((last?.watchers ?? null) !== null && gap.watchers === null) {
+      throw refused("a gap leaves out the witnesses that the one before it names");
+    }
     gaps.push({ gap, council: signed.council });
   }
   return { clusterId: cluster, genesis, councils, gaps };
@@ -68,6 +73,13 @@ interface Before {
   readonly council: Council;
   readonly serial: number;
 }
+
+/**
+ * Whether gaps may be gone that ended this generation of the log, or a later one: the list is full, and begins after it.
+ * What was given up since then, nobody can say.
+ */
+export const isCut = ({ gaps }: Pick<VerifiedCharter, "gaps">, generation: number): boolean =>
+  gaps.length >= MAX_RECOVERIES && generation < (gaps[0]?.gap.generation ?? 0);
 
 /** A genesis statement that all its custodians accepted. */
 async function verifyGenesis({ statement, accepted }: SignedGenesis): Promise<Genesis> {

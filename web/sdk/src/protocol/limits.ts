@@ -48,6 +48,9 @@ export const MAX_APPROVAL_LIFE = 2_592_000;
 /** Witnesses of one cluster. */
 export const MAX_WITNESSES = 15;
 
+/** Gaps that a charter keeps: recoveries that gave up a part of the log, or could not know. */
+export const MAX_RECOVERIES = 64;
+
 /** A signed checkpoint with its cosignatures. */
 export const MAX_CHECKPOINT = 4_096;
 

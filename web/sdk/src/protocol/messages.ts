@@ -59,6 +59,15 @@ export const Genesis: Kind<Genesis> = map(null, [
   ["development", bool],
 ]);
 
+export interface Watchers {
+  readonly witnesses: readonly string[];
+  readonly cosignatures: number;
+}
+export const Watchers: Kind<Watchers> = map(null, [
+  ["witnesses", list(text(0, 256), 0, 15)],
+  ["cosignatures", int(0, 2 ** 63)],
+]);
+
 export interface Attempt {
   readonly key: Bytes;
   readonly ring: Bytes;
@@ -103,6 +112,7 @@ export interface Claims {
   readonly generation: number;
   readonly council: number;
   readonly release: number;
+  readonly watchers: Watchers | null;
   readonly attempt: Attempt | null;
   readonly config: readonly ConfigValue[];
   readonly build: string;
@@ -120,6 +130,7 @@ export const Claims: Kind<Claims> = map(null, [
   ["generation", int(0, 2 ** 63)],
   ["council", int(0, 2 ** 63)],
   ["release", int(0, 2 ** 63)],
+  ["watchers", optional(Watchers)],
   ["attempt", optional(Attempt)],
   ["config", list(ConfigValue, 0, 64)],
   ["build", text(0, 256)],
@@ -1652,6 +1663,7 @@ export interface Gap {
   readonly known_size: number;
   readonly known_root: Bytes;
   readonly at: number;
+  readonly watchers: Watchers | null;
 }
 export const Gap: Kind<Gap> = map(null, [
   ["version", oneOf(1)],
@@ -1664,6 +1676,7 @@ export const Gap: Kind<Gap> = map(null, [
   ["known_size", int(0, 2 ** 63)],
   ["known_root", bytes(32)],
   ["at", int(0, 1099511627776)],
+  ["watchers", optional(Watchers)],
 ]);
 
 export interface SignedGap {
@@ -1672,7 +1685,7 @@ export interface SignedGap {
   readonly signed: readonly Seat[];
 }
 export const SignedGap: Kind<SignedGap> = map(null, [
-  ["statement", bytes(0, 4096)],
+  ["statement", bytes(0, 16384)],
   ["council", int(0, 2 ** 63)],
   ["signed", list(Seat, 0, 16)],
 ]);
