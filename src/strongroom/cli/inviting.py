@@ -22,9 +22,9 @@ from strongroom.cli.terminal import EXIT_REFUSED, Failure, printable, say
 from strongroom.client.keys import load_key
 from strongroom.client.transport import verify_url
 from strongroom.protocol.codec import decode, encode
-from strongroom.protocol.errors import StrongroomError
+from strongroom.protocol.errors import Refused, StrongroomError
 from strongroom.protocol.evidence import Role
-from strongroom.protocol.invitations import Invitation, invite
+from strongroom.protocol.invitations import Invitation, invite, verify_invitation
 from strongroom.protocol.limits import MAX_INVITATION
 from strongroom.protocol.primitives import SigningKey
 
@@ -84,10 +84,12 @@ async def invitation_for(
 ) -> tuple[bytes, bytes]:
     """To which cluster an instance is invited that joins the one at `url`, and the encoded invitation: that of the
     file, else one that the owner's key makes. `cluster`: empty where it is the one that `url` shows. Raises `Failure`.
+
+    Attack stopped here: whoever answers at `url` shows a cluster of his own, and is told an invitation to another.
     """
     if file is not None:
         invitation = read_invitation(file, time.time())
-        return cluster or await _shown_at(url, role), invitation
+        return cluster or await _invited_at(url, role, file, invitation), invitation
     key = _owners(owner_key, url, role)
     if not cluster:
         cluster, owner = await cluster_at(url, role)
@@ -128,8 +130,16 @@ async def cluster_at(url: str, role: Role) -> tuple[bytes, bytes]:
     return genuine.claims.cluster_id, genuine.genesis.owner_key
 
 
-async def _shown_at(url: str, role: Role) -> bytes:
-    cluster, _ = await cluster_at(url, role)
+async def _invited_at(url: str, role: Role, file: Path, invitation: bytes) -> bytes:
+    cluster, owner = await cluster_at(url, role)
+    try:
+        verify_invitation(decode(invitation, Invitation, limit=_MAX_FILE), owner, cluster, int(time.time()))
+    except Refused as error:
+        raise Failure(
+            f"the invitation {printable(str(file))} is not to the cluster at {url}: {error.reason}",
+            f"name the address of a cluster that it is to, or have the owner run `{_MAKE.format(cluster=url)}`",
+            status=EXIT_REFUSED,
+        ) from None
     _say_joining(cluster, url)
     return cluster
 

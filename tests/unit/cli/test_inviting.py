@@ -4,7 +4,7 @@ import pytest
 
 from strongroom.cli import inviting
 from strongroom.cli.inviting import invitation_command, invitation_for, read_invitation
-from strongroom.cli.terminal import Failure
+from strongroom.cli.terminal import EXIT_REFUSED, Failure
 from strongroom.client.keys import load_or_make_key
 from strongroom.protocol.codec import decode
 from strongroom.protocol.errors import Refused
@@ -105,3 +105,13 @@ async def test_a_file_counts_before_a_key(tmp_path, key, monkeypatch):
     invitation_command(CLUSTER.hex(), tmp_path / "owner.key", tmp_path / "file")
     given = await invitation_for(URL, b"", "vault", tmp_path / "file", tmp_path / "absent.key")
     assert given == (CLUSTER, read_invitation(tmp_path / "file", NOW))
+
+
+async def test_an_invitation_is_not_told_to_whoever_answers_there(tmp_path, key, monkeypatch):
+    """Whoever has it can have machines of his own join, and push the owner's out."""
+    invitation_command((b"\xcd" * 32).hex(), tmp_path / "owner.key", tmp_path / "file")
+    for owner in (key.public, SigningKey.generate().public):
+        served_by(monkeypatch, owner)
+        with pytest.raises(Failure, match="is not to the cluster at") as caught:
+            await invitation_for(URL, b"", "vault", tmp_path / "file", tmp_path / "absent.key")
+        assert caught.value.status == EXIT_REFUSED
