@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class Site:
     second: Machine
     """Stands by, switched off. Its processor's maker is known to every policy, as a real one's would be."""
     secrets: Records = field(default_factory=dict)
-    """All that was acknowledged before the last backup began, or since a recovery."""
+    """All that was acknowledged before the last backup began."""
     meanwhile: Records = field(default_factory=dict)
     """Acknowledged while it was made."""
     given_up: Records = field(default_factory=dict)
@@ -53,6 +52,8 @@ class Site:
     backups: dict[Role, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.now = self.secrets
+        """Where what is acknowledged now is remembered."""
         self.alice = _identity(self.root, "alice")
         self.chance = random.Random(7)
 
@@ -98,15 +99,14 @@ class Site:
                 max_records=BIG, max_bytes=BIG, max_records_per_identity=BIG, max_bytes_per_identity=BIG,
             )  # fmt: skip
 
-    async def store(self, client: AsyncVault, count: int, into: Records | None = None) -> None:
-        """New records; those that were acknowledged are remembered, by default among `secrets`."""
+    async def store(self, client: AsyncVault, count: int) -> None:
+        """New records; those that were acknowledged are remembered."""
         rules = self.instructions(Policy.listed(self.method, "alice").may("collect", "update", "delete"))
         new = {self.chance.randbytes(16): self.chance.randbytes(300) for _ in range(count)}
         await client.store_many(
             [NewSecret(secret, rules, record_id=record) for record, secret in new.items()], namespace=NAMESPACE
         )
-        target = self.secrets if into is None else into
-        target |= new
+        self.now.update(new)
 
     async def collect_all(self, client: AsyncVault) -> None:
         """Every record that must be there, and each as it was."""
@@ -117,10 +117,10 @@ class Site:
     async def miss_the_rest(self, client: AsyncVault) -> None:
         """What was stored while the backup was made is there as it was, or not at all; of what came later, nothing."""
         for secret, found in await self._collected(client, self.meanwhile):
-            assert found.number is NOT_THERE if isinstance(found, StrongroomError) else found.secret == secret
+            assert found.number is Number.REFUSED if isinstance(found, StrongroomError) else found.secret == secret
         for _, found in await self._collected(client, self.given_up):
             assert isinstance(found, StrongroomError)
-            assert found.number is NOT_THERE
+            assert found.number is Number.REFUSED
 
     async def _collected(self, client: AsyncVault, records: Records) -> list[tuple[bytes, Released | StrongroomError]]:
         ids, pairs = list(records), []
@@ -146,11 +146,3 @@ class Site:
         assert done.status == 0, done.err
         people = self.people
         assert f"--recover, and then {people.threshold} of {people.count}: custodian-0" in " ".join(done.err.split())
-
-
-NOT_THERE = Number.REFUSED
-
-
-def told(site: Site, roles: Sequence[Role], found_size: int, seen: int) -> list[str]:
-    """What a user who had seen so much of the log is told who comes back after one recovery, in order."""
-    raise NotImplementedError
