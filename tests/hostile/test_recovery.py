@@ -8,8 +8,11 @@ import msgspec
 import pytest
 from shamir_mnemonic.share import Share as Slip39
 
+from strongroom.attestation.policy import ReleaseAuthority
+from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.custodians import OpenShare, open_share, parse_identities
-from strongroom.client.recovery import appraise_recovering, explain_gap, explain_state, seal_share, submit
+from strongroom.client.recovery import appraise_recovering, explain_gap, explain_state, look, seal_share, submit
+from strongroom.client.standings import Standing, Standings, standing_of
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
 from strongroom.protocol.cluster_messages import AskStatus, Rotate, ShareSecret, SubmitShare, TakeRing
 from strongroom.protocol.codec import encode
@@ -19,13 +22,19 @@ from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import CommitLeaf, LifeLeaf, parse_leaf
 from strongroom.protocol.link import Row
 from strongroom.protocol.primitives import Domain, digest, kem_seal
+from strongroom.protocol.releases import ReleaseList, SignedReleases
 from strongroom.protocol.shares import parse_share, split
 from strongroom.protocol.status import decode_status
 from tests.support import policies
 from tests.support.ceremony import Custodians, Nursed, convene, found
 from tests.support.recovering import Cluster, OtherMachine, hand_over, looked, reaches, sign_gap, status, talking
+from tests.support.share_words import words_told
+from tests.support.ssh_keys import SshKey
 from tests.support.vault import SECRET, number_of, released, stored
 from tests.support.world import World
+
+UNSEEN = Standings(MemoryCheckpoints(), print)
+"""Of a custodian whose programs have seen no cluster."""
 
 
 @pytest.fixture
@@ -275,25 +284,85 @@ async def test_a_custodian_refuses_another_program_machine_and_cluster(world):
     """A share that was sealed would be lost to whoever runs that."""
     machine = await world.recovering()
     evidence, now = await machine.evidence(), int(machine.platform.now())
-    assert appraise_recovering(evidence, role="vault", policy=policy_of(world), now=now).attempt is not None
+    assert appraise_recovering(evidence, role="vault", policy=policy_of(world), standings=UNSEEN, now=now).attempt is not None
     for policy in (
         policy_of(world, measurements=[bytes(32)]),
         policy_of(world, roots=[bytes(32)]),
         policies.role(clusters=[bytes(32)], insecure_software=policy_of(world).insecure_software),
     ):
         with pytest.raises(Untrusted):
-            appraise_recovering(evidence, role="vault", policy=policy, now=now)
+            appraise_recovering(evidence, role="vault", policy=policy, standings=UNSEEN, now=now)
     with pytest.raises(Untrusted):
-        appraise_recovering(evidence, role="authenticator", policy=policy_of(world), now=now)
+        appraise_recovering(evidence, role="authenticator", policy=policy_of(world), standings=UNSEEN, now=now)
     with pytest.raises(Untrusted):
-        appraise_recovering(await world.vault.evidence(), role="vault", policy=policy_of(world), now=now)
+        appraise_recovering(await world.vault.evidence(), role="vault", policy=policy_of(world), standings=UNSEEN, now=now)
+
+
+async def test_a_share_is_sealed_to_no_pinned_program_where_approvers_decide(world):
+    """They may have retired it, and a machine without a network has not heard of it."""
+    machine = await world.recovering()
+    evidence, now = await machine.evidence(), int(machine.platform.now())
+    authority = ReleaseAuthority(approvers=[SshKey().public_key], approvals=1, min_serial=0)
+    policy = msgspec.structs.replace(policy_of(world), releases=authority)
+    with pytest.raises(Untrusted, match="name the newest list with --releases") as caught:
+        appraise_recovering(evidence, role="vault", policy=policy, standings=UNSEEN, now=now)
+    assert caught.value.number is Number.POLICY
+
+
+async def test_a_share_is_sealed_to_no_older_copy_than_this_users_programs_have_seen(world):
+    machine = await world.recovering()
+    evidence, now = await machine.evidence(), int(machine.platform.now())
+    (seen := MemoryCheckpoints()).raise_standing(world.vault_cluster, Standing(1, 0, 0, 0))
+    with pytest.raises(Untrusted, match="from before a recovery"):
+        appraise_recovering(
+            evidence, role="vault", policy=policy_of(world), standings=Standings(seen, print), now=now
+        )
+
+
+@pytest.mark.parametrize("listed", [0, 2])
+async def test_a_custodian_accepts_a_program_by_no_earlier_list_than_the_cluster_s(world, listed):
+    """His programs have seen none: nor have they on a new machine."""
+    machine = world.machine()
+    version, sealed = machine.host.rows[RING_KEY]
+    row = parse_sealed(sealed)
+    releases = ReleaseList(version=1, cluster=world.vault_cluster, role="vault", serial=3, min_svn=0, releases=[])
+    signed = encode(SignedReleases(statement=encode(releases), approvals=[]))
+    charter = msgspec.structs.replace(charter_of(row), releases=signed)
+    machine.host.rows[RING_KEY] = Row(version, encode(msgspec.structs.replace(row, charter=encode(charter))))
+    await machine.begin("recover")
+    machine.serve()
+    session = await talking(machine)
+    session.listed = listed
+    with pytest.raises(Untrusted, match="its cluster goes by list 3") as caught:
+        await look(session)
+    assert caught.value.number is Number.POLICY
+    for session.listed in (3, None):
+        await look(session)
+
+
+async def test_a_custodian_is_told_that_one_backup_would_be_recovered_twice(world):
+    """What people use now began anew from it, too: the host would put back a copy of the other one, which was given up
+    soon. Recoveries of both are one."""
+    backup = world.database
+    await world.bring_back(await world.recovering(backup))
+    soon_given_up = world.database
+    machine = world.machine(backup)
+    machine.platform.ahead = 50
+    await machine.begin("recover")
+    machine.serve()
+    await world.bring_back(machine)
+    seen = standing_of(parse_any_evidence(await machine.evidence())[1])
+    with pytest.raises(Untrusted, match="its log is of generation") as caught:
+        await looked(await world.recovering(soon_given_up), seen)
+    assert caught.value.number is Number.ROLLED_BACK
+    assert (await looked(await world.recovering(), seen)).attempt.recoveries == 1
 
 
 async def test_evidence_in_a_file_that_has_expired_seals_nothing(world):
     machine = await world.recovering()
     evidence, now = await machine.evidence(), int(machine.platform.now())
     with pytest.raises(Untrusted):
-        appraise_recovering(evidence, role="vault", policy=policy_of(world), now=now + 3 * 3600)
+        appraise_recovering(evidence, role="vault", policy=policy_of(world), standings=UNSEEN, now=now + 3 * 3600)
 
 
 async def test_a_share_sealed_to_the_recovery_of_another_cluster_is_refused_there_and_here(world, tmp_path):
@@ -347,7 +416,8 @@ async def test_no_text_of_a_share_is_in_an_error_or_a_log(world, capfd):
         await session.ask(SubmitShare(sealed=sealed))
     await world.bring_back(machine, (0, 1))
     said = str(caught.value) + "".join(capfd.readouterr())
-    assert not [word for word in share.words.split()[4:] if word in said.split()]
+    assert words_told(share.words, share.words), "what is told would be seen"
+    assert not words_told(share.words, said)
     assert share.words not in repr(machine.enclave._nursery.__dict__)
 
 
