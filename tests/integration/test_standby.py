@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
 from strongroom.cli.terminal import EXIT_MISUSE, EXIT_UNAVAILABLE
@@ -11,6 +12,7 @@ from strongroom.client.keys import load_or_make_key
 from strongroom.host.front.http import Front
 from strongroom.host.supervisor import standby
 from strongroom.host.supervisor.courier import LOOPBACK, Courier
+from strongroom.host.supervisor.serve import _advertised
 from strongroom.host.supervisor.standby import JoiningCarrier, Relay
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation
@@ -59,7 +61,7 @@ class Owned(Relay):
 @pytest.fixture
 async def relay(here):
     owner = [GONE]
-    relay = Owned(here.ask, lambda: owner[0])
+    relay = Owned(here.ask, lambda: owner)
     relay.owner = owner
     yield relay
     relay.close()
@@ -126,6 +128,95 @@ async def test_nobody_is_waited_for_without_end(relay, monkeypatch):
     began = time.monotonic()
     assert await ask(relay, Operation.EVIDENCE) == (Operation.ERROR, Number.STANDING_BY.to_bytes(2, "big"))
     assert time.monotonic() - began < 2
+
+
+@asynccontextmanager
+async def relaying(*owners):
+    """A front whose instance stands by; how many requests have come to it, and its URL."""
+    came = []
+
+    def counted(ask):
+        def count(operation, body, answered):
+            came.append(operation)
+            ask(operation, body, answered)
+
+        return count
+
+    relay = Owned(Enclave(b"nobody").ask, lambda: owners or relay.owner)
+    front = Front(counted(relay.ask), relayed=counted(relay.relayed))
+    relay.owner = [await front.listen("127.0.0.1", 0)]
+    try:
+        yield relay, came, relay.owner[0]
+    finally:
+        relay.close()
+        await front.drain(0)
+
+
+async def get(url):
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        return await client.get(f"{url}/v1/evidence")
+
+
+async def test_one_request_of_a_stranger_does_not_go_round_and_round(monkeypatch):
+    """The address of who serves leads back here: a balancer's, or one that is another machine's on each."""
+    monkeypatch.setattr(standby, "WAIT_SECONDS", 0.5)
+    async with relaying() as (_, came, url):
+        answer = await asyncio.wait_for(get(url), 2)
+        assert (answer.status_code, answer.headers["strongroom-error"]) == (503, str(int(Number.STANDING_BY)))
+        # Its own, and one after each pause: none of these has made another.
+        assert len(came) < 8
+
+
+async def test_two_that_stand_by_for_each_other_pass_nothing_back(monkeypatch):
+    monkeypatch.setattr(standby, "WAIT_SECONDS", 0.5)
+    async with relaying() as (one, here, url), relaying(url) as (_, there, other):
+        one.owner[0] = other
+        answer = await asyncio.wait_for(get(url), 2)
+        assert answer.headers["strongroom-error"] == str(int(Number.STANDING_BY))
+        assert len(here) == 1
+        assert len(there) < 8
+
+
+async def test_who_goes_round_by_a_balancer_finds_who_serves():
+    served = Relay(Enclave(b"there").ask, list)
+    served.serve_here()
+    front = Front(served.ask, relayed=served.relayed)
+    url = await front.listen("127.0.0.1", 0)
+    async with relaying(url) as (_, _, own):
+        assert (await get(own)).content == b"there "
+    await front.drain(1)
+
+
+async def test_nobody_serves_where_ones_own_front_is(monkeypatch):
+    monkeypatch.setattr(standby, "WAIT_SECONDS", 0.5)
+    async with relaying() as (relay, came, url):
+        relay.is_at(url)
+        await get(url)
+        assert len(came) == 1
+        async with served(Enclave(b"member")) as member:
+            relay.owner.append(member)  # whom it has joined
+            assert (await get(url)).content == b"member "
+
+
+@pytest.mark.parametrize("url", ["http://0.0.0.0:8400", "http://[::]:8400", "http://[0:0:0:0:0:0:0:0]"])
+def test_an_address_that_means_all_is_told_nobody(tmp_path, url):
+    run = strongroom("serve", "vault", "--data", "vault", "--advertise", url, cwd=tmp_path)
+    assert run.status == EXIT_MISUSE
+    assert "it means all addresses" in " ".join(run.err.split())
+
+
+@pytest.mark.parametrize(
+    ("url", "database", "told"),
+    [
+        ("http://10.0.0.2:8400", "postgresql://db/vault", "http://10.0.0.2:8400"),
+        ("http://0.0.0.0:8400", "postgresql://db/vault", ""),
+        ("http://[::]:8400", "postgresql://db/vault", ""),
+        ("http://0.0.0.0:8400", None, "http://127.0.0.1:8400"),
+        ("http://[::]:8400", None, "http://[::1]:8400"),
+    ],
+)
+def test_who_listens_on_all_addresses_tells_one_that_others_can_call_or_none(url, database, told):
+    assert _advertised(url, database) == told
 
 
 async def test_only_the_member_that_the_operator_named_may_be_anywhere():

@@ -39,12 +39,12 @@ from strongroom.cli.start_mode import (
     Join,
     Recover,
     StartMode,
+    advertised,
     start_mode,
     tell_waiting,
 )
 from strongroom.cli.terminal import EXIT_FAILED, Failure, bold_capitals, printable, say, stderr
 from strongroom.client.keys import load_or_make_key
-from strongroom.client.transport import verify_url
 from strongroom.host.instance import CannotServe
 from strongroom.host.store.port import Store
 from strongroom.host.supervisor.enclave import listen_for_enclave

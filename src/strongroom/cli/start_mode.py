@@ -13,6 +13,7 @@ from strongroom.cli import terminal
 from strongroom.cli.terminal import Failure, printable, say
 from strongroom.client.transport import verify_url
 from strongroom.host.supervisor.serve import Role, Waiting
+from strongroom.host.supervisor.standby import means_all
 from strongroom.protocol.link import Mode
 
 Found = Annotated[
@@ -89,6 +90,13 @@ def start_mode(
     if join is not None:
         return StartMode("join", verify_url(join), bytes.fromhex(cluster or ""), invitation)
     return StartMode("found" if found else "recover" if recover else "open", "", b"")
+
+
+def advertised(url: str | None) -> str | None:
+    """Raises `Failure` and `BadInput`."""
+    if url is not None and means_all(url):
+        raise Failure(f"nobody can call {printable(url)}: it means all addresses", "--advertise one of this machine's")
+    return None if url is None else verify_url(url)
 
 
 def tell_waiting(role: Role, waiting: Waiting, url: str, owner: str, as_json: bool, accepting: str = "") -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_HEAD: Final = 16 * 1024
 """Bytes of request line and headers."""
+RELAYED: Final = b"strongroom-relayed"
+"""Header of a request that another instance's front passes on, and that is not passed on once more."""
 _PIECE: Final = 16 * 1024
 """Bytes parsed at once: the parser can't be paused, and a piece may hold hundreds of tiny requests."""
 _MAX_QUEUED: Final = 32

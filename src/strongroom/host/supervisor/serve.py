@@ -31,7 +31,7 @@ from strongroom.host.supervisor.databases import Database, at_hand, late
 from strongroom.host.supervisor.egress_proxy import serve_egress
 from strongroom.host.supervisor.enclave import ConnectedEnclave, Enclave, EnclaveProcess
 from strongroom.host.supervisor.link import CollateralSource, Cosigners
-from strongroom.host.supervisor.standby import JoiningCarrier, Relay
+from strongroom.host.supervisor.standby import JoiningCarrier, Relay, means_all
 from strongroom.host.supervisor.starting import SEE, Quorum, Starting, Watch, closed_ring, overtaken, status
 from strongroom.protocol.link import Operation, Start
 from strongroom.protocol.status import decode_status
@@ -155,12 +155,11 @@ async def serve(
 
 
 def _advertised(url: str, database: str | None) -> str:
-    """Where others reach a front that listens at `url`; empty where it listens on all addresses, and nobody knows. One
-    database in a directory has instances on this machine alone."""
-    host = urlsplit(url).hostname or ""
-    if not is_unspecified(host):
+    """Where others reach a front that listens at `url`; empty: nobody knows. All share this machine where the database
+    is a directory's."""
+    if not means_all(url):
         return url
-    return url.replace(f"//{host}", "//127.0.0.1").replace(f"//[{host}]", "//[::1]") if database is None else ""
+    return "" if database is not None else url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 async def _served(

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
-from strongroom.host.front.http import RELAYED
+from strongroom.host.front.connection import RELAYED
 from strongroom.host.supervisor.courier import Courier, Egress
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.link import Operation
@@ -39,6 +40,14 @@ _GONE: Final = frozenset({Number.AUTHENTICATOR_UNAVAILABLE, Number.STOPPING, Num
 
 Answered = Callable[[int, bytes], None]
 Ask = Callable[[Operation, bytes, Answered], None]
+
+
+def means_all(url: str) -> bool:
+    """Whether a URL names no address that one could call, but all that a front listens on."""
+    try:
+        return ip_address(urlsplit(url).hostname or "").is_unspecified
+    except ValueError:
+        return False
 
 
 class Relay:
