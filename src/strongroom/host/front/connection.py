@@ -17,7 +17,6 @@ import httptools
 from strongroom.host.front.answers import After, checkpoint, failed, healthy, preflight, sealed
 from strongroom.host.front.status import VIEWS, View
 from strongroom.host.front.tiles import CHECKPOINT_PATH, LOG_PATH, NOT_FOUND, Tile, parse_tile_path
-XX
 from strongroom.protocol.errors import Number
 from strongroom.protocol.limits import MAX_FRAME, MAX_HELLO
 from strongroom.protocol.link import Operation

@@ -25,9 +25,6 @@ Answered = Callable[[int, bytes], None]
 Ask = Callable[[Operation, bytes, Answered], None]
 """Calls the enclave; the call-back gets operation OK with the answer, or ERROR with the number, exactly once."""
 
-RELAYED: Final = b"strongroom-relayed"
-"""Header of a request that another instance's front passes on: it is not passed on once more."""
-
 _SWEEP_SECONDS: Final = 0.25
 
 
