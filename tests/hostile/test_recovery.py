@@ -284,7 +284,8 @@ async def test_a_custodian_refuses_another_program_machine_and_cluster(world):
     """A share that was sealed would be lost to whoever runs that."""
     machine = await world.recovering()
     evidence, now = await machine.evidence(), int(machine.platform.now())
-    assert appraise_recovering(evidence, role="vault", policy=policy_of(world), standings=UNSEEN, now=now).attempt is not None
+    policy = policy_of(world)
+    assert appraise_recovering(evidence, role="vault", policy=policy, standings=UNSEEN, now=now).attempt is not None
     for policy in (
         policy_of(world, measurements=[bytes(32)]),
         policy_of(world, roots=[bytes(32)]),
@@ -295,7 +296,9 @@ async def test_a_custodian_refuses_another_program_machine_and_cluster(world):
     with pytest.raises(Untrusted):
         appraise_recovering(evidence, role="authenticator", policy=policy_of(world), standings=UNSEEN, now=now)
     with pytest.raises(Untrusted):
-        appraise_recovering(await world.vault.evidence(), role="vault", policy=policy_of(world), standings=UNSEEN, now=now)
+        appraise_recovering(
+            await world.vault.evidence(), role="vault", policy=policy_of(world), standings=UNSEEN, now=now
+        )
 
 
 async def test_a_share_is_sealed_to_no_pinned_program_where_approvers_decide(world):
@@ -314,21 +317,19 @@ async def test_a_share_is_sealed_to_no_older_copy_than_this_users_programs_have_
     evidence, now = await machine.evidence(), int(machine.platform.now())
     (seen := MemoryCheckpoints()).raise_standing(world.vault_cluster, Standing(1, 0, 0, 0))
     with pytest.raises(Untrusted, match="from before a recovery"):
-        appraise_recovering(
-            evidence, role="vault", policy=policy_of(world), standings=Standings(seen, print), now=now
-        )
+        appraise_recovering(evidence, role="vault", policy=policy_of(world), standings=Standings(seen, print), now=now)
 
 
 @pytest.mark.parametrize("listed", [0, 2])
 async def test_a_custodian_accepts_a_program_by_no_earlier_list_than_the_cluster_s(world, listed):
     """His programs have seen none: nor have they on a new machine."""
     machine = world.machine()
-    version, sealed = machine.host.rows[RING_KEY]
-    row = parse_sealed(sealed)
+    found = machine.host.rows[RING_KEY]
+    row = parse_sealed(found.sealed)
     releases = ReleaseList(version=1, cluster=world.vault_cluster, role="vault", serial=3, min_svn=0, releases=[])
     signed = encode(SignedReleases(statement=encode(releases), approvals=[]))
     charter = msgspec.structs.replace(charter_of(row), releases=signed)
-    machine.host.rows[RING_KEY] = Row(version, encode(msgspec.structs.replace(row, charter=encode(charter))))
+    machine.host.rows[RING_KEY] = Row(found.version, encode(msgspec.structs.replace(row, charter=encode(charter))))
     await machine.begin("recover")
     machine.serve()
     session = await talking(machine)

@@ -10,6 +10,7 @@ from typing import Any
 
 from strongroom.client.custodians import OpenShare
 from strongroom.client.recovery import approval, approve, look, seal_share, submit
+from strongroom.client.standings import Standing
 from strongroom.enclave.platform.port import SealingKey
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
 from strongroom.protocol.codec import Message
@@ -166,6 +167,11 @@ class Talking:
     def __init__(self, client: ClusterClient) -> None:
         self._client = client
         self.claims = client.claims
+        self.listed = None
+        self.seen: Standing | None = None
+
+    async def known(self) -> Standing | None:
+        return self.seen
 
     async def ask(self, request: Message, kind: Any = object) -> Any:
         reply = await self._client.ask(request)
@@ -183,9 +189,11 @@ async def hand_over(machine: Nursed, opened: OpenShare) -> Any:
     return await submit(session, seal_share(session.claims, opened))
 
 
-async def looked(machine: Nursed) -> Any:
-    """What a custodian finds: a `Look`."""
-    return await look(await talking(machine))
+async def looked(machine: Nursed, seen: Standing | None = None) -> Any:
+    """What a custodian finds, who has `seen` the cluster so: a `Look`."""
+    session = await talking(machine)
+    session.seen = seen
+    return await look(session)
 
 
 async def sign_gap(machine: Nursed, opened: OpenShare) -> Any:

@@ -34,12 +34,14 @@ from strongroom.cli.terminal import (
     Failure,
     bold_capitals,
     confirm,
+    notice,
     printable,
     result_json,
     say,
     stderr,
     stdout,
 )
+from strongroom.client.checkpoints import own_checkpoints
 from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare
 from strongroom.client.explanation import Step, shown_utc
@@ -59,6 +61,7 @@ from strongroom.client.recovery import (
     submit,
 )
 from strongroom.client.releases import parse_proposal
+from strongroom.client.standings import Standings
 from strongroom.host.witness.policy import BadPolicy, read_policy
 from strongroom.protocol.evidence import Attempt, Claims, Role, Watchers, parse_any_evidence
 from strongroom.protocol.governance import attempt_digest
@@ -178,7 +181,14 @@ def seal(
     opened = open_own(share, identity)
     _verify_whose(cluster, opened, shown)
     policy = policy_for(str(evidence), shown, accepting, _clusters(accepting, cluster, opened, shown))
-    claims = appraise_recovering(shown, role=role, policy=policy, releases=_list(releases), now=int(time.time()))
+    claims = appraise_recovering(
+        shown,
+        role=role,
+        policy=policy,
+        releases=_list(releases),
+        standings=Standings(own_checkpoints(notice), notice),
+        now=int(time.time()),
+    )
     sealed, attempt = seal_share(claims, opened), attempt_of(claims)
     print_steps(stderr(), _explained_claims(claims, attempt, opened))
     if not yes:

@@ -25,11 +25,11 @@ from strongroom.client.custodians import parse_charter
 from strongroom.client.generations import verify_new_generation
 from strongroom.client.meant import verify_meant
 from strongroom.client.session import AttestedServer, Session, Shown, appraisal_of
-from strongroom.client.standings import Standings, StandingStore
+from strongroom.client.standings import Standing, Standings, StandingStore
 from strongroom.protocol.cluster_messages import AskCharter, CharterIs, ClusterReply
 from strongroom.protocol.codec import Message, encode
 from strongroom.protocol.errors import Number, Untrusted, from_number
-from strongroom.protocol.evidence import Claims, Council, Genesis, Role, Stage, cluster_id
+from strongroom.protocol.evidence import Claims, Council, Genesis, Role, Stage, cluster_id, parse_any_evidence
 from strongroom.protocol.governance import Charter
 from strongroom.protocol.messages import Error
 from strongroom.protocol.primitives import SigningKey
@@ -63,6 +63,16 @@ class ClusterSession:
     def genuine(self) -> Genuine:
         """Of a member. Raises `Untrusted` EVIDENCE for an enclave at another stage."""
         return appraisal_of(self.shown).genuine
+
+    @property
+    def listed(self) -> int | None:
+        """Of an enclave without a ring, in whose policy approvers decide: serial of the list that it is accepted by; 0
+        for none, None where a policy names no approvers."""
+        return self._server.listed
+
+    async def known(self) -> Standing | None:
+        """How its cluster stood when this user's programs last saw it; None: they never did."""
+        return await self._server.known(self.claims.cluster_id)
 
     async def ask(self, request: Message, kind: type[T]) -> T:
         """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`."""
@@ -144,10 +154,25 @@ class _ClusterServer(AttestedServer):
         self._stage: Stage = stage
         self._releases = releases
 
+    @property
+    def listed(self) -> int | None:
+        if self._stage == "member" or self._policy.releases is None:
+            return None
+        return self._serial()
+
+    async def known(self, cluster: bytes) -> Standing | None:
+        return await asyncio.to_thread(self._seen.known, cluster)
+
+    def _serial(self) -> int:
+        """Of the list that was named."""
+        return parse_releases(self._releases)[1].serial if self._releases else 0
+
     def _accept(self, evidence: bytes) -> Shown:
         if self._stage == "member":
             return super()._accept(evidence)
         verify_meant(evidence, self._role, self._stage)
+        if self._policy.releases is not None and not self._releases:
+            self._seen.verify_unlisted(parse_any_evidence(evidence)[1].cluster_id, self._policy.releases)
         candidate = appraise_candidate(
             evidence,
             role=self._role,
@@ -157,7 +182,7 @@ class _ClusterServer(AttestedServer):
             now=int(self._now()),
         )
         self._floors.verify(candidate.report, candidate.claims.cluster_id)
-        self._seen.verify_attempt(candidate.claims, parse_releases(self._releases)[1].serial if self._releases else 0)
+        self._seen.verify_attempt(candidate.claims, self._serial())
         return Shown(evidence, candidate.evidence_digest, candidate.claims, candidate.report, None)
 
     async def _look_back(self, session: Session) -> None:
@@ -166,7 +191,7 @@ class _ClusterServer(AttestedServer):
         if appraisal is None:
             return  # what is not in the cluster yet says nothing of how it stands
         genuine = appraisal.genuine
-        known = await asyncio.to_thread(self._seen.known, genuine.claims.cluster_id)
+        known = await self.known(genuine.claims.cluster_id)
         if known is not None and known.generation < genuine.claims.generation:
             answer = await self._round_trip(session, encode(AskCharter()))
             if isinstance(answer, Error):

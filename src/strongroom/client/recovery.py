@@ -31,6 +31,7 @@ from strongroom.client.cluster import ClusterSession
 from strongroom.client.custodians import OpenShare, another_council, parse_charter, verify_seat
 from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
+from strongroom.client.standings import Standings, earlier_generation, unlisted
 from strongroom.client.transport import is_loopback, verify_url
 from strongroom.protocol.cluster_messages import (
     ApproveGap,
@@ -59,6 +60,7 @@ from strongroom.protocol.leaves import log_origin, log_verifier
 from strongroom.protocol.limits import MAX_RECOVERIES
 from strongroom.protocol.notes import COSIGNATURE, cosignatures, parse_verifier, verify_checkpoint
 from strongroom.protocol.primitives import Domain, digest, kem_seal
+from strongroom.protocol.releases import parse_releases
 from strongroom.protocol.status import Status, decode_status
 
 PURPOSE: Final = b"recover"
@@ -138,9 +140,20 @@ def attempt_of(claims: Claims) -> Attempt:
     return claims.attempt
 
 
-def appraise_recovering(evidence: bytes, *, role: Role, policy: RolePolicy, releases: bytes = b"", now: int) -> Claims:
-    """Claims of an enclave that recovers a cluster of `policy`, from evidence in a file. Raises `Untrusted`."""
-    return appraise_candidate(evidence, role=role, stage="recovering", policy=policy, releases=releases, now=now).claims
+def appraise_recovering(
+    evidence: bytes, *, role: Role, policy: RolePolicy, releases: bytes = b"", standings: Standings, now: int
+) -> Claims:
+    """Claims of an enclave that recovers a cluster of `policy`, from evidence in a file. Raises `Untrusted`.
+
+    Whoever has a machine without a network for this has seen no list on it. So where approvers decide, one is named.
+    """
+    if policy.releases is not None and not releases:
+        raise unlisted("here nobody knows which they have published")
+    claims = appraise_candidate(
+        evidence, role=role, stage="recovering", policy=policy, releases=releases, now=now
+    ).claims
+    standings.verify_attempt(claims, parse_releases(releases)[1].serial if releases else 0)
+    return claims
 
 
 def seal_share(claims: Claims, opened: OpenShare) -> bytes:
@@ -166,7 +179,20 @@ async def look(session: ClusterSession) -> Look:
     shown = (cluster_id(charter.genesis.statement), len(councils) - 1, charter.recoveries)
     if shown != (session.claims.cluster_id, attempt.council, attempt.recoveries):
         raise Untrusted(Number.INTEGRITY, "the charter is not the one that the evidence is about")
+    await _verify_newest(session, charter)
     return Look(session.claims, attempt, status, charter, genesis, councils)
+
+
+async def _verify_newest(session: ClusterSession, charter: Charter) -> None:
+    """What would be recovered is of no earlier generation than was seen, and the program is accepted by no earlier list
+    than the cluster's own. Raises `Untrusted` ROLLED_BACK, POLICY."""
+    known, generation = await session.known(), log_generation(charter)
+    if session.claims.role == "vault" and known is not None and generation < known.generation:
+        raise earlier_generation(generation, known.generation)
+    if session.listed is not None and charter.releases:
+        serial = parse_releases(charter.releases)[1].serial
+        if session.listed < serial:
+            raise unlisted(f"its cluster goes by list {serial}")
 
 
 async def submit(session: ClusterSession, sealed: bytes) -> ShareTaken:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from strongroom.attestation.policy import ReleaseAuthority
 from strongroom.protocol.errors import Number, Untrusted
 from strongroom.protocol.evidence import Claims
 
@@ -91,6 +92,15 @@ class Standings:
         if release:
             _verify_release(known, release)
 
+    def verify_unlisted(self, cluster: bytes, authority: ReleaseAuthority) -> None:
+        """An enclave without a ring shows no list of releases. So where these approvers have published one, whoever has
+        no list in hand takes it for nothing, whatever program his policy names beside: that may be retired. Raises
+        `Untrusted` POLICY."""
+        known = self._kept.standing(cluster)
+        serial = max(authority.min_serial, 0 if known is None else known.release)
+        if serial:
+            raise unlisted(f"your programs know of list {serial}")
+
     def keep(self, claims: Claims) -> None:
         """Remember it, once the session stands; and say so if the cluster was recovered since."""
         known, shown = self._kept.standing(claims.cluster_id), standing_of(claims)
@@ -128,6 +138,15 @@ def verify_council(known: Standing, council: int) -> None:
             "custodians who were replaced have recovered an older copy of this cluster, or are about to (council seen: "
             f"{known.council}, now: {council}); {WHAT_TO_DO}",
         )
+
+
+def unlisted(why: str) -> Untrusted:
+    """For an enclave that a policy with approvers would accept by its measurement alone."""
+    return Untrusted(
+        Number.POLICY,
+        f"your policy goes by a list of releases, and {why}: this program may be retired there; name the newest list "
+        "with --releases",
+    )
 
 
 def earlier_generation(shown: int, known: int) -> Untrusted:
