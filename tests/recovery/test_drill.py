@@ -15,8 +15,6 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 import pytest
 
 from strongroom.attestation.trust_file import format_trust_policy
-from strongroom.client.cluster import cluster_session
-from strongroom.client.recovery import look
 from strongroom.host.backup.file import read_manifest
 from strongroom.host.backup.notes import read_notes
 from strongroom.host.backup.restoring import restore_file
@@ -211,7 +209,7 @@ async def test_a_drill_ends_before_the_gap_is_signed_and_leaves_nothing_that_ser
     assert "no ring was opened there: 2 of 3 shares" in " ".join(done.err.split())
     assert drilled_in(tmp_path) is None
     await site.people.submit(serving, [4])
-    assert (await asked_to_sign(site, serving)).status.state == "gap"
+    assert (await site.people.asked_to_sign(serving)).status.state == "gap"
     done = await asyncio.to_thread(strongroom, *drilled, cwd=site.root)
     assert done.status == 0, done.err
     assert drilled_in(tmp_path) == 1, "the ring is open, which is what a drill has to show"
@@ -227,17 +225,6 @@ async def test_a_drill_ends_before_the_gap_is_signed_and_leaves_nothing_that_ser
         assert "or have custodians open it (--recover)" in " ".join(again.log.read_text().split())
     finally:
         again.end()
-
-
-async def asked_to_sign(site, serving):
-    """What custodians are shown when the ring is open."""
-    async with (
-        cluster_session(serving.url, role="vault", policy=site.people.policy("vault"), stage="recovering") as session,
-        asyncio.timeout(SECONDS),
-    ):
-        while (found := await look(session)).gap is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        return found
 
 
 def drilled_in(folder):

@@ -27,7 +27,7 @@ from strongroom.attestation.policy import RolePolicy, TrustPolicy
 from strongroom.client.cluster import ClusterSession, cluster_session
 from strongroom.client.custodians import OpenShare, PendingCouncil, acceptance, open_share, verify_pending
 from strongroom.client.keys import load_or_make_key
-from strongroom.client.recovery import approval, approve, look, seal_share, submit
+from strongroom.client.recovery import Look, approval, approve, look, seal_share, submit
 from strongroom.client.share.age import generate_identity, parse_identity
 from strongroom.enclave.platform.insecure_software import InsecureSoftware
 from strongroom.enclave.platform.measurement import measure
@@ -181,13 +181,17 @@ class People:
             await self.sign_gap(serving, who)
         await asyncio.to_thread(serving.says, role=serving.role, cluster_id=self.clusters[serving.role].hex())
 
+    async def asked_to_sign(self, serving: Serving) -> Look:
+        """What custodians are shown when the ring is open."""
+        policy = self.policy(serving.role)
+        async with cluster_session(serving.url, role=serving.role, policy=policy, stage="recovering") as session:
+            return await _gap_in(session)
+
     async def sign_gap(self, serving: Serving, who: Sequence[int]) -> None:
         """These custodians sign what is given up."""
         policy = self.policy(serving.role)
         async with cluster_session(serving.url, role=serving.role, policy=policy, stage="recovering") as session:
-            async with asyncio.timeout(SECONDS):
-                while (found := await look(session)).gap is None:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+            found = await _gap_in(session)
             shares = self.open(serving.role)
             for index in who:
                 await approve(session, approval(found, shares[index]))
@@ -221,6 +225,13 @@ class People:
             witnesses=self.witnesses,
             cosignatures=self._cosignatures,
         )
+
+
+async def _gap_in(session: ClusterSession) -> Look:
+    async with asyncio.timeout(SECONDS):
+        while (found := await look(session)).gap is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return found
 
 
 async def founded(machine: Machine, people: People, role: Role, port: int, *options: str) -> Serving:
