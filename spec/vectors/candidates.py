@@ -13,7 +13,9 @@ from strongroom.protocol.evidence import Attempt, ConfigValue, PeerBinding, Watc
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey
 
 CLUSTER = cluster_id(genesis())
-ATTEMPT = Attempt(key=KemKey(fixed("attempt seed")).public, ring=fixed("sealed ring"), council=0, recoveries=0)
+ATTEMPT = Attempt(
+    key=KemKey(fixed("attempt seed")).public, ring=fixed("sealed ring"), council=0, recoveries=0, drill=False
+)
 OWNER = ConfigValue(name="owner", value=SigningKey.from_scalar(fixed("owner scalar")).public.hex())
 STAGES: dict[str, dict[str, Any]] = {
     "founding": {"cluster_id": bytes(32), "config": [CONFIG[0], OWNER, CONFIG[1]]},

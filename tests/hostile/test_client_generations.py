@@ -444,7 +444,7 @@ def visit(vault, checkpoints, monkeypatch):
 
 
 def would_recover(vault, *, recoveries=0, council=0):
-    attempt = Attempt(key=bytes(1216), ring=bytes(32), council=council, recoveries=recoveries)
+    attempt = Attempt(key=bytes(1216), ring=bytes(32), council=council, recoveries=recoveries, drill=False)
     vault.claims = {"stage": "recovering", "attempt": attempt, "recoveries": recoveries, "council": council}
 
 

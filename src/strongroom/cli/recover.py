@@ -63,6 +63,7 @@ from strongroom.client.recovery import (
 from strongroom.client.releases import parse_proposal
 from strongroom.client.standings import Standings
 from strongroom.host.witness.policy import BadPolicy, read_policy
+from strongroom.protocol.cluster_messages import ShareTaken
 from strongroom.protocol.evidence import Attempt, Claims, Role, Watchers, parse_any_evidence
 from strongroom.protocol.governance import attempt_digest
 from strongroom.protocol.limits import MAX_EVIDENCE
@@ -101,6 +102,14 @@ NewWitnessesOption = Annotated[
     ),
 ]
 
+DrillOption = Annotated[
+    bool,
+    typer.Option(
+        "--drill",
+        help="It is a drill: an enclave that would serve gets nothing. Needed with --yes; without that you are shown "
+        "which of the two it is, and asked.",
+    ),
+]
 _MAX_SEALED: Final = 4096
 _SAVED: Final = "name what `recover status --save` wrote"
 _OURS: Final = "name what `recover seal` wrote; evidence is what that reads"
@@ -168,6 +177,7 @@ def seal(
     setting: SettingOption = None,
     cluster: ClusterOption = None,
     releases: ListOption = None,
+    drill: DrillOption = False,
     config: options.Config = None,
     yes: options.Yes = False,
 ) -> None:
@@ -191,8 +201,9 @@ def seal(
     )
     sealed, attempt = seal_share(claims, opened), attempt_of(claims)
     print_steps(stderr(), _explained_claims(claims, attempt, opened))
+    _verify_purpose(attempt, drill, unasked=yes)
     if not yes:
-        confirm("Seal your share to it?", hint="nothing was written; --yes doesn't ask")
+        confirm(f"Seal your share to it, for {_purpose(attempt)}?", hint="nothing was written; --yes doesn't ask")
     write_new(out, sealed, what="recover seal")
     say(f"sealed to attempt {_attempt_name(attempt.key)}", "bold")
     say(f"submit it from any machine: strongroom recover submit URL --sealed {out}", "dim")
@@ -212,6 +223,7 @@ def submit_command(
     setting: SettingOption = None,
     cluster: ClusterOption = None,
     releases: ListOption = None,
+    drill: DrillOption = False,
     config: options.Config = None,
     yes: options.Yes = False,
 ) -> None:
@@ -229,17 +241,24 @@ def submit_command(
         # To what is shown, before it is asked about: the next session may be with another enclave.
         ready = seal_share(found.claims, opened)
         print_steps(stderr(), _explained(found))
+        _verify_purpose(found.attempt, drill, unasked=yes)
         if not yes:
-            confirm("Submit your share to it?", hint="nothing was sent; --yes doesn't ask")
+            confirm(
+                f"Submit your share to it, for {_purpose(found.attempt)}?", hint="nothing was sent; --yes doesn't ask"
+            )
 
-    async def hand_over(session: ClusterSession) -> tuple[str, int]:
-        taken = await submit(session, ready or b"")
-        return taken.name, taken.missing
+    async def hand_over(session: ClusterSession) -> tuple[ShareTaken, Attempt]:
+        attempt = attempt_of(session.claims)
+        # Of a share that was sealed before, who sealed it has looked which of the two it is.
+        _verify_purpose(attempt, drill, unasked=False)
+        return await submit(session, ready or b""), attempt
 
-    name, missing = asked.run(hand_over)
-    say(f"the share of {name} was taken", "bold")
-    if missing:
-        say(more_wanted(missing), "dim")
+    taken, attempt = asked.run(hand_over)
+    say(f"the share of {taken.name} was taken", "bold")
+    if taken.missing:
+        say(more_wanted(taken.missing), "dim")
+    elif attempt.drill:
+        say("the ring was opened, and that was the drill: nothing is signed, and nothing serves", "dim")
     elif role == "authenticator":  # which has no log: nothing is given up
         say("the ring is open, and it serves in a moment", "dim")
     else:
@@ -343,7 +362,9 @@ def _verify_recovers(untrusted_evidence: bytes) -> None:
             status=EXIT_REFUSED,
         )
     if stage != "recovering":
-        raise Failure(f"this enclave recovers nothing: it is {stage}", "start it with --recover", status=EXIT_REFUSED)
+        raise Failure(
+            f"this enclave recovers nothing: it is {stage}", "start it with --recover, or --drill", status=EXIT_REFUSED
+        )
 
 
 def _verify_whose(cluster: str | None, opened: OpenShare | None, untrusted_evidence: bytes) -> None:
@@ -387,12 +408,41 @@ def _list(path: Path | None) -> bytes:
     return parse_proposal(read_text(path, limit=_MAX_LIST, what="the list of releases", hint=hint)).signed
 
 
+def _verify_purpose(attempt: Attempt, drill: bool, *, unasked: bool) -> None:
+    """Who calls a recovery a drill would have shares with which its copy is served. Raises `Failure`."""
+    if drill and not attempt.drill:
+        raise Failure(
+            "this is no drill: with enough shares that enclave serves its copy of the cluster",
+            "nothing was sent. Ask the other custodians: if the cluster is lost, and this is its recovery, leave "
+            "--drill out; else somebody is about to bring an old copy back",
+            status=EXIT_REFUSED,
+        )
+    if attempt.drill and unasked and not drill:
+        raise Failure(
+            "this is a drill, and --yes alone does not say that you mean one",
+            "say --drill as well, or leave --yes out and look",
+            status=EXIT_REFUSED,
+        )
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
+
+
+def _purpose(attempt: Attempt) -> str:
+    """In a question."""
+    return "a DRILL" if attempt.drill else "a REAL RECOVERY"
+
+
+def _explained_purpose(attempt: Attempt) -> Step:
+    if attempt.drill:
+        return Step("purpose", "DRILL", "it never serves: your share is tried, and forgotten")
+    return Step("purpose", "REAL RECOVERY", "with enough shares it serves its copy; in a drill DRILL would stand here")
 
 
 def _explained(found: Look) -> list[Step]:
     status, council = found.status, found.council
     steps = [
+        _explained_purpose(found.attempt),
         Step("cluster", found.claims.cluster_id.hex(), "compare with the page of your share"),
         Step("attempt", _attempt_name(found.attempt.key), f"since {shown_utc(status.started)}; ends with its process"),
         Step("council", str(found.attempt.council), "whose shares are wanted"),
@@ -409,6 +459,7 @@ def _explained(found: Look) -> list[Step]:
 def _explained_claims(claims: Claims, attempt: Attempt, opened: OpenShare) -> list[Step]:
     """As much of it as evidence says, and the page of the share: the charter, with the other names, is not at hand."""
     steps = [
+        _explained_purpose(attempt),
         Step("cluster", claims.cluster_id.hex(), "compare with the page of your share"),
         Step("attempt", _attempt_name(attempt.key), "compare with the others; ends with its process"),
         Step("council", str(attempt.council), "whose shares are wanted"),
@@ -471,6 +522,7 @@ def _as_json(found: Look) -> dict[str, Any]:
         "cluster": found.claims.cluster_id.hex(),
         "role": found.claims.role,
         "state": status.state,
+        "drill": found.attempt.drill,
         "attempt": attempt_digest(found.attempt.key).hex(),
         "council": found.attempt.council,
         "recoveries": found.attempt.recoveries,

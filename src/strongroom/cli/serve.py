@@ -35,6 +35,7 @@ from strongroom.cli.serve_witness import witness
 from strongroom.cli.start_mode import (
     Advertise,
     Cluster,
+    Drill,
     Found,
     Join,
     Recover,
@@ -161,17 +162,20 @@ def vault(
     cluster: Cluster = None,
     invitation: InvitationFile = None,
     recover: Recover = False,
+    drill: Drill = False,
     advertise: Advertise = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve a Vault: it keeps sealed records and releases them on the word of Authenticators."""
     config = {} if page is None else {"page": _page_digest(page)}
+    if drill and witnesses is not None:
+        raise Failure("a drill asks no witnesses", "leave --witnesses out")
     policy = None if witnesses is None else _witnesses(witnesses)
     _serve(
         _Asked(
             role="vault",
-            mode=start_mode(found, join, recover, cluster, invitation),
+            mode=start_mode(found, join, recover, cluster, invitation, drill=drill),
             data=data,
             listen=parse_listen(listen),
             advertise=advertised(advertise),
@@ -203,6 +207,7 @@ def authenticator(
     cluster: Cluster = None,
     invitation: InvitationFile = None,
     recover: Recover = False,
+    drill: Drill = False,
     advertise: Advertise = None,
     until_eof: UntilEof = False,
     as_json: AsJson = False,
@@ -212,7 +217,7 @@ def authenticator(
     _serve(
         _Asked(
             role="authenticator",
-            mode=start_mode(found, join, recover, cluster, invitation),
+            mode=start_mode(found, join, recover, cluster, invitation, drill=drill),
             data=data,
             listen=parse_listen(listen),
             advertise=advertised(advertise),

@@ -41,6 +41,14 @@ Cluster = Annotated[
 Recover = Annotated[
     bool, typer.Option("--recover", help="Wait for custodians to open the key ring, where it does not open by itself.")
 ]
+Drill = Annotated[
+    bool,
+    typer.Option(
+        "--drill",
+        help="Let custodians try out whether their shares open this copy, as --recover does. It never serves, asks no "
+        "witnesses and writes nothing; custodians are shown that.",
+    ),
+]
 Advertise = Annotated[
     str | None,
     typer.Option(
@@ -55,11 +63,13 @@ _NEXT: Final[dict[Waiting, str]] = {
     "founding": "strongroom cluster init {url} --role {role} --owner-key {owner} "
     "--custodian NAME=age1... --threshold M --out DIR",
     "recovering": "strongroom recover status {url} --role {role}",
+    "drilling": "strongroom recover status {url} --role {role}",
     "standing-by": "",
 }
 _FOR: Final[dict[Waiting, str]] = {
     "founding": "it waits for its owner to name custodians; nothing is stored before all of them have accepted",
     "recovering": "it waits for custodians to submit their shares",
+    "drilling": "a DRILL: it waits for custodians to submit their shares, and never serves",
     "standing-by": "it has the key ring, passes requests on, and takes over when the one that serves has gone",
 }
 
@@ -76,11 +86,17 @@ class StartMode(NamedTuple):
 
 
 def start_mode(
-    found: bool, join: str | None, recover: bool, cluster: str | None, invitation: Path | None = None
+    found: bool,
+    join: str | None,
+    recover: bool,
+    cluster: str | None,
+    invitation: Path | None = None,
+    *,
+    drill: bool = False,
 ) -> StartMode:
     """Raises `Failure`."""
-    if found + recover + (join is not None) > 1:
-        raise Failure("--found, --join and --recover are three ways to begin", "name one of them")
+    if found + recover + drill + (join is not None) > 1:
+        raise Failure("--found, --join, --recover and --drill are four ways to begin", "name one of them")
     if cluster is not None and join is None:
         raise Failure("--cluster goes with --join", "leave it out, or say whom to join")
     if invitation is not None and join is None:
@@ -89,7 +105,7 @@ def start_mode(
         raise Failure(f"{printable(cluster)} is not the id of a cluster", "give the 64 hex digits that `serve` prints")
     if join is not None:
         return StartMode("join", verify_url(join), bytes.fromhex(cluster or ""), invitation)
-    return StartMode("found" if found else "recover" if recover else "open", "", b"")
+    return StartMode("found" if found else "recover" if recover else "drill" if drill else "open", "", b"")
 
 
 def advertised(url: str | None) -> str | None:

@@ -59,6 +59,8 @@ STATES: Final = {
     "founding": 23,
     "recovering": 24,
     "gap": 25,
+    "drilling": 26,
+    "drilled": 27,
 }
 """Exit status by state."""
 _YEAR_10000: Final = 253_402_300_800
@@ -79,7 +81,8 @@ def status(
     or with --host, it is what the host says.
 
     Exit status: 0 serving, 20 starting, 21 standing by, 22 joining, 23 founding, 24 recovering, 25 recovered and
-    waiting for custodians; 10 or 11 not the enclave that the policy accepts, 12 no answer.
+    waiting for custodians, 26 a drill that waits for shares, 27 a drill that is done; 10 or 11 not the enclave that
+    the policy accepts, 12 no answer.
     """
     if host and policy is not None:
         raise Failure("--host goes by no trust policy", "leave one of the two out")
@@ -173,7 +176,7 @@ def _facts(found: Status) -> Iterator[tuple[str, str]]:
     if found.custodians:
         names = ", ".join(seat.name for seat in found.custodians)
         yield "custodians", f"{found.threshold} of {len(found.custodians)}: {names} (council {found.council})"
-    if found.state in ("recovering", "gap"):
+    if found.state in ("recovering", "gap", "drilling"):
         yield "waited for", ", ".join(missing(found.custodians)) or "nobody"
     if found.pending:
         yield "new council", f"waits for {', '.join(waited_for(found.pending, found.endorsements)) or 'nobody'}"

@@ -32,9 +32,7 @@ from strongroom.client.session import fetch_evidence
 from strongroom.host.backup.notes import DrillNote, VerifyNote
 from strongroom.protocol.evidence import parse_any_evidence
 
-_OPEN: Final = ("gap", "starting")
-"""States of a recovery in which M shares have opened the ring."""
-_RECOVER: Final = "restore the backup on another machine, and open it there: `serve --recover`, `recover submit`"
+_DRILL: Final = "restore the backup on another machine, and open it there: `serve --drill`, `recover submit`"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)]
 Drilled = Annotated[
@@ -61,8 +59,8 @@ def verify_backup(
 
     Needs no key. Every row is compared with the index, the index with the log, the log with its signed checkpoint, and
     the council with the founding of the cluster. With --checkpoint or --url it also says how old the backup is. That it
-    can be read again only a drill shows: have custodians submit their shares in another place (`serve --recover`), then
-    name that place with --drilled and --trust. Nobody signs a gap in a drill.
+    can be read again only a drill shows: have custodians submit their shares in another place (`serve --drill`), then
+    name that place with --drilled and --trust. What is started like that never serves.
 
     Exit status: 0 all that was checked holds, 11 something does not, 12 no answer.
     """
@@ -98,32 +96,40 @@ async def _drilled(verdict: Verdict, url: str, trust: Path | None) -> tuple[int,
     if claims.cluster_id != custody.cluster:
         raise Failure("that instance is of another cluster", "name one that was recovered from this backup")
     if claims.stage == "recovering":
-        recovered = await _open_there(verdict, url, trust)
-        return recovered, f"custodians opened its key ring, recovery {recovered} of that copy"
+        await _verify_opened(verdict, url, trust)
+        return custody.charter.recoveries, "custodians opened the key ring of this very backup"
     # The cluster's key signs this evidence, and lies in the ring alone: so the ring is open there.
     recovered = verify_any_cluster(evidence, custody.founding.role).claims.recoveries
     if recovered <= custody.charter.recoveries:
         raise Failure(
-            "that instance was not recovered since this backup was made: no custodian has proved anything", _RECOVER
+            "that instance was not recovered since this backup was made: no custodian has proved anything", _DRILL
         )
     # The count tells no two copies apart that were recovered as often.
     return recovered, f"custodians recovered its cluster since, recovery {recovered}; from which copy is not proven"
 
 
-async def _open_there(verdict: Verdict, url: str, trust: Path | None) -> int:
-    """An enclave that recovers says that M shares have opened the ring: one that a policy accepts is believed. A drill
-    ends there: who signs the gap for it has signed a rollback, which that enclave's host may serve."""
+async def _verify_opened(verdict: Verdict, url: str, trust: Path | None) -> None:
+    """An enclave that drills says that M shares have opened the ring, and that the log of its copy is of that ring: one
+    that a policy accepts is believed. Raises `Failure`, `Untrusted`, `Unavailable`."""
     if trust is None:
-        raise Failure("that instance does not serve yet", "give --trust, to believe what it says of the shares")
+        raise Failure("that instance does not serve", "give --trust, to believe what it says of the shares")
     role, custody = verdict.whose.founding.role, verdict.whose
     policy = role_policy(load_trust(trust), role)
     async with cluster_session(url, role=role, policy=policy, stage="recovering") as session:
         found = await look(session)
+    if not found.attempt.drill:
+        raise Failure(
+            "that is no drill: an enclave that recovers is about to serve this copy",
+            "end it, unless the cluster is lost; a drill is started with --drill",
+        )
+    another = Failure("that instance has another state of this cluster", "name one that has this backup")
     if found.attempt.ring != custody.digest:
-        raise Failure("that instance recovers another state of this cluster", "name one that has this backup")
-    if found.status.state not in _OPEN:
-        raise Failure(f"no ring was opened there: {explain_state(found.status)}", _RECOVER)
-    return custody.charter.recoveries + 1
+        raise another
+    if found.status.state != "drilled":
+        raise Failure(f"no ring was opened there: {explain_state(found.status)}", _DRILL)
+    if found.status.log_size != verdict.log_size:
+        # Of two days on which the ring did not change.
+        raise another
 
 
 def print_verdict(verdict: Verdict) -> None:

@@ -38,6 +38,10 @@ def verify_meant(untrusted_evidence: bytes, role: Role, stage: Stage = "member")
         )
     if claims.stage == stage:
         return
+    if stage == "member" and claims.attempt is not None and claims.attempt.drill:
+        raise AnotherEnclave(
+            "this enclave never serves: custodians use it for a drill", "name the URL of the cluster's own"
+        )
     if stage == "member":
         raise AnotherEnclave(
             f"this enclave does not serve yet: {_NOT_YET[claims.stage]}",

@@ -203,6 +203,8 @@ async def submit(session: ClusterSession, sealed: bytes) -> ShareTaken:
 def approval(found: Look, opened: OpenShare) -> ApproveGap:
     """A custodian's signature of the gap that was shown. Raises `Misuse` NOT_NOW where there is none, SHARE_… when the
     share is not of the council."""
+    if found.attempt.drill:
+        raise Misuse(Number.NOT_NOW, "this is a drill: nothing is given up, and nothing is signed")
     if found.gap is None or found.status.gap is None:
         raise Misuse(Number.NOT_NOW, "there is no gap to sign")
     serial = found.attempt.council
@@ -355,7 +357,7 @@ def explain_state(status: Status) -> str:
     done = sum(seat.done for seat in status.custodians)
     missing = status.threshold - done
     match status.state:
-        case "recovering" if missing > 0:
+        case "recovering" | "drilling" if missing > 0:
             return f"{done} of {status.threshold} shares were submitted; {more_wanted(missing)}"
         case "recovering":
             return (
@@ -373,5 +375,12 @@ def explain_state(status: Status) -> str:
             return "the ring is open; it will serve in a moment"
         case "serving":
             return "it serves"
+        case "drilling":
+            return (
+                f"{done} shares were submitted, and the ring is being opened; if that lasts, one of them was altered: "
+                "another custodian's is wanted"
+            )
+        case "drilled":
+            return "the drill is done: these shares open the ring of this copy, and nothing serves it"
         case _:
             return f"it is {status.state}"

@@ -117,6 +117,8 @@ class Attempt(Message):
     """Serial of the council whose shares are wanted: 0 is that of the genesis statement."""
     recoveries: Count
     """How often the ring was recovered before."""
+    drill: bool
+    """True: custodians try out whether their shares open it. Whatever they bring, this enclave never serves."""
 
 
 class PeerBinding(Message):

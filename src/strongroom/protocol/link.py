@@ -60,9 +60,10 @@ Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 LogHash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
-Mode = Literal["open", "develop", "found", "join", "recover"]
+Mode = Literal["open", "develop", "found", "join", "recover", "drill"]
 """`open`: by this machine's own key. `develop`: found a cluster with an automatic custodian, on the insecure platform.
-`found`: wait for its owner. `join`: have a member give the ring. `recover`: wait for custodians."""
+`found`: wait for its owner. `join`: have a member give the ring. `recover`: wait for custodians. `drill`: the same, to
+see that their shares open the ring, and never serve it."""
 
 
 class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -70,7 +71,8 @@ class Start(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
 
     mode: Mode
     """`develop` and `found` fail where the database has a ring, the others (but `join`) where it has none. `open` and
-    `develop` are answered when the enclave serves; after the others the host calls SERVE."""
+    `develop` are answered when the enclave serves; after the others the host calls SERVE, which is never answered OK in
+    a `drill`."""
     owner_key: bytes
     """P-256 public key (65) of who makes namespaces; only read at genesis."""
     config: dict[str, str]

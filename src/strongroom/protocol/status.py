@@ -12,9 +12,10 @@ import msgspec
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.limits import MAX_STATUS
 
-State = Literal["founding", "joining", "standing-by", "recovering", "gap", "starting", "serving"]
+State = Literal["founding", "joining", "standing-by", "recovering", "gap", "drilling", "drilled", "starting", "serving"]
 """`founding`: waits for custodians, and first for the owner. `standing-by`: has the ring and not the database. `gap`:
-recovered, and waits for custodians to sign what is given up."""
+recovered, and waits for custodians to sign what is given up. `drilling`: waits for shares, and will never serve.
+`drilled`: they have opened the ring, which is forgotten again."""
 
 
 class SeatStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

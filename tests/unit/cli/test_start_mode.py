@@ -26,11 +26,17 @@ def test_each_way_to_begin(options, mode):
     assert start_mode(*options) == mode
 
 
+def test_a_drill_is_a_way_of_its_own():
+    assert start_mode(False, None, False, None, drill=True) == StartMode("drill", "", b"")
+    with pytest.raises(Failure, match="four ways"):
+        start_mode(False, None, True, None, drill=True)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ((True, None, True, None), "three ways"),
-        ((True, "http://a.test", False, None), "three ways"),
+        ((True, None, True, None), "four ways"),
+        ((True, "http://a.test", False, None), "four ways"),
         ((False, None, False, "ab" * 32), "goes with --join"),
         ((False, None, False, None, FILE), "goes with --join"),
         ((False, "http://a.test", False, "AB" * 32), "is not the id"),

@@ -15,6 +15,7 @@ from strongroom.enclave.platform.port import Platform
 from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.cluster import Cluster
 from strongroom.enclave.runtime.door import Door
+from strongroom.enclave.runtime.drilling import Drilling
 from strongroom.enclave.runtime.founding import Founding
 from strongroom.enclave.runtime.genesis import found_for_development, verify_watched_by
 from strongroom.enclave.runtime.identity import Identity
@@ -97,6 +98,8 @@ class Enclave:
                 await self._nurse(Founding(self._place(start)), config)
             case "recover":
                 await self._nurse(Recovering(self._place(start), _found(row), self._survey), start.config)
+            case "drill":
+                await self._nurse(Drilling(self._place(start), _found(row), self._survey), start.config)
             case "join":
                 await self._nurse(Joining(self._place(start)), start.config)
 

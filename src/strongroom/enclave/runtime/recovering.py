@@ -23,7 +23,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from msgspec.structs import replace as changed
 
@@ -96,6 +96,9 @@ class _ToSign:
 class Recovering(Waiting):
     """See `nursery.Waiting`."""
 
+    DRILL: ClassVar = False
+    """Whether it never serves: what custodians see in the attempt is what the program does."""
+
     def __init__(self, place: Place, found: Row, survey: Survey) -> None:
         """Raises `Untrusted` for a charter that nobody signed, another role, or other witnesses than the host names;
         `Misuse` UNSUPPORTED for a development cluster."""
@@ -106,7 +109,9 @@ class Recovering(Waiting):
             raise Untrusted(Number.INTEGRITY, f"the key ring is of the role {self._statement.role}, not {place.role}")
         if self._statement.development:
             raise Misuse(Number.UNSUPPORTED, "a development cluster has no custodians: it opens by itself")
-        self._watching, self._named = watchers_of(self._charter), named_by(place.start)
+        self._watching = watchers_of(self._charter)
+        # A drill asks no witnesses, so its host names none.
+        self._named = self._watching if self.DRILL else named_by(place.start)
         self._replaces = not self._named.are(self._watching)
         if self._replaces:
             verify_can_watch(place.role, self._watching, self._named)
@@ -119,6 +124,7 @@ class Recovering(Waiting):
             ring=row_digest(found.sealed),
             council=len(self._councils) - 1,
             recoveries=self._charter.recoveries,
+            drill=self.DRILL,
         )
         hopes = Hopes(
             "recovering", self._cluster, self._charter.genesis.statement, self._attempt, self._charter.recoveries

@@ -60,7 +60,7 @@ class DrillNote(msgspec.Struct, frozen=True):
     """Unix time of what was in the backup."""
     log_size: int
     recoveries: int
-    """How often the copy's ring was recovered, with this time; the cluster's own count is another."""
+    """How often the ring there was recovered. A drill does not count, and a recovery of another copy does."""
 
 
 class Notes(msgspec.Struct, frozen=True):

@@ -60,8 +60,15 @@ CONTENT_POLICY: Final = (
 )
 _BACKUP: Final = "docs/howto/backup.md"
 _YEAR_10000: Final = 253_402_300_800
-_GOOD: Final = ("serving", "standing-by")
+_GOOD: Final = ("serving", "standing-by", "drilled")
 _BAD: Final = ("no-answer", "gap")
+_DONE: Final = {
+    "recovering": "has submitted",
+    "gap": "has signed",
+    "drilling": "has submitted",
+    "drilled": "has submitted",
+}
+"""By state: what those custodians did who have done what was waited for."""
 
 
 def render(state: str, status: Status | None, host: Mapping[str, Any], *, at: int) -> bytes:
@@ -129,7 +136,7 @@ def _cluster(status: Status) -> Html:
 def _council(status: Status) -> Html:
     parts = []
     if status.custodians:
-        done = {"recovering": "has submitted", "gap": "has signed"}.get(status.state)
+        done = _DONE.get(status.state)
         number = "of the founding" if status.council == 0 else f"number {status.council}"
         parts.append(
             _list(

@@ -47,6 +47,16 @@ def state_words(state: str, status: Status | None) -> Words:
             return Words(
                 "Recovering", "It can't open the key ring by itself: custodians bring it back.", _recovering(status)
             )
+        case "drilling":
+            return Words(
+                "Drill", "Custodians try out whether their shares open this copy. It never serves.", _recovering(status)
+            )
+        case "drilled":
+            return Words(
+                "Drill done",
+                "The shares of custodians have opened the key ring of this copy, and nothing serves it.",
+                "Have it noted: `strongroom verify-backup FILE --drilled`. Then end this, and destroy the copy.",
+            )
         case "gap":
             return Words(
                 "Recovered, and waits",

@@ -93,7 +93,7 @@ class Database:
                 return "develop"  # which only the insecure platform can
             case "found" if not self.new:
                 return "open"  # the command of the first start is that of each later one
-            case "recover" if self.new:
+            case "recover" | "drill" if self.new:
                 raise WrongSettings("there is no cluster in this database to recover", "restore a backup of it first")
         return wanted
 

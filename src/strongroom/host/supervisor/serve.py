@@ -37,7 +37,7 @@ from strongroom.protocol.link import Operation, Start
 from strongroom.protocol.status import decode_status
 
 Role = Literal["vault", "authenticator"]
-Waiting = Literal["founding", "recovering", "standing-by"]
+Waiting = Literal["founding", "recovering", "drilling", "standing-by"]
 """For whom an enclave waits that does not serve yet: custodians, or the instance that has the database."""
 
 START_SECONDS: Final = 120.0
@@ -48,7 +48,7 @@ CONNECTED_START_SECONDS: Final = 240.0
 """The same for an enclave on hardware: its machine makes a quote, and collateral is fetched."""
 DRAIN_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = 0.5
-_WAITS: Final[dict[str, Waiting]] = {"found": "founding", "recover": "recovering"}
+_WAITS: Final[dict[str, Waiting]] = {"found": "founding", "recover": "recovering", "drill": "drilling"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,12 +73,14 @@ export interface Attempt {
   readonly ring: Bytes;
   readonly council: number;
   readonly recoveries: number;
+  readonly drill: boolean;
 }
 export const Attempt: Kind<Attempt> = map(null, [
   ["key", bytes(1216)],
   ["ring", bytes(32)],
   ["council", int(0, 2 ** 63)],
   ["recoveries", int(0, 2 ** 63)],
+  ["drill", bool],
 ]);
 
 export interface PeerBinding {
