@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from typing import Any
 
 import msgspec
 import pytest
@@ -496,13 +495,3 @@ async def test_a_recovery_that_ended_between_witnesses_and_database_is_made_anew
     again = await recovered_with_gap(world, backup)
     assert parse_any_evidence(await again.evidence())[1].generation == 1
     assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
-
-
-async def test_other_witnesses_than_the_cluster_was_founded_with_are_refused(world):
-    """A host that would have its own say that nothing is lost."""
-    machine = world.machine()
-    others: list[dict[str, Any]] = [
-        {"witnesses": []}, {"witnesses": world.vault.witnesses[:2]}, {"cosignatures": 1}
-    ]  # fmt: skip
-    for fields in others:
-        assert await number_of(machine.begin("recover", **fields)) is Number.POLICY
