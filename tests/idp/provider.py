@@ -5,7 +5,6 @@ import os
 import subprocess
 import tempfile
 import threading
-from html.parser import HTMLParser
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +12,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from tests.idp.form import Form
 from tools.node import commands
 
 FOLDER = Path(__file__).parent
@@ -142,20 +142,3 @@ class Provider:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-class Form(HTMLParser):
-    """The first form of a page: where it goes and what it holds."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.action: str | None = None
-        self.fields: dict[str, str] = {}
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        if tag == "form" and self.action is None:
-            self.action = attributes.get("action") or ""
-        elif tag == "input" and (name := attributes.get("name")):
-            self.fields[name] = attributes.get("value") or ""

@@ -1,32 +1,37 @@
-"""A browser for $BROWSER: `python -m tests.support.browse USER URL` signs in, at the demo's provider or at ours."""
+"""A browser for $BROWSER: `python -m tests.support.browse USER URL` signs in, at the demo's provider or at ours.
+
+With the standard library's client alone, since each sign-in of a test starts this anew.
+"""
 
 import sys
-from urllib.parse import urljoin
+from http.client import HTTPResponse
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urljoin
+from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
-import httpx
+from tests.idp.form import Form
 
-from strongroom.cli.demo.browser import sign_in_as
-from tests.idp.provider import Form
+SECONDS = 10
 
 
 def walk(user: str, url: str) -> None:
-    """Fill in our provider's forms and follow every redirect, the loopback one included."""
-    typed = {"user": user, "password": f"pw-{user}"}
-    with httpx.Client(trust_env=False) as browser:
-        request = browser.build_request("GET", url)
-        for _ in range(20):
-            page = browser.send(request)
-            if page.is_redirect:
-                request = browser.build_request("GET", urljoin(str(page.url), page.headers["location"]))
-                continue
-            form = Form(page.text)
-            if form.action is None or page.is_error:
+    """Fill in the provider's forms and follow every redirect, the loopback one included."""
+    typed = {"user": user, "password": f"pw-{user}", "sub": user}
+    browser = build_opener(ProxyHandler({}), HTTPCookieProcessor())
+    target, sent = url, None
+    for _ in range(20):
+        try:
+            page: HTTPResponse = browser.open(target, sent, timeout=SECONDS)
+        except HTTPError as refused:
+            refused.close()
+            return
+        with page:
+            form = Form(page.read().decode())
+            if form.action is None:
                 return
-            fields = {name: typed.get(name, value) for name, value in form.fields.items()}
-            request = browser.build_request("POST", urljoin(str(page.url), form.action), data=fields)
+            target = urljoin(page.url, form.action or page.url)
+        sent = urlencode({name: typed.get(name, value) for name, value in form.fields.items()}).encode()
 
 
 if __name__ == "__main__":
-    who, where = sys.argv[1:]
-    asks = httpx.get(where, follow_redirects=True, trust_env=False).text
-    (sign_in_as if 'name="sub"' in asks else walk)(who, where)
+    walk(*sys.argv[1:])
