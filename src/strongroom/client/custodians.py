@@ -69,9 +69,13 @@ class PendingCouncil:
 
 
 def parse_sheet(text: str) -> Sheet:
-    """The page, exactly as an enclave writes it. Raises `Misuse` SHARE_WRONG, and quotes nothing."""
+    """The page, exactly as an enclave writes it. Raises `Misuse` SHARE_WRONG, and quotes nothing.
+
+    Whoever knows a recipient can make a file that its custodian opens; what stands on the page reaches his terminal,
+    and must not move the cursor there, hide what follows, or turn the direction of writing around.
+    """
     found = _SHEET.match(text)
-    if found is None:
+    if found is None or not found[4].isprintable():
         raise Misuse(Number.SHARE_WRONG, f"this is not a page that begins with {HEAD}, or it was altered")
     cluster, role, council, name, place, count, threshold, rows = found.groups()
     sheet = Sheet(

@@ -236,7 +236,8 @@ def witness_paths(found: Look) -> list[tuple[int, str]]:
 
 
 def verify_with_witness(found: Look, generation: int, untrusted_note: bytes) -> int:
-    """What a witness, asked by the custodian, has cosigned last of a generation: nothing beyond the gap. Leaves of it.
+    """What a witness, asked by the custodian, has cosigned last, in the newest generation that it knows: nothing beyond
+    the gap. Leaves of it. Of generations before that custodians have given up what they gave up.
 
     Raises `Untrusted` ROLLED_BACK when it knows more than the gap says, INTEGRITY for what it has not cosigned.
     """
@@ -247,20 +248,35 @@ def verify_with_witness(found: Look, generation: int, untrusted_note: bytes) -> 
     signed = verify_checkpoint(untrusted_note, log)
     if not cosignatures(signed, [parse_verifier(text, COSIGNATURE) for text in found.watching.witnesses]):
         raise Untrusted(Number.INTEGRITY, "no witness of this cluster has cosigned that")
-    size = signed.checkpoint.size
-    if size > max(gap.known_size, gap.found_size):
+    size, root = signed.checkpoint.size, signed.checkpoint.root
+    told = {(gap.found_size, gap.found_root), (gap.known_size, gap.known_root)}
+    if (size, root) in told:
+        return size
+    if generation > found.status.generation:
+        # It began from a database of its own: however short it is, what was found is not known to go on from it.
+        within = generation < gap.generation and size < gap.known_size
+    else:
+        within = size < max(gap.known_size, gap.found_size)
+    if not within:
         raise Untrusted(
-            Number.ROLLED_BACK, f"this witness has seen {size:,} lines, and the gap speaks of {gap.known_size:,} only"
+            Number.ROLLED_BACK,
+            f"this witness has seen {size:,} lines in generation {generation} of the log, and the gap speaks of other "
+            f"ones: the database has {gap.found_size:,}, of generation {found.status.generation}, and "
+            f"{gap.known_size:,} are said to have been seen",
         )
     return size
 
 
 async def ask_witness(url: str, found: Look) -> int:
-    """The most that the witness at `url` has cosigned of this cluster's log, in lines; not more than the gap says.
+    """How far the witness at `url` has seen this cluster's log, in lines; not more than the gap says.
 
-    Raises `Untrusted` as `verify_with_witness`, `Unreachable`, `Misuse` NOT_NOW for one that has cosigned nothing.
+    Raises `Untrusted` as `verify_with_witness`, `Unreachable`, `Misuse` NOT_NOW for one that has cosigned nothing and
+    in a cluster without witnesses.
     """
-    base, lines = verify_url(url), []
+    base = verify_url(url)
+    if not found.watching.witnesses:
+        raise Misuse(Number.NOT_NOW, "this cluster has no witnesses: nobody has seen how far its log went")
+    newest: tuple[int, bytes] | None = None
     async with httpx.AsyncClient(
         trust_env=not is_loopback(base), follow_redirects=False, timeout=httpx.Timeout(ASK_SECONDS)
     ) as client:
@@ -270,14 +286,14 @@ async def ask_witness(url: str, found: Look) -> int:
             except httpx.HTTPError as error:
                 raise _no_word(base, f"does not answer ({type(error).__name__})") from None
             if answer.status_code == 200:
-                lines.append(verify_with_witness(found, generation, answer.content))
+                newest = generation, answer.content
             elif answer.status_code != 404:
                 raise _no_word(base, f"answers with HTTP status {answer.status_code}")
             elif generation > found.status.generation:
                 break  # each follows the one before, as far as they are known
-    if not lines:
+    if newest is None:
         raise Misuse(Number.NOT_NOW, f"the witness at {base} has cosigned nothing of this cluster's log")
-    return max(lines)
+    return verify_with_witness(found, *newest)
 
 
 def _no_word(base: str, what: str) -> Unreachable:

@@ -110,6 +110,14 @@ def test_a_page_that_somebody_edited_is_none(sheet, bend):
     assert number_of(lambda: parse_sheet(bend(write_sheet(sheet)))) is Number.SHARE_WRONG
 
 
+@pytest.mark.parametrize("hidden", ["\x1b]0;x\x07", "\x1b[2J", "\x1b[8m", "\r", "\x9b8m", "\u202e", "\u2028", "\x00"])
+def test_a_name_on_a_page_that_steers_the_terminal_is_refused_before_it_is_shown(sheet, hidden):
+    page = write_sheet(replace(sheet, custodian=f"Ann{hidden}"))
+    identity = generate_identity()
+    for data in (page.encode(), sealed(page, identity)):
+        assert number_of(lambda data=data: open_share(data, parse_identities(identity))) is Number.SHARE_WRONG
+
+
 def test_an_age_file_is_opened_by_the_identity_that_it_is_for(sheet):
     mine, other = generate_identity(), str(pyrage.x25519.Identity.generate())
     for identity in (mine, other):
