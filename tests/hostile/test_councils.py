@@ -1,15 +1,19 @@
 """Another council takes office (RULES 6, 8): who must have signed, and what the former one can open after that."""
 
+import asyncio
+import threading
+
 import pytest
 from msgspec.structs import replace as changed
 
 from strongroom.client.custodians import endorsement, open_share, parse_charter, verify_pending
 from strongroom.client.share.age import parse_identity
 from strongroom.enclave.runtime.sealed_ring import open_by_recovery_key, parse_sealed
-from strongroom.enclave.vault import build_vault
+from strongroom.enclave.vault import build_vault, witnessing
 from strongroom.protocol.cluster_messages import Accept, AskCharter, AskStatus, CharterIs, Rotate
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Refused, Unavailable, Untrusted
+from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.governance import parse_succession, statement_digest
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf, parse_leaf
@@ -18,6 +22,7 @@ from strongroom.protocol.shares import combine
 from strongroom.protocol.status import decode_status
 from tests.support import ceremony
 from tests.support.ceremony import Custodians, convene, talk
+from tests.support.watch import Watch
 from tests.support.world import Instance
 
 
@@ -202,6 +207,58 @@ async def test_a_development_cluster_keeps_its_automatic_custodian(tmp_path, new
     instance = Instance("vault", tmp_path, build_vault, owner.public)
     await instance.start()
     assert await misuse_of(await talk(instance, owner), convene(new, 3)) is Number.COUNCIL_INVALID
+
+
+async def test_a_council_that_took_office_while_witnesses_were_away_is_not_shown_as_pending(tmp_path, new, monkeypatch):
+    monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
+    made = []
+    watch = Watch(tmp_path, 3, lambda: made[0].platform.now())
+
+    def prepare(instance):
+        made.append(instance)
+        instance.host.witnesses = watch.carry_for(instance)
+
+    founded = await ceremony.found(tmp_path, witnesses=watch.vkeys, cosignatures=2, prepare=prepare)
+    client, statement = await set_up(founded, new)
+    for index in range(4):
+        await client.ask(new.acceptance(index, statement))
+    await client.ask(founded.custodians.endorsement(0, statement))
+    watch.down = {0, 1, 2}
+    with pytest.raises(Unavailable) as caught:
+        await client.ask(founded.custodians.endorsement(2, statement))
+    assert caught.value.number is Number.WITNESSES_UNAVAILABLE
+    watch.down = set()
+    status = decode_status((await client.ask(AskStatus())).status)
+    assert (status.council, status.pending, status.endorsements) == (1, [], 0)
+    assert (await client.ask(AskCharter())).pending == b""
+    assert (await client.ask(founded.custodians.endorsement(2, statement))).missing == 0
+    watch.close()
+
+
+async def test_evidence_that_was_being_quoted_meanwhile_is_not_kept(founded, new):
+    """A host decides how long a quote takes, and would have evidence name the council of before for an hour."""
+    client, statement = await set_up(founded, new)
+    for index in range(4):
+        await client.ask(new.acceptance(index, statement))
+    await client.ask(founded.custodians.endorsement(0, statement))
+    platform, asked, go_on = founded.instance.platform, asyncio.Event(), threading.Event()
+    quote, loop = platform.quote, asyncio.get_running_loop()
+
+    def slow(data):
+        loop.call_soon_threadsafe(asked.set)
+        go_on.wait(5)
+        return quote(data)
+
+    founded.instance.enclave._door._identity.renew()  # as at the turn of a key
+    platform.quote = slow
+    asking = asyncio.ensure_future(founded.instance.evidence())
+    await asked.wait()
+    platform.quote = quote
+    await client.ask(founded.custodians.endorsement(2, statement))
+    go_on.set()
+    assert parse_any_evidence(await asking)[1].council == 0
+    assert parse_any_evidence(await founded.instance.evidence())[1].council == 1
 
 
 async def test_witnesses_are_not_changed_with_a_council(founded, new):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
+from strongroom.enclave.runtime.releasing import Releasing
 from strongroom.enclave.runtime.sealed_ring import Instance, SealedRing, instance_key
 from strongroom.enclave.vault import witnessing
 from strongroom.protocol.cluster_messages import Publish
@@ -365,6 +366,19 @@ async def another_council(founded, **fields):
     accepted = [founded.custodians.acceptance(at, convened.statement) for at in range(3)]
     for signature in (*before, *accepted):
         await owner.ask(signature)
+
+
+async def test_who_asks_again_and_again_how_it_stands_has_nothing_judged_anew(founded, keys, monkeypatch):
+    """A list may have 256 programs, and judging each by itself cost 14 ms of the one loop each time."""
+    judged = []
+    judge = Releasing._admitted_by
+    monkeypatch.setattr(Releasing, "_admitted_by", lambda self, charter: judged.append(1) or judge(self, charter))
+    await publish(founded, signed(first(founded), keys[:2]))
+    for _ in range(3):
+        assert await admitted(founded.instance) == {"1": True, "2": True}
+    assert len(judged) == 1
+    await publish(founded, signed(listing(founded.cluster_id, 2, release("1", own(founded))), keys[:2]))
+    assert await admitted(founded.instance) == {"1": True}
 
 
 # --- the delay ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httptools
 import httpx
@@ -55,6 +55,7 @@ async def running(**limits):
     finally:
         await front.drain(0)
         assert front.held == 0
+        assert front.unsent == 0
         assert front.connections == set()
 
 
@@ -320,6 +321,25 @@ async def test_a_client_that_never_reads_is_cut_and_piles_up_little():
         await asyncio.sleep(2)
         assert front.connections == set()
         assert len(enclave.seen) < 8
+
+
+async def test_answers_that_nobody_takes_are_bounded_for_all_together():
+    async with running(unsent_bytes=2 * MAX_FRAME) as (front, _), AsyncExitStack() as stack:
+        mute = [await stack.enter_async_context(connected(front)) for _ in range(6)]
+        for client in mute:
+            client.writer.transport.pause_reading()
+            for _ in range(8):
+                client.writer.write(post(bytes(MAX_FRAME)))
+            await asyncio.sleep(0.3)
+            assert front.unsent <= 2 * MAX_FRAME
+        assert front.unsent > 0
+        assert len(front.connections) < 6
+        reading = await stack.enter_async_context(connected(front))
+        reading.writer.write(post(bytes(MAX_FRAME)))
+        assert (await reading.answer())[0] == 200
+        # Who has left his for longest went: the one who came last is here still.
+        mute[-1].writer.transport.resume_reading()
+        assert (await mute[-1].answer())[0] == 200
 
 
 async def test_an_enclave_that_does_not_answer_is_busy():

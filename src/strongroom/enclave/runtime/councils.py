@@ -45,16 +45,19 @@ class Councils:
     @property
     def pending(self) -> bytes:
         """Statement of the council that is being set up; empty: none is."""
-        return b"" if self._forming is None else self._forming.statement
+        forming = self._set_up()
+        return b"" if forming is None else forming.statement
 
     @property
     def pending_seats(self) -> list[SeatStatus]:
-        return [] if self._forming is None else self._forming.status
+        forming = self._set_up()
+        return [] if forming is None else forming.status
 
     @property
     def missing_endorsements(self) -> int:
         """Of custodians in office, for the council that is being set up."""
-        return 0 if self._forming is None else self._forming.missing_endorsements
+        forming = self._set_up()
+        return 0 if forming is None else forming.missing_endorsements
 
     async def convene(self, caller: Caller, request: Convene) -> Convened:
         """Raises `Refused` NOT_OWNER_KEY, and `Misuse` for a council that can't be."""
@@ -108,11 +111,18 @@ class Councils:
         charter = self._ring.state.charter
         return bool(charter.successions) and digest == statement_digest(newest_statement(charter))
 
-    def _meant(self, digest: bytes) -> Forming:
-        if self._forming is None:
-            raise Misuse(Number.NOT_NOW, "no council is being set up")
-        self._forming.verify_meant(digest)
+    def _set_up(self) -> Forming | None:
+        """What is being set up: nothing that is in office, by a change that was durable though witnesses were away."""
+        if self._forming is not None and self._in_office(self._forming.digest):
+            self._forming = None
         return self._forming
+
+    def _meant(self, digest: bytes) -> Forming:
+        forming = self._set_up()
+        if forming is None:
+            raise Misuse(Number.NOT_NOW, "no council is being set up")
+        forming.verify_meant(digest)
+        return forming
 
     async def _seated(self, forming: Forming) -> Seated:
         if forming.missing:

@@ -118,6 +118,8 @@ class Identity:
         self._shown: _Shown | None = None
         self._genuine: AnyReport | None = None
         self._failed: _Failed | None = None
+        self._renewals = 0
+        """How often what the claims say has changed."""
         self._one_at_a_time = asyncio.Lock()
         self._one_peer_at_a_time = asyncio.Lock()
         # Not the loop's own threads: names that tenants have resolved may hang in all of those.
@@ -137,12 +139,16 @@ class Identity:
             if shown is not None and shown.kem_key == key.public and now < shown.stale_at:
                 return shown.evidence
             if self._failed is None or not lasts(self._failed.until, now, RETRY_SECONDS):
+                renewals = self._renewals
                 try:
-                    self._shown = await self._show(key, now)
-                    return self._shown.evidence
+                    made = await self._show(key, now)
+                    # A host decides how long a quote takes: what changed meanwhile is not in it.
+                    self._shown = made if renewals == self._renewals else None
+                    return made.evidence
                 except StrongroomError as error:
                     self._failed = _Failed(error.number, error.reason, self._clock.now() + RETRY_SECONDS)
-            # What is about to expire is still good: better that than nothing.
+            # What is about to expire is still good, unless it has changed: better that than nothing.
+            shown = self._shown
             if shown is not None and shown.kem_key == key.public and now < shown.good_until:
                 return shown.evidence
             raise from_number(self._failed.number, self._failed.reason)
@@ -181,6 +187,7 @@ class Identity:
 
     def renew(self) -> None:
         """What the claims say has changed: the next evidence is made anew."""
+        self._renewals += 1
         self._shown = None
 
     def expiry_of(self, digest: bytes) -> int | None:

@@ -14,7 +14,7 @@ have approved a list, the ring is given to no program but the one that has it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace as changed
 
@@ -43,6 +43,14 @@ _TEXT: Final = 256
 """Characters of a leaf's text."""
 
 
+class _Grounds(NamedTuple):
+    """What it hangs on which programs are admitted."""
+
+    charter: Charter
+    began: int
+    witnessed: int
+
+
 class Releasing:
     """Of one cluster."""
 
@@ -59,6 +67,7 @@ class Releasing:
         self._seen_at = 0
         """When witnesses had seen such a log, at the latest; 0: not yet."""
         self._judged: tuple[Charter, ReleaseList | None] | None = None
+        self._admitted: tuple[_Grounds, frozenset[Program]] | None = None
 
     async def publish(self, request: Publish) -> Published:
         """Go by this list from now on. The one that the cluster goes by already is the same success.
@@ -78,18 +87,25 @@ class Releasing:
 
     def verify_admitted(self, kind: PlatformKind, measurement: bytes) -> None:
         """This program may have the ring now. Raises `Refused` NOT_RELEASED."""
-        if not self.admitted(kind, measurement):
+        if Program(kind, measurement) not in self.admitted():
             raise Refused(Number.NOT_RELEASED)
 
-    def admitted(self, kind: PlatformKind, measurement: bytes) -> bool:
-        """The same, for the status."""
-        releases, own = self._in_office(), (kind, measurement) == self._ring.own
+    def admitted(self) -> frozenset[Program]:
+        """The programs that may have the ring now."""
+        charter = self._ring.state.charter
+        grounds = _Grounds(charter, self._began(), self._service.facts().witnessed)
+        # Anybody may ask how the cluster stands, as often as he likes.
+        if self._admitted is None or self._admitted[0] != grounds:
+            self._admitted = (grounds, self._admitted_by(charter))
+        return self._admitted[1]
+
+    def _admitted_by(self, charter: Charter) -> frozenset[Program]:
+        releases, own = self._in_office(), Program(*self._ring.own)
         if releases is None:
-            return own
-        if is_released(releases, kind, measurement) is None:
-            return False
+            return frozenset({own})
+        named = {Program(one.kind, one.measurement): one for one in charter.named}
         # Another instance of this very program learns nothing that this one does not know.
-        return own or self._has_stood(Program(kind, measurement))
+        return frozenset(one for one in programs_of(releases) if one == own or self._has_stood(named.get(one)))
 
     def _in_office(self) -> ReleaseList | None:
         """The list that the cluster goes by, if those have approved it who approve now."""
@@ -197,14 +213,11 @@ class Releasing:
             self._seen_at = facts.seen_at
         return self._seen_at
 
-    def _has_stood(self, program: Program) -> bool:
+    def _has_stood(self, named: Named | None) -> bool:
         """For as long as the council wants it, by witnessed time; without witnesses nobody can say."""
         delay = self._ring.council.release_delay
         if not delay:
             return True
-        named = next(
-            (one for one in self._ring.state.charter.named if Program(one.kind, one.measurement) == program), None
-        )
         if named is None:
             return False
         since, witnessed = named.witnessed or self._began(), self._service.facts().witnessed

@@ -64,6 +64,7 @@ def member_status(
 ) -> Status:
     """Of an enclave that holds the ring."""
     council, statement, watchers = ring.council, ring.statement, ring.watching
+    admitted = releasing.admitted()
     return Status(
         version=1,
         role=statement.role,
@@ -93,7 +94,7 @@ def member_status(
                 release.svn,
                 program.kind,
                 program.measurement.hex(),
-                releasing.admitted(program.kind, program.measurement),
+                program in admitted,
             )
             for release in (ring.releases_list.releases if ring.releases_list is not None else ())
             for program in release.programs

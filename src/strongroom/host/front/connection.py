@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._deaf = self._ended = True
         self._give_place_back()
+        self.front.unclogged(self)
         self.front.left(self)
         for request in (*self._queue, *([self._receiving] if self._receiving else [])):
             request.release()
@@ -153,10 +154,13 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._clogged = True
         self._write_deadline = self._loop.time() + self.front.limits.write_seconds
+        if self._transport is not None:
+            self.front.clogged(self, self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._clogged = False
         self._write_deadline = inf
+        self.front.unclogged(self)
         self._give_place_back()
         self._run()
 

@@ -47,6 +47,9 @@ class Limits:
     """In the enclave at once; more are told BUSY."""
     held_bytes: int = 256 * 1024 * 1024
     """Bodies of all requests together, from the first byte until the enclave has answered."""
+    unsent_bytes: int = 256 * 1024 * 1024
+    """Answers that clients do not take, beyond the 64 KiB for each that its connection holds. Above that, those go who
+    have left theirs for longest: a frame of a few bytes may ask for an answer of a MiB."""
     tiles: int = 64
     """Of the log, being read or not yet taken by their clients; of up to 1 MiB each. More are told BUSY."""
 
@@ -70,6 +73,9 @@ class Front:
         self.connections: set[Connection] = set()
         self.calls = 0
         self.held = 0
+        self.unsent = 0
+        self._clogged: dict[Connection, int] = {}
+        """Bytes that wait for clients to take them, the longest waiting first."""
         self.draining = False
         self._deserted = asyncio.Event()
         self._deserted.set()
@@ -113,6 +119,20 @@ class Front:
         self.connections.discard(connection)
         if not self.connections:
             self._deserted.set()
+
+    def clogged(self, connection: Connection, size: int) -> None:
+        """Its client does not take answers of `size` bytes."""
+        self._clogged[connection] = size
+        self.unsent += size
+        while self.unsent > self.limits.unsent_bytes:
+            slowest = next(iter(self._clogged))
+            self.unclogged(slowest)
+            # Not at once: this may be in the middle of writing.
+            asyncio.get_running_loop().call_soon(slowest.abort)
+
+    def unclogged(self, connection: Connection) -> None:
+        """Its client has taken them, or is gone."""
+        self.unsent -= self._clogged.pop(connection, 0)
 
     def call(self, ask: Ask, operation: Operation, body: bytes, answered: Answered) -> None:
         """Call the enclave by `ask`, or answer BUSY at once. Who is answered takes one off `calls`."""
