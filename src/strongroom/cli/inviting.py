@@ -20,7 +20,7 @@ from strongroom.cli.files import read_text, verify_can_create, write_new
 from strongroom.cli.options import seconds_of
 from strongroom.cli.terminal import EXIT_REFUSED, Failure, printable, say
 from strongroom.client.keys import load_key
-from strongroom.client.transport import verify_url
+from strongroom.client.urls import verify_url
 from strongroom.protocol.codec import decode, encode
 from strongroom.protocol.errors import Refused, StrongroomError
 from strongroom.protocol.evidence import Role

@@ -14,7 +14,7 @@ from strongroom.cli.terminal import Failure, say
 from strongroom.client.errors import BadInput
 from strongroom.client.keys import CantMake, load_or_make_key
 from strongroom.client.state import state_folder
-from strongroom.client.transport import origin_of, verify_url
+from strongroom.client.urls import origin_of, verify_url
 from strongroom.protocol.primitives import SigningKey
 
 

@@ -11,7 +11,7 @@ import typer
 
 from strongroom.cli import terminal
 from strongroom.cli.terminal import Failure, printable, say
-from strongroom.client.transport import verify_url
+from strongroom.client.urls import verify_url
 from strongroom.host.supervisor.serve import Role, Waiting
 from strongroom.host.supervisor.standby import means_all
 from strongroom.protocol.link import Mode

@@ -49,7 +49,7 @@ from strongroom.client.methods import (
 )
 from strongroom.client.policy import Policy, instructions
 from strongroom.client.rules_mistakes import verify_written_rules
-from strongroom.client.transport import verify_url
+from strongroom.client.urls import verify_url
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import Count, ShortText

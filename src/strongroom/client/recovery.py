@@ -32,7 +32,7 @@ from strongroom.client.custodians import OpenShare, another_council, parse_chart
 from strongroom.client.errors import Unreachable
 from strongroom.client.explanation import shown_utc
 from strongroom.client.standings import Standings, earlier_generation, unlisted
-from strongroom.client.transport import is_loopback, verify_url
+from strongroom.client.urls import is_loopback, verify_url
 from strongroom.protocol.cluster_messages import (
     ApproveGap,
     AskCharter,

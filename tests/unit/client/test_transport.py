@@ -1,7 +1,8 @@
 import pytest
 
 from strongroom.client.errors import BadInput, Unreachable
-from strongroom.client.transport import Unsealed, is_loopback, origin_of, verify_url
+from strongroom.client.transport import Unsealed
+from strongroom.client.urls import is_loopback, origin_of, verify_url
 from strongroom.protocol.errors import WORDS, Number, Refused, StrongroomError
 
 SAME = ["https://a.example/b?c", "https://A.example:443", "HTTPS://a.example/"]

@@ -22,7 +22,7 @@ from strongroom.attestation.policy import TrustPolicy
 from strongroom.client.errors import BadInput
 from strongroom.client.share.errors import Unreadable
 from strongroom.client.share.format import Json, Number, decode_json, encode_json
-from strongroom.client.transport import is_loopback, verify_url
+from strongroom.client.urls import is_loopback, verify_url
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse
 from strongroom.protocol.instructions import CodeMethod, DirectoryMethod, OidcMethod, parse_method

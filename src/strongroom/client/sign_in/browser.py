@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from strongroom.client.loopback import Expected, RedirectListener
 from strongroom.client.results import Method
 from strongroom.client.sign_in.flow import Flow
-from strongroom.client.transport import is_loopback
+from strongroom.client.urls import is_loopback
 from strongroom.protocol.errors import Misuse, Number, Refused, Untrusted
 from strongroom.protocol.instructions import Audience, bound_nonce
 from strongroom.protocol.sign_in_messages import Begin, Begun, Push, Pushed, Redeem, SignedIn

@@ -22,7 +22,7 @@ from strongroom.client.sign_in.device import DeviceSignIn, OnAnotherDevice
 from strongroom.client.sign_in.flow import Flow, Way
 from strongroom.client.sign_in.keys import KeySignIn
 from strongroom.client.standings import Standings
-from strongroom.client.transport import origin_of
+from strongroom.client.urls import origin_of
 from strongroom.protocol.errors import Number, Refused, StrongroomError, Unavailable, Untrusted
 from strongroom.protocol.instructions import Kind, WorkloadPublic
 from strongroom.protocol.limits import MAX_TICKET_LIFE, MAX_TICKETS
