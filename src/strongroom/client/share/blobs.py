@@ -19,7 +19,8 @@ import httpx
 from strongroom.client.errors import Unreachable
 from strongroom.client.results import Grant
 from strongroom.client.share.site import MAX_STATEMENT, verify_origin
-from strongroom.client.transport import CONNECT_SECONDS, is_loopback
+from strongroom.client.transport import CONNECT_SECONDS
+from strongroom.client.urls import is_loopback
 
 CHUNK: Final = 4 << 20
 """Bytes of one PATCH, and what is kept in memory to be sent again."""
