@@ -123,6 +123,7 @@ async def test_a_list_that_is_not_full_may_not_begin_later(new):
     made, _ = often(3)
     report = await looked_at(made, charter=changed(made.charter, gaps=made.charter.gaps[1:]))
     assert {"generations", "governance"} <= {check.name for check in report.failed}
+    assert "other gaps than the charter has" in findings(report, "governance")
     assert "the charter has 2 gaps, and the log began anew 3 times" in findings(report, "governance")
 
 
