@@ -106,6 +106,7 @@ export class Cluster {
       known_size: 0,
       known_root: zeros(32),
       at: 1_790_000_000,
+      watchers: null,
       ...fields,
     });
     return { statement, council: this.council, signed: await this.custodians.sign(Domain.GAP, statement, ...who) };

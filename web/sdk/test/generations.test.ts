@@ -9,7 +9,8 @@ import { MemoryShelf } from "../src/client/storage.js";
 import { type Bytes, utf8 } from "../src/protocol/bytes.js";
 import { ErrorNumber, StrongroomError } from "../src/protocol/errors.js";
 import { logOrigin } from "../src/protocol/leaves.js";
-import type { Claims, Gap, TrustPolicy } from "../src/protocol/messages.js";
+import { MAX_RECOVERIES } from "../src/protocol/limits.js";
+import type { Claims, Gap, SignedGap, TrustPolicy } from "../src/protocol/messages.js";
 import { parseCheckpoint, verifierOf, ED25519 } from "../src/protocol/notes.js";
 import { Cluster } from "./charter_maker.js";
 import { Log, Signer, note } from "./log_maker.js";
@@ -35,7 +36,7 @@ beforeEach(() => {
 });
 
 const claimsOf = (fields: Partial<Claims>): Claims =>
-  ({ role: "vault", cluster_id: cluster.id, recoveries: 0, generation: 0, council: 0, release: 0, ...fields }) as Claims;
+  ({ role: "vault", cluster_id: cluster.id, recoveries: 0, generation: 0, council: 0, release: 0, watchers: null, ...fields }) as Claims;
 
 /** A Vault with its host, in one generation of its log. */
 class Host {
@@ -174,6 +175,34 @@ describe("a log that began anew", () => {
     await visit(new Host(await Log.of(6), { recoveries: 2, generation: 3 }, cluster.charter(first, second)));
     expect(notices[0]).toEqual({ about: "lost", lines: 6, at: AT });
     expect(notices[1]).toMatchObject({ gaveUpAt: AT + 60 });
+  });
+
+  it("says in its evidence who watches it, as its custodians have signed", async () => {
+    await visit(new Host(await Log.of(9), {}));
+    const [watchers, others] = [{ witnesses: ["a.example", "b.example"], cosignatures: 2 }, { witnesses: ["c.example"], cosignatures: 1 }];
+    const gap = await cluster.gap({ ...(await found(5)), known_size: 9, watchers }, 0, 1);
+    for (const said of [others, null]) {
+      const error = await failure(visit(new Host(await restored(), { recoveries: 1, generation: 1, watchers: said }, cluster.charter(gap))));
+      expect(error.reason).toContain("names others to watch the log");
+    }
+    const without = await cluster.gap({ ...(await found(5)), known_size: 9, generation: 2 }, 0, 1);
+    const back = await failure(visit(new Host(await restored(), { recoveries: 2, generation: 2 }, cluster.charter(gap, without))));
+    expect(back.reason).toContain("leaves out the witnesses");
+    await visit(new Host(await restored(), { recoveries: 1, generation: 1, watchers }, cluster.charter(gap)));
+  });
+
+  it("more often than its charter keeps is not followed from before the oldest gap that is kept", async () => {
+    await visit(new Host(await Log.of(4), {}));
+    const numbers = Array.from({ length: MAX_RECOVERIES }, (_, at) => at + 7);
+    const fields = await found(5);
+    const gaps = await Promise.all(numbers.map((generation) => cluster.gap({ ...fields, known_size: 5, generation }, 0, 1)));
+    const newest = new Host(await restored(), { recoveries: 99, generation: numbers.at(-1) as number }, cluster.charter(...gaps));
+    const error = await failure(visit(newest));
+    expect([error.number, error.reason]).toEqual([ErrorNumber.ROLLED_BACK, expect.stringContaining("is not kept any more")]);
+    // Where the list is not full, nothing is gone from it; and who was here after the oldest gap misses nothing.
+    const first = gaps[0] as SignedGap;
+    await visit(new Host(await restored(), { recoveries: 1, generation: 7 }, cluster.charter(first)));
+    await visit(newest);
   });
 
   it.each<[string, () => Promise<Bytes>]>([
