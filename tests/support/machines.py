@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from msgspec.structs import replace
 
 from bench.processes import children
@@ -67,7 +68,10 @@ class Serving:
     """One `strongroom serve` process with its enclave process."""
 
     def __init__(self, machine: Machine, role: Role, port: int, *options: str, program: Path = ROOT / "src") -> None:
-        """`program`: another one than this is a copy of the sources with something changed."""
+        """`options` are read after those that are given anyway, and by somebody in the machine's folder.
+
+        `program`: another one than this is a copy of the sources with something changed.
+        """
         self.role, self.url = role, f"http://127.0.0.1:{port}"
         self.log = machine.folder / f"{role}.log"
         command = [sys.executable, "-m", "strongroom.cli", "serve", role, "--data", str(machine.data(role))]
@@ -78,6 +82,7 @@ class Serving:
                 command,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                cwd=machine.folder,
                 env=environment(PYTHONDONTWRITEBYTECODE="", PYTHONPATH=os.pathsep.join([str(program), str(ROOT)])),
             )
         self._said = ""
@@ -106,13 +111,24 @@ class Serving:
 
     def kill(self) -> None:
         """SIGKILL to host and enclave at once, as when the power goes."""
+        self.signal(signal.SIGKILL)
+        self.end()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To host and enclave at once."""
         for pid in [self.process.pid, *children(self.process.pid)]:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
+
+    def ended(self) -> int:
+        """Exit status, waited for."""
+        status = self.process.wait(SECONDS)
         self.end()
+        return status
 
     def end(self) -> None:
         if self.process.poll() is None:
+            self.signal(signal.SIGCONT)  # what is suspended hears nothing
             self.process.terminate()
             try:
                 self.process.wait(SECONDS)
@@ -248,6 +264,20 @@ async def recovering(machine: Machine, role: Role, port: int, *options: str) -> 
     serving = Serving(machine, role, port, "--recover", *options)
     await asyncio.to_thread(serving.says, state="recovering")
     return serving
+
+
+async def drilling(machine: Machine, role: Role, port: int) -> Serving:
+    """The same, and never serves."""
+    serving = Serving(machine, role, port, "--drill")
+    await asyncio.to_thread(serving.says, state="drilling")
+    return serving
+
+
+async def drilled(serving: Serving) -> None:
+    """Until a drill is done."""
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(SECONDS):
+        while (await client.get(f"{serving.url}/v1/status")).json()["state"] != "drilled":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 def ports(count: int) -> list[int]:
