@@ -130,6 +130,42 @@ async def test_custodians_bring_a_cluster_back(world, tmp_path):
         assert "this enclave recovers nothing: it serves (recoveries so far: 1)" in over.err
 
 
+async def test_a_custodian_is_told_whether_it_is_a_drill_and_gives_nothing_to_the_other(world, tmp_path):
+    """Shares that are given "for a drill" to a recovery make its copy serve."""
+    async with rolled_back(world) as (url, machine):
+        real = await run(tmp_path, "submit", url, *own(0), "--insecure", "--drill", "--yes")
+        assert real.status == 10
+        assert "REAL RECOVERY" in real.err
+        assert "this is no drill" in " ".join(real.err.split())
+        await run(tmp_path, "status", url, "--insecure", "--save", "real.bin")
+        sealing = ("seal", *own(0), "--insecure", "--out", "sealed.bin", "--yes")
+        offline = await run(tmp_path, *sealing, "--evidence", "real.bin", "--drill")
+        assert offline.status == 10
+        assert not (tmp_path / "sealed.bin").exists()
+        assert not any(seat.done for seat in (await status(machine)).custodians)
+    machine = world.machine()
+    await machine.begin("drill")
+    machine.serve()
+    async with listening(Line(machine).serve) as url:
+        unsaid = await run(tmp_path, "submit", url, *own(0), "--insecure", "--yes")
+        assert unsaid.status == 10
+        assert "--yes alone does not say that you mean one" in " ".join(unsaid.err.split())
+        asked = await run(tmp_path, "submit", url, *own(0), "--insecure")
+        assert (asked.status, "DRILL" in asked.err) == (2, True)
+        assert not any(seat.done for seat in (await status(machine)).custodians)
+        for at in (0, 1):
+            given = await run(tmp_path, "submit", url, *own(at), "--insecure", "--drill", "--yes")
+            assert given.status == 0, given.err
+        assert "that was the drill" in given.err
+        await reaches(machine, "drilled")
+        found = json.loads((await run(tmp_path, "status", url, "--insecure", "--json")).out)
+        assert (found["state"], found["drill"], found["gap"]) == ("drilled", True, None)
+        signed = await run(tmp_path, "approve-gap", url, *own(0), "--insecure", "--yes")
+        assert signed.status != 0
+        assert "this is a drill" in signed.err
+    machine.serving.cancel()
+
+
 async def test_a_share_goes_to_no_enclave_that_its_custodian_does_not_accept(world, tmp_path):
     """Neither online nor offline, and words that were typed in name no cluster."""
     async with rolled_back(world) as (url, machine):
