@@ -26,7 +26,7 @@ from strongroom.protocol.governance import (
     attempt_digest,
     statement_digest,
 )
-from strongroom.protocol.primitives import Domain, KemKey
+from strongroom.protocol.primitives import Domain, KemKey, digest
 from strongroom.protocol.shares import WORDS, Share, parse_share, split
 
 NAMES = ("Ada", "Boris", "Chiara")
@@ -55,6 +55,7 @@ FIRST, SECOND = _shares("first council"), _shares("second council")
 def _council(label: str, shares: list[Share]) -> Council:
     return Council(
         recovery_key=KemKey(fixed(f"{label} seed")).public,
+        ring_token=digest(Domain.RING_TOKEN, fixed(f"{label} ring token")),
         custodians=[
             Custodian(name=name, recipient=f"age1{name.lower()}", key=share.key.public)
             for name, share in zip(NAMES, shares, strict=True)

@@ -69,6 +69,7 @@ USES: tuple[Use, ...] = (
         "digest: what a sealed ring is bound to: the charter, and each instance in its order",
         (*_exact("charter"), *_exact("instance"), ("instance, exact bytes", b"\x81\xa1a\x02")),
     ),
+    Use(Domain.RING_TOKEN, "digest: by which a council knows the secret in its ring", (("token (32)", _of(0x10, 32)),)),
     Use(Domain.INSTANCE_WRAP, "derive: seed of an instance's key, from the platform's sealing key"),
     Use(Domain.RING_WRAP, "HPKE info of an instance's wrap of the ring", (CLUSTER, *_exact("instance"))),
     Use(Domain.RECOVERY_WRAP, "HPKE info of the custodians' wrap of the ring", (CLUSTER,)),

@@ -29,7 +29,7 @@ from strongroom.protocol.evidence import (
     report_data,
 )
 from strongroom.protocol.limits import MAX_EVIDENCE, MAX_EVIDENCE_AHEAD
-from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, fingerprint
+from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, digest, fingerprint
 
 NOW = 1_790_000_000
 HERE = "evidence/"
@@ -47,6 +47,7 @@ def genesis(**fields: Any) -> bytes:
         "owner_key": SigningKey.from_scalar(fixed("owner scalar")).public,
         "council": Council(
             recovery_key=KemKey(fixed("custodian seed")).public,
+            ring_token=digest(Domain.RING_TOKEN, fixed("ring token")),
             custodians=[Custodian(name="automatic", recipient="", key=b"")],
             threshold=1,
             approvers=[],

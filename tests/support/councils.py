@@ -8,6 +8,7 @@ from strongroom.protocol.evidence import Council
 def council(**fields: Any) -> Council:
     values: dict[str, Any] = {
         "recovery_key": bytes(1216),
+        "ring_token": bytes(32),
         "custodians": [],
         "threshold": 0,
         "approvers": [],

@@ -60,6 +60,9 @@ class Council(Message):
 
     recovery_key: KemPublicKey
     """The second wrap of every ring. Its private half was split into the custodians' shares and is kept nowhere."""
+    ring_token: Bytes32
+    """Digest of a secret that lives in the ring and begins with this council: who has a ring of before it, and so all
+    that never turns, makes none that opens under it."""
     custodians: Annotated[list[Custodian], Meta(max_length=MAX_CUSTODIANS)]
     threshold: Count
     """How many shares make the recovery key, and how many custodians must sign what binds the cluster."""

@@ -59,6 +59,7 @@ class Domain(Enum):
     TRAFFIC = "traffic"
     FRAME = "frame"
     RING = "ring"
+    RING_TOKEN = "ring token"  # noqa: S105
     RING_WRAP = "ring wrap"
     INSTANCE_WRAP = "instance wrap"
     RECOVERY_WRAP = "recovery wrap"

@@ -194,7 +194,7 @@ def test_a_statement_that_says_something_else_than_was_asked_for_is_noticed(thre
 
     def pending(*, threshold=2, names=("alice", "bob@example.com", "C.3"), delay=0, witnesses=()):
         people = [Custodian(name, one.recipient, b"") for name, one in zip(names, request.custodians, strict=True)]
-        council = Council(bytes(1216), people, threshold, [], 0, delay)
+        council = Council(bytes(1216), bytes(32), people, threshold, [], 0, delay)
         genesis = genesis_of(
             draw_secrets(platform),
             role="vault",

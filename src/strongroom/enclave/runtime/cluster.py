@@ -51,7 +51,7 @@ class Cluster:
         self.epochs: Final = Epochs(platform, ring, keeping, service)
         self._releasing = Releasing(clock, ring, keeping, self.epochs, service)
         self._giving = Giving(platform, clock, ring, identity, keeping, self._releasing)
-        self._councils = Councils(platform, clock, ring, keeping)
+        self._councils = Councils(platform, ring, keeping, self.epochs)
 
     def status(self) -> Status:
         """How this member stands."""

@@ -21,7 +21,7 @@ from strongroom.protocol.errors import Misuse, Number
 from strongroom.protocol.evidence import Council, Custodian, Role
 from strongroom.protocol.governance import Seat, statement_digest, verify_seats
 from strongroom.protocol.limits import MAX_GENESIS
-from strongroom.protocol.primitives import KEM_SEED, Domain, KemKey
+from strongroom.protocol.primitives import KEM_SEED, Domain, KemKey, digest
 from strongroom.protocol.share_sheet import Sheet, write_sheet
 from strongroom.protocol.shares import split
 from strongroom.protocol.sshsig import parse_ssh_key
@@ -43,9 +43,12 @@ class Drawn:
         self._recipients: Final = _verified_recipients(request)
         _verify_approvers(request)
         seed = platform.random(KEM_SEED)
+        self.ring_token: Final = platform.random(32)
+        """To be kept in the ring."""
         self._shares: Final = split(seed, len(request.custodians), request.threshold)
         self.council: Final = Council(
             recovery_key=KemKey(seed).public,
+            ring_token=digest(Domain.RING_TOKEN, self.ring_token),
             custodians=[
                 Custodian(one.name, one.recipient, share.key.public)
                 for one, share in zip(request.custodians, self._shares, strict=True)

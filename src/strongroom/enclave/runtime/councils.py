@@ -1,9 +1,9 @@
 """The council that follows the one in office: set up by the owner, endorsed by the old, accepted by the new (RULES 6).
 
-What takes office is a new recovery key, so the ring is sealed anew to that one, and old shares open nothing that is
-written from then on. They still open what was written before: an older copy of the database, with the old ring in it,
-stays open to the old council for as long as somebody has that copy and its shares. Nothing can change that; whoever
-must be kept from the keys themselves needs a rotation besides, and those records written anew.
+What takes office is a new recovery key, so the ring is sealed anew to that one; a new token in the ring; and a new
+epoch. Old shares open nothing that is written from then on, and whoever has an old ring can't make one of now. They
+still open what was written before: an older copy of the database, with the old ring in it, stays open to the old
+council for as long as somebody has that copy and its shares. Nothing can change that.
 
 What is set up is in memory only: a restart, or a hand-over to another instance, forgets it, and nothing has changed.
 """
@@ -15,8 +15,8 @@ from typing import Final
 from msgspec.structs import replace as changed
 
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.runtime.clock import Clock
 from strongroom.enclave.runtime.convening import Drawn, Forming
+from strongroom.enclave.runtime.epochs import Epochs
 from strongroom.enclave.runtime.keeping import Keeping
 from strongroom.enclave.runtime.ring import Ring
 from strongroom.enclave.runtime.service import Caller
@@ -36,11 +36,14 @@ _SIGNATURES: Final = 2 * MAX_CUSTODIANS * 96
 class Councils:
     """Of one cluster."""
 
-    def __init__(self, platform: Platform, clock: Clock, ring: Ring, keeping: Keeping) -> None:
+    def __init__(self, platform: Platform, ring: Ring, keeping: Keeping, epochs: Epochs) -> None:
         self._platform = platform
         self._ring = ring
         self._keeping = keeping
+        self._epochs = epochs
         self._forming: Forming | None = None
+        self._ring_token = b""
+        """Of the council that is being set up."""
 
     @property
     def pending(self) -> bytes:
@@ -85,7 +88,7 @@ class Councils:
             _verify_room(ring.state.charter, statement)
             forming = Forming(statement, drawn.council, before=ring.council)
             shares = drawn.share_files(ring.cluster_id, ring.statement.role, serial)
-            self._forming = forming
+            self._forming, self._ring_token = forming, drawn.ring_token
         return Convened(statement=statement, shares=shares)
 
     async def accept(self, request: Accept) -> Seated:
@@ -130,8 +133,9 @@ class Councils:
         charter, serial = self._ring.state.charter, len(self._ring.councils)
         signed = SignedSuccession(statement=forming.statement, accepted=forming.accepted, endorsed=forming.endorsed)
         # If this fails, the signatures stay: any of them, sent once more, tries again.
-        await self._keeping.change(
+        await self._epochs.begin(
             [self._keeping.life("governed", forming.digest, serial)],
+            ring_token=self._ring_token,
             charter=changed(charter, successions=[*charter.successions, signed]),
         )
         self._forming = None

@@ -54,16 +54,19 @@ class Epochs:
         self,
         life: Sequence[LifeLeaf] = (),
         *,
+        ring_token: bytes | None = None,
         charter: Charter | None = None,
         instances: Sequence[Instance] | None = None,
     ) -> int:
         """Begin a new epoch, in one change with whatever else is to change; `Keeping.one_change` must be held.
 
-        `life` is what else the log is to say. Returns the epoch's number when it is durable; what is old is sealed anew
-        in the background. Raises `Misuse` NOT_NOW while too many old epochs are kept, `StrongroomError` as
-        `Service.keep`: then it may have begun all the same.
+        `life` is what else the log is to say, `ring_token` (32 bytes) a new council's. Returns the epoch's number when
+        it is durable; what is old is sealed anew in the background. Raises `Misuse` NOT_NOW while too many old epochs
+        are kept, `StrongroomError` as `Service.keep`: then it may have begun all the same.
         """
         secrets = new_epoch(self._platform, self._ring.state.secrets)
+        if ring_token is not None:
+            secrets = changed(secrets, ring_token=ring_token)
         number = secrets.epochs[-1].number
         leaves = [*life, self._keeping.life("rotated", _NOTHING, number)]
         try:

@@ -80,7 +80,8 @@ class Founding(Waiting):
             raise Misuse(Number.NOT_NOW, "all custodians have accepted")
         if (set(request.witnesses), request.cosignatures) != (set(start.witnesses), start.cosignatures):
             raise Misuse(Number.COUNCIL_INVALID, "the host was started with other witnesses than the owner names")
-        drawn, secrets = Drawn(self.place.platform, request), draw_secrets(self.place.platform)
+        drawn = Drawn(self.place.platform, request)
+        secrets = draw_secrets(self.place.platform, drawn.ring_token)
         statement = encode(
             genesis_of(
                 secrets,

@@ -42,7 +42,7 @@ from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import LifeLeaf
 from strongroom.protocol.limits import MAX_EPOCHS, MAX_INSTANCES
 from strongroom.protocol.link import Put, Row
-from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, derive_key
+from strongroom.protocol.primitives import Domain, KemKey, NoteKey, SigningKey, derive_key, digest
 from strongroom.protocol.releases import ReleaseList, parse_releases
 
 
@@ -118,6 +118,8 @@ class Ring:
 
     def _take(self, state: RingState) -> None:
         self.councils: list[Council] = verify_charter(state.charter)[1]
+        if digest(Domain.RING_TOKEN, state.secrets.ring_token) != self.council.ring_token:
+            raise Untrusted(Number.INTEGRITY, "the ring is not of the council in office")
         self.state = state
         self.epochs = {epoch.number: epoch.key for epoch in state.secrets.epochs}
         self.epoch = state.secrets.epochs[-1].number

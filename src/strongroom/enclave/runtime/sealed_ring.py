@@ -8,6 +8,11 @@ platform, so that a changed program can still open its database.
 What is public about the cluster, its charter, lies beside the ring in clear, and so do the machines that can open it.
 The ring is bound to exactly these: an older charter, a list of releases that was put back, or one machine more does not
 open with it.
+
+To seal a ring takes public keys only. So each council brings a token, a secret that the ring holds while it is in
+office. Whoever has a ring of before (custodians who were replaced, with an old copy of the database; a program with a
+hole) could otherwise make one under the council of now, with epochs of his own choice, and have a machine of the
+cluster serve what he reads.
 """
 
 from __future__ import annotations
@@ -45,8 +50,10 @@ class Epoch(Message):
 class RingSecrets(Message):
     """What is sealed."""
 
-    version: Literal[2]
+    version: Literal[3]
     cluster_scalar: Bytes32
+    ring_token: Bytes32
+    """Of the council in office, which holds its digest."""
     handle_key: Bytes32
     """Genesis secret behind record handles and the log; does not turn with epochs (RULES 22)."""
     epochs: Annotated[list[Epoch], Meta(min_length=1, max_length=MAX_EPOCHS)]
@@ -74,7 +81,7 @@ class InstanceWrap(Message):
 class SealedRing(Message):
     """The row in the database."""
 
-    version: Literal[2]
+    version: Literal[3]
     charter: Annotated[bytes, Meta(max_length=MAX_CHARTER)]
     """Encoded `Charter`, in clear: whoever audits a copy of the database reads it."""
     salt: Bytes32
@@ -123,7 +130,7 @@ def seal_ring(platform: Platform, state: RingState, recovery_key: bytes, guest: 
     ]
     return encode(
         SealedRing(
-            version=2,
+            version=3,
             charter=charter,
             salt=salt,
             instances=wraps,

@@ -122,7 +122,7 @@ class Ledger:
     async def _take_up(self, row: Row | None, ring: bytes) -> None:
         if row is None:
             raise Untrusted(Number.ROLLED_BACK, "the database has a key ring and no log")
-        head = parse_payload(self._sealer.open(HEAD_KEY, row), Head)
+        head = parse_payload(self._sealer.open_head(row), Head)
         if row_digest(ring) != head.ring:
             raise Untrusted(Number.ROLLED_BACK, "the sealed key ring is not the one that was there last")
         self._clock.restore_floor(head.clock_floor)
@@ -341,7 +341,7 @@ class Ledger:
             clock_floor=self._clock.floor,
         )
         version = 1 if self._head is None else self._head.version + 1
-        row = Row(version, self._sealer.seal(HEAD_KEY, version, encode(head)))
+        row = Row(version, self._sealer.seal_head(version, encode(head), ring))
         return _Candidate(draft, ring, frontier, row, frozenset(put.key for put in puts), critical)
 
     async def _write(self, puts: list[Put], candidate: _Candidate, leaves: Sequence[bytes]) -> None:

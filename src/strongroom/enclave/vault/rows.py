@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Final
 
 from strongroom.enclave.platform.port import Platform
-from strongroom.enclave.runtime.ring import Ring
+from strongroom.enclave.runtime.ring import Ring, RingDraft
 from strongroom.protocol.errors import Number, Unavailable, Untrusted
+from strongroom.protocol.index import HEAD_KEY
 from strongroom.protocol.link import Put, Row
 from strongroom.protocol.primitives import Domain, derive_key, digest, frame_parts, open_once, pad, seal_once, unpad
 
@@ -44,6 +45,18 @@ class RowSealer:
         """Seal `payload` as the row `key` (32 bytes) at `version`, in the newest epoch."""
         epoch = self._ring.epoch
         return self._seal(self._ring.epochs[epoch], epoch, key, version, payload)
+
+    def seal_head(self, version: int, payload: bytes, ring: RingDraft | None) -> bytes:
+        """Seal the head row of a commit, in the newest epoch; of the ring that is written with it, if one is."""
+        newest = (self._ring.state if ring is None else ring.state).secrets.epochs[-1]
+        return self._seal(newest.key, newest.number, HEAD_KEY, version, payload)
+
+    def open_head(self, row: Row) -> bytes:
+        """Payload of the head row. Raises `Untrusted`: ROLLED_BACK for one of an older epoch than the ring's newest,
+        which whoever has an old ring can make, and INTEGRITY."""
+        if epoch_of(row.sealed) != self._ring.epoch:
+            raise Untrusted(Number.ROLLED_BACK, "the end of the log is sealed in another epoch than the newest")
+        return self.open(HEAD_KEY, row)
 
     def open(self, key: bytes, row: Row) -> bytes:
         """Payload of a row that the host says lies under `key`. Raises `Untrusted` INTEGRITY."""

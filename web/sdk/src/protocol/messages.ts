@@ -21,6 +21,7 @@ export const Custodian: Kind<Custodian> = map(null, [
 
 export interface Council {
   readonly recovery_key: Bytes;
+  readonly ring_token: Bytes;
   readonly custodians: readonly Custodian[];
   readonly threshold: number;
   readonly approvers: readonly Bytes[];
@@ -29,6 +30,7 @@ export interface Council {
 }
 export const Council: Kind<Council> = map(null, [
   ["recovery_key", bytes(1216)],
+  ["ring_token", bytes(32)],
   ["custodians", list(Custodian, 0, 16)],
   ["threshold", int(0, 2 ** 63)],
   ["approvers", list(bytes(0, 512), 0, 16)],
