@@ -14,14 +14,15 @@ from strongroom.protocol.evidence import Council, Custodian, Genesis, Role, Watc
 from strongroom.protocol.governance import Charter, SignedGenesis
 from strongroom.protocol.limits import MAX_WITNESSES
 from strongroom.protocol.link import Start
-from strongroom.protocol.primitives import KemKey, SigningKey
+from strongroom.protocol.primitives import Domain, KemKey, SigningKey, digest
 
 
-def draw_secrets(platform: Platform) -> RingSecrets:
-    """Of a new cluster."""
+def draw_secrets(platform: Platform, ring_token: bytes) -> RingSecrets:
+    """Of a new cluster, whose first council has this token (32 bytes)."""
     return RingSecrets(
-        version=2,
+        version=3,
         cluster_scalar=SigningKey.generate().scalar,
+        ring_token=ring_token,
         handle_key=platform.random(32),
         epochs=[Epoch(number=1, key=platform.random(32))],
     )
@@ -60,9 +61,10 @@ def found_for_development(
     seed = platform.development_custodian()
     if seed is None:
         raise Misuse(Number.UNSUPPORTED, "a cluster on hardware has named custodians")
-    secrets = draw_secrets(platform)
+    secrets = draw_secrets(platform, platform.random(32))
     council = Council(
         recovery_key=KemKey(seed).public,
+        ring_token=digest(Domain.RING_TOKEN, secrets.ring_token),
         custodians=[Custodian(name="automatic (development only)", recipient="", key=b"")],
         threshold=1,
         approvers=[],
