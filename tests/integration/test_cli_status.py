@@ -177,6 +177,8 @@ def test_quiet_is_quiet_about_settings_and_about_what_went_wrong(vault, capsys, 
         ("founding", 23),
         ("recovering", 24),
         ("gap", 25),
+        ("drilling", 26),
+        ("drilled", 27),
     ],
 )
 def test_the_exit_status_tells_the_state_and_quiet_is_quiet(capsys, tmp_path, monkeypatch, state, expected):

@@ -114,6 +114,12 @@ async def test_where_there_is_no_backup_the_page_says_how_to_make_one(tmp_path):
         assert "Last backup none yet: docs/howto/backup.md" in Page((await client.get("/status")).text).text
 
 
+async def test_the_page_says_that_a_drill_is_one_and_what_comes_after_it(tmp_path):
+    for state, words in (("drilling", "Drill Custodians try out"), ("drilled", "Then end this, and destroy the copy")):
+        async with running(Enclave(standing.changed(state=state)), About(data=tmp_path)) as client:
+            assert words in Page((await client.get("/status")).text).text
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
@@ -123,6 +129,7 @@ async def test_where_there_is_no_backup_the_page_says_how_to_make_one(tmp_path):
         (standing.GAP, 503),
         (standing.changed(state="standing-by"), 503),
         (standing.changed(state="joining"), 503),
+        (standing.changed(state="drilled"), 503),
     ],
 )
 async def test_only_an_instance_that_serves_is_ready_and_says_its_state(status, expected):
