@@ -1,6 +1,7 @@
 """What an enclave without a ring is: it waits for one, says how it stands, and takes what is meant for its stage.
 
-Three stages, each in a file of its own: `founding`, `recovering`, `joining`. None serves clients.
+Three stages, each in a file of its own: `founding`, `recovering`, `joining`. None serves clients. `drilling` looks
+like recovering, and never becomes anything else.
 """
 
 from __future__ import annotations
