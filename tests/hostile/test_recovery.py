@@ -8,11 +8,13 @@ import msgspec
 import pytest
 from shamir_mnemonic.share import Share as Slip39
 
+from strongroom.attack.network import listening
 from strongroom.attestation.policy import ReleaseAuthority
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.custodians import OpenShare, open_share, parse_identities
 from strongroom.client.recovery import appraise_recovering, explain_gap, explain_state, look, seal_share, submit
 from strongroom.client.standings import Standing, Standings, standing_of
+from strongroom.client.vault import AsyncVault
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
 from strongroom.protocol.cluster_messages import AskStatus, Rotate, ShareSecret, SubmitShare, TakeRing
 from strongroom.protocol.codec import encode
@@ -28,6 +30,7 @@ from strongroom.protocol.status import decode_status
 from tests.support import policies
 from tests.support.ceremony import Custodians, Nursed, convene, found
 from tests.support.recovering import Cluster, OtherMachine, hand_over, looked, reaches, sign_gap, status, talking
+from tests.support.served import Line
 from tests.support.share_words import words_told
 from tests.support.ssh_keys import SshKey
 from tests.support.vault import SECRET, number_of, released, stored
@@ -70,8 +73,26 @@ async def test_shares_bring_all_records_back_on_another_machine(world):
 
 
 async def test_every_client_sees_that_it_was_recovered(world):
+    """Who was here before is told in words, once, and does not go back to the machine of before."""
+    known, notices = MemoryCheckpoints(), []
+
+    async def visit(machine):
+        trust, now = policies.trust(policy_of(world)), machine.platform.now
+        async with (
+            listening(Line(machine).serve) as url,
+            AsyncVault(url, trust, checkpoints=known, notice=notices.append, now=now) as client,
+        ):
+            await client.describe(address)
+            return (await client.verify()).genuine.claims.recoveries
+
+    old, (address, _) = world.vault, await stored(world)
+    assert await visit(old) == 0
     machine = await world.recovering()
     await world.bring_back(machine, (0, 1))
+    assert [await visit(machine) for _ in range(2)] == [1, 1]
+    (told,) = notices
+    assert told.startswith("this Vault was recovered by its custodians since you last used it (recovery 1)")
+    assert await number_of(visit(old)) is Number.ROLLED_BACK
     _evidence, claims = parse_any_evidence(await machine.evidence())
     assert (claims.stage, claims.recoveries) == ("member", 1)
     *_, life, commit = map(parse_leaf, machine.host.log)

@@ -495,3 +495,32 @@ async def test_a_recovery_that_ended_between_witnesses_and_database_is_made_anew
     again = await recovered_with_gap(world, backup)
     assert parse_any_evidence(await again.evidence())[1].generation == 1
     assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
+
+
+async def test_of_two_copies_that_are_recovered_witnesses_let_one_serve(world):
+    """Two machines with a database each, and custodians who sign for both: no witness cosigns two logs of one name."""
+    address, _ = await stored(world)
+    backup = world.database
+    await (await world.client("alice")).update(address, 1, secret=b"newer")
+    machines = [await world.recovering(backup) for _ in range(2)]
+    for machine in machines:
+        await open_ring(world, machine)
+        assert (await reaches(machine, "gap")).gap.known_size > len(backup[1])
+        await sign_gap(machine, world.opened(0))
+    assert [(await looked(machine)).gap.generation for machine in machines] == [1, 1]
+    await asyncio.gather(*(sign_gap(machine, world.opened(1)) for machine in machines))
+    served, waits = await asyncio.wait(
+        [machine.serving for machine in machines], timeout=10, return_when=asyncio.FIRST_COMPLETED
+    )
+    assert (len(served), len(waits)) == (1, 1)
+    winner, loser = sorted(machines, key=lambda machine: machine.serving in waits)
+    await world.served(winner)
+    assert (await status(loser)).state == "starting"
+    assert parse_any_evidence(await loser.evidence())[1].stage == "recovering"
+    await quiet(loser)
+    # Nor does it later, by the ring that it may have sealed to itself in its own database before it was refused.
+    starting = asyncio.create_task(loser.start())
+    await asyncio.wait({starting}, timeout=0.3)
+    assert not starting.done() or starting.exception() is not None
+    starting.cancel()
+    assert await (await world.client("bob")).collect(address) == [released(1, SECRET)]
