@@ -20,6 +20,7 @@ from strongroom.cli.pinning import pin_exactly, verify_floors, verify_pinnable
 from strongroom.cli.terminal import EXIT_REFUSED, EXIT_UNTRUSTED, Failure
 from strongroom.client.policy_explanation import explain_witnesses
 from strongroom.protocol.errors import Untrusted
+from strongroom.protocol.evidence import Watchers
 from tests.support import policies
 from tests.support.evidence import NOW, changed
 from tests.support.seen import REPORTS, SNP, genuine, intel
@@ -199,6 +200,16 @@ def test_the_witnesses_of_the_vault_are_pinned():
     policy, _ = pin(watched(3, 2))
     assert (policy.witnesses, policy.cosignatures) == ([policies.witness_key(at) for at in range(3)], 2)
     assert any(step.value == policies.witness_key(2) for step in explain_witnesses(policy))
+
+
+def test_the_witnesses_whom_custodians_named_last_are_pinned_in_the_place_of_those_of_the_founding():
+    seen, keys = watched(3, 2), [policies.witness_key(at) for at in (2, 3)]
+    replaced = replace(seen, claims=changed(seen.claims, watchers=Watchers(witnesses=keys, cosignatures=2)))
+    policy = pin_exactly(replaced, genuine("sgx", "authenticator"))
+    assert (policy.witnesses, policy.cosignatures) == (keys, 2)
+    few = replace(seen, claims=changed(seen.claims, watchers=Watchers(witnesses=keys, cosignatures=1)))
+    with pytest.raises(Failure, match="nobody could count"):
+        verify_pinnable("https://vault.example.com", few, [])
 
 
 def test_witnesses_that_are_lost_are_said():

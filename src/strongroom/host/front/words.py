@@ -58,11 +58,7 @@ def state_words(state: str, status: Status | None) -> Words:
                 "Have it noted: `strongroom verify-backup FILE --drilled`. Then end this, and destroy the copy.",
             )
         case "gap":
-            return Words(
-                "Recovered, and waits",
-                "The key ring is open, and the database is older than what witnesses have seen.",
-                _gap(status),
-            )
+            return Words("Recovered, and waits", _what_to_sign(status), _gap(status))
         case _:
             return Words(
                 "No answer",
@@ -86,6 +82,13 @@ def given_up(gap: GapStatus) -> str:
     if not gap.known_size:
         return f"what came after line {gap.found_size:,} of the log, and nobody knows how much"
     return f"{max(0, gap.known_size - gap.found_size):,} lines of the log"
+
+
+def _what_to_sign(status: Status | None) -> str:
+    gap = None if status is None else status.gap
+    if gap is not None and gap.known_size == gap.found_size:
+        return "The key ring is open, and nothing is known to be lost; custodians sign how its log goes on."
+    return "The key ring is open, and the database is older than what witnesses have seen, or nobody can say."
 
 
 def _founding(status: Status | None) -> str:
