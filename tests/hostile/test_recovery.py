@@ -74,7 +74,8 @@ async def test_shares_bring_all_records_back_on_another_machine(world):
 
 async def test_every_client_sees_that_it_was_recovered(world):
     """Who was here before is told in words, once, and does not go back to the machine of before."""
-    known, notices = MemoryCheckpoints(), []
+    known = MemoryCheckpoints()
+    notices: list[str] = []
 
     async def visit(machine):
         trust, now = policies.trust(policy_of(world)), machine.platform.now
