@@ -6,6 +6,7 @@ And how two workers share the work (`make test`).
 import os
 import shutil
 import socket
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,11 @@ def _keys_are_kept_elsewhere(monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    found = {name: reason() for name, reason in NEEDS.items()}
+    missing = cache(lambda name: NEEDS[name]())  # only what is asked for: looking for some of it takes seconds
     for item in items:
         for name in [name for mark in item.iter_markers("needs") for name in mark.args]:
-            if found[name]:
-                item.add_marker(pytest.mark.skip(reason=f"group {name}: skipped because {found[name]}"))
+            if reason := missing(name):
+                item.add_marker(pytest.mark.skip(reason=f"group {name}: skipped because {reason}"))
                 if name in MAY_BE_SKIPPED:
                     item.user_properties.append((NOTHING_SKIPPED, "excused"))
 
