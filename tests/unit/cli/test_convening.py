@@ -196,7 +196,7 @@ def test_a_statement_that_says_something_else_than_was_asked_for_is_noticed(thre
         people = [Custodian(name, one.recipient, b"") for name, one in zip(names, request.custodians, strict=True)]
         council = Council(bytes(1216), bytes(32), people, threshold, [], 0, delay)
         genesis = genesis_of(
-            draw_secrets(platform),
+            draw_secrets(platform, bytes(32)),
             role="vault",
             owner_key=bytes(65),
             council=council,
