@@ -19,7 +19,8 @@ from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
 from strongroom.protocol.cluster_messages import AskStatus, Rotate, ShareSecret, SubmitShare, TakeRing
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, StrongroomError, Untrusted
-from strongroom.protocol.evidence import parse_any_evidence
+from strongroom.protocol.evidence import Claims, parse_any_evidence
+from strongroom.protocol.governance import Gap
 from strongroom.protocol.index import RING_KEY
 from strongroom.protocol.leaves import CommitLeaf, LifeLeaf, parse_leaf
 from strongroom.protocol.link import Row
@@ -127,6 +128,60 @@ async def test_without_witnesses_custodians_sign_that_nobody_knows_what_is_lost(
     await asyncio.sleep(0.2)
     assert not machine.serving.done()
     await world.finish(machine)
+
+
+async def test_a_generation_is_numbered_by_the_time_that_custodians_are_shown(world):
+    """A host that tells the time otherwise just once would number it as it likes, and generations never fall."""
+    machine = world.machine()
+    honest = machine.platform.now
+
+    def leaping():
+        machine.platform.ahead += 60
+        return honest()
+
+    machine.platform.now = leaping
+    await machine.begin("recover")
+    machine.serve()
+    for index in (0, 1):
+        await hand_over(machine, world.opened(index))
+    await reaches(machine, "gap")
+    gap = (await looked(machine)).gap
+    assert gap.generation == gap.at
+
+
+@pytest.mark.parametrize(
+    ("generation", "at", "words"),
+    [
+        (2**40, 0, "neither the time nor near the last one"),
+        (66, 0, "neither the time nor near the last one"),
+        (2**40, 2**40, "a time to come"),
+        (1, 2 * 3600, "a time to come"),
+    ],
+)
+async def test_custodians_sign_no_generation_far_beyond_the_time(world, generation, at, words):
+    """None could follow it, and clients would take no other any more."""
+    machine = await world.recovering()
+    for index in (0, 1):
+        await hand_over(machine, world.opened(index))
+    await reaches(machine, "gap")
+    found = await looked(machine)
+    at = at if at == 2**40 else found.gap.at + at
+
+    def shown(**changes):
+        gap = found.status.gap
+        statement = encode(msgspec.structs.replace(found.gap, **changes)).hex()
+        status = msgspec.structs.replace(found.status, gap=msgspec.structs.replace(gap, statement=statement))
+        return dataclasses.replace(found, status=status)
+
+    assert shown(generation=65).gap.generation == 65
+    with pytest.raises(Untrusted, match=words):
+        assert shown(generation=generation, at=at).gap
+
+
+def test_no_generation_is_larger_than_browsers_can_count():
+    for kind in (Claims, Gap, CommitLeaf):
+        field = next(one for one in msgspec.inspect.type_info(kind).fields if one.name == "generation")
+        assert field.type.le == 2**40
 
 
 async def test_without_witnesses_the_database_that_custodians_signed_for_is_the_one_that_is_served(world):

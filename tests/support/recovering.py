@@ -168,6 +168,7 @@ class Talking:
         self._client = client
         self.claims = client.claims
         self.listed = None
+        self.now = int(client.instance.platform.now())
         self.seen: Standing | None = None
 
     async def known(self) -> Standing | None:

@@ -74,6 +74,11 @@ class ClusterSession:
         """How its cluster stood when this user's programs last saw it; None: they never did."""
         return await self._server.known(self.claims.cluster_id)
 
+    @property
+    def now(self) -> int:
+        """Unix time, by our own clock."""
+        return self._server.now
+
     async def ask(self, request: Message, kind: type[T]) -> T:
         """One request, one reply of type `kind`. Raises what the enclave answered, `Untrusted`, or `Unavailable`."""
         return await self._server.ask(request, kind)
@@ -153,6 +158,10 @@ class _ClusterServer(AttestedServer):
         self._replies = ClusterReply
         self._stage: Stage = stage
         self._releases = releases
+
+    @property
+    def now(self) -> int:
+        return int(self._now())
 
     @property
     def listed(self) -> int | None:

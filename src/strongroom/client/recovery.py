@@ -67,6 +67,8 @@ PURPOSE: Final = b"recover"
 """In what a share is sealed with, beside cluster id and attempt."""
 ASK_SECONDS: Final = 10.0
 """For a witness that a custodian asks."""
+AHEAD_SECONDS: Final = 3600
+"""By which the clock of an enclave that recovers may be ahead of the custodian's."""
 STALE_SECONDS: Final = 600
 """Age of the witnesses' word, when a gap was made out, from which a custodian should ask them himself."""
 
@@ -81,6 +83,8 @@ class Look:
     charter: Charter
     genesis: Genesis
     councils: list[Council]
+    at: int
+    """Unix time, by the custodian's clock."""
 
     @property
     def council(self) -> Council:
@@ -104,6 +108,7 @@ class Look:
         )
         if named != meant or gap.generation <= log_generation(self.charter):
             raise Untrusted(Number.INTEGRITY, "the gap is of another attempt, or not what the status says")
+        _verify_number(gap, log_generation(self.charter), self.at)
         _verify_watchers(gap, self.charter)
         return gap
 
@@ -119,6 +124,19 @@ class Look:
         if gap is None or gap.watchers is None or gap.watchers.are(self.watching):
             return None
         return gap.watchers
+
+
+def _verify_number(gap: Gap, last: int, now: int) -> None:
+    """Generations never fall: of one far beyond the time, which no later one can follow, the cluster would be lost."""
+    if gap.at > now + AHEAD_SECONDS:
+        raise Untrusted(Number.CLOCK, f"the gap is of a time to come: its host has set the enclave's clock to {gap.at}")
+    # One more than the last that witnesses know of, of as many as there can be since the database; or by the time.
+    if gap.generation != gap.at and gap.generation > last + MAX_RECOVERIES + 1:
+        raise Untrusted(
+            Number.INTEGRITY,
+            f"the gap numbers the log's next generation {gap.generation}, which is neither the time nor near the last "
+            f"one, {last}",
+        )
 
 
 def _verify_watchers(gap: Gap, charter: Charter) -> None:
@@ -180,7 +198,7 @@ async def look(session: ClusterSession) -> Look:
     if shown != (session.claims.cluster_id, attempt.council, attempt.recoveries):
         raise Untrusted(Number.INTEGRITY, "the charter is not the one that the evidence is about")
     await _verify_newest(session, charter)
-    return Look(session.claims, attempt, status, charter, genesis, councils)
+    return Look(session.claims, attempt, status, charter, genesis, councils, session.now)
 
 
 async def _verify_newest(session: ClusterSession, charter: Charter) -> None:

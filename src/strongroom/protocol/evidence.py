@@ -30,6 +30,9 @@ KemPublicKey = Annotated[bytes, Meta(min_length=KEM_PUBLIC_KEY, max_length=KEM_P
 SigningPublicKey = Annotated[bytes, Meta(min_length=SIGNING_PUBLIC_KEY, max_length=SIGNING_PUBLIC_KEY)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 UnixTime = Annotated[int, Meta(ge=0, le=2**40)]
+Generation = Annotated[int, Meta(ge=0, le=2**40)]
+"""Of a log. One that nobody can have used before is numbered by the time; of a larger number a host could make one
+that no client takes, or after which none can come."""
 ShortText = Annotated[str, Meta(max_length=256)]
 ConfigText = Annotated[str, Meta(max_length=4096)]
 
@@ -154,7 +157,7 @@ class Claims(Message):
     """Of an enclave that joins or recovers: of the cluster that it wants to be in. Zeros while founding."""
     recoveries: Count
     """How often custodians recovered the ring. Public, and rises only: clients keep the highest that they have seen."""
-    generation: Count
+    generation: Generation
     """Of the log, as in its origin (RULES 25)."""
     council: Count
     """Serial of the council in office; of an enclave that recovers that of its attempt. Rises only: clients take

@@ -24,6 +24,7 @@ from strongroom.protocol.evidence import (
     Bytes64,
     Council,
     Count,
+    Generation,
     Genesis,
     PlatformKind,
     UnixTime,
@@ -97,7 +98,7 @@ class Gap(Message):
     cluster: Bytes32
     recoveries: Count
     """Of the cluster once it is recovered."""
-    generation: Count
+    generation: Generation
     """Of the log that begins with it: above all that witnesses know."""
     attempt: Bytes32
     """Digest of the attempt's key (`attempt_digest`)."""

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from strongroom.protocol.codec import Message, decode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
-from strongroom.protocol.evidence import Bytes16, Bytes32, Count, ShortText, UnixTime
+from strongroom.protocol.evidence import Bytes16, Bytes32, Count, Generation, ShortText, UnixTime
 from strongroom.protocol.messages import Principal
 from strongroom.protocol.notes import ED25519, Verifier
 from strongroom.protocol.primitives import Domain, digest
@@ -34,7 +34,7 @@ class CommitLeaf(Message, tag="commit", tag_field="leaf"):
 
     version: Literal[1]
     shard: Count
-    generation: Count
+    generation: Generation
     """Of the log: rises with a recovery that abandons a head (RULES 25)."""
     owner: Bytes16
     """Which run of a Vault wrote this: random, drawn at its start. Changes only in a leaf with `start` true."""

@@ -58,7 +58,7 @@ class Loss(NamedTuple):
 
     known: Known
     generation: int
-    """In which the log can go on from what was found."""
+    """The first in which the log can go on from what was found, by what is known."""
 
 
 class Logs(NamedTuple):
@@ -72,19 +72,18 @@ class Logs(NamedTuple):
 _Seen = list[tuple[SignedCheckpoint, list[Cosignature]]]
 
 
-async def last_known(words: Words, logs: Logs, generation: int, found: Head, now: int) -> Loss:
+async def last_known(words: Words, logs: Logs, generation: int, found: Head) -> Loss:
     """What those who watched the log until now know of it, where others are to follow them: `found`, where nothing that
     they tell is missed, and `NOBODY`, where they tell nothing.
 
-    The new ones know no log, and not all of the old ones may be heard. So the log goes on in a generation whose number
-    nobody can have used: by the time (`now`), not by one more. Raises as `lost`.
+    The new ones know no log, and not all of the old ones may be heard: what is known may not be all. Raises as `lost`.
     """
     seen = await _seen(words, logs, generation)
     missed = await _missed(words, seen, found)
     heard = [one for one in seen if seen[one]]
     known_in, head = missed[-1] if missed else (heard[-1], found) if heard else (generation, NOBODY)
     at = _vouched(seen[known_in], len(logs.witnesses) - logs.needed + 1)
-    return Loss(Known(head, at), max(max(seen) + 1, now))
+    return Loss(Known(head, at), max(seen) + 1)
 
 
 async def lost(words: Words, logs: Logs, generation: int, found: Head) -> Loss | None:

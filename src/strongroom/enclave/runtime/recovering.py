@@ -252,18 +252,21 @@ class Recovering(Waiting):
         if loss is None:
             self._serve(ring, None)
             return
-        known = loss.known
+        known, at = loss.known, self.place.clock.now()
+        # Where not all can be known, by the time: of one old backup, recovered twice, the logs must not have one name.
+        # And by the same time that custodians are shown, or a host would number it as it likes.
+        is_dated = self._replaces or not self._watching.witnesses
         statement = Gap(
             version=1,
             cluster=self._cluster,
             recoveries=self._charter.recoveries + 1,
-            generation=loss.generation,
+            generation=max(loss.generation, at) if is_dated else loss.generation,
             attempt=attempt_digest(self._attempt.key),
             found_size=found.size,
             found_root=found.root,
             known_size=known.head.size,
             known_root=known.head.root,
-            at=self.place.clock.now(),
+            at=at,
             watchers=self._named if self._replaces else named_watchers(self._charter),
         )
         self._to_sign = _ToSign(encode(statement), known, ring, {})
@@ -276,17 +279,16 @@ class Recovering(Waiting):
         """What witnesses know and the database lacks; waits for them. Where there are none nobody can say that it lacks
         nothing, and clients who have seen more would take it for a rollback for ever: custodians sign there, too."""
         if not self._watching.witnesses:
-            # By the time, not by one more: of one old backup, recovered twice, the logs must not have one name.
-            return Loss(Known(NOBODY, 0), max(self._generation + 1, self.place.clock.now()))
+            return Loss(Known(NOBODY, 0), self._generation + 1)
         logs = Logs(
             lambda generation: log_verifier(self._cluster, self._statement.log_key, generation),
             [parse_verifier(text, COSIGNATURE) for text in self._watching.witnesses],
             self._watching.cosignatures,
         )
-        link, now = self.place.link, self.place.clock.now()
+        link = self.place.link
         if self._replaces:
             words = _AsFarAsHeard(link)
-            return await _retried(lambda: last_known(words, logs, self._generation, found, now))
+            return await _retried(lambda: last_known(words, logs, self._generation, found))
         return await _retried(lambda: lost(link, logs, self._generation, found))
 
     def _approve(self, request: ApproveGap) -> GapApproved:
