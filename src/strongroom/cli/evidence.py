@@ -64,6 +64,8 @@ def print_steps(console: Console, steps: Sequence[Step]) -> None:
             _print_hanging(console, line, step.explanation)
         if not aside:
             console.print(Text(f"  {value}"))
+            if not step.name and step.explanation:
+                _print_hanging(console, Text("    "), step.explanation)
 
 
 def print_verdict(console: Console, steps: Sequence[Step], verdict: str, said: str, unjudged: Sequence[str]) -> None:

@@ -359,17 +359,33 @@ def _doubted(known: Known) -> Iterator[Step]:
 
 
 def _entries(releases: ReleaseList, current: ReleaseList | None) -> Iterator[Step]:
+    """Each release, and of its programs which are new, or known by another version or security version: else a program
+    with a hole is listed anew above the floor, or under the version of a good one, and looks as before."""
     before = set(programs_of(current))
+    was = {program: one for one in (current.releases if current is not None else ()) for program in one.programs}
     for release in releases.releases:
-        new = [program for program in release.programs if program not in before]
+        new = {program for program in release.programs if program not in before}
+        moved = {program for program in release.programs if program in was and not _is_as(release, was[program])}
         if release.svn < releases.min_svn:
             mark, means = "x", "BELOW THE FLOOR: gets nothing"
-        elif new:
+        elif len(new) == len(release.programs):
             mark, means = "+", "NEW: this program will get the keys"
+        elif new:
+            mark, means = "+", "NEW: those marked so will get the keys, the others have had them"
+        elif moved:
+            mark, means = "!", "RELABELLED: has had the keys, and was listed as something else"
         else:
             mark, means = "=", "as before"
         yield Step(f"{mark} {release.version}", f"security version {release.svn}", means)
-        yield from (Step("", f"{one.kind} {one.measurement.hex()}", "") for one in release.programs)
+        for one in release.programs:
+            said = ["NEW"] if one in new and len(release.programs) > 1 else []
+            if one in moved:
+                said.append(f"WAS {was[one].version}, security version {was[one].svn}")
+            yield Step("", f"{one.kind} {one.measurement.hex()}", "; ".join(said))
+
+
+def _is_as(one: ListedRelease, other: ListedRelease) -> bool:
+    return (one.version, one.svn) == (other.version, other.svn)
 
 
 def _retired(releases: ReleaseList, current: ReleaseList | None) -> Iterator[Step]:

@@ -34,6 +34,13 @@ def test_a_register_stands_whole_on_a_line_of_its_own(kind):
     assert not [line for line in lines if line != line.rstrip() or (len(line) > 80 and not line.startswith("  "))]
 
 
+def test_what_is_said_of_a_digest_stands_below_it():
+    """A program that changed its version, or a signature of somebody who is no approver."""
+    digest = "77" * 32
+    text = printed(Step("= 2.0", "security version 3", ""), Step("", f"sgx {digest}", "WAS 1.0, security version 1"))
+    assert text.splitlines()[1:] == [f"  sgx {digest}", "    WAS 1.0, security version 1"]
+
+
 @pytest.mark.parametrize("step", [Step(EVIL, "x", ""), Step("name", EVIL, ""), Step("name", "x", EVIL)])
 def test_text_of_evidence_can_not_steer_the_terminal_or_add_a_line(step):
     text = printed(step)

@@ -15,6 +15,7 @@ from strongroom.client.explanation import fingerprint_of
 from strongroom.client.release import REGISTERS, Release
 from strongroom.client.releases import (
     MAX_PROPOSAL,
+    Known,
     Proposal,
     approved_by,
     explain_proposal,
@@ -304,6 +305,50 @@ def test_a_list_before_that_nobody_signed_makes_no_new_program_old():
         assert shown["+ 1.2"] == shown["+ 1.1"] == "NEW: this program will get the keys"
         assert "what is RETIRED is not told" in shown["list before"]
         assert "as before" not in shown.values()
+
+
+def beside(before, *listed, min_svn=0):
+    """What an approver sees who knows the list before: of releases and of programs."""
+    old, new = listing(ID, 4, *before), listing(ID, 5, *listed, min_svn=min_svn)
+    proposal = Proposal(statement=encode(new), untrusted_before=b"", approvers=(), needed=1)
+    steps = explain_proposal(proposal, Known(before=old, approvers=(), needed=1))
+    return {step.name or step.value.split(" ")[-1]: step.explanation for step in steps}
+
+
+HOLE, GOOD, OTHER = (bytes([at]) * 32 for at in (0xE1, 0xE2, 0xE3))
+
+
+def test_a_program_with_a_hole_is_not_lifted_above_the_floor_as_if_it_were_as_before():
+    """What is below a floor is retired: by another version, or another security version of the same one, it is not."""
+    before = [release("1.0", HOLE, svn=1)]
+    for version in ("2.0", "1.0"):
+        found = beside(before, release(version, HOLE, svn=3), min_svn=3)
+        assert found[f"! {version}"].startswith("RELABELLED")
+        assert found[HOLE.hex()] == "WAS 1.0, security version 1"
+        assert "as before" not in found.values()
+
+
+def test_a_known_program_is_not_hidden_behind_a_new_one_of_its_version():
+    found = beside([release("1.0", HOLE, svn=1)], release("2.0", GOOD, HOLE, svn=3), min_svn=3)
+    assert found["+ 2.0"] == "NEW: those marked so will get the keys, the others have had them"
+    assert (found[GOOD.hex()], found[HOLE.hex()]) == ("NEW", "WAS 1.0, security version 1")
+
+
+def test_two_versions_do_not_change_places_unseen():
+    """Else whoever retires 1.0 next retires the good one, and the hole stays."""
+    before = [release("1.0", HOLE), release("2.0", GOOD), release("3.0", OTHER)]
+    found = beside(before, release("1.0", GOOD), release("2.0", HOLE), release("3.0", OTHER))
+    assert (found[GOOD.hex()], found[HOLE.hex()]) == ("WAS 2.0, security version 1", "WAS 1.0, security version 1")
+    assert (found["! 1.0"], found["= 3.0"], found[OTHER.hex()]) == (found["! 2.0"], "as before", "")
+
+
+def test_a_program_that_a_floor_had_retired_comes_back_as_new_and_as_what_it_was():
+    old = listing(ID, 4, release("1.0", HOLE, svn=1), min_svn=2)
+    new = encode(listing(ID, 5, release("2.0", HOLE, svn=2), min_svn=2))
+    proposal = Proposal(statement=new, untrusted_before=b"", approvers=(), needed=1)
+    said = [step.explanation for step in explain_proposal(proposal, Known(before=old, approvers=(), needed=1))]
+    assert "NEW: this program will get the keys" in said
+    assert "WAS 1.0, security version 1" in said
 
 
 def decoded(releases):
