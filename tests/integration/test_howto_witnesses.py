@@ -121,7 +121,10 @@ def test_the_page_works_as_it_stands(run, ports, tmp_path):
     (tmp_path / "other.policy").write_text(other)
     for options, hint in (
         ((), "hint: name their file with --witnesses"),
-        (("--witnesses", "other.policy"), "hint: name the file with those in office; if they are gone for good, only custodians can name others"),
+        (
+            ("--witnesses", "other.policy"),
+            "hint: name the file with those in office; if they are gone for good, only custodians",
+        ),
     ):
         status, said = ended("vault", tmp_path, *options)
         assert status == 2
