@@ -28,7 +28,7 @@ export class Custodians {
   private constructor(keys: readonly SigningKey[]) {
     this.#keys = keys;
     const custodians = keys.map((key, at) => ({ name: `custodian ${at}`, recipient: `age1custodian${at}`, key: key.public }));
-    this.council = { recovery_key: zeros(1216), custodians, threshold: 2, approvers: [], approvals: 0, release_delay: 0 };
+    this.council = { recovery_key: zeros(1216), ring_token: zeros(32), custodians, threshold: 2, approvers: [], approvals: 0, release_delay: 0 };
   }
 
   static async appoint(): Promise<Custodians> {
