@@ -8,6 +8,7 @@ from strongroom.client.audit.log import Audit, found
 from strongroom.protocol import governance
 from strongroom.protocol.codec import encode
 from strongroom.protocol.evidence import Watchers
+from strongroom.protocol.leaves import LifeLeaf, parse_leaf
 from tests.support import governed
 from tests.support.evidence import changed
 from tests.support.governed import GovernedLog
@@ -155,5 +156,7 @@ def test_what_an_audit_keeps_of_recoveries_is_bounded():
         kept.begin(number, 0)
         made.tell("recovered", number, bytes([1]) * 32)
     for leaf in made.leaves[-1000:]:
-        kept.take(rules.parse_leaf(leaf))
+        told = parse_leaf(leaf)
+        assert isinstance(told, LifeLeaf)
+        kept.take(told)
     assert (len(kept.begun), len(kept.gaps), kept.times) == (4, 4, 1000)

@@ -115,7 +115,7 @@ async def test_a_client_that_knew_of_no_witnesses_is_told_the_same(vault, monkey
 async def test_a_client_with_the_new_policy_goes_on_and_is_told_once(vault, checkpoints, monkeypatch):
     await ask(vault.client(monkeypatch, checkpoints))
     recover(vault, signed_gap(vault, 1, 9, NEW), watchers=NEW)
-    notices = []
+    notices: list[str] = []
     for _ in range(2):
         await ask(vault.client(monkeypatch, checkpoints, notices.append, witnesses=NEW.witnesses[::-1]))
     assert len(notices) == 1

@@ -213,7 +213,7 @@ async def test_a_development_cluster_keeps_its_automatic_custodian(tmp_path, new
 async def test_a_council_that_took_office_while_witnesses_were_away_is_not_shown_as_pending(tmp_path, new, monkeypatch):
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    made = []
+    made: list[Instance] = []
     watch = Watch(tmp_path, 3, lambda: made[0].platform.now())
 
     def prepare(instance):

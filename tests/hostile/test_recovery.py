@@ -180,8 +180,10 @@ async def test_custodians_sign_no_generation_far_beyond_the_time(world, generati
 
 def test_no_generation_is_larger_than_browsers_can_count():
     for kind in (Claims, Gap, CommitLeaf):
-        field = next(one for one in msgspec.inspect.type_info(kind).fields if one.name == "generation")
-        assert field.type.le == 2**40
+        [found] = [one for one in msgspec.structs.fields(kind) if one.name == "generation"]
+        bound = msgspec.inspect.type_info(found.type)
+        assert isinstance(bound, msgspec.inspect.IntType)
+        assert bound.le == 2**40
 
 
 async def test_without_witnesses_the_database_that_custodians_signed_for_is_the_one_that_is_served(world):

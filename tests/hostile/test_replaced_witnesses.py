@@ -286,8 +286,8 @@ async def test_a_host_that_names_its_own_witnesses_to_an_enclave_that_opens_or_j
     member = dataclasses.replace(world.founded, instance=machine)
     await join(member)
     for watchers in wrong:
-        fields = {"witnesses": watchers.witnesses, "cosignatures": watchers.cosignatures}
-        assert await number_of(join(member, **fields)) is Number.POLICY
+        joining = join(member, witnesses=watchers.witnesses, cosignatures=watchers.cosignatures)
+        assert await number_of(joining) is Number.POLICY
     for watchers in wrong:
         await refused(machine, watchers)
 

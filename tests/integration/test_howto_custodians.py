@@ -198,6 +198,7 @@ def test_the_page_works_as_it_stands(run, tmp_path):
 def says_how_it_stands(folder, url):
     """docs/howto/status.md: its commands, at a Vault that serves."""
     shown = re.search(r"```console\n\$ (.+)\n((?:.*\n)+?)```", STATUS)
+    assert shown is not None
     others = re.findall(r"^`(strongroom status [^`]+)`", STATUS, re.MULTILINE)
     assert [line.split()[3:] for line in others] == [["--host"], ["--quiet"]]
     asked = [line.replace("https://vault.example.com", url).replace("URL", url) for line in (shown[1], *others)]

@@ -175,7 +175,7 @@ async def who_comes_back_is_told_once(site):
     lost, vault, authenticator = notices
     assert f"{seen - found:,} lines that you have seen are gone" in lost
     assert vault.startswith("this Vault was recovered by its custodians")
-    assert "(recovery 1), and they gave up the newest part of its log" in vault
+    assert "(recovery 1), and they signed where its log goes on" in vault
     assert authenticator.startswith("this Authenticator was recovered by its custodians")
 
 

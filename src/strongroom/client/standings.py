@@ -177,11 +177,11 @@ def _verify_release(known: Standing, release: int) -> None:
 
 def explain_recovery(claims: Claims, known: Standing, shown: Standing) -> str:
     """For the user."""
-    what, given_up = "Authenticator", ""
+    what, goes_on = "Authenticator", ""
     if claims.role == "vault":
         what = "Vault"
-        given_up = ", and they gave up the newest part of its log" if shown.generation > known.generation else ""
+        goes_on = ", and they signed where its log goes on" if shown.generation > known.generation else ""
     return (
-        f"this {what} was recovered by its custodians since you last used it (recovery {shown.recoveries}){given_up}; "
+        f"this {what} was recovered by its custodians since you last used it (recovery {shown.recoveries}){goes_on}; "
         "if you did not hear of that, ask them"
     )

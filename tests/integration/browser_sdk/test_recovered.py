@@ -80,7 +80,7 @@ async def test_a_page_is_told_what_custodians_gave_up_of_what_it_has_seen(world)
         lost, told = await visit(page, address.id.hex())
         assert (lost["about"], told["about"]) == ("lost", "recovered")
         assert "lines that you have seen are gone" in lost["text"]
-        assert "they gave up the newest part of its log" in told["text"]
+        assert "they signed where its log goes on" in told["text"]
         assert await visit(page, address.id.hex()) == []
         await page.call("verifyHistory")
 

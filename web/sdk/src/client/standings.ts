@@ -155,7 +155,7 @@ export function explainNotice(notice: Notice): string {
     );
   }
   const what = notice.role === "vault" ? "Vault" : "Authenticator";
-  const gaveUp = notice.gaveUpAt === null ? "" : `, and they gave up the newest part of its log (${shownUtc(notice.gaveUpAt)})`;
+  const gaveUp = notice.gaveUpAt === null ? "" : `, and they signed where its log goes on (${shownUtc(notice.gaveUpAt)})`;
   return (
     `this ${what} was recovered by its custodians since you last used it (recovery ${notice.recoveries})${gaveUp}; ` +
     "if you did not hear of that, ask them"
