@@ -1,6 +1,7 @@
 """What an instance that stands by passes on, what it waits for, and what it may call."""
 
 import asyncio
+import socket
 import time
 from contextlib import asynccontextmanager
 
@@ -111,6 +112,17 @@ async def test_requests_wait_while_nobody_serves(relay, number):
         relay.owner[0] = url if number else GONE
         asking = asyncio.ensure_future(ask(relay, Operation.FRAME, b"x"))
         await asyncio.sleep(0.3)
+        assert not asking.done()
+        relay.serve_here()
+        assert await asyncio.wait_for(asking, 1) == (Operation.OK, b"here x")
+
+
+async def test_one_that_never_answers_keeps_nobody_waiting_once_this_one_serves(relay):
+    """Suspended, or cut off: its operating system, or nobody, takes what is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        relay.owner[0] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        asking = asyncio.ensure_future(ask(relay, Operation.FRAME, b"x"))
+        await asyncio.sleep(0.1)
         assert not asking.done()
         relay.serve_here()
         assert await asyncio.wait_for(asking, 1) == (Operation.OK, b"here x")

@@ -99,7 +99,7 @@ class TestALease:
 
     async def test_one_that_hangs_is_told_and_writes_nothing(self, tmp_path, url, monkeypatch):
         """Its connection stands, and with it the lock of the server."""
-        monkeypatch.setattr("strongroom.host.store.postgres._LOCK_SECONDS", 0.3)
+        monkeypatch.setattr("strongroom.host.store.postgres._GONE_SECONDS", 0.3)
         async with owning(tmp_path / "a", url) as first, late(tmp_path / "b", url, "strongroom test") as second:
             first._ownership._renewing.cancel()
             await second.take()

@@ -7,17 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from strongroom.attestation.policy import ReleaseAuthority, RolePolicy
 from strongroom.client.cluster import cluster_session
+from strongroom.client.vault import AsyncVault
 from strongroom.protocol.cluster_messages import Convene, Publish, Published
 from strongroom.protocol.evidence import Role
+from strongroom.protocol.messages import ById
 from strongroom.protocol.releases import ListedRelease, Program
 from tests.support import policies
 from tests.support.command import ROOT, environment
@@ -25,6 +29,7 @@ from tests.support.machines import People, Serving
 from tests.support.releases import listing, signed
 from tests.support.ssh_keys import SshKey
 
+T = TypeVar("T")
 _CHANGED = "enclave/runtime/clock.py"
 """In every measured program."""
 
@@ -77,6 +82,71 @@ class Approved(People):
         policy = self.policy(serving.role) if self.serial == 1 else self.by_releases(serving.role)
         async with cluster_session(serving.url, role=serving.role, policy=policy) as session:
             await session.ask(Publish(releases=signed(releases, [self.approver])), Published)
+
+
+class Load:
+    """Somebody who stores, changes and collects all the while, and whom no request may fail."""
+
+    def __init__(self, vault: AsyncVault, namespace: str, instructions: bytes) -> None:
+        self.vault = vault
+        self.namespace = namespace
+        self.instructions = instructions
+        self.secrets: dict[bytes, bytes] = {}
+        """What was acknowledged last, by record."""
+        self.longest = 0.0
+        """Seconds of a request."""
+        self._round = asyncio.Event()
+        self._stopped = False
+        self.working = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        while not self._stopped:
+            record, secret, next_one = os.urandom(16), os.urandom(300), os.urandom(300)
+            storing = self.vault.store(
+                secret, instructions=self.instructions, namespace=self.namespace, record_id=record
+            )
+            assert (await self._timed(storing)).version == 1
+            self.secrets[record] = secret
+            receipt = await self._timed(self.vault.update(ById(record), secret=next_one, replaces=1))
+            assert receipt.version == 2
+            self.secrets[record] = next_one
+            assert (await self._timed(self.vault.collect(ById(record)))).secret == next_one
+            self._round.set()
+            await asyncio.sleep(0.02)
+
+    async def _timed(self, request: Awaitable[T]) -> T:
+        began = time.monotonic()
+        answer = await request
+        self.longest = max(self.longest, time.monotonic() - began)
+        return answer
+
+    async def more(self, rounds: int) -> None:
+        """Return when it has done so many more. Raises what failed it."""
+        for _ in range(rounds):
+            self._round.clear()
+            waiting = asyncio.ensure_future(self._round.wait())
+            await asyncio.wait({waiting, self.working}, return_when=asyncio.FIRST_COMPLETED)
+            if self.working.done():
+                waiting.cancel()
+                await self.working
+
+    async def stop(self) -> None:
+        self._stopped = True
+        await self.working
+
+    async def verify(self, vault: AsyncVault) -> None:
+        """All that was acknowledged is there as it was, and the log has each change once. Needs the right to `audit`.
+
+        When nothing is under way.
+        """
+
+        async def once(record: bytes, secret: bytes) -> None:
+            assert (await vault.collect(ById(record))).secret == secret
+            entries = (await vault.trail(ById(record))).entries
+            done = Counter(entry.action for entry in entries if entry.outcome == 0)
+            assert (done["create"], done["update"]) == (1, 1), entries
+
+        await asyncio.gather(*(once(*each) for each in self.secrets.items()))
 
 
 class Balancer:

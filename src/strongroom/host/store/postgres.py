@@ -35,6 +35,8 @@ GIVE_UP_SECONDS: Final = 20.0
 """How long a request waits for a database that restarts or fails over."""
 _LOCK_SECONDS: Final = 5.0
 """How long a start waits for the instance before it to be gone from the server."""
+_GONE_SECONDS: Final = 1.0
+"""The same where the lease has said already that it is gone: to one whose network is cut its session outlives it."""
 _PAUSE_SECONDS: Final = 0.05
 _MAX_PAUSE_SECONDS: Final = 1.0
 _READERS: Final = 4
@@ -446,7 +448,8 @@ async def unlock(session: Session) -> None:
 
 async def _lock(session: Session, lock: Lock) -> None:
     """Raises `CannotOpen`, `Fault`."""
-    deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
+    seconds = _LOCK_SECONDS if lock == "needed" else _GONE_SECONDS
+    deadline = asyncio.get_running_loop().time() + seconds
     while not await try_lock(session):
         if asyncio.get_running_loop().time() > deadline:
             if lock == "wanted":

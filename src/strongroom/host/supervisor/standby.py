@@ -97,12 +97,14 @@ class Relay:
         deadline = loop.time() + WAIT_SECONDS
         while not self._serving.is_set():
             try:
-                answer = await self._courier.carry(self._owner() + _PATHS[operation], sent)
+                answer = await self._answer_of_owner(self._owner() + _PATHS[operation], sent)
             except StrongroomError as error:
                 if error.number not in _GONE:
                     answered(Operation.ERROR, int(error.number).to_bytes(2, "big"))
                     return
             else:
+                if answer is None:
+                    break
                 answered(Operation.OK, answer)
                 return
             if loop.time() > deadline:
@@ -111,6 +113,18 @@ class Relay:
             # A frame that did arrive is refused as replayed where it was, and its session is unknown where it was not.
             await self._wait()
         self._here(operation, body, answered)
+
+    async def _answer_of_owner(self, url: str, body: bytes | None) -> bytes | None:
+        """None: this instance serves now, and the one that was asked is gone without a word. Suspended, or cut off from
+        the network, it would be waited for as long as a call may take. Raises as `Courier.carry`."""
+        carrying = asyncio.ensure_future(self._courier.carry(url, body))
+        serving = asyncio.ensure_future(self._serving.wait())
+        try:
+            await asyncio.wait({carrying, serving}, return_when=asyncio.FIRST_COMPLETED)
+            return carrying.result() if carrying.done() else None
+        finally:
+            carrying.cancel()
+            serving.cancel()
 
     def _owner(self) -> str:
         """Empty: nobody."""
