@@ -154,13 +154,13 @@ async def relaying(*owners):
 
         return count
 
-    relay = Owned(Enclave(b"nobody").ask, lambda: owners or relay.owner)
-    front = Front(counted(relay.ask), relayed=counted(relay.relayed))
-    relay.owner = [await front.listen("127.0.0.1", 0)]
+    passing = Owned(Enclave(b"nobody").ask, lambda: owners or passing.owner)
+    front = Front(counted(passing.ask), relayed=counted(passing.relayed))
+    passing.owner = [await front.listen("127.0.0.1", 0)]
     try:
-        yield relay, came, relay.owner[0]
+        yield passing, came, passing.owner[0]
     finally:
-        relay.close()
+        passing.close()
         await front.drain(0)
 
 

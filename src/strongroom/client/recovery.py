@@ -393,6 +393,13 @@ def explain_state(status: Status) -> str:
     match status.state:
         case "recovering" | "drilling" if missing > 0:
             return f"{done} of {status.threshold} shares were submitted; {more_wanted(missing)}"
+        case "drilling":
+            return (
+                f"{done} shares were submitted, and the ring is being opened; if that lasts, one of them was altered: "
+                "another custodian's is wanted"
+            )
+        case "drilled":
+            return "the drill is done: these shares open the ring of this copy, and nothing serves it"
         case "recovering":
             return (
                 f"{done} shares were submitted and do not make the key, although each is its custodian's: somebody has "
@@ -409,12 +416,5 @@ def explain_state(status: Status) -> str:
             return "the ring is open; it will serve in a moment"
         case "serving":
             return "it serves"
-        case "drilling":
-            return (
-                f"{done} shares were submitted, and the ring is being opened; if that lasts, one of them was altered: "
-                "another custodian's is wanted"
-            )
-        case "drilled":
-            return "the drill is done: these shares open the ring of this copy, and nothing serves it"
         case _:
             return f"it is {status.state}"
