@@ -7,7 +7,7 @@ where it is a server), so the load generator on the same machine does not distor
 cores with it.
 
 `python -m bench NAME` measures one thing: appraisal, vault, decisions, page, beside, before, million, witnesses,
-rotation or recovery. The last six write JSON with `--json FILE`; of those, all but rotation and recovery compare
+rotation, recovery or join. The last seven write JSON with `--json FILE`; of those, all but the last three compare
 contenders that take turns.
 """
 
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from bench import appraisal, before, beside, decisions, million, page, recovery, rotation, vault, witnesses
+from bench import appraisal, before, beside, decisions, join, million, page, recovery, rotation, vault, witnesses
 from bench.calibration import slowness
 from bench.figures import SECONDS
 
@@ -31,6 +31,7 @@ PARTS: Final[dict[str, Callable[[], int | None]]] = {
     "witnesses": witnesses.main,
     "rotation": rotation.main,
     "recovery": recovery.main,
+    "join": join.main,
 }
 ALL: Final = ("appraisal", "vault", "decisions", "page", "beside", "witnesses")
 """The others take long, or ask for the history of the source."""
