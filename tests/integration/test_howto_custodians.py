@@ -141,9 +141,10 @@ def test_the_page_works_as_it_stands(run, tmp_path):
         ran = told([*one, "--print"] if number == 2 else one)
         assert ran.out.decode() == (page if number == 2 else "")
         assert ("you were the last" in ran.err) == (number == 3)
+        if number == 1:
+            founding.says("alice has accepted")  # who looks now and then does not see all that is told in between
     cluster = founding.says(r"the cluster is founded: ([0-9a-f]{64})")
     assert founding.process.wait(SECONDS) == 0
-    assert re.search("alice has accepted", founding.err.read_text())
     assert vault.says(r"cluster +([0-9a-f]{64})") == cluster
     assert not (tmp_path / "shares" / "alice.share.age").stat().st_mode & 0o77
     # Over a cluster nothing is founded, and nothing is written for it.
