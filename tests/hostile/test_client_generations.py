@@ -6,16 +6,13 @@ from strongroom.attestation.policy import ReleaseAuthority
 from strongroom.client.checkpoints import KeptCheckpoints, MemoryCheckpoints, own_checkpoints
 from strongroom.client.cluster import cluster_session
 from strongroom.client.standings import Standing, Standings
-from strongroom.protocol.cluster_messages import CharterIs
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError, Untrusted
 from strongroom.protocol.evidence import Attempt, Custodian, parse_any_evidence
 from strongroom.protocol.governance import (
-    Charter,
     Gap,
     Seat,
     SignedGap,
-    SignedGenesis,
     SignedSuccession,
     Succession,
     statement_digest,
@@ -109,19 +106,7 @@ def show(vault, *gaps, councils=1):
         )
         successions.append(SignedSuccession(statement=statement, accepted=accepted, endorsed=endorsed))
         previous = statement
-    charter = Charter(
-        genesis=SignedGenesis(statement=vault.cluster.genesis, accepted=[]),
-        successions=successions,
-        gaps=list(gaps),
-        recoveries=1,
-        releases=b"",
-        named=[],
-    )
-
-    async def answer():
-        return CharterIs(charter=encode(charter), pending=b"")
-
-    vault.charter = answer
+    vault.show_charter(gaps, recoveries=1, successions=successions)
 
 
 # --- recoveries -----------------------------------------------------------------------------------------------------

@@ -6,11 +6,10 @@ from strongroom.client import generations
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.standings import Standing
 from strongroom.protocol import governance
-from strongroom.protocol.cluster_messages import CharterIs
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, StrongroomError
 from strongroom.protocol.evidence import Custodian, Watchers
-from strongroom.protocol.governance import Charter, Gap, Seat, SignedGap, SignedGenesis
+from strongroom.protocol.governance import Gap, Seat, SignedGap
 from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.messages import ById
 from strongroom.protocol.primitives import Domain, SigningKey
@@ -75,19 +74,7 @@ def recover(vault, *gaps, watchers=None, generation=None):
     old = vault.log
     vault.log = GrowingLog(log_origin(vault.cluster.id, generation=generation), old.key).grow(*old.leaves)
     vault.claims = {"recoveries": len(gaps), "generation": generation, "watchers": watchers}
-    charter = Charter(
-        genesis=SignedGenesis(statement=vault.cluster.genesis, accepted=[]),
-        successions=[],
-        gaps=list(gaps),
-        recoveries=len(gaps),
-        releases=b"",
-        named=[],
-    )
-
-    async def answer():
-        return CharterIs(charter=encode(charter), pending=b"")
-
-    vault.charter = answer
+    vault.show_charter(gaps, recoveries=len(gaps))
 
 
 # --- witnesses who were replaced --------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from strongroom.protocol.shares import combine
 from strongroom.protocol.status import decode_status
 from tests.support import ceremony
 from tests.support.ceremony import Custodians, convene, talk
-from tests.support.watch import Watch
 from tests.support.world import Instance
 
 
@@ -213,14 +212,7 @@ async def test_a_development_cluster_keeps_its_automatic_custodian(tmp_path, new
 async def test_a_council_that_took_office_while_witnesses_were_away_is_not_shown_as_pending(tmp_path, new, monkeypatch):
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    made: list[Instance] = []
-    watch = Watch(tmp_path, 3, lambda: made[0].platform.now())
-
-    def prepare(instance):
-        made.append(instance)
-        instance.host.witnesses = watch.carry_for(instance)
-
-    founded = await ceremony.found(tmp_path, witnesses=watch.vkeys, cosignatures=2, prepare=prepare)
+    founded, watch = await ceremony.found_watched(tmp_path)
     client, statement = await set_up(founded, new)
     for index in range(4):
         await client.ask(new.acceptance(index, statement))

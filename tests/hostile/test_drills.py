@@ -13,8 +13,7 @@ from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import parse_any_evidence
 from strongroom.protocol.index import HEAD_KEY
 from strongroom.protocol.primitives import Domain, digest
-from tests.support.ceremony import Nursed, found
-from tests.support.recovering import Cluster, OtherMachine, hand_over, looked, reaches, status, talking
+from tests.support.recovering import Cluster, authenticator_elsewhere, hand_over, looked, reaches, status, talking
 from tests.support.vault import number_of, stored
 
 
@@ -115,11 +114,7 @@ async def test_nothing_can_be_signed_in_a_drill(world):
 async def test_an_authenticators_drill_neither_serves_nor_counts_as_a_recovery(tmp_path):
     """M shares are all that its recovery takes. Were it one, whoever asked that instance how it stands would refuse the
     real one from then on, as one from before a recovery."""
-    founded = await found(tmp_path, role="authenticator")
-    machine = Nursed("authenticator", tmp_path, founded.owner.public)
-    machine.platform = OtherMachine("authenticator", tmp_path)
-    machine.host.rows = dict(founded.instance.host.rows)
-    await machine.begin("drill")
+    founded, machine = await authenticator_elsewhere(tmp_path, "drill")
     serving = machine.serve()
     for share in founded.shares[:2]:
         await hand_over(machine, OpenShare(share))

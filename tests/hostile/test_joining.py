@@ -34,13 +34,12 @@ from strongroom.protocol.link import Operation, Row
 from strongroom.protocol.primitives import Domain, KemKey, SigningKey, kem_seal
 from strongroom.protocol.releases import ListedRelease, Program
 from strongroom.protocol.status import decode_status
-from tests.support.ceremony import Nursed, found, talk
+from tests.support.ceremony import found, found_watched, talk
 from tests.support.joining import Forger, Sealless, invited, join, joiner_of, reach
 from tests.support.policies import witness_key
 from tests.support.recovering import OtherMachine
 from tests.support.releases import NEW, Program2, listing, own, release, signed, status_of
 from tests.support.ssh_keys import SshKey
-from tests.support.watch import Watch
 
 
 @pytest.fixture
@@ -534,14 +533,7 @@ async def test_what_comes_again_after_a_lost_answer_gets_the_ring_again(founded,
 async def test_of_a_database_and_its_copy_witnesses_know_one(tmp_path, monkeypatch):
     """A host that lets the joiner serve a copy while the member goes on: one of the two says nothing more."""
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    holder: list[Nursed] = []
-    watch = Watch(tmp_path, 3, lambda: holder[0].platform.now())
-
-    def prepare(instance):
-        holder.append(instance)
-        instance.host.witnesses = watch.carry_for(instance)
-
-    founded = await found(tmp_path, witnesses=watch.vkeys, cosignatures=2, prepare=prepare)
+    founded, watch = await found_watched(tmp_path)
     joiner = await join(founded)
     joiner.host.rows, joiner.host.log = dict(founded.instance.host.rows), list(founded.instance.host.log)
     joiner.host.witnesses = watch.carry_for(joiner)

@@ -29,8 +29,17 @@ from strongroom.protocol.releases import ReleaseList, SignedReleases
 from strongroom.protocol.shares import parse_share, split
 from strongroom.protocol.status import decode_status
 from tests.support import policies
-from tests.support.ceremony import Custodians, Nursed, convene, found
-from tests.support.recovering import Cluster, OtherMachine, hand_over, looked, reaches, sign_gap, status, talking
+from tests.support.ceremony import Custodians, Nursed, convene
+from tests.support.recovering import (
+    Cluster,
+    authenticator_elsewhere,
+    hand_over,
+    looked,
+    reaches,
+    sign_gap,
+    status,
+    talking,
+)
 from tests.support.served import Line
 from tests.support.share_words import words_told
 from tests.support.ssh_keys import SshKey
@@ -226,11 +235,7 @@ async def test_after_it_the_machine_opens_the_ring_by_itself_and_can_be_lost_aga
 
 
 async def test_an_authenticator_is_recovered_the_same_way(tmp_path):
-    founded = await found(tmp_path, role="authenticator")
-    machine = Nursed("authenticator", tmp_path, founded.owner.public)
-    machine.platform = OtherMachine("authenticator", tmp_path)
-    machine.host.rows = dict(founded.instance.host.rows)
-    await machine.begin("recover")
+    founded, machine = await authenticator_elsewhere(tmp_path, "recover")
     serving = machine.serve()
     for share in founded.shares[:2]:
         await hand_over(machine, OpenShare(share))

@@ -6,12 +6,10 @@ import httpx
 import pytest
 
 from strongroom.client.recovery import ask_witness, verify_with_witness, witness_paths
-from strongroom.enclave.runtime import recovering
-from strongroom.enclave.vault import witnessing
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.notes import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
-from tests.support.recovering import Cluster, hand_over, looked, reaches, sign_gap
+from tests.support.recovering import Cluster, hand_over, in_haste, looked, reaches, sign_gap, watched_cluster
 from tests.support.vault import stored
 
 WITNESS = "http://127.0.0.1:1"
@@ -19,13 +17,9 @@ WITNESS = "http://127.0.0.1:1"
 
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recovering, "RETRY_SECONDS", 0.01)
-    world = Cluster(tmp_path, witnesses=3)
-    await world.start()
-    await world.namespace()
-    yield world
-    world.close()
+    in_haste(monkeypatch)
+    async with watched_cluster(tmp_path) as world:
+        yield world
 
 
 async def gap_shown(world, database, kept_back=()):

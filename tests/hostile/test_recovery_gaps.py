@@ -15,9 +15,7 @@ from strongroom.client.recovery import (
     verify_with_witness,
     witness_paths,
 )
-from strongroom.enclave.runtime import recovering
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
-from strongroom.enclave.vault import witnessing
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Misuse, Number, Untrusted
 from strongroom.protocol.evidence import parse_any_evidence
@@ -28,20 +26,26 @@ from strongroom.protocol.log_messages import Freshen
 from strongroom.protocol.notes import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
 from strongroom.protocol.primitives import Domain, NoteKey, SigningKey, digest
 from strongroom.protocol.tlog import verify_consistency
-from tests.support.recovering import Cluster, hand_over, looked, reaches, sign_gap, status, talking, unreachable, up
+from tests.support.recovering import (
+    hand_over,
+    in_haste,
+    looked,
+    reaches,
+    sign_gap,
+    status,
+    talking,
+    unreachable,
+    up,
+    watched_cluster,
+)
 from tests.support.vault import SECRET, collect_error, number_of, released, stored
 
 
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
-    """Two of three witnesses, and two of three custodians. What waits, waits for less long than in earnest."""
-    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recovering, "RETRY_SECONDS", 0.01)
-    world = Cluster(tmp_path, witnesses=3)
-    await world.start()
-    await world.namespace()
-    yield world
-    world.close()
+    in_haste(monkeypatch)
+    async with watched_cluster(tmp_path) as world:
+        yield world
 
 
 async def rolled_back(world):

@@ -21,7 +21,7 @@ from strongroom.protocol.link import Row
 from strongroom.protocol.notes import cosign, parse_checkpoint
 from strongroom.protocol.primitives import Domain, digest
 from strongroom.protocol.releases import ListedRelease, Program, SignedReleases
-from tests.support.ceremony import Founded, Nursed, convene, found, talk
+from tests.support.ceremony import Founded, Nursed, convene, found, found_watched, talk
 from tests.support.releases import NEW, Program2, admitted, charter_of, listing, own, release, signed, status_of
 from tests.support.ssh_keys import KEY_TYPES, SshKey
 from tests.support.watch import Watch
@@ -402,22 +402,13 @@ async def delayed(tmp_path, keys, monkeypatch):
     monkeypatch.setattr(witnessing, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(witnessing, "RENEWAL_SECONDS", 0.2)
-    holder: list[Nursed] = []
     slept = [0]
-    watch = Watch(tmp_path, 3, lambda: holder[0].platform.now() + slept[0])
-
-    def prepare(instance):
-        holder.append(instance)
-        instance.host.witnesses = watch.carry_for(instance)
-
-    founded = await found(
+    founded, watch = await found_watched(
         tmp_path,
+        lambda: slept[0],
         approvers=[one.public_key for one in keys],
         approvals=2,
         release_delay=DAY,
-        witnesses=watch.vkeys,
-        cosignatures=2,
-        prepare=prepare,
     )
     yield Delayed(**vars(founded), watch=watch, slept=slept)
     watch.close()

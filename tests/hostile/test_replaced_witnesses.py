@@ -9,7 +9,6 @@ import pytest
 from strongroom.client.recovery import approval, approve, explain_gap, explain_watchers, witness_paths
 from strongroom.enclave.runtime import recovering
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
-from strongroom.enclave.vault import witnessing
 from strongroom.protocol import governance
 from strongroom.protocol.codec import encode
 from strongroom.protocol.errors import Number, Untrusted
@@ -24,13 +23,16 @@ from tests.support.joining import join
 from tests.support.recovering import (
     Cluster,
     hand_over,
+    in_haste,
     looked,
+    other_witnesses,
     reaches,
     sign_gap,
     status,
     talking,
     unreachable,
     watched,
+    watched_cluster,
 )
 from tests.support.vault import SECRET, number_of, released, stored
 from tests.support.watch import Watch
@@ -38,28 +40,21 @@ from tests.support.watch import Watch
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch):
-    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recovering, "RETRY_SECONDS", 0.01)
+    in_haste(monkeypatch)
     monkeypatch.setattr(recovering, "PATIENCE_SECONDS", 0.05)
 
 
 @pytest.fixture
 async def world(tmp_path):
     """Two of three custodians, and two of three witnesses, two of whom are gone for good."""
-    world = Cluster(tmp_path, witnesses=3)
-    await world.start()
-    await world.namespace()
-    yield world
-    world.close()
+    async with watched_cluster(tmp_path) as world:
+        yield world
 
 
 @pytest.fixture
 def others(world, tmp_path):
-    """Three witnesses more, who know nothing of this log."""
-    (tmp_path / "others").mkdir()
-    others = Watch(tmp_path / "others", 3, lambda: world.vault.platform.now())
-    yield others
-    others.close()
+    with other_witnesses(world, tmp_path / "others") as others:
+        yield others
 
 
 def carried_to(machine, *watches):

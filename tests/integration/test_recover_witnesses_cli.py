@@ -7,20 +7,16 @@ import json
 import pytest
 
 from strongroom.attack.network import listening
-from strongroom.enclave.runtime import recovering
-from strongroom.enclave.vault import witnessing
 from strongroom.protocol.evidence import parse_any_evidence
 from tests.support.command import strongroom
-from tests.support.recovering import Cluster, hand_over, reaches, status, watched
+from tests.support.recovering import Cluster, hand_over, in_haste, other_witnesses, reaches, status, watched
 from tests.support.served import Line
-from tests.support.watch import Watch
 
 
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
     """Whose witnesses are gone for good, and one that recovers with others; the ring is open."""
-    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recovering, "RETRY_SECONDS", 0.01)
+    in_haste(monkeypatch)
     (tmp_path / "world").mkdir()
     world = Cluster(tmp_path / "world", witnesses=3)
     await world.start()
@@ -34,10 +30,8 @@ async def world(tmp_path, monkeypatch):
 
 @pytest.fixture
 def others(tmp_path, world):
-    (tmp_path / "others").mkdir()
-    others = Watch(tmp_path / "others", 3, lambda: world.vault.platform.now())
-    yield others
-    others.close()
+    with other_witnesses(world, tmp_path / "others") as others:
+        yield others
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ from strongroom.protocol.primitives import Domain, SigningKey
 from strongroom.protocol.session import ClientHandshake
 from strongroom.protocol.shares import Share, parse_share
 from tests.support import starting
+from tests.support.watch import Watch
 from tests.support.world import Instance, RawClient
 
 BUILDS: dict[str, Any] = {"vault": build_vault, "authenticator": build_authenticator}
@@ -148,6 +149,18 @@ def convene(custodians: Custodians, threshold: int, **fields: Any) -> Convene:
         "cosignatures": 0,
     }
     return Convene(**values | fields)
+
+
+async def found_watched(state: Path, ahead: Callable[[], int] = lambda: 0, **fields: Any) -> tuple[Founded, Watch]:
+    """As `found`, a Vault with two of three witnesses, whose clocks are so many seconds ahead of its own."""
+    made: list[Nursed] = []
+    watch = Watch(state, 3, lambda: made[0].platform.now() + ahead())
+
+    def prepare(instance: Nursed) -> None:
+        made.append(instance)
+        instance.host.witnesses = watch.carry_for(instance)
+
+    return await found(state, witnesses=watch.vkeys, cosignatures=2, prepare=prepare, **fields), watch
 
 
 async def found(

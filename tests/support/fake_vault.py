@@ -8,8 +8,9 @@ import secrets
 from strongroom.client.checkpoints import MemoryCheckpoints
 from strongroom.client.freshness import Watch
 from strongroom.client.session import AttestedServer
-from strongroom.protocol.cluster_messages import AskCharter
+from strongroom.protocol.cluster_messages import AskCharter, CharterIs
 from strongroom.protocol.codec import decode, encode
+from strongroom.protocol.governance import Charter, SignedGenesis
 from strongroom.protocol.leaves import log_origin
 from strongroom.protocol.limits import MAX_MESSAGE
 from strongroom.protocol.log_messages import Freshen, Freshness, Logged, Trail, TrailOf
@@ -86,6 +87,22 @@ class FakeVault:
 
     async def no_charter(self):
         raise AssertionError("nobody should ask")
+
+    def show_charter(self, gaps, *, recoveries, successions=()):
+        """Answer with the cluster's charter, in which these were signed."""
+        charter = Charter(
+            genesis=SignedGenesis(statement=self.cluster.genesis, accepted=[]),
+            successions=list(successions),
+            gaps=list(gaps),
+            recoveries=recoveries,
+            releases=b"",
+            named=[],
+        )
+
+        async def answer():
+            return CharterIs(charter=encode(charter), pending=b"")
+
+        self.charter = answer
 
     # --- as `Transport` -------------------------------------------------------------------------------------------
 

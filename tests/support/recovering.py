@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from strongroom.client.custodians import OpenShare
 from strongroom.client.recovery import approval, approve, look, seal_share, submit
 from strongroom.client.standings import Standing
 from strongroom.enclave.platform.port import SealingKey
+from strongroom.enclave.runtime import recovering
 from strongroom.enclave.runtime.sealed_ring import charter_of, parse_sealed
+from strongroom.enclave.vault import witnessing
 from strongroom.protocol.codec import Message
 from strongroom.protocol.errors import Unavailable
 from strongroom.protocol.evidence import cluster_id, parse_any_evidence, parse_genesis
@@ -76,6 +81,41 @@ def watched(instance: Nursed, watch: Watch | None) -> None:
 
 def up(watch: Watch) -> list[int]:
     return [at for at in range(len(watch.keys)) if at not in watch.down]
+
+
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for witnesses, waits for less long than in earnest."""
+    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recovering, "RETRY_SECONDS", 0.01)
+
+
+@asynccontextmanager
+async def watched_cluster(folder: Path) -> AsyncIterator[Cluster]:
+    """With two of three witnesses, two of three custodians, and a namespace."""
+    world = Cluster(folder, witnesses=3)
+    await world.start()
+    await world.namespace()
+    yield world
+    world.close()
+
+
+@contextmanager
+def other_witnesses(world: Cluster, folder: Path) -> Iterator[Watch]:
+    """Three more, who know nothing of this log."""
+    folder.mkdir()
+    others = Watch(folder, 3, lambda: world.vault.platform.now())
+    yield others
+    others.close()
+
+
+async def authenticator_elsewhere(folder: Path, mode: str) -> tuple[Founded, Nursed]:
+    """One with named custodians, and another machine with a copy of its database, which starts in this mode."""
+    founded = await found(folder, role="authenticator")
+    machine = Nursed("authenticator", folder, founded.owner.public)
+    machine.platform = OtherMachine("authenticator", folder)
+    machine.host.rows = dict(founded.instance.host.rows)
+    await machine.begin(mode)
+    return founded, machine
 
 
 Database = tuple[dict[bytes, Row], list[bytes]]

@@ -6,25 +6,18 @@ import pytest
 
 from strongroom.attack.network import listening
 from strongroom.attestation.policy import TrustPolicy
-from strongroom.enclave.runtime import recovering
-from strongroom.enclave.vault import witnessing
 from strongroom.protocol.errors import Number, Untrusted
 from tests.support.page import Page
-from tests.support.recovering import Cluster, hand_over, reaches, sign_gap
+from tests.support.recovering import hand_over, in_haste, reaches, sign_gap, watched_cluster
 from tests.support.served import Line
 from tests.support.vault import stored
 
 
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
-    """Two of three witnesses, and two of three custodians."""
-    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(recovering, "RETRY_SECONDS", 0.01)
-    world = Cluster(tmp_path, witnesses=3)
-    await world.start()
-    await world.namespace()
-    yield world
-    world.close()
+    in_haste(monkeypatch)
+    async with watched_cluster(tmp_path) as world:
+        yield world
 
 
 @asynccontextmanager

@@ -96,6 +96,7 @@ class Session:
         if self._given_up is not None:
             # Whoever asked was cancelled, the statement was not: a lease is given back, or a transaction, after it.
             await asyncio.wait({self._given_up}, timeout=_ANSWER_SECONDS)
+            self._given_up = None
         asked = asyncio.ensure_future(self._connection.fetch(statement, *arguments))
         # Not asyncpg's own limit of time, which cancels the statement at the server: one that waits for a standby to
         # have a commit would be called done by that, and is not.

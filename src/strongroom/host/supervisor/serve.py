@@ -93,8 +93,8 @@ async def serve(
     module, by default the insecure software platform's for `role`. `witnesses` gives what carries checkpoints to them;
     it makes proofs from the store. `database` is the URL of the database that has the rows, by default a file in
     `data`. `advertise` is the URL at which other instances reach this one, by default that of the front where that is
-    an address that one can call. `quorum_in`
-    says, for the text of an error, which witnesses the cluster in a store has. Raises `CannotServe`.
+    an address that one can call. `quorum_in` says, for the text of an error, which witnesses the cluster in a store
+    has. Raises `CannotServe`.
     """
     stop = stop_signals()
     raise_file_limit()
